@@ -1,0 +1,130 @@
+"""No secret key prints, pickles, copies or hashes itself, whatever its class."""
+
+from __future__ import annotations
+
+import copy
+import json
+import pickle
+import traceback
+from collections.abc import Callable
+
+import pytest
+
+from keywright.crypto import AesKey, EcPrivateKey, Ed25519Key, SivKey, TripleDesKey, X25519Key
+from keywright.crypto import key as key_module
+from keywright.crypto.key import Key, Secret
+
+RAW = bytes.fromhex("c0ffee00c0ffee11c0ffee22c0ffee33c0ffee44c0ffee55c0ffee66c0ffee77")
+OTHER = bytes([RAW[0] ^ 1]) + RAW[1:]
+
+MAKERS: dict[str, tuple[Callable[[bytes], Secret], int]] = {
+    "AesKey": (AesKey, 32),
+    "TripleDesKey": (lambda raw: TripleDesKey(raw[:24]), 24),
+    "SivKey": (SivKey, 32),
+    "X25519Key": (X25519Key, 32),
+    "Ed25519Key": (Ed25519Key, 32),
+    "EcPrivateKey": (lambda raw: EcPrivateKey.from_scalar("P-256", raw), 32),
+}
+every_key = pytest.mark.parametrize("kind", MAKERS)
+
+
+def make(kind: str, raw: bytes = RAW) -> Secret:
+    return MAKERS[kind][0](raw)
+
+
+def test_every_class_of_secrets_is_tested_here() -> None:
+    def leaves(base: type) -> set[str]:
+        below: list[type] = base.__subclasses__()
+        return {name for one in below for name in leaves(one)} if below else {base.__name__}
+
+    assert leaves(Secret) == set(MAKERS)
+
+
+@every_key
+def test_no_text_form_shows_the_key(kind: str) -> None:
+    key = make(kind)
+    for text in (repr(key), str(key), f"{key}", f"{key!r:>80}", "%s" % key, repr([key]), repr({"key": key})):  # noqa: UP031 - this form too
+        lowered = text.lower()
+        assert "c0ffee" not in lowered
+        assert repr(RAW)[2:14] not in text
+        assert str(int.from_bytes(RAW)) not in text
+
+
+@every_key
+def test_a_key_is_not_pickled(kind: str) -> None:
+    for protocol in range(pickle.HIGHEST_PROTOCOL + 1):
+        with pytest.raises(TypeError, match="not pickled"):
+            pickle.dumps(make(kind), protocol)
+
+
+@every_key
+def test_a_key_is_not_copied(kind: str) -> None:
+    with pytest.raises(TypeError, match="not copied"):
+        copy.copy(make(kind))
+    with pytest.raises(TypeError, match="not copied"):
+        copy.deepcopy({"keys": [make(kind)]})
+
+
+@every_key
+def test_a_key_is_not_hashed_and_has_no_dictionary(kind: str) -> None:
+    with pytest.raises(TypeError, match="unhashable"):
+        hash(make(kind))
+    assert not hasattr(make(kind), "__dict__")
+
+
+@every_key
+def test_a_key_is_not_written_as_json(kind: str) -> None:
+    with pytest.raises(TypeError, match="not JSON serializable"):
+        json.dumps({"key": make(kind)})
+
+
+@every_key
+def test_equality_is_that_of_the_key(kind: str) -> None:
+    assert make(kind) == make(kind)
+    assert make(kind) != make(kind, OTHER)
+    for other in (RAW, object(), None):
+        assert make(kind) != other
+
+
+def test_keys_of_two_algorithms_are_never_equal() -> None:
+    assert AesKey(RAW) != SivKey(RAW)
+    assert X25519Key(RAW) != Ed25519Key(RAW)
+    assert AesKey(RAW[:24]) != TripleDesKey(RAW[:24])
+
+
+def test_symmetric_keys_are_compared_in_constant_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    compared: list[tuple[bytes, bytes]] = []
+
+    class Recorder:
+        @staticmethod
+        def compare_digest(a: bytes, b: bytes) -> bool:
+            compared.append((a, b))
+            return a == b
+
+    monkeypatch.setattr(key_module, "hmac", Recorder)
+    assert AesKey(RAW) == AesKey(RAW)
+    assert compared == [(RAW, RAW)]
+
+
+@every_key
+def test_size_and_label_are_public_and_reveal_is_the_only_way_out(kind: str) -> None:
+    key = make(kind)
+    if isinstance(key, Key):
+        raw = RAW[: MAKERS[kind][1]]
+        assert key.size == len(raw)
+        assert key.reveal() == raw
+        assert repr(key).endswith(f" {len(raw) * 8} bit>")
+    public = [name for name in dir(key) if not name.startswith("_") and name not in ("reveal", "to_pkcs8")]
+    values = [getattr(key, name) for name in public]
+    assert not [value for value in values if isinstance(value, bytes) and RAW[:24] in value]
+
+
+@pytest.mark.parametrize("kind", ["AesKey", "TripleDesKey", "SivKey", "X25519Key", "Ed25519Key", "EcPrivateKey"])
+def test_a_refused_key_is_not_in_the_error(kind: str) -> None:
+    wrong = {"EcPrivateKey": b"\xff" * 8 + RAW}.get(kind, RAW + RAW + RAW[:1])
+    makers: dict[str, Callable[[bytes], Secret]] = {"TripleDesKey": TripleDesKey}
+    with pytest.raises(ValueError) as caught:
+        makers.get(kind, MAKERS[kind][0])(wrong)
+    text = "".join(traceback.format_exception(caught.value)).lower()
+    assert "c0ffee" not in text
+    assert str(int.from_bytes(wrong)) not in text

@@ -1,0 +1,111 @@
+"""Test vectors: files of cases under tests/vectors, each counted, each read by a named test module.
+
+    @vectors("scp/kcv.json")
+    def test_key_check_value(case: Case) -> None:
+        assert AesKey(unhex(case["key"])).kcv() == unhex(case["kcv"])
+
+A file that is not in `FILES`, or whose number of cases differs from the number written there, is an error, never a
+skip. `tests/test_vectors.py` checks that the table and the directory agree and that every file has its readers.
+"""
+
+from __future__ import annotations
+
+import functools
+import gzip
+import json
+import pathlib
+from collections.abc import Iterator
+from typing import Any, NamedTuple, TypeAlias
+
+import pytest
+
+VECTORS = pathlib.Path(__file__).parent.parent / "vectors"
+
+Case: TypeAlias = dict[str, Any]
+"""One case as the file has it; hex strings stay text, see `unhex`. Wycheproof: plus `group`, what its group says."""
+
+
+class Source(NamedTuple):
+    """How many cases a file has, all parts together, and which test modules read it (paths below tests)."""
+
+    cases: int
+    readers: tuple[str, ...]
+
+
+FILES: dict[str, Source] = {
+    "factory/keys.json": Source(11, ("crypto/test_aes.py", "crypto/test_des.py", "crypto/test_diversification.py")),
+    "scp/client_traces.json": Source(9, ("element/test_client_traces.py",)),
+    "scp/diversification.json": Source(6, ("crypto/test_diversification.py",)),
+    "scp/kcv.json": Source(5, ("crypto/test_aes.py", "crypto/test_des.py")),
+    "scp/scp03_kaoh.json": Source(2, ("scp/test_scp03_host.py", "scp/test_scp03_card.py")),
+    "scp/scp03_openscp.json": Source(6, ("scp/test_scp03_host.py", "scp/test_scp03_card.py")),
+    "scp/scp03_pysim_euicc.json": Source(9, ("scp/test_scp03_host.py", "scp/test_scp03_card.py")),
+    "wycheproof/aes_cbc_pkcs5_test.json.gz": Source(216, ("crypto/test_wycheproof.py",)),
+    "wycheproof/aes_gcm_test.json.gz": Source(316, ("crypto/test_wycheproof.py",)),
+    "wycheproof/aes_siv_cmac_test.json.gz": Source(442, ("crypto/test_wycheproof.py",)),
+    "wycheproof/ecdh_brainpoolP256r1_test.json.gz": Source(804, ("crypto/test_wycheproof_curves.py",)),
+    "wycheproof/ecdh_secp256r1_test.json.gz": Source(612, ("crypto/test_wycheproof_curves.py",)),
+    "wycheproof/ecdh_secp384r1_test.json.gz": Source(1047, ("crypto/test_wycheproof_curves.py",)),
+    "wycheproof/ecdsa_brainpoolP256r1_sha256_test.json.gz": Source(485, ("crypto/test_wycheproof_curves.py",)),
+    "wycheproof/ecdsa_secp256r1_sha256_test.json.gz": Source(484, ("crypto/test_wycheproof_curves.py",)),
+    "wycheproof/ecdsa_secp384r1_sha384_test.json.gz": Source(504, ("crypto/test_wycheproof_curves.py",)),
+    "wycheproof/ed25519_test.json.gz": Source(151, ("crypto/test_wycheproof_curves.py",)),
+    "wycheproof/hkdf_sha256_test.json.gz": Source(86, ("crypto/test_wycheproof.py",)),
+    "wycheproof/hmac_sha256_test.json.gz": Source(174, ("crypto/test_wycheproof.py",)),
+    "wycheproof/x25519_test.json.gz": Source(518, ("crypto/test_wycheproof_curves.py",)),
+}
+"""Every vector file. A new reader is added here; `test_vectors` fails without."""
+
+
+def unhex(text: object) -> bytes:
+    """A hex field of a case as bytes. Raises TypeError or ValueError for anything else."""
+    if not isinstance(text, str):
+        raise TypeError(f"not a hex field: {text!r}")
+    return bytes.fromhex(text)
+
+
+@functools.cache
+def document(name: str) -> dict[str, Any]:
+    """The whole file `name` (a path below tests/vectors). Raises LookupError if it is not listed or has lost cases."""
+    if name not in FILES:
+        raise LookupError(f"list {name} with its number of cases and readers in tests/support/vectors.py")
+    path = VECTORS / name
+    text = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+    content: dict[str, Any] = json.loads(text)
+    found = sum(1 for part in _parts(content) for _ in _cases(content, part))
+    if found != FILES[name].cases:
+        raise LookupError(f"{name} has {found} cases, not {FILES[name].cases}")
+    return content
+
+
+@functools.cache
+def load(name: str, part: str = "") -> list[Case]:
+    """All cases of a file; `part` names the list in a file that has several (factory/keys.json)."""
+    content = document(name)
+    parts = _parts(content)
+    if part not in parts and (part or len(parts) != 1):
+        raise LookupError(f"{name} has the parts {', '.join(parts)}, not {part!r}")
+    return list(_cases(content, part or parts[0]))
+
+
+def vectors(name: str, part: str = "") -> pytest.MarkDecorator:
+    """Run a test once for every case of a file (argument `case`); ids name the case as the file does."""
+    cases = load(name, part)
+    return pytest.mark.parametrize("case", cases, ids=[_id(case, number) for number, case in enumerate(cases)])
+
+
+def _parts(content: dict[str, Any]) -> list[str]:
+    return [key for key, value in content.items() if isinstance(value, list) and value and isinstance(value[0], dict)]
+
+
+def _cases(content: dict[str, Any], part: str) -> Iterator[Case]:
+    for entry in content[part]:
+        if part == "testGroups":
+            group = {key: value for key, value in entry.items() if key != "tests"}
+            yield from ({**test, "group": group} for test in entry["tests"])
+        else:
+            yield entry
+
+
+def _id(case: Case, number: int) -> str:
+    return str(next((case[key] for key in ("id", "name", "tcId") if key in case), number))
