@@ -1,0 +1,209 @@
+"""A card in a real reader, through PC/SC (extra `pcsc`: pyscard).
+
+A campaign must not share a card: an operating system that probes it selects other applets between our commands and so
+ends the session. So the card is taken exclusively, or one transaction is held from opening to closing.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Sequence
+from typing import Any, Literal, final
+
+from keywright.errors import LinkError, UsageError
+
+Mode = Literal["exclusive", "transaction"]
+
+# PC/SC code -> what it means, whether the command can have reached the card, what to do (PC/SC part 5, annex A).
+_CODES: dict[int, tuple[str, bool | None, str]] = {
+    0x80100068: ("the card was reset by another program", False, "start the session again, without the other program"),
+    0x80100069: ("the card was removed", None, "put the card back and probe it"),
+    0x8010000C: ("no card in the reader", False, "put a card in"),
+    0x80100066: ("the card does not answer to a reset", False, "clean the contacts or turn the card round"),
+    0x80100067: ("the card has no power", False, "reset the card"),
+    0x8010000B: ("another program uses the card", False, "stop the other program (gpg's scdaemon is a usual one)"),
+    0x8010000F: ("the card runs another protocol for another program", False, "stop the other program"),
+    0x80100009: ("there is no such reader", False, "look at the list of readers"),
+    0x80100017: ("the reader was taken away", None, "plug the reader in and probe the card"),
+    0x8010002E: ("there is no reader", False, "plug a reader in"),
+    0x8010001D: ("the PC/SC service does not run", False, "start pcscd"),
+    0x8010001E: ("the PC/SC service was stopped", None, "start pcscd and probe the card"),
+    0x80100016: ("the exchange with the card failed", None, "probe the card"),
+}
+
+
+def list_readers() -> list[str]:
+    """Names of the readers, in the order of the system. Raises LinkError, UsageError if pyscard is not installed."""
+    scard = _pyscard()
+    context = _context(scard)
+    try:
+        return _readers(scard, context)
+    finally:
+        scard.SCardReleaseContext(context)
+
+
+@final
+class PcscLink:
+    """A card in a PC/SC reader, held for itself until `close`, which leaves the card powered as it is.
+
+    61xx and 6Cxx are not followed here. Under T=0 the Le of a case 4 command is left out, as its TPDU has none.
+    """
+
+    def __init__(self, reader: str, *, mode: Mode = "exclusive", extended: bool | None = None) -> None:
+        """Connect. reader: a name, or a part that only one reader has. extended: None: if the card runs T=1.
+
+        Raises LinkError (no service, no reader, no card, card in use), UsageError if pyscard is not installed.
+        """
+        scard = self._scard = _pyscard()
+        self._mode = mode
+        self._asked_extended = extended
+        self._card: Any = None
+        self.protocol = 0
+        self.atr = b""
+        self.name = f"pcsc:{reader}"
+        self._context: Any = _context(scard)
+        try:
+            self._reader = _choose(reader, _readers(scard, self._context))
+            self.name = f"pcsc:{self._reader}"
+            self._connect()
+        except BaseException:
+            self.close()
+            raise
+
+    @property
+    def extended(self) -> bool:
+        """Whether extended-length APDUs may be sent: never in plain T=0."""
+        return self._t1 if self._asked_extended is None else self._asked_extended
+
+    def exchange(self, command: bytes, /) -> bytes:
+        """Send a command and wait for its answer. Raises LinkError."""
+        scard = self._scard
+        if self._card is None:
+            raise LinkError(f"{self.name}: not connected", delivered=False, hint="reset the link")
+        pci = scard.SCARD_PCI_T1 if self._t1 else scard.SCARD_PCI_T0
+        sent = command if self._t1 else _without_le(command)
+        code, answer = scard.SCardTransmit(self._card, pci, list(sent))
+        self._check(code, "no answer")
+        if len(answer) < 2:
+            raise LinkError(f"{self.name}: an answer of {len(answer)} bytes has no status word", delivered=None)
+        return bytes(byte & 0xFF for byte in answer)
+
+    def reset(self) -> bytes:
+        """Reset the card, or connect to the one that is there now, and return its ATR. Raises LinkError."""
+        scard = self._scard
+        if self._card is not None:
+            if self._reconnect() == scard.SCARD_S_SUCCESS:
+                self._read_atr()
+                return self.atr
+            self._disconnect()
+        self._connect()
+        self._check(self._reconnect(), "not reset")
+        self._read_atr()
+        return self.atr
+
+    def close(self) -> None:
+        """Let go of the card, which keeps its power, and of the service; twice does no harm."""
+        self._disconnect()
+        if self._context is not None:
+            self._scard.SCardReleaseContext(self._context)
+            self._context = None
+
+    def _reconnect(self) -> int:
+        """A warm reset; the code of PC/SC."""
+        scard = self._scard
+        code, protocol = scard.SCardReconnect(self._card, self._share, self._protocols, scard.SCARD_RESET_CARD)
+        if code == scard.SCARD_S_SUCCESS:
+            self.protocol = protocol
+        return int(code)
+
+    @property
+    def _t1(self) -> bool:
+        return bool(self.protocol == self._scard.SCARD_PROTOCOL_T1)
+
+    @property
+    def _share(self) -> int:
+        exclusive = self._mode == "exclusive"
+        return int(self._scard.SCARD_SHARE_EXCLUSIVE if exclusive else self._scard.SCARD_SHARE_SHARED)
+
+    @property
+    def _protocols(self) -> int:
+        return int(self._scard.SCARD_PROTOCOL_T0 | self._scard.SCARD_PROTOCOL_T1)
+
+    def _connect(self) -> None:
+        if self._context is None:
+            raise LinkError(f"{self.name}: the link is closed", delivered=False)
+        scard = self._scard
+        code, card, protocol = scard.SCardConnect(self._context, self._reader, self._share, self._protocols)
+        self._check(code, "not connected")
+        self._card, self.protocol = card, protocol
+        if self._mode == "transaction":
+            self._check(scard.SCardBeginTransaction(card), "no transaction")
+        self._read_atr()
+
+    def _read_atr(self) -> None:
+        code, _, _, _, atr = self._scard.SCardStatus(self._card)
+        self._check(code, "no ATR")
+        self.atr = bytes(byte & 0xFF for byte in atr)
+
+    def _disconnect(self) -> None:
+        if self._card is None:
+            return
+        if self._mode == "transaction":
+            self._scard.SCardEndTransaction(self._card, self._scard.SCARD_LEAVE_CARD)
+        self._scard.SCardDisconnect(self._card, self._scard.SCARD_LEAVE_CARD)
+        self._card = None
+
+    def _check(self, code: int, what: str) -> None:
+        _check(self._scard, code, f"{self.name}: {what}")
+
+
+def _pyscard() -> Any:
+    """The C layer of pyscard. Raises UsageError if it is not installed."""
+    try:
+        from smartcard import scard  # noqa: PLC0415 # pyright: ignore[reportMissingImports] - an optional extra
+    except ImportError as error:
+        raise UsageError("PC/SC needs pyscard", hint="install the extra: pip install 'keywright[pcsc]'") from error
+    return scard
+
+
+def _context(scard: Any) -> Any:
+    code, context = scard.SCardEstablishContext(scard.SCARD_SCOPE_USER)
+    _check(scard, code, "PC/SC")
+    return context
+
+
+def _readers(scard: Any, context: Any) -> list[str]:
+    code, readers = scard.SCardListReaders(context, [])
+    if code & 0xFFFFFFFF == 0x8010002E:
+        return []
+    _check(scard, code, "PC/SC")
+    return [str(reader) for reader in readers]
+
+
+def _choose(wanted: str, readers: Sequence[str]) -> str:
+    """The reader of that name, or the only one whose name has `wanted` in it. Raises LinkError."""
+    if wanted in readers:
+        return wanted
+    found = [reader for reader in readers if wanted.casefold() in reader.casefold()]
+    if len(found) == 1:
+        return found[0]
+    listed = ", ".join(found or readers) or "none"
+    what = "several readers match" if found else "no such reader"
+    raise LinkError(f"pcsc:{wanted}: {what}; there are: {listed}", delivered=False, hint="give the whole name")
+
+
+def _check(scard: Any, code: int, what: str) -> None:
+    """Raise LinkError for any code but success."""
+    if code == scard.SCARD_S_SUCCESS:
+        return
+    code &= 0xFFFFFFFF
+    meaning, delivered, hint = _CODES.get(code, ("", None, ""))
+    if not meaning:
+        with contextlib.suppress(Exception):
+            meaning = str(scard.SCardGetErrorMessage(code))
+    raise LinkError(f"{what}: {meaning or 'PC/SC error'} ({code:08X})", delivered=delivered, hint=hint)
+
+
+def _without_le(command: bytes) -> bytes:
+    """A short case 4 command without its Le; any other unchanged: a T=0 header has one P3."""
+    return command[:-1] if len(command) > 5 and len(command) == 6 + command[4] else command
