@@ -1,0 +1,1 @@
+"""Secure channel protocols, host and card end beside each other."""

@@ -1,0 +1,61 @@
+"""What SCP03 puts on the wire (GlobalPlatform Card Specification, Amendment D)."""
+
+from __future__ import annotations
+
+from typing import Annotated, Final
+
+from keywright.codec.record import U8, Record, Rest, raw
+
+SCP03 = 0x03
+
+INITIALIZE_UPDATE = 0x50
+EXTERNAL_AUTHENTICATE = 0x82
+
+
+class I:  # noqa: E742 - the standard's own name
+    """Bits of the "i" parameter (Amd D 5.1). Plain integers: `&` with an IntFlag costs a microsecond each time."""
+
+    S16: Final = 0x01
+    PSEUDO_RANDOM: Final = 0x10
+    R_MAC: Final = 0x20
+    R_ENC: Final = 0x40
+
+
+class Level:
+    """Bits of a security level, P1 of EXTERNAL AUTHENTICATE (Amd D 7.1.2.1)."""
+
+    C_MAC: Final = 0x01
+    C_DEC: Final = 0x02
+    R_MAC: Final = 0x10
+    R_ENC: Final = 0x20
+
+
+LEVELS = (0x00, 0x01, 0x03, 0x11, 0x13, 0x33)
+"""The security levels that exist: every protection needs the ones before it."""
+
+
+class InitializeUpdateResponse8(Record, frozen=True):
+    """Answer to INITIALIZE UPDATE in S8 mode (Amd D 7.1.1.6)."""
+
+    kdd: Annotated[bytes, raw(10)]
+    kvn: U8
+    scp: U8
+    i: U8
+    card_challenge: Annotated[bytes, raw(8)]
+    card_cryptogram: Annotated[bytes, raw(8)]
+    sequence_counter: Annotated[bytes, Rest(0, 3)] = b""
+
+
+class InitializeUpdateResponse16(Record, frozen=True):
+    """Answer to INITIALIZE UPDATE in S16 mode (Amd D v1.2 7.1.1.6)."""
+
+    kdd: Annotated[bytes, raw(10)]
+    kvn: U8
+    scp: U8
+    i: U8
+    card_challenge: Annotated[bytes, raw(16)]
+    card_cryptogram: Annotated[bytes, raw(16)]
+    sequence_counter: Annotated[bytes, Rest(0, 3)] = b""
+
+
+InitializeUpdateResponse = InitializeUpdateResponse8 | InitializeUpdateResponse16
