@@ -1,0 +1,111 @@
+"""What an application on the element looks like, and what it is given to work with."""
+
+from __future__ import annotations
+
+from typing import Protocol, final
+
+from keywright.element.state import LIFE, Transaction, applet_name
+from keywright.iso7816.apdu import Command, Response
+from keywright.iso7816.refusal import Refusal
+from keywright.iso7816.status import SW
+from keywright.scp.scp03.card import CardChannel
+
+_ZERO_ICV = bytes(16)
+
+
+@final
+class Context:
+    """What an applet may know and do while it handles one command. Valid during that call only."""
+
+    __slots__ = ("_aid", "_change", "_session", "channel_number", "volatile")
+
+    def __init__(
+        self,
+        aid: bytes,
+        change: Transaction,
+        session: CardChannel | None = None,
+        *,
+        volatile: dict[str, object] | None = None,
+        channel_number: int = 0,
+    ) -> None:
+        """aid: whose records; change: the command's transaction; session: the channel's secure session, if any."""
+        self._aid = aid
+        self._change = change
+        self._session = session
+        self.channel_number = channel_number
+        self.volatile: dict[str, object] = {} if volatile is None else volatile
+        """The applet's own RAM on this channel: gone at the next SELECT there, at reset and at power loss."""
+
+    @property
+    def is_authenticated(self) -> bool:
+        """Whether a secure session of the associated security domain is open on this channel (GPCS 10.2)."""
+        return self._session is not None and self._session.level is not None
+
+    @property
+    def level(self) -> int:
+        """Level bits of the session (Amd D 7.1.2.1): how this command was and its answer will be protected, or 0."""
+        return 0 if self._session is None else self._session.level or 0
+
+    @property
+    def card_state(self) -> int:
+        """Life cycle state of the card."""
+        life = self._change.read(LIFE)
+        return life[0] if life else 0
+
+    def require(self, level: int) -> None:
+        """Refuse with 6982 unless an authenticated session has all bits of `level`."""
+        if not self.is_authenticated or self.level & level != level:
+            raise Refusal(SW.SECURITY_STATUS_NOT_SATISFIED)
+
+    def decrypt(self, data: bytes) -> bytes:
+        """Open data encrypted under the key set's K-DEK (AES-CBC, ICV 0; Amd D 6.2.8), padding left in place.
+
+        Refuses with 6982 without a session, 6A80 when `data` is no whole number of blocks.
+        """
+        session = self._session
+        if session is None or session.level is None:
+            raise Refusal(SW.SECURITY_STATUS_NOT_SATISFIED)
+        if len(data) % 16:
+            raise Refusal(SW.INCORRECT_DATA)
+        return session.static.dek.decrypt_cbc(_ZERO_ICV, data)
+
+    def read(self, name: str) -> bytes | None:
+        """One of the applet's own persistent records, as this command has left it so far."""
+        return self._change.read(applet_name(self._aid, name))
+
+    def write(self, name: str, value: bytes | None) -> None:
+        """Change a record (None deletes). Committed with all others when the command ends well, else dropped."""
+        self._change.write(applet_name(self._aid, name), value)
+
+    def write_first(self, name: str, value: bytes | None) -> None:
+        """Commit a record now and alone, even if the command fails: retry counters before anything is compared."""
+        self._change.write_first(applet_name(self._aid, name), value)
+
+
+class Applet(Protocol):
+    """An application. It keeps no state of its own: `Context` has its records and its RAM, so that one object may
+    serve many elements and a power cut needs no help from it.
+
+    The element takes care of channels, secure messaging (through the issuer security domain: INITIALIZE UPDATE and
+    EXTERNAL AUTHENTICATE never reach an applet), chaining, GET RESPONSE and Le.
+    """
+
+    @property
+    def aid(self) -> bytes:
+        """Its AID, 5 to 16 bytes."""
+        ...
+
+    def select(self, context: Context) -> bytes:
+        """Called for SELECT; returns the data of the answer, usually `6F{84 AID ...}`.
+
+        After a Refusal SELECT is answered 6999, and what was selected before stays.
+        """
+        ...
+
+    def process(self, command: Command, context: Context) -> Response:
+        """Handle one command, its secure messaging opened: the class is 00 or 80, whatever channel or protection.
+
+        Writes are committed when the answer is 9000, 61xx, 62xx or 63xx. A Refusal or another status drops them.
+        Answer 6D00 or 6E00 by Refusal for what it does not know.
+        """
+        ...

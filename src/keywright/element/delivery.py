@@ -1,0 +1,105 @@
+"""How an answer leaves: at once, after 6Cxx, or in pieces by GET RESPONSE (ISO 7816-4 5.3.4, ISO 7816-3 12.2.1).
+
+A card whose answer to reset names T=0 alone keeps the data of a case 4 command for GET RESPONSE and wants Le exact.
+Any other card gives what there is, up to Le. The command itself runs once: after 6Cxx its answer waits for the repeat.
+"""
+
+from __future__ import annotations
+
+from typing import final
+
+from keywright.iso7816.apdu import EXTENDED_LE, SHORT_LE, Command, Response
+from keywright.iso7816.refusal import Refusal
+from keywright.iso7816.status import SW
+
+_MORE = 0x6100
+_WRONG_LE = 0x6C00
+
+
+@final
+class Delivery:
+    """The answer that waits on one channel."""
+
+    __slots__ = ("_character_level", "_data", "_header", "_sw")
+
+    def __init__(self, *, character_level: bool) -> None:
+        """character_level: whether the card speaks T=0 only."""
+        self._character_level = character_level
+        self.drop()
+
+    def drop(self) -> None:
+        """Forget what waits."""
+        self._data = b""
+        self._sw = 0
+        self._header: tuple[int, int, int, int] | None = None
+
+    @property
+    def waits(self) -> bool:
+        """Whether something waits."""
+        return bool(self._data)
+
+    def send(self, command: Command, response: Response) -> bytes:
+        """First answer to a command: whole, shortened with 61xx, or 6Cxx with nothing."""
+        data, sw, le = response.data, response.sw, command.le
+        size = len(data)
+        if not size:
+            return sw.to_bytes(2)
+        if self._character_level and not command.extended:
+            return self._send_exact(command, response)
+        room = _room(command)
+        if size <= room:
+            return data + sw.to_bytes(2)
+        if le and not command.data and not command.extended:
+            return self._ask_again(command, response)
+        return self._piece(data, sw, room)
+
+    def repeat(self, command: Command) -> bytes | None:
+        """The kept answer, if this is the repeat that 6Cxx asked for."""
+        header = (command.cla, command.ins, command.p1, command.p2)
+        if header != self._header or command.data or command.le != _announced(len(self._data)) or command.extended:
+            return None
+        data, sw = self._data, self._sw
+        self.drop()
+        return self._piece(data, sw, SHORT_LE)
+
+    def more(self, command: Command) -> bytes:
+        """GET RESPONSE, with or without Le. Refuses with 6985 when nothing waits."""
+        if self._header is not None or not self._data:
+            self.drop()
+            raise Refusal(SW.CONDITIONS_NOT_SATISFIED)
+        room, size = _room(command), len(self._data)
+        if self._character_level and command.le and room > size:
+            return (_WRONG_LE | size).to_bytes(2)
+        data, sw = self._data, self._sw
+        self.drop()
+        return self._piece(data, sw, room)
+
+    def _send_exact(self, command: Command, response: Response) -> bytes:
+        if command.data or command.le is None:
+            return self._piece(response.data, response.sw, 0)
+        size = len(response.data)
+        if min(size, SHORT_LE) == (command.le or SHORT_LE):
+            return self._piece(response.data, response.sw, SHORT_LE)
+        return self._ask_again(command, response)
+
+    def _ask_again(self, command: Command, response: Response) -> bytes:
+        self._data, self._sw = response.data, response.sw
+        self._header = (command.cla, command.ins, command.p1, command.p2)
+        return (_WRONG_LE | _announced(len(response.data))).to_bytes(2)
+
+    def _piece(self, data: bytes, sw: int, room: int) -> bytes:
+        rest = data[room:]
+        if not rest:
+            return data + sw.to_bytes(2)
+        self._data, self._sw = rest, sw
+        return data[:room] + (_MORE | _announced(len(rest))).to_bytes(2)
+
+
+def _announced(size: int) -> int:
+    """The second byte of 61xx and 6Cxx; 00 stands for 256 or more."""
+    return size if size < SHORT_LE else 0
+
+
+def _room(command: Command) -> int:
+    """Bytes that Le allows; without Le, as many as the form of the command could ask for."""
+    return command.le or (EXTENDED_LE if command.extended else SHORT_LE)

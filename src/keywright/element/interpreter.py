@@ -1,0 +1,193 @@
+"""The OPEN: from one command APDU to its answer (GPCS 6).
+
+In this order: the bytes parse (6700), the class exists (6E00) and its channel is open (6881), chained commands are put
+together, secure messaging opens (6982, and the session is gone), the instruction is known (6D00) in that class (6E00),
+the state allows it (6985, 6982); then the function of the table runs, its changes are committed, the answer protected.
+"""
+
+from __future__ import annotations
+
+from keywright.element.applet import Applet, Context
+from keywright.element.card import Card
+from keywright.element.channel import Channel
+from keywright.element.security_domain import count_attempt
+from keywright.element.state import Transaction
+from keywright.element.table import RULES, TABLE, Rule, refusal, state_of
+from keywright.errors import DecodeError, StoreError
+from keywright.globalplatform.life_cycle import CardState
+from keywright.globalplatform.messages import Ins
+from keywright.iso7816.apdu import SHORT_LE, Command, Response
+from keywright.iso7816.channels import GP, channel_of, is_chained, is_gp, is_secured, is_valid
+from keywright.iso7816.refusal import Refusal
+from keywright.iso7816.status import SW, is_ok, is_warning
+from keywright.scp.scp03.card import CardChannel
+
+_FURTHER = 0x40
+_ISO_SECURE_MESSAGING = 0x08
+_CHAIN = 0x10
+_SELECT_BY_NAME = 0x04
+_AUTHENTICATED = 2
+_MAX_ASSEMBLED = 0xFFFF
+
+
+def answer(card: Card, raw: bytes) -> bytes:
+    """The answer to one command APDU; what it changes is durable on return. Raises nothing that the wire can cause."""
+    try:
+        command = Command.parse(raw)
+    except DecodeError:
+        return SW.WRONG_LENGTH.to_bytes(2)
+    try:
+        return _on_channel(card, command)
+    except Refusal as refused:
+        return refused.sw.to_bytes(2)
+
+
+def _on_channel(card: Card, command: Command) -> bytes:
+    cla = command.cla
+    if not is_valid(cla):
+        raise Refusal(SW.CLA_NOT_SUPPORTED)
+    channel = card.channels.get(channel_of(cla))
+    if channel is None:
+        raise Refusal(SW.CHANNEL_NOT_SUPPORTED)
+    delivery = channel.delivery
+    if command.ins == Ins.GET_RESPONSE and channel.chain is None:
+        return delivery.more(command)
+    if delivery.waits:
+        again = delivery.repeat(command)
+        if again is not None:
+            return again
+        delivery.drop()
+    if channel.chain is not None or cla & _CHAIN:
+        whole = _assemble(channel, command)
+        if whole is None:
+            return SW.OK.to_bytes(2)
+        command = whole
+    try:
+        response = _execute(card, channel, command)
+    except Refusal as refused:
+        return refused.sw.to_bytes(2)
+    except StoreError:
+        return SW.NOT_ENOUGH_MEMORY.to_bytes(2)
+    return delivery.send(command, response)
+
+
+def _assemble(channel: Channel, command: Command) -> Command | None:
+    """Take one command of an ISO chain (ISO 7816-4 5.3.3); the whole command once its last part is here.
+
+    Refuses with 6883, the chain dropped, when another command comes between, 6700 when it becomes too long.
+    """
+    sofar, channel.chain = channel.chain, None
+    cla = command.cla & ~_CHAIN
+    data, extended = command.data, command.extended
+    if sofar is not None:
+        if (cla, command.ins, command.p1, command.p2) != (sofar.cla, sofar.ins, sofar.p1, sofar.p2):
+            raise Refusal(SW.LAST_COMMAND_EXPECTED)
+        data, extended = sofar.data + data, sofar.extended or extended
+    if len(data) > _MAX_ASSEMBLED:
+        raise Refusal(SW.WRONG_LENGTH)
+    whole = Command(cla, command.ins, command.p1, command.p2, data, command.le, extended or len(data) >= SHORT_LE)
+    if is_chained(command.cla):
+        channel.chain = whole
+        return None
+    return whole
+
+
+def _execute(card: Card, channel: Channel, command: Command) -> Response:
+    cla, ins = command.cla, command.ins
+    if cla & _ISO_SECURE_MESSAGING and not cla & _FURTHER:
+        raise Refusal(SW.SECURE_MESSAGING_NOT_SUPPORTED)
+    rule = _rule_for(channel, command)
+    if ins != Ins.STORE_DATA:
+        channel.blocks = None
+    if rule is not None and ins == Ins.EXTERNAL_AUTHENTICATE and is_gp(cla):
+        count_attempt(card)
+        if channel.phase != _AUTHENTICATED:
+            return _by_table(card, channel, command)
+    session = _open_session(channel)
+    if rule is not None and rule.bare:
+        _check_class(rule, cla)
+        if is_secured(cla):
+            raise Refusal(SW.SECURE_MESSAGING_NOT_SUPPORTED)
+        return _by_table(card, channel, command)
+    if session is not None:
+        return _secured(card, channel, session, command, rule)
+    if is_secured(cla) and (rule is not None or channel.applet is not None):
+        raise Refusal(SW.SECURITY_STATUS_NOT_SATISFIED)
+    return _dispatch(card, channel, command, rule)
+
+
+def _open_session(channel: Channel) -> CardChannel | None:
+    """The authenticated session, if any; a challenge that this command does not answer is gone."""
+    session = channel.session
+    if session is None or session.level is not None:
+        return session
+    channel.drop_session()
+    return None
+
+
+def _secured(card: Card, channel: Channel, session: CardChannel, command: Command, rule: Rule | None) -> Response:
+    """One command inside a session. A wrong or missing protection ends the session; any other refusal keeps it."""
+    try:
+        plain = session.unwrap(command)
+    except Refusal:
+        channel.drop_session()
+        raise
+    return session.wrap(_dispatch(card, channel, plain, rule))
+
+
+def _dispatch(card: Card, channel: Channel, command: Command, rule: Rule | None) -> Response:
+    if rule is not None:
+        _check_class(rule, command.cla)
+        return _by_table(card, channel, command)
+    if channel.applet is None:
+        raise Refusal(SW.INS_NOT_SUPPORTED)
+    if card.life() in (CardState.CARD_LOCKED, CardState.TERMINATED):
+        raise Refusal(SW.CONDITIONS_NOT_SATISFIED)
+    return _by_applet(card, channel, channel.applet, command)
+
+
+def _check_class(rule: Rule, cla: int) -> None:
+    if not (rule.gp if cla & GP else rule.iso):
+        raise Refusal(SW.CLA_NOT_SUPPORTED)
+
+
+def _by_table(card: Card, channel: Channel, command: Command) -> Response:
+    state = state_of(card.life(), channel.phase)
+    entry = TABLE.get((state, command.ins))
+    if entry is None:
+        raise Refusal(refusal(state, command.ins))
+    level = entry.level
+    session = channel.session
+    if level and (session is None or (session.level or 0) & level != level):
+        raise Refusal(SW.SECURITY_STATUS_NOT_SATISFIED)
+    change = Transaction(card.storage)
+    response = entry.function(card, channel, command, change)
+    change.commit()
+    return response
+
+
+def _by_applet(card: Card, channel: Channel, applet: Applet, command: Command) -> Response:
+    cla = command.cla & GP
+    if cla != command.cla:
+        command = Command(cla, command.ins, command.p1, command.p2, command.data, command.le, command.extended)
+    change = Transaction(card.storage)
+    context = Context(applet.aid, change, channel.session, volatile=channel.volatile, channel_number=channel.number)
+    response = applet.process(command, context)
+    if is_ok(response.sw) or is_warning(response.sw):
+        change.commit()
+    return response
+
+
+def _rule_for(channel: Channel, command: Command) -> Rule | None:
+    """The rule of an instruction that is ours; None is for the selected applet, or unknown to the security domain.
+
+    While an applet is selected only SELECT by name, MANAGE CHANNEL and what opens a secure session are ours.
+    """
+    ins = command.ins
+    rule = RULES.get(ins)
+    if rule is None or channel.applet is None:
+        return rule
+    if is_gp(command.cla):
+        return rule if ins in (Ins.INITIALIZE_UPDATE, Ins.EXTERNAL_AUTHENTICATE) else None
+    ours = ins == Ins.MANAGE_CHANNEL or (ins == Ins.SELECT and command.p1 == _SELECT_BY_NAME)
+    return rule if ours else None

@@ -1,0 +1,154 @@
+"""The virtual secure element: bytes in, bytes out, and a memory."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from types import TracebackType
+from typing import Final, Self, final
+
+from keywright.element import interpreter
+from keywright.element.applet import Applet
+from keywright.element.birth import Personality, give_birth, register
+from keywright.element.card import INITIAL_KVN, Card, Rng, need_rng
+from keywright.element.state import ELEMENT, Storage
+from keywright.globalplatform.life_cycle import CardState
+from keywright.globalplatform.messages import DEFAULT_ISD, Cplc
+from keywright.iso7816 import atr as answer_to_reset
+from keywright.iso7816.status import SW
+from keywright.scp.scp03.keys import KeySet
+from keywright.scp.scp03.messages import I
+from keywright.store.journal import Journal
+from keywright.store.memory import Memory, RamMemory
+
+NAMESPACE = "element"
+"""Where an element lives in a journal of its own."""
+
+_HISTORICAL: Final = bytes.fromhex("8073C021DF59") + b"keywright"
+"""ISO 7816-4 8.1.1: selection by AID, chaining, extended length, 8 or more channels; then who made it."""
+
+DEFAULT_ATR: Final = answer_to_reset.build(_HISTORICAL, (1,))
+DEFAULT_CPLC: Final = Cplc.parse(
+    bytes.fromhex("4B570001 4B576001 00016001 00000001 0001 4B576001 4B576001 4B576001 00000001 00000000 00000000")
+)
+DEFAULT_IIN: Final = bytes.fromhex("99999901")
+DEFAULT_CIN: Final = bytes.fromhex("00000000000000000001")
+DEFAULT_MAX_DATA: Final = 0x0800
+
+
+@final
+class SecureElement:
+    """A GlobalPlatform element with an issuer security domain that speaks SCP03, and applets. A responder: `handle`.
+
+    Memory is `path` (a journal file), or `memory`, or RAM. Memory that already holds an element wins over every
+    parameter except `applets`, `rng` and `on_fault`; fresh memory becomes the element described, in one commit.
+
+    kvn, keys, sequence_counter: the initial key set and how often it was used. i: SCP03 options; without the bit for
+    pseudo-random challenges (10) `rng` makes them. initial_keys_stay: keep set FF when the owner puts a set of his own.
+    try_limit: EXTERNAL AUTHENTICATE failures in a row that block a key set; None: never. max_data: what 9F65 tells.
+    kdd: 10 bytes of key diversification data. atr: one that names T=0 alone makes the element keep the data of case 4
+    commands for GET RESPONSE, as such cards do. on_fault: called with what should never happen, before 6F00 is
+    answered; it may raise.
+
+    Raises ValueError for parameters that describe no element, StoreError for a memory that cannot be used.
+    """
+
+    def __init__(
+        self,
+        *,
+        path: str | None = None,
+        memory: Memory | None = None,
+        isd_aid: bytes = DEFAULT_ISD,
+        kvn: int = INITIAL_KVN,
+        keys: KeySet | None = None,
+        i: int = I.PSEUDO_RANDOM | I.R_MAC | I.R_ENC,
+        initial_keys_stay: bool = False,
+        sequence_counter: int = 0,
+        kdd: bytes = bytes(10),
+        cplc: Cplc = DEFAULT_CPLC,
+        iin: bytes = DEFAULT_IIN,
+        cin: bytes = DEFAULT_CIN,
+        life_cycle: int = CardState.OP_READY,
+        try_limit: int | None = None,
+        max_data: int = DEFAULT_MAX_DATA,
+        atr: bytes = DEFAULT_ATR,
+        rng: Rng | None = None,
+        applets: Sequence[Applet] = (),
+        on_fault: Callable[[Exception], None] | None = None,
+    ) -> None:
+        if path is not None and memory is not None:
+            raise ValueError("an element has a path or a memory, not both")
+        personality = Personality(
+            isd_aid,
+            kvn,
+            keys,
+            i,
+            initial_keys_stay,
+            sequence_counter,
+            kdd,
+            cplc,
+            iin,
+            cin,
+            life_cycle,
+            try_limit,
+            max_data,
+            atr,
+        )
+        personality.check()
+        self._journal = Journal(path) if path is not None else None
+        self._on_fault = on_fault
+        try:
+            if self._journal is not None:
+                memory = self._journal.memory(NAMESPACE)
+            storage = Storage(RamMemory() if memory is None else memory)
+            if storage.read(ELEMENT) is None:
+                need_rng(i, rng)
+                give_birth(storage, personality, applets)
+            else:
+                register(storage, applets)
+            self._card = Card(storage, applets, rng)
+        except BaseException:
+            self.close()
+            raise
+
+    def handle(self, command: bytes) -> bytes:
+        """The answer APDU to a command APDU. Total: any bytes get an answer, and no Exception leaves it."""
+        try:
+            return interpreter.answer(self._card, command)
+        except Exception as fault:  # noqa: BLE001 - a chip answers 6F00, whatever went wrong inside
+            self._card.close_sessions()
+            if self._on_fault is not None:
+                self._on_fault(fault)
+            return SW.NO_DIAGNOSIS.to_bytes(2)
+
+    def reset(self) -> bytes:
+        """Power off and on: what is volatile is gone, the basic channel has the issuer security domain; the ATR."""
+        self._card.power_up()
+        return self._card.atr
+
+    @property
+    def atr(self) -> bytes:
+        """The answer to reset."""
+        return self._card.atr
+
+    @property
+    def attempts(self) -> int:
+        """EXTERNAL AUTHENTICATE commands ever received, across resets and restarts."""
+        return self._card.attempts()
+
+    @property
+    def life_cycle(self) -> int:
+        """Card life cycle state (GPCS table 11-6)."""
+        return self._card.life()
+
+    def close(self) -> None:
+        """Give up the journal file, if there is one."""
+        if self._journal is not None:
+            self._journal.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()

@@ -1,0 +1,155 @@
+"""On-card side of the credential applet; `docs/credential-applet.md` says what each command does.
+
+Records: `key` (PKCS#8 of the private key), `point`, and one for each data group that was written.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final, final
+
+from keywright.codec.tlv import item
+from keywright.crypto.ec import EcPrivateKey
+from keywright.element.applet import Context
+from keywright.errors import DecodeError
+from keywright.fob.credential.messages import (
+    CHALLENGE_BYTES,
+    CREDENTIAL_AID,
+    SIGN_P1,
+    SIGN_P2,
+    SIGN_PREFIX,
+    Dgi,
+    Fci,
+    Ins,
+    PublicKey,
+)
+from keywright.globalplatform.messages import Ins as GpIns
+from keywright.globalplatform.messages import StoreData, Tag, parse_dgi
+from keywright.iso7816.apdu import Command, Response
+from keywright.iso7816.channels import is_gp
+from keywright.iso7816.refusal import Refusal
+from keywright.iso7816.status import SW
+from keywright.scp.scp03.messages import Level
+
+MAX_GROUPS_BYTES: Final = 4096
+"""Longest chain of STORE DATA blocks the applet gathers; more is refused with 6A84."""
+
+_BLOCKS: Final = "blocks"
+_NEXT: Final = "next"
+
+
+@final
+class CredentialApplet:
+    """A P-256 key pair made on card, and what belongs to it. Keeps no state of its own."""
+
+    aid = CREDENTIAL_AID
+
+    def select(self, context: Context) -> bytes:
+        """File control information with the AID."""
+        del context
+        return item(Tag.FCI, Fci(CREDENTIAL_AID).build())
+
+    def process(self, command: Command, context: Context) -> Response:
+        """Answer by the table; whatever is not in it is refused with 6D00."""
+        entry = COMMANDS.get(command.ins)
+        if entry is None:
+            raise Refusal(SW.INS_NOT_SUPPORTED)
+        if command.ins != GpIns.STORE_DATA:
+            context.volatile.clear()
+        return entry(command, context)
+
+
+def _generate(command: Command, context: Context) -> Response:
+    """Make the key pair, once."""
+    _expect(command, 0x00, 0x00)
+    context.require(Level.C_MAC)
+    if context.read("key") is not None:
+        raise Refusal(SW.CONDITIONS_NOT_SATISFIED)
+    key = EcPrivateKey.generate("P-256")
+    context.write("key", key.to_pkcs8())
+    context.write("point", key.public.point)
+    return Response(_public_key(key.public.point))
+
+
+def _sign(command: Command, context: Context) -> Response:
+    """Prove possession of the private key over a challenge of 32 bytes."""
+    _expect(command, SIGN_P1, SIGN_P2)
+    if len(command.data) != CHALLENGE_BYTES:
+        raise Refusal(SW.WRONG_LENGTH)
+    stored = context.read("key")
+    if stored is None:
+        raise Refusal(SW.CONDITIONS_NOT_SATISFIED)
+    return Response(EcPrivateKey.from_pkcs8(stored, "P-256").sign(SIGN_PREFIX + command.data))
+
+
+def _get_data(command: Command, context: Context) -> Response:
+    """Public key or data group; the GlobalPlatform class returns the object, the ISO class its value."""
+    tag = command.p1 << 8 | command.p2
+    if tag == Dgi.PUBLIC_KEY:
+        point = context.read("point")
+        value = None if point is None else PublicKey(point).build()
+    else:
+        value = context.read(_record(tag)) if tag in Dgi.WRITABLE else None
+    if value is None:
+        raise Refusal(SW.REFERENCED_DATA_NOT_FOUND)
+    return Response(item(tag, value) if is_gp(command.cla) else value)
+
+
+def _store_data(command: Command, context: Context) -> Response:
+    """Gather blocks in order; the last one writes every group of the chain at once."""
+    context.require(Level.C_MAC)
+    if command.p1 & ~(StoreData.LAST | StoreData.CASE_4) != StoreData.DGI:
+        context.volatile.clear()
+        raise Refusal(SW.INCORRECT_P1P2)
+    gathered = _gather(command, context)
+    if command.p1 & StoreData.LAST:
+        for tag, value in _groups(gathered):
+            context.write(_record(tag), value)
+    return Response(b"")
+
+
+def _gather(command: Command, context: Context) -> bytes:
+    expected = context.volatile.get(_NEXT, 0)
+    before = context.volatile.get(_BLOCKS, b"")
+    context.volatile.clear()
+    if command.p2 != expected or not isinstance(before, bytes):
+        raise Refusal(SW.CONDITIONS_NOT_SATISFIED)
+    data = before + command.data
+    if len(data) > MAX_GROUPS_BYTES:
+        raise Refusal(SW.NOT_ENOUGH_MEMORY)
+    if not command.p1 & StoreData.LAST:
+        context.volatile[_BLOCKS] = data
+        context.volatile[_NEXT] = command.p2 + 1
+    return data
+
+
+def _groups(data: bytes) -> tuple[tuple[int, bytes], ...]:
+    try:
+        groups = parse_dgi(data)
+    except DecodeError:
+        raise Refusal(SW.INCORRECT_DATA) from None
+    if not groups or any(tag not in Dgi.WRITABLE for tag, _ in groups):
+        raise Refusal(SW.REFERENCED_DATA_NOT_FOUND if groups else SW.INCORRECT_DATA)
+    return groups
+
+
+def _expect(command: Command, p1: int, p2: int) -> None:
+    if (command.p1, command.p2) != (p1, p2):
+        raise Refusal(SW.INCORRECT_P1P2)
+
+
+def _record(tag: int) -> str:
+    return f"{tag:04X}"
+
+
+def _public_key(point: bytes) -> bytes:
+    return item(Dgi.PUBLIC_KEY, PublicKey(point).build())
+
+
+COMMANDS: Final[dict[int, Callable[[Command, Context], Response]]] = {
+    Ins.GENERATE_KEY_PAIR: _generate,
+    Ins.SIGN: _sign,
+    GpIns.GET_DATA: _get_data,
+    GpIns.STORE_DATA: _store_data,
+}
+"""Every instruction the applet knows."""

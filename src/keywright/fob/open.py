@@ -1,0 +1,248 @@
+"""The one place that turns a URI into something to talk to, or a device into something others can talk to."""
+
+from __future__ import annotations
+
+import difflib
+import os
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Final, final
+
+from keywright.errors import LinkError, StoreError, UsageError
+from keywright.fob.uri import Uri, forms, parse_uri
+from keywright.link.base import Exchange
+from keywright.store.journal import Journal
+from keywright.store.memory import Memory, RamMemory
+
+if TYPE_CHECKING:
+    from keywright.element import SecureElement
+    from keywright.fob.fobs import Model
+    from keywright.sansio import Device
+
+ELEMENT: Final = "element"
+"""Namespace of an element that has a journal of its own."""
+DEFAULT_SERIAL: Final = "SIM-000001"
+"""The fob of `sim:fob` without a serial."""
+
+
+def open_link(uri: str) -> Exchange:
+    """A link to the device that `uri` names (`keywright.fob.uri.FORMS`). The caller closes it.
+
+    Raises UsageError for a URI that cannot be used, LinkError and StoreError for what is behind it.
+    """
+    parsed = parse_uri(uri)
+    opener = _OPENERS.get(parsed.scheme)
+    if opener is None:
+        raise UsageError(
+            f"{uri}: this form serves a device; it cannot be asked",
+            hint=f"serve with: keywright element serve --link {uri}; ask through one of: {forms()}",
+        )
+    return opener(parsed)
+
+
+@final
+class SimulatedLink:
+    """A simulated device in this process; closing the link lets go of the device's memory too."""
+
+    extended = True
+
+    def __init__(self, name: str, element: SecureElement, close: Callable[[], object]) -> None:
+        self.name = name
+        self._element: SecureElement | None = element
+        self._close = close
+
+    @property
+    def atr(self) -> bytes:
+        """ATR of the device."""
+        return self._open().atr
+
+    def exchange(self, command: bytes, /) -> bytes:
+        """The device's answer. Raises LinkError after `close`."""
+        return self._open().handle(command)
+
+    def reset(self) -> bytes:
+        """Reset the device and return its ATR. Raises LinkError after `close`."""
+        return self._open().reset()
+
+    def close(self) -> None:
+        """Let go of the device and of its memory; twice does no harm."""
+        if self._element is not None:
+            self._element = None
+            self._close()
+
+    def _open(self) -> SecureElement:
+        if self._element is None:
+            raise LinkError(f"{self.name}: the link is closed", delivered=False)
+        return self._element
+
+
+def _simulated(uri: Uri) -> Exchange:
+    make = _DEVICES.get(uri.rest)
+    if make is None:
+        close = difflib.get_close_matches(uri.rest, _DEVICES, 1)
+        hint = (
+            f"did you mean sim:{close[0]}?" if close else f"there are: {', '.join(f'sim:{name}' for name in _DEVICES)}"
+        )
+        raise UsageError(f"{uri}: no such simulated device", hint=hint)
+    namespace = uri.parameters.get("serial", DEFAULT_SERIAL) if uri.rest == "fob" else ELEMENT
+    if "serial" in uri.parameters and uri.rest != "fob":
+        raise UsageError(f"{uri}: only sim:fob has a serial", hint="leave it out, or use sim:fob")
+    path = uri.parameters.get("memory")
+    journal = Journal(path) if path else None
+    try:
+        if journal is not None:
+            _refuse_stranger(journal, namespace, uri)
+        element = make(uri, namespace, journal.memory(namespace) if journal else RamMemory())
+    except BaseException as error:
+        if journal is not None:
+            journal.close()
+        if isinstance(error, ValueError) and not isinstance(error, UsageError):
+            raise UsageError(f"{uri}: {error}") from error
+        raise
+    return SimulatedLink(str(uri), element, journal.close if journal else element.close)
+
+
+def _refuse_stranger(journal: Journal, namespace: str, uri: Uri) -> None:
+    """A file that holds other devices is not given one more by a wrong name."""
+    others = journal.namespaces()
+    if others and namespace not in others:
+        close = difflib.get_close_matches(namespace, others, 1) or others[:1]
+        meant = "sim:element?" if close[0] == ELEMENT else f"sim:fob?serial={close[0]}&"
+        raise StoreError(
+            f"{journal.path}: no {uri.rest} {namespace} in it, but {len(others)} other device{'s' * (len(others) > 1)}",
+            hint=f"for example {meant}memory={journal.path}",
+        )
+
+
+def _element(uri: Uri, _: str, memory: Memory) -> SecureElement:
+    from keywright.element import SecureElement  # noqa: PLC0415 - loads only where one is simulated
+
+    model = _model(uri)
+    return SecureElement(
+        memory=memory, kvn=model.kvn, i=model.i, initial_keys_stay=model.initial_keys_stay, rng=os.urandom
+    )
+
+
+def _fob(uri: Uri, serial: str, memory: Memory) -> SecureElement:
+    from keywright.fob.fobs import simulated_fob  # noqa: PLC0415 - loads only where one is simulated
+
+    return simulated_fob(serial, memory, _model(uri))
+
+
+def _model(uri: Uri) -> Model:
+    from keywright.fob.fobs import Model  # noqa: PLC0415 - loads only where one is simulated
+
+    usual = Model()
+    kvn, i = uri.number("kvn"), uri.number("i")
+    return Model(
+        kvn=usual.kvn if kvn is None else kvn,
+        i=usual.i if i is None else i,
+        initial_keys_stay=uri.flag("stay"),
+    )
+
+
+def _pcsc(uri: Uri) -> Exchange:
+    from keywright.link.pcsc import PcscLink, list_readers  # noqa: PLC0415 - loads only where a reader is meant
+
+    reader = uri.rest
+    if reader and not reader.isdecimal():
+        return PcscLink(reader)
+    readers = list_readers()
+    if not readers:
+        raise LinkError(f"{uri}: there is no reader", delivered=False, hint="plug a reader in, and see that pcscd runs")
+    if not reader and len(readers) > 1:
+        raise UsageError(f"{uri}: there are {len(readers)} readers: {', '.join(readers)}", hint="name one of them")
+    number = int(reader or 0)
+    if number >= len(readers):
+        raise UsageError(
+            f"{uri}: there are only {len(readers)} readers, counted from 0", hint=f"they are: {', '.join(readers)}"
+        )
+    return PcscLink(readers[number])
+
+
+def _tcp(uri: Uri) -> Exchange:
+    from keywright.link.tcp import TcpLink  # noqa: PLC0415 - loads only where it is meant
+
+    return TcpLink(*uri.address())
+
+
+def _replay(uri: Uri) -> Exchange:
+    from keywright.link.replay import Replay  # noqa: PLC0415 - loads only where it is meant
+    from keywright.link.trace import read_trace  # noqa: PLC0415 - as above
+
+    if not uri.rest:
+        raise UsageError(f"{uri} names no file", hint="write replay:FILE")
+    events = list(read_trace(uri.rest))
+    if len({(event.who, event.link) for event in events}) > 1:
+        events = [event for event in events if (event.who, event.link) == (events[0].who, events[0].link)]
+    return Replay(events, lenient=uri.flag("lenient"), name=str(uri))
+
+
+_OPENERS: Final[Mapping[str, Callable[[Uri], Exchange]]] = {
+    "sim": _simulated,
+    "pcsc": _pcsc,
+    "tcp": _tcp,
+    "replay": _replay,
+}
+_DEVICES: Final[Mapping[str, Callable[[Uri, str, Memory], SecureElement]]] = {
+    "element": _element,
+    "card": _element,
+    "fob": _fob,
+}
+
+
+@final
+class Server:
+    """A device that others can reach; `stop` may be called by any thread or signal handler."""
+
+    def __init__(
+        self, run: Callable[[Callable[[str], object]], None], stop: Callable[[], object], close: Callable[[], object]
+    ) -> None:
+        self._run = run
+        self.stop = stop
+        self.close = close
+
+    def serve(self, on_ready: Callable[[str], object]) -> None:
+        """Serve until `stop`, or until the driver that was dialled hangs up. on_ready(URI) is called once it is there.
+
+        Raises LinkError if a port is taken or nobody listens, PolicyError for a host that is not loopback.
+        """
+        self._run(on_ready)
+
+
+def open_server(uri: str, device: Device) -> Server:
+    """What serves `device` at a vpcd or tcp URI; port 0 takes a free one. Raises as `Server.serve` and UsageError."""
+    parsed = parse_uri(uri)
+    if parsed.scheme == "tcp":
+        return _tcp_server(parsed, device)
+    if parsed.scheme in ("vpcd", "vpcd+connect"):
+        return _vpcd_server(parsed, device)
+    raise UsageError(f"{uri}: nothing can be served there", hint=f"use one of: {forms(serving=True)}")
+
+
+def _tcp_server(uri: Uri, device: Device) -> Server:
+    from keywright.link.tcp import TcpServer  # noqa: PLC0415 - loads only where it is meant
+
+    host, port = uri.address()
+    server = TcpServer(device, host, port)
+
+    def run(on_ready: Callable[[str], object]) -> None:
+        on_ready(f"tcp:{host}:{server.port}")
+        server.serve()
+
+    return Server(run, server.stop, server.close)
+
+
+def _vpcd_server(uri: Uri, device: Device) -> Server:
+    from keywright.link.vpcd import VpcdServer  # noqa: PLC0415 - loads only where it is meant
+
+    host, port = uri.address()
+    server = VpcdServer(device)
+
+    def listen(on_ready: Callable[[str], object]) -> None:
+        server.serve(host, port, lambda actual, _: on_ready(f"vpcd:{host}:{actual}"))
+
+    def dial(on_ready: Callable[[str], object]) -> None:
+        on_ready(str(uri))
+        server.connect(host, port)
+
+    return Server(dial if uri.scheme == "vpcd+connect" else listen, server.stop, server.close)

@@ -1,0 +1,181 @@
+"""A tray of simulated fobs in a process of their own, whose memories share one journal.
+
+The host side is `FobPool`: commands go out in batches and answers come back as they are made, so that both
+processes work at once. The fobs' process ends when its host is gone and finishes the command in hand first;
+what a killed host finds afterwards is what its fobs were left with.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Mapping
+from typing import Final, Self
+
+import msgspec
+
+from keywright.errors import LinkError
+from keywright.fob.fobs import Model
+
+_CHUNK: Final = 1 << 18
+_GOODBYE_S: Final = 10.0
+
+COMMAND: Final = 0
+POWER_ON: Final = 1
+POWER_OFF: Final = 2
+_ANSWER: Final = 0
+_LOST: Final = 1
+
+
+class Plan(msgspec.Struct, frozen=True):
+    """What the tray is to be like. `journal` "" keeps everything in RAM; `keep` False changes no file.
+
+    `models` are the fobs that differ from the usual one; `cuts` takes the power away from a fob once.
+    """
+
+    journal: str = ""
+    keep: bool = True
+    wait_s: float = 20.0
+    models: Mapping[str, Model] = {}
+    cuts: Mapping[str, Cut] = {}
+
+
+class Cut(msgspec.Struct, frozen=True):
+    """One power cut, at the n-th command of instruction `ins` that the fob gets.
+
+    It comes before the memory is written for the `commit`-th time inside that command; with 0, after everything
+    was written and before the answer.
+    """
+
+    ins: int
+    nth: int = 1
+    commit: int = 1
+
+
+def frame(kind: int, name: str, payload: bytes = b"") -> bytes:
+    """One message of the socket: length 4, kind 1, length of name 1, name, payload."""
+    label = name.encode()
+    return (2 + len(label) + len(payload)).to_bytes(4) + bytes((kind, len(label))) + label + payload
+
+
+class Frames:
+    """Cuts a byte stream into messages."""
+
+    def __init__(self) -> None:
+        self._buffer = bytearray()
+
+    def feed(self, data: bytes) -> list[tuple[int, str, bytes]]:
+        """The whole messages that `data` completes: kind, name, payload."""
+        buffer = self._buffer
+        buffer += data
+        found, at, end = [], 0, len(buffer)
+        while end - at >= 4:
+            size = int.from_bytes(buffer[at : at + 4])
+            if end - at - 4 < size:
+                break
+            label = at + 6 + buffer[at + 5]
+            found.append((buffer[at + 4], buffer[at + 6 : label].decode(), bytes(buffer[label : at + 4 + size])))
+            at += 4 + size
+        del buffer[:at]
+        return found
+
+
+class FobPool:
+    """Host side of a tray: `submit` and `flush`, then `receive`."""
+
+    width = 64
+    """How many fobs are worth working on at once: more do not make the two processes busier."""
+
+    def __init__(self, sock: socket.socket, process: subprocess.Popen[bytes] | None = None) -> None:
+        """Take a connected socket whose other end runs `keywright.fob.tray.serve`."""
+        self._sock = sock
+        self._process = process
+        self._out: list[bytes] = []
+        self._frames = Frames()
+        self.waiting = 0
+
+    @classmethod
+    def start(cls, plan: Plan) -> Self:
+        """Start the fobs' process. Its errors (a journal held by another) come with the first answer."""
+        ours, theirs = socket.socketpair()
+        with theirs:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "keywright.fob.tray", str(theirs.fileno())],
+                pass_fds=(theirs.fileno(),),
+                stdin=subprocess.DEVNULL,
+                start_new_session=True,
+            )
+        ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 20)
+        ours.sendall(frame(COMMAND, "", msgspec.json.encode(plan)))
+        return cls(ours, process)
+
+    def submit(self, name: str, command: bytes) -> None:
+        """Queue a command APDU for a fob. Exactly one message comes back for it."""
+        self._out.append(frame(COMMAND, name, command))
+        self.waiting += 1
+
+    def power_on(self, name: str) -> None:
+        """Queue a reset of a fob; the answer to reset comes back as its message."""
+        self._out.append(frame(POWER_ON, name))
+        self.waiting += 1
+
+    def power_off(self, name: str) -> None:
+        """Queue the removal of a fob from the tray; nothing comes back."""
+        self._out.append(frame(POWER_OFF, name))
+
+    def flush(self) -> None:
+        """Send what is queued. Raises LinkError when the fobs' process is gone."""
+        if not self._out:
+            return
+        data = b"".join(self._out)
+        self._out.clear()
+        try:
+            self._sock.sendall(data)
+        except OSError as error:
+            raise LinkError("the process of the simulated fobs is gone", None) from error
+
+    def receive(self, *, block: bool = True) -> list[tuple[str, bytes | LinkError]]:
+        """Messages that have arrived: (fob, answer or what happened instead). Empty only when not blocking.
+
+        Raises LinkError when the fobs' process is gone.
+        """
+        found: list[tuple[str, bytes | LinkError]] = []
+        self.flush()
+        while not found:
+            try:
+                data = self._sock.recv(_CHUNK, 0 if block else socket.MSG_DONTWAIT)
+            except BlockingIOError:
+                return found
+            except OSError as error:
+                raise LinkError("the process of the simulated fobs is gone", None) from error
+            if not data:
+                raise LinkError("the process of the simulated fobs has ended", None)
+            for kind, name, payload in self._frames.feed(data):
+                if not name:
+                    raise LinkError(payload.decode(), delivered=False)
+                found.append((name, payload if kind == _ANSWER else LinkError(payload.decode(), delivered=None)))
+            self.waiting -= len(found)
+        return found
+
+    def close(self) -> None:
+        """Let the fobs' process end, and wait for it: its journal is then free."""
+        self._sock.close()
+        if self._process is not None:
+            try:
+                self._process.wait(_GOODBYE_S)
+            except subprocess.TimeoutExpired:
+                self._process.kill()
+                self._process.wait()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+    @property
+    def pid(self) -> int:
+        """Process id of the fobs' process; our own when it was given a socket only."""
+        return self._process.pid if self._process is not None else os.getpid()

@@ -1,0 +1,176 @@
+"""The fobs' own process: answers for every fob of a tray from one journal. Started by `fob.pool`."""
+
+from __future__ import annotations
+
+import socket
+import sys
+from collections.abc import Callable, Mapping
+from typing import Final
+
+import msgspec
+
+from keywright.element import SecureElement
+from keywright.errors import KeywrightError
+from keywright.fob.fobs import simulated_fob
+from keywright.fob.pool import COMMAND, POWER_OFF, POWER_ON, Cut, Frames, Plan, frame
+from keywright.store import Journal, Memory, RamMemory
+
+_CHUNK: Final = 1 << 18
+_ANSWER: Final = 0
+_LOST: Final = 1
+
+
+class PowerCut(BaseException):
+    """The fob lost its power; nothing of the program may catch this as an error."""
+
+
+class CutMemory:
+    """A memory whose device loses power just before a chosen commit."""
+
+    def __init__(self, memory: Memory) -> None:
+        self._memory = memory
+        self.left = 0
+
+    def load(self, name: str) -> bytes | None:
+        """As the memory beneath."""
+        return self._memory.load(name)
+
+    def names(self) -> list[str]:
+        """As the memory beneath."""
+        return self._memory.names()
+
+    def commit(self, changes: Mapping[str, bytes | None]) -> None:
+        """As the memory beneath, unless the power goes. Raises PowerCut."""
+        if self.left:
+            self.left -= 1
+            if not self.left:
+                raise PowerCut
+        self._memory.commit(changes)
+
+
+class Tray:
+    """Fobs that are powered, each made from its memory when it is first asked for something."""
+
+    def __init__(self, plan: Plan, memory: Callable[[str], Memory]) -> None:
+        self._plan = plan
+        self._memory = memory
+        self._fobs: dict[str, tuple[SecureElement, CutMemory | None]] = {}
+        self._cuts: dict[str, Cut] = dict(plan.cuts)
+        self._seen: dict[str, int] = {}
+
+    def answer(self, kind: int, name: str, payload: bytes) -> bytes:
+        """The message for one message of the host; empty for a removal."""
+        if kind == POWER_OFF:
+            self._fobs.pop(name, None)
+            return b""
+        if kind == POWER_ON:
+            return frame(_ANSWER, name, self._fob(name)[0].reset())
+        element, memory = self._fob(name)
+        loses_answer = self._arm(name, memory, payload)
+        try:
+            answer = element.handle(payload)
+            if loses_answer:
+                raise PowerCut
+            return frame(_ANSWER, name, answer)
+        except PowerCut:
+            del self._fobs[name]
+            return frame(_LOST, name, b"the fob lost its power; whether the command took effect is unknown")
+
+    def _fob(self, name: str) -> tuple[SecureElement, CutMemory | None]:
+        found = self._fobs.get(name)
+        if found is None:
+            memory = self._memory(name)
+            cut = CutMemory(memory) if name in self._cuts else None
+            found = self._fobs[name] = (simulated_fob(name, cut or memory, self._plan.models.get(name)), cut)
+        return found
+
+    def _arm(self, name: str, memory: CutMemory | None, command: bytes) -> bool:
+        """Make ready for the planned cut, if this is its command; True when only the answer is to be lost."""
+        cut = self._cuts.get(name)
+        if cut is None or memory is None or command[1:2] != bytes((cut.ins,)):
+            return False
+        self._seen[name] = self._seen.get(name, 0) + 1
+        if self._seen[name] != cut.nth:
+            return False
+        del self._cuts[name]
+        memory.left = cut.commit
+        return not cut.commit
+
+
+def serve(sock: socket.socket) -> None:
+    """Answer until the other end closes. The first message is the `Plan`."""
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 20)
+    frames = Frames()
+    waiting = _receive(sock, frames)
+    if not waiting:
+        return
+    plan = msgspec.json.decode(waiting.pop(0)[2], type=Plan)
+    try:
+        journal = Journal(plan.journal, wait_s=plan.wait_s) if plan.journal else None
+    except KeywrightError as error:
+        sock.sendall(frame(_LOST, "", str(error).encode()))
+        return
+    try:
+        _answer_all(sock, frames, waiting, Tray(plan, _memories(plan, journal)))
+    finally:
+        if journal is not None:
+            journal.close()
+
+
+def _memories(plan: Plan, journal: Journal | None) -> Callable[[str], Memory]:
+    rams: dict[str, Memory] = {}
+
+    def in_ram(name: str) -> Memory:
+        if name not in rams:
+            kept = journal.memory(name) if journal is not None else None
+            values = {key: kept.load(key) or b"" for key in kept.names()} if kept is not None else {}
+            rams[name] = RamMemory(values)
+        return rams[name]
+
+    return journal.memory if journal is not None and plan.keep else in_ram
+
+
+def _receive(sock: socket.socket, frames: Frames) -> list[tuple[int, str, bytes]]:
+    found: list[tuple[int, str, bytes]] = []
+    while not found:
+        try:
+            data = sock.recv(_CHUNK)
+        except OSError:
+            return []
+        if not data:
+            return []
+        found = frames.feed(data)
+    return found
+
+
+def _answer_all(sock: socket.socket, frames: Frames, waiting: list[tuple[int, str, bytes]], tray: Tray) -> None:
+    while True:
+        out = []
+        for kind, name, payload in waiting:
+            out.append(tray.answer(kind, name, payload))
+            if len(out) == 8:
+                _send(sock, out)
+        _send(sock, out)
+        waiting = _receive(sock, frames)
+        if not waiting:
+            return
+
+
+def _send(sock: socket.socket, out: list[bytes]) -> None:
+    data = b"".join(out)
+    out.clear()
+    if data:
+        try:
+            sock.sendall(data)
+        except OSError:
+            return
+
+
+def main() -> None:
+    """Entry point of the process: the only argument is the number of the inherited socket."""
+    with socket.socket(fileno=int(sys.argv[1])) as sock:
+        serve(sock)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,134 @@
+"""The text that names a link, taken apart. The same in the command line, in recipes and in the console."""
+
+from __future__ import annotations
+
+import difflib
+from typing import Final, NamedTuple
+from urllib.parse import unquote
+
+import msgspec
+
+from keywright.errors import UsageError
+
+SIMULATED: Final = "sim"
+
+
+class Form(NamedTuple):
+    """One form of link URI: how it is written, what it does, and whether it is to ask, to serve, or both."""
+
+    text: str
+    what: str
+    asks: bool = True
+    serves: bool = False
+
+
+FORMS: Final[tuple[Form, ...]] = (
+    Form("sim:element", "a simulated secure element (?memory=FILE keeps it, &kvn=, &i=, &stay=yes)"),
+    Form("sim:fob", "a simulated key fob (?serial=SERIAL&memory=FILE)"),
+    Form("pcsc:READER", "a card in a PC/SC reader: its name, a part only one has, or a number"),
+    Form("tcp:HOST:PORT", "APDUs over TCP, each after two length bytes", serves=True),
+    Form("replay:FILE", "a recorded trace (?lenient=yes answers by position)"),
+    Form("vpcd:HOST:PORT", "as a card in the virtual reader, the driver dials", asks=False, serves=True),
+    Form("vpcd+connect:HOST:PORT", "as a card in the virtual reader, we dial", asks=False, serves=True),
+)
+
+_LATER: Final = frozenset({"serial", "ble", "http", "https"})
+_PARAMETERS: Final = {
+    SIMULATED: ("memory", "serial", "kvn", "i", "stay"),
+    "replay": ("lenient",),
+}
+
+
+class Uri(msgspec.Struct, frozen=True):
+    """A link URI: scheme, what stands after it, and its parameters."""
+
+    scheme: str
+    rest: str
+    parameters: dict[str, str] = {}
+
+    def __str__(self) -> str:
+        return f"{self.scheme}:{self.rest}"
+
+    @property
+    def is_simulated(self) -> bool:
+        """Whether the device behind it is simulated: nothing real can be lost there."""
+        return self.scheme == SIMULATED
+
+    def address(self) -> tuple[str, int]:
+        """HOST and PORT. Raises UsageError."""
+        host, _, port = self.rest.rpartition(":")
+        host = host.removeprefix("[").removesuffix("]")
+        if not host or not port.isascii() or not port.isdecimal() or int(port) > 0xFFFF:
+            raise UsageError(f"{self}: this needs HOST:PORT", hint=f"for example {self.scheme}:127.0.0.1:35963")
+        return host, int(port)
+
+    def number(self, name: str) -> int | None:
+        """A parameter of one byte in hex. Raises UsageError."""
+        text = self.parameters.get(name)
+        if text is None:
+            return None
+        try:
+            value = int(text, 16)
+        except ValueError:
+            value = -1
+        if not 0 <= value <= 0xFF:
+            raise UsageError(f"{self}: {name} is one byte in hex, not {text!r}", hint=f"for example {name}=30")
+        return value
+
+    def flag(self, name: str) -> bool:
+        """A parameter that is yes or no, no without it. Raises UsageError."""
+        text = self.parameters.get(name, "no")
+        if text not in ("yes", "no"):
+            raise UsageError(f"{self}: {name} is yes or no, not {text!r}")
+        return text == "yes"
+
+
+def parse_uri(text: str) -> Uri:
+    """Take a link URI apart. Raises UsageError that names the known forms, or the one that was probably meant."""
+    scheme, colon, rest = text.partition(":")
+    if not colon or scheme not in _schemes():
+        raise _unknown(text, scheme)
+    if scheme not in _PARAMETERS:
+        return Uri(scheme, rest)
+    rest, _, query = rest.partition("?")
+    return Uri(scheme, rest, _parameters(f"{scheme}:{rest}", scheme, query))
+
+
+def is_simulated(text: str) -> bool:
+    """Whether a URI names a simulated device. Raises UsageError."""
+    return parse_uri(text).is_simulated
+
+
+def forms(*, serving: bool = False) -> str:
+    """The forms that can be used, as a list for messages."""
+    return ", ".join(form.text for form in FORMS if (form.serves if serving else form.asks))
+
+
+def _schemes() -> set[str]:
+    return {form.text.partition(":")[0] for form in FORMS}
+
+
+def _unknown(text: str, scheme: str) -> UsageError:
+    if scheme in _LATER:
+        return UsageError(f"{text}: this version has no {scheme} links", hint=f"use one of: {forms()}")
+    close = difflib.get_close_matches(scheme, sorted(_schemes()), 1)
+    meant = next((form.text for form in FORMS if close and form.text.startswith(close[0] + ":")), "")
+    if meant:
+        return UsageError(f"{text!r} is no link", hint=f"did you mean {meant}?")
+    return UsageError(f"{text!r} is no link", hint=f"use one of: {forms()}")
+
+
+def _parameters(uri: str, scheme: str, query: str) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for part in filter(None, query.split("&")):
+        name, equals, value = part.partition("=")
+        if name not in _PARAMETERS[scheme]:
+            close = difflib.get_close_matches(name, _PARAMETERS[scheme], 1)
+            hint = f"did you mean {close[0]}?" if close else f"there are: {', '.join(_PARAMETERS[scheme])}"
+            raise UsageError(f"{uri}: unknown parameter {name!r}", hint=hint)
+        if not equals or not value:
+            raise UsageError(f"{uri}: parameter {name} has no value", hint=f"write {name}=VALUE")
+        if name in found:
+            raise UsageError(f"{uri}: parameter {name} is there twice")
+        found[name] = unquote(value)
+    return found

@@ -1,0 +1,1 @@
+"""Card content management, off-card, and the wire both ends share."""

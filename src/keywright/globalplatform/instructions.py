@@ -1,0 +1,177 @@
+"""How each instruction is told: its name, what stands in its title, and the classes of its data.
+
+A table of functions over the message classes; an instruction that is not in it is told by its number and hex.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Final, NamedTuple
+
+from keywright.codec.message import Message
+from keywright.codec.tlv import items
+from keywright.errors import DecodeError
+from keywright.globalplatform import names
+from keywright.globalplatform.describe import Lines, describe, hexed
+from keywright.globalplatform.messages import (
+    DeleteKey,
+    Fci,
+    Ins,
+    PutKey,
+    PutKeyResponse,
+    StatusList,
+    StatusQuery,
+    StatusScope,
+    StoreData,
+    Tag,
+    parse_dgi,
+    unwrapped,
+)
+from keywright.iso7816.apdu import Command
+from keywright.scp.scp03.messages import InitializeUpdateResponse8, InitializeUpdateResponse16
+
+
+class Instruction(NamedTuple):
+    """How one instruction is told. `title` follows the name; the rest gives the lines of command and answer data."""
+
+    name: str
+    title: Callable[[Command], str] = lambda _: ""
+    asked: Callable[[Command], Lines] | None = None
+    answered: Callable[[Command, bytes], Lines] | None = None
+
+
+def object_tag(command: Command) -> int:
+    """The object a GET DATA asks for: P1 P2."""
+    return command.p1 << 8 | command.p2
+
+
+def _of(kind: type[Message]) -> Callable[[Command], Lines]:
+    return lambda command: describe(kind.parse(command.data)) if command.data else iter(())
+
+
+def _answer_of(kind: type[Message]) -> Callable[[Command, bytes], Lines]:
+    return lambda _, data: describe(kind.parse(data))
+
+
+def _fci(_: Command, data: bytes) -> Lines:
+    return describe(Fci.parse(unwrapped(Tag.FCI, data)))
+
+
+def _challenge(command: Command) -> Lines:
+    if command.p2:
+        yield "KID", f"{command.p2:02X}"
+    yield "host challenge", hexed(command.data)
+
+
+def _challenge_answer(command: Command, data: bytes) -> Lines:
+    answer = (InitializeUpdateResponse16 if len(command.data) == 16 else InitializeUpdateResponse8).parse(data)
+    if answer.scp != 0x03:
+        yield "answer", hexed(data)
+        return
+    yield from describe(answer)
+    yield "secure channel", names.secure_channel(answer.scp, answer.i)
+
+
+def _authenticate(command: Command) -> Lines:
+    half = len(command.data) // 2
+    yield "security level", names.security_level(command.p1)
+    yield "host cryptogram", hexed(command.data[:half])
+    yield "C-MAC", hexed(command.data[half:])
+
+
+_SCOPES: Final = {
+    StatusScope.ISSUER_DOMAIN: "issuer security domain",
+    StatusScope.APPLICATIONS: "applications",
+    StatusScope.LOAD_FILES: "load files",
+    StatusScope.LOAD_FILES_AND_MODULES: "load files and modules",
+    0x60: "security domain and its applications",
+}
+
+
+def _scope(command: Command) -> str:
+    return _SCOPES.get(command.p1, f"{command.p1:02X}")
+
+
+def _status_answer(command: Command, data: bytes) -> Lines:
+    if not command.p2 & 0x02:
+        yield "answer", hexed(data)
+        return
+    scope_is_card = command.p1 == StatusScope.ISSUER_DOMAIN
+    for entry in StatusList.parse(data).applications:
+        domain = names.is_security_domain(entry.privileges)
+        state = entry.life_cycle
+        yield (
+            entry.aid.hex().upper(),
+            names.card_state(state) if scope_is_card else names.application_state(state, domain=domain),
+        )
+        yield from ((f"  {name}", text) for name, text in describe(entry) if name not in ("aid", "life cycle"))
+
+
+def _new_state(command: Command) -> str:
+    if command.p1 == StatusScope.ISSUER_DOMAIN:
+        return f"card to {names.card_state(command.p2)}"
+    return f"{command.data.hex().upper()} to {names.application_state(command.p2)}"
+
+
+def _store_title(command: Command) -> str:
+    return f"block {command.p2:02X}" + (", last" if command.p1 & StoreData.LAST else "")
+
+
+def _stored(command: Command) -> Lines:
+    if not command.p1 & StoreData.DGI or command.p1 & StoreData.BER_TLV:
+        yield "data", hexed(command.data)
+        return
+    try:
+        groups = parse_dgi(command.data)
+    except DecodeError:
+        yield "part of data groups", hexed(command.data)
+        return
+    for identifier, value in groups:
+        yield f"data group {identifier:04X}", hexed(value)
+
+
+def _deleted(command: Command) -> Lines:
+    kinds = {number for number, _ in items(command.data)}
+    return describe((StatusQuery if Tag.AID in kinds else DeleteKey).parse(command.data))
+
+
+_INSTALL: Final = (
+    (0x02, "for load"),
+    (0x04, "for install"),
+    (0x08, "for make selectable"),
+    (0x10, "for extradition"),
+    (0x20, "for personalisation"),
+    (0x40, "for registry update"),
+)
+
+INSTRUCTIONS: Final[Mapping[int, Instruction]] = {
+    Ins.SELECT: Instruction(
+        "SELECT", lambda command: command.data.hex().upper() or "issuer security domain", lambda _: iter(()), _fci
+    ),
+    Ins.INITIALIZE_UPDATE: Instruction(
+        "INITIALIZE UPDATE", lambda command: f"KVN {command.p1:02X}", _challenge, _challenge_answer
+    ),
+    Ins.EXTERNAL_AUTHENTICATE: Instruction(
+        "EXTERNAL AUTHENTICATE", lambda command: f"level {command.p1:02X}", _authenticate
+    ),
+    Ins.GET_DATA: Instruction("GET DATA", lambda command: f"{object_tag(command):04X}"),
+    Ins.GET_STATUS: Instruction("GET STATUS", _scope, _of(StatusQuery), _status_answer),
+    Ins.SET_STATUS: Instruction("SET STATUS", _new_state, lambda _: iter(())),
+    Ins.PUT_KEY: Instruction(
+        "PUT KEY",
+        lambda command: f"replace KVN {command.p1 & 0x7F:02X}" if command.p1 & 0x7F else "new key version",
+        _of(PutKey),
+        _answer_of(PutKeyResponse),
+    ),
+    Ins.DELETE: Instruction("DELETE", lambda _: "", _deleted),
+    Ins.STORE_DATA: Instruction("STORE DATA", _store_title, _stored),
+    Ins.INSTALL: Instruction(
+        "INSTALL", lambda command: " and ".join(words for bit, words in _INSTALL if command.p1 & bit)
+    ),
+    Ins.LOAD: Instruction("LOAD", _store_title),
+    Ins.MANAGE_CHANNEL: Instruction(
+        "MANAGE CHANNEL", lambda command: f"close {command.p2:02X}" if command.p1 & 0x80 else "open"
+    ),
+    Ins.GET_RESPONSE: Instruction("GET RESPONSE"),
+    0x20: Instruction("VERIFY"),
+}

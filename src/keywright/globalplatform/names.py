@@ -1,0 +1,163 @@
+"""Words for the values of GlobalPlatform messages: bits, codes and identifiers as a person reads them."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from keywright.globalplatform.life_cycle import name_of
+from keywright.globalplatform.messages import GP_OID, KeyEntry, KeyType
+from keywright.scp.scp03.messages import I, Level
+
+_SCP02_BITS: Final = (
+    (0x01, "three keys"),
+    (0x02, "C-MAC on unmodified APDU"),
+    (0x04, "explicit initiation"),
+    (0x08, "ICV is MAC over AID"),
+    (0x10, "ICV encrypted"),
+    (0x20, "R-MAC"),
+    (0x40, "pseudo-random challenge"),
+)
+_SCP03_BITS: Final = ((I.PSEUDO_RANDOM, "pseudo-random challenge"), (I.R_MAC, "R-MAC"), (I.R_ENC, "R-ENC"))
+_LEVEL_BITS: Final = ((Level.C_MAC, "C-MAC"), (Level.C_DEC, "C-DEC"), (Level.R_MAC, "R-MAC"), (Level.R_ENC, "R-ENC"))
+
+_KEY_TYPES: Final = {
+    KeyType.DES: "DES",
+    0x82: "DES, 3 keys",
+    0x85: "PSK-TLS",
+    KeyType.AES: "AES",
+    0x90: "HMAC SHA-1",
+    0xA0: "RSA e",
+    0xA1: "RSA n",
+    KeyType.EC_PUBLIC: "EC public",
+    KeyType.EC_PRIVATE: "EC private",
+    KeyType.EC_PARAMETERS: "EC parameters",
+}
+
+_PRIVILEGES: Final = (
+    (
+        (0x80, "security domain"),
+        (0x40, "DAP verification"),
+        (0x20, "delegated management"),
+        (0x10, "card lock"),
+        (0x08, "card terminate"),
+        (0x04, "default selected"),
+        (0x02, "CVM management"),
+        (0x01, "mandated DAP"),
+    ),
+    (
+        (0x80, "trusted path"),
+        (0x40, "authorised management"),
+        (0x20, "token verification"),
+        (0x10, "global delete"),
+        (0x08, "global lock"),
+        (0x04, "global registry"),
+        (0x02, "final application"),
+        (0x01, "global service"),
+    ),
+    (
+        (0x80, "receipt generation"),
+        (0x40, "ciphered load files"),
+        (0x20, "contactless activation"),
+        (0x10, "contactless self-activation"),
+    ),
+)
+
+HASHES: Final = {1: "SHA-1", 2: "SHA-256", 3: "SHA-384", 4: "SHA-512"}
+_SECURITY_DOMAIN: Final = 0x80
+_LOCKED: Final = 0x80
+
+
+def secure_channel(scp: int, i: int) -> str:
+    """A protocol and its "i" parameter, for example "SCP03 i=70 (S8, pseudo-random challenge, R-MAC, R-ENC)"."""
+    name = f"SCP{scp:02X} i={i:02X}"
+    if scp == 0x03:
+        words = ["S16" if i & I.S16 else "S8", *_bits(i, _SCP03_BITS)]
+    elif scp == 0x02:
+        words = list(_bits(i, _SCP02_BITS))
+    else:
+        return name
+    return f"{name} ({', '.join(words)})"
+
+
+def security_level(level: int) -> str:
+    """A security level in words, for example "33 (C-MAC, C-DEC, R-MAC, R-ENC)"."""
+    return f"{level:02X} ({', '.join(_bits(level, _LEVEL_BITS)) or 'no protection'})"
+
+
+def key_type(code: int) -> str:
+    """Name of a key type (GPCS table 11-16), or its number."""
+    return _KEY_TYPES.get(code, f"type {code:02X}")
+
+
+def key(entry: KeyEntry) -> str:
+    """Type and size of a key, for example "AES 128 bit"."""
+    return " + ".join(f"{key_type(part.type)} {part.length * 8} bit" for part in entry.components) or "no components"
+
+
+def privileges(data: bytes) -> tuple[str, ...]:
+    """The privileges that one or three bytes grant (GPCS table 11-7 to 11-9)."""
+    return tuple(word for byte, bits in zip(data, _PRIVILEGES, strict=False) for word in _bits(byte, bits))
+
+
+def is_security_domain(data: bytes | None) -> bool:
+    """Whether privileges make their owner a security domain."""
+    return bool(data and data[0] & _SECURITY_DOMAIN)
+
+
+def application_state(state: int, *, domain: bool = False) -> str:
+    """Life cycle of an application or security domain (GPCS tables 11-4, 11-5); b8 on top means locked."""
+    words = {0x03: "INSTALLED", 0x07: "SELECTABLE"} | ({0x0F: "PERSONALIZED"} if domain else {})
+    free = state & ~_LOCKED
+    name = words.get(free, f"{state:02X}")
+    return f"LOCKED ({name})" if state & _LOCKED and free in words else name
+
+
+def card_state(state: int) -> str:
+    """Life cycle of the card."""
+    return name_of(state)
+
+
+def production_date(value: int) -> str:
+    """A date of CPLC, BCD YDDD: last digit of the year and day of the year. 0000 means not given."""
+    text = f"{value:04X}"
+    if not value:
+        return "not given"
+    if not text.isdecimal() or not 1 <= int(text[1:]) <= 366:
+        return f"{text} (no date)"
+    return f"{text} (year ...{text[0]}, day {int(text[1:])})"
+
+
+def oid(raw: bytes) -> str:
+    """An object identifier in dots, with what GlobalPlatform means by it."""
+    own = raw.removeprefix(GP_OID)
+    if own == raw or not own:
+        return _dotted(raw)
+    match own[0]:
+        case 1:
+            what = "GlobalPlatform card"
+        case 2:
+            what = f"GPCS {'.'.join(map(str, own[1:]))}"
+        case 3:
+            what = "GlobalPlatform card identification"
+        case 4 if len(own) >= 3:
+            return secure_channel(own[1], int.from_bytes(own[2:]))
+        case _:
+            return _dotted(raw)
+    return what
+
+
+def _dotted(raw: bytes) -> str:
+    arcs, value = [], 0
+    for byte in raw:
+        value = value << 7 | byte & 0x7F
+        if not byte & 0x80:
+            arcs.append(value)
+            value = 0
+    if not arcs:
+        return raw.hex().upper()
+    first = min(arcs[0] // 40, 2)
+    return ".".join(map(str, (first, arcs[0] - 40 * first, *arcs[1:])))
+
+
+def _bits(value: int, bits: tuple[tuple[int, str], ...]) -> tuple[str, ...]:
+    return tuple(word for bit, word in bits if value & bit)
