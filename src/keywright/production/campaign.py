@@ -1,0 +1,344 @@
+"""Run a recipe over the units of an order, go on with it after any stop, and check what came of it.
+
+One store holds one lot: the same recipe, order and keystore continue it, others are refused before any device is
+touched. Beside the store `lot.db` stand `lot.db.keystore` and its unlock key (only the TEST keystore made for
+simulated units), `lot.db.fobs` (the simulated units' own memory) and `lot.db.trace.jsonl` (the exchange of one unit).
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from keywright.errors import KeywrightError, PolicyError, StoreError, UsageError
+from keywright.fob.open import open_link
+from keywright.fob.pool import FobPool, Plan
+from keywright.globalplatform.host import Dialogue, identify
+from keywright.iso7816.apdu import Command, Response
+from keywright.iso7816.layers import complete
+from keywright.production.database import store_path
+from keywright.production.engine import Engine, Outcome, whole_recipe
+from keywright.production.job import Commit, Job, StepDialogue
+from keywright.production.keystore import Keystore, SoftwareKeystore, check_same, open_keystore
+from keywright.production.order import check_order, read_order
+from keywright.production.parameters import Identify
+from keywright.production.recipe import Recipe, parse_recipe, read_recipe
+from keywright.production.report import Summary, summarise
+from keywright.production.stations import LinkStation, Station, exchange_with
+from keywright.production.steps.identify import check_product
+from keywright.production.units import Lot, Unit, UnitStore
+from keywright.production.verification import verify as verify_unit
+from keywright.production.watch import Unwatched, Watcher
+from keywright.sansio.dialogue import drive, through
+
+WIDTH: Final = 64
+"""Simulated units worked on at once."""
+SIM: Final = "sim:"
+
+
+class Means(msgspec.Struct, frozen=True, kw_only=True):
+    """What a run may use besides recipe, order and store.
+
+    `keystore` "" is the TEST keystore beside the store, for simulated units only. `link` "" is the recipe's.
+    `plan` is what a tray of simulated fobs is to be like; its journal is set here. `confirm` is asked before real
+    devices are changed, with the lot's name.
+    """
+
+    keystore: str = ""
+    link: str = ""
+    watcher: Watcher = Unwatched()
+    plan: Plan = Plan()
+    confirm: Callable[[str, str], bool] = lambda lot, link: False
+    station: Station | None = None
+    opened_keystore: Keystore | None = None
+    clock: Callable[[], float] = time.time
+    rng: Callable[[int], bytes] = os.urandom
+    width: int = WIDTH
+    wait_s: float = 0.0
+
+
+class Run(msgspec.Struct, frozen=True):
+    """What a run came to: the lot's figures, and what this run did."""
+
+    summary: Summary
+    outcome: Outcome
+
+    @property
+    def exit_code(self) -> int:
+        """0 every unit sealed, 7 complete with units set aside, 1 not complete."""
+        if self.summary.sealed == self.summary.ordered:
+            return 0
+        return 1 if self.summary.open else 7
+
+
+class Checked(msgspec.Struct, frozen=True):
+    """What `check` found of one unit: its identity, or what is wrong."""
+
+    n: int
+    serial: str
+    uid: str
+    key_versions: tuple[int, ...]
+    problem: str = ""
+
+
+class Disagreement(msgspec.Struct, frozen=True):
+    """A finished unit that does not hold what the store says."""
+
+    n: int
+    serial: str
+    code: str
+    text: str
+
+
+class Verified(msgspec.Struct, frozen=True):
+    """`checked == agree + disagree`; `units` says what disagrees."""
+
+    checked: int
+    agree: int
+    disagree: int
+    test: bool
+    units: tuple[Disagreement, ...]
+
+
+def run(recipe: Path, order: Path, store: str, means: Means) -> Run:
+    """Begin a lot, or go on with it. Raises before any device is touched when something does not fit."""
+    read = read_recipe(recipe)
+    link = means.link or read.link
+    with UnitStore.open(store, create=True, wait_s=means.wait_s) as units:
+        lot = units.lot()
+        facts = check_order(order)
+        if lot is not None:
+            _check_same(lot, read, facts.digest, store)
+        keystore = _keystore(means, link, store_path(store), lot)
+        _check_keystore(read, keystore)
+        _check_consent(means, read, link)
+        if lot is None:
+            lot = _import(units, read, order, facts.digest, keystore, link, means)
+        elif lot.link != link:
+            raise PolicyError(
+                f"this lot was begun on {lot.link}, not on {link}", hint="use the same --link, or a new --store"
+            )
+        return _work(units, read, keystore, link, means)
+
+
+def resume(store: str, means: Means) -> Run:
+    """Go on with the lot of a store, by the recipe it was begun with."""
+    with UnitStore.open(store, wait_s=means.wait_s) as units:
+        lot = _lot(units, store)
+        recipe = parse_recipe(lot.recipe.encode(), f"{lot.lot} (as stored)")
+        link = means.link or lot.link
+        keystore = _keystore(means, link, store_path(store), lot)
+        _check_keystore(recipe, keystore)
+        _check_consent(means, recipe, link)
+        return _work(units, recipe, keystore, link, means)
+
+
+def status(store: str) -> Summary:
+    """The lot's figures; may be asked while it runs."""
+    with UnitStore.open(store, readonly=True) as units:
+        return summarise(units)
+
+
+def check(recipe: Path, order: Path, means: Means) -> list[Checked]:
+    """Identify every unit that can be reached, and change nothing, neither on units nor on disk."""
+    read = read_recipe(recipe)
+    found: list[Checked] = []
+    with _station(means, means.link or read.link, None, keep=False) as station:
+        for row in read_order(order):
+            found.append(_identified(station, row.n, row.serial, read))
+            if isinstance(station, LinkStation):
+                break
+    return found
+
+
+def verify(store: str, means: Means) -> Verified:
+    """A fresh session to every finished unit with the keys the keystore derives. Changes nothing in the store."""
+    with UnitStore.open(store, readonly=True) as units:
+        lot = _lot(units, store)
+        recipe = parse_recipe(lot.recipe.encode(), f"{lot.lot} (as stored)")
+        link = means.link or lot.link
+        keystore = _keystore(means, link, store_path(store), lot)
+        wrong: list[Disagreement] = []
+        checked = 0
+        with _station(means, link, store_path(store), keep=True) as station:
+            for unit in units.units(("sealed",)):
+                checked += 1
+                try:
+                    job = _job(units, unit, recipe, keystore, means)
+                    drive(through(_reading(verify_unit(job)), complete), exchange_with(station, unit.serial))
+                except KeywrightError as error:
+                    wrong.append(Disagreement(unit.n, unit.serial, error.code, str(error)))
+    return Verified(checked, checked - len(wrong), len(wrong), lot.test, tuple(wrong))
+
+
+# ---- checks before anything is touched
+
+
+def _lot(units: UnitStore, store: str) -> Lot:
+    lot = units.lot()
+    if lot is None:
+        raise StoreError(f"{store}: no lot was begun here", hint="begin one: keywright campaign run RECIPE --order …")
+    return lot
+
+
+def _check_same(lot: Lot, recipe: Recipe, order_digest: str, store: str) -> None:
+    for what, same in (("recipe", lot.recipe_digest == recipe.digest), ("order", lot.order_digest == order_digest)):
+        if not same:
+            raise PolicyError(
+                f"{store} holds lot {lot.lot!r}, begun with another {what}; it is not mixed with this one",
+                hint=f"use the {what} it was begun with (or campaign resume), or another --store",
+            )
+
+
+def _keystore(means: Means, link: str, path: Path, lot: Lot | None) -> Keystore:
+    keystore = means.opened_keystore or _open_or_make(means, link, path, lot)
+    if lot is not None:
+        check_same(keystore, lot.keystore_id)
+    return keystore
+
+
+def _open_or_make(means: Means, link: str, path: Path, lot: Lot | None) -> Keystore:
+    if means.keystore:
+        return open_keystore(means.keystore)
+    beside = path.with_name(f"{path.name}.keystore")
+    if not link.startswith(SIM):
+        raise UsageError("real devices need a keystore of your own", hint="make one: keywright keystore new FILE")
+    if beside.exists():
+        return open_keystore(str(beside))
+    if lot is not None:
+        raise StoreError(
+            f"the keystore of this lot, {beside}, is missing; its units' keys cannot be derived without it",
+            hint="restore it with its unlock key, or give another place with --keystore",
+        )
+    return SoftwareKeystore.create(beside, now=datetime.fromtimestamp(means.clock(), UTC))
+
+
+def _check_keystore(recipe: Recipe, keystore: Keystore) -> None:
+    """Every key the recipe names must be there before the first unit is touched."""
+    held = {(facts.purpose, facts.name) for facts in keystore.show()}
+    for spec in recipe.steps:
+        for field, purpose in (("master", "master"), ("keys", "factory"), ("ca", "ca")):
+            name = getattr(spec.parameters, field, None)
+            if name is not None and (purpose, name) not in held:
+                known = ", ".join(sorted(n for kind, n in held if kind == purpose)) or "none"
+                raise StoreError(
+                    f"step {spec.name} (line {spec.line}) needs {field} {name!r}, which the keystore does not hold",
+                    hint=f"it holds: {known}",
+                )
+
+
+def _check_consent(means: Means, recipe: Recipe, link: str) -> None:
+    if not link.startswith(SIM) and not means.confirm(recipe.name, link):
+        raise PolicyError(
+            f"lot {recipe.name!r} would replace keys on real devices ({link}); nothing was done",
+            hint="confirm with --yes, or type the lot's name when asked",
+        )
+
+
+def _import(
+    units: UnitStore, recipe: Recipe, order: Path, digest: str, keystore: Keystore, link: str, means: Means
+) -> Lot:
+    lot = Lot(
+        lot=recipe.name,
+        recipe=recipe.text,
+        recipe_digest=recipe.digest,
+        order_file=order.name,
+        order_digest=digest,
+        keystore_id=keystore.keystore_id,
+        test=keystore.test,
+        link=link,
+        created_at=means.clock(),
+    )
+    units.import_order(lot, read_order(order))
+    return lot
+
+
+# ---- work
+
+
+def _work(units: UnitStore, recipe: Recipe, keystore: Keystore, link: str, means: Means) -> Run:
+    with _station(means, link, units.path, keep=True) as station:
+        engine = Engine(units, station, _jobs(units, recipe, keystore, means), watcher=means.watcher, work=whole_recipe)
+        try:
+            outcome = engine.run()
+        finally:
+            engine.close()
+    summary = summarise(units)
+    units.set_lot_state("stopped" if outcome.stopped else "open" if summary.open else "complete")
+    return Run(summarise(units), outcome)
+
+
+def _jobs(units: UnitStore, recipe: Recipe, keystore: Keystore, means: Means) -> Iterator[Job]:
+    while claimed := units.claim(means.width):
+        for unit in claimed:
+            yield _job(units, unit, recipe, keystore, means)
+
+
+def _job(units: UnitStore, unit: Unit, recipe: Recipe, keystore: Keystore, means: Means) -> Job:
+    fresh = unit.state == "planned"
+    return Job(
+        unit,
+        recipe,
+        keystore,
+        clock=means.clock,
+        rng=means.rng,
+        history=() if fresh else tuple(units.events(unit.n)),
+        certificate=None if fresh else units.certificate(unit.n),
+    )
+
+
+@contextmanager
+def _station(means: Means, link: str, store: Path | None, *, keep: bool) -> Iterator[Station]:
+    if means.station is not None:
+        yield means.station
+        return
+    station: Station
+    if link.startswith(SIM):
+        station = FobPool.start(_plan(means, link, store, keep=keep))
+    else:
+        station = LinkStation(open_link(link))
+    try:
+        yield station
+    finally:
+        station.close()
+
+
+def _plan(means: Means, link: str, store: Path | None, *, keep: bool) -> Plan:
+    journal = _memory_of(link) or (f"{store}.fobs" if store is not None else "")
+    return msgspec.structs.replace(means.plan, journal=journal, keep=keep)
+
+
+def _memory_of(link: str) -> str:
+    from urllib.parse import parse_qs
+
+    _, _, query = link.partition("?")
+    return parse_qs(query).get("memory", [""])[0]
+
+
+def _identified(station: Station, n: int, serial: str, recipe: Recipe) -> Checked:
+    try:
+        identity = drive(through(identify(), complete), exchange_with(station, serial))
+        for spec in recipe.steps:
+            if isinstance(spec.parameters, Identify):
+                check_product(spec.parameters, identity)
+    except KeywrightError as error:
+        return Checked(n, serial, "", (), str(error))
+    return Checked(n, serial, identity.uid, () if identity.keys is None else identity.keys.versions)
+
+
+def _reading(dialogue: StepDialogue[object]) -> Dialogue[object]:
+    """A dialogue that may not change the store: what it would commit is left out."""
+    return (yield from through(dialogue, _without_commits))  # type: ignore[misc, arg-type]  # only commands are left
+
+
+def _without_commits(request: Command | Commit) -> StepDialogue[Response]:
+    if isinstance(request, Commit):
+        return Response(b"")
+    return (yield request)

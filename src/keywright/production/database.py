@@ -1,0 +1,108 @@
+"""SQLite as the unit store uses it: addresses, settings that make commits durable, and explicit transactions."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from pathlib import Path
+from typing import Final
+
+import sqlalchemy as sa
+
+from keywright.errors import StoreError, UsageError
+from keywright.store.lock import FileLock
+
+BUSY_TIMEOUT_MS: Final = 10_000
+SYNCHRONOUS: Final = {0: "OFF", 1: "NORMAL", 2: "FULL", 3: "EXTRA"}
+
+_SCHEME: Final = "sqlite:///"
+_SETTINGS: Final = (
+    f"PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}",
+    "PRAGMA journal_mode = WAL",
+    "PRAGMA synchronous = FULL",
+    "PRAGMA foreign_keys = ON",
+    # Checkpoints are made, and counted, by the store itself.
+    "PRAGMA wal_autocheckpoint = 0",
+)
+_HEADER: Final = b"SQLite format 3\x00"
+
+
+def store_path(url: str) -> Path:
+    """The file of a store: `sqlite:///PATH` or a bare path. Raises UsageError for any other URL."""
+    path = url.removeprefix(_SCHEME)
+    if not path or "://" in path or path.startswith("sqlite:") or "\x00" in path:
+        raise UsageError(f"--store {url}: not an address of a store", hint="give a path or sqlite:///PATH")
+    return Path(path)
+
+
+def check_file(path: Path) -> None:
+    """See that there is a database. Raises StoreError if there is none or it is something else."""
+    try:
+        with path.open("rb") as file:
+            head = file.read(len(_HEADER))
+    except FileNotFoundError as error:
+        raise StoreError(f"{path}: there is no store", hint="give the --store of a campaign that was run") from error
+    except OSError as error:
+        raise StoreError(f"{path}: cannot be opened: {error.strerror}", hint="give another --store") from error
+    if not head:
+        raise StoreError(f"{path}: the store is empty", hint="run the campaign first")
+    if head != _HEADER:
+        raise StoreError(f"{path}: not a store of this program", hint="give another --store")
+
+
+def create_file(path: Path) -> None:
+    """Make an empty file durably if there is none. Raises StoreError if it cannot be, or is no database."""
+    try:
+        os.close(os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o644))
+        sync_folder(path.parent)
+    except OSError as error:
+        raise StoreError(f"{path}: cannot be made: {error.strerror}", hint="give another --store") from error
+    if path.stat().st_size:
+        check_file(path)
+
+
+def lock(path: Path, wait_s: float) -> FileLock:
+    """The lock of the store at `path`, however it is spelled. Raises StoreError naming the pid of the holder."""
+    try:
+        return FileLock(f"{path.resolve()}.lock", f"the store {path}", wait_s)
+    except OSError as error:
+        raise StoreError(f"{path}: cannot be locked: {error.strerror}", hint="give another --store") from error
+
+
+def checkpoint(connection: sa.Connection) -> None:
+    """Move what the write-ahead log holds into the database, as far as no reader needs it; waits for nobody."""
+    raw = connection.connection.dbapi_connection
+    if raw is not None:
+        raw.cursor().execute("PRAGMA wal_checkpoint(PASSIVE)").close()
+
+
+def sync_folder(folder: Path) -> None:
+    """Make the names in a folder durable."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def engine_for(path: Path, *, write: bool) -> sa.Engine:
+    """An engine whose connections begin transactions only as told: writers at once, readers when they first read."""
+    engine = sa.create_engine(
+        sa.URL.create("sqlite", database=str(path)),
+        # Without this the driver would begin transactions by itself, too late for DDL and for reads.
+        connect_args={"isolation_level": None, "check_same_thread": False},
+    )
+
+    @sa.event.listens_for(engine, "connect")
+    def _configure(connection: sqlite3.Connection, _record: object) -> None:
+        for setting in _SETTINGS:
+            connection.execute(setting)
+        if not write:
+            connection.execute("PRAGMA query_only = ON")
+
+    @sa.event.listens_for(engine, "begin")
+    def _begin(connection: sa.Connection) -> None:
+        immediate = connection.get_execution_options().get("immediate", False)
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if immediate else "BEGIN")
+
+    return engine

@@ -1,0 +1,276 @@
+"""Works the units of a lot: many at once, their commands and their commits each grouped across units.
+
+A unit's way through its recipe is one dialogue. The engine carries its commands to the station and its changes to
+the store, in one transaction with the changes of whichever other units wait at that moment; a unit goes on only
+when its changes are on the disk. While a transaction is written, the station works.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+from typing import Final, final
+
+import msgspec
+
+from keywright.errors import KeywrightError, LinkError
+from keywright.iso7816.apdu import Command, Response
+from keywright.iso7816.channels import is_secured
+from keywright.iso7816.layers import complete, parse_answer
+from keywright.production import steps
+from keywright.production.job import Commit, Facts, Job, RejectedError, StepDialogue
+from keywright.production.stations import Station
+from keywright.production.tables import State
+from keywright.production.units import ConflictError, UnitStore
+from keywright.production.watch import Unwatched, Watcher
+from keywright.sansio.dialogue import through
+
+MAX_RESTARTS: Final = 2
+"""How often a unit whose link failed is reset and probed in one run, before it is left for the next."""
+ALIKE_FAILURES: Final = 3
+"""So many failures of the same kind in a row stop the lot."""
+_OK: Final = Response(b"")
+
+
+class Outcome(msgspec.Struct):
+    """What a run did. `stopped` says why it ended early, or is empty."""
+
+    sealed: int = 0
+    failed: int = 0
+    left_open: int = 0
+    recovered: int = 0
+    stopped: str = ""
+
+
+@final
+class _Lane:
+    """One unit in work."""
+
+    __slots__ = ("dialogue", "job", "restarts", "sent")
+
+    def __init__(self, job: Job) -> None:
+        self.job = job
+        self.restarts = 0
+        self.dialogue: StepDialogue[None] | None = None
+        self.sent: Command | None = None
+
+
+class _Waiting(msgspec.Struct):
+    """Changes of one lane that wait for the next transaction; `state` is set when they are its last."""
+
+    lane: _Lane
+    commit: Commit
+    state: str = ""
+    failure: str = ""
+
+
+def whole_recipe(job: Job) -> StepDialogue[None]:
+    """Every step of the recipe in order."""
+    for spec in job.recipe.steps:
+        job.step = spec.name
+        yield from steps.step(spec.name)(job, spec.parameters)
+
+
+@final
+class Engine:
+    """Runs `work` (the whole recipe unless told otherwise) over the jobs it is given."""
+
+    def __init__(
+        self,
+        store: UnitStore,
+        station: Station,
+        jobs: Iterator[Job],
+        *,
+        watcher: Watcher | None = None,
+        work: Callable[[Job], StepDialogue[None]] = whole_recipe,
+    ) -> None:
+        self._store = store
+        self._station = station
+        self._jobs = jobs
+        self._watcher = watcher or Unwatched()
+        self._work = work
+        self._lanes: dict[str, _Lane] = {}
+        self._batch: list[_Waiting] = []
+        self._sent: list[_Lane] = []
+        self._alike = ("", 0)
+        self.outcome = Outcome()
+
+    def run(self) -> Outcome:
+        """Work until nothing is left or the lot has to stop. Raises LinkError when the whole station is gone."""
+        while self._fill() or self._lanes:
+            self._flush()
+            if self._batch and (len(self._batch) * 3 >= len(self._lanes) or not self._station.waiting):
+                self._commit()
+            elif self._station.waiting:
+                for name, answer in self._station.receive():
+                    self._answered(self._lanes[name], answer)
+        return self.outcome
+
+    def _fill(self) -> bool:
+        """Take up units. A lot begins with one unit and widens as units succeed; True when one was taken up."""
+        taken = False
+        room = min(self._station.width, 1 + self.outcome.sealed)
+        while len(self._lanes) < room and not self.outcome.stopped:
+            job = next(self._jobs, None)
+            if job is None:
+                break
+            lane = _Lane(job)
+            self._lanes[job.unit.serial] = lane
+            self._begin(lane)
+            taken = True
+        return taken
+
+    def _begin(self, lane: _Lane) -> None:
+        job = lane.job
+        job.channel = None
+        lane.dialogue = None
+        self._watcher.started(job.unit.n, job.unit.serial)
+        self._station.power_on(job.unit.serial)
+
+    def _flush(self) -> None:
+        self._station.flush()
+        for lane in self._sent:
+            self._watcher.moment("after send", lane.job.unit.n, lane.job.step)
+        self._sent.clear()
+
+    def _answered(self, lane: _Lane, answer: bytes | LinkError) -> None:
+        job = lane.job
+        if lane.dialogue is None:
+            if isinstance(answer, LinkError):
+                self._link_failed(lane, answer)
+                return
+            lane.dialogue = through(self._work(job), _layer)
+            self._advance(lane, lambda dialogue: next(dialogue))
+            return
+        if isinstance(answer, LinkError):
+            error = answer
+            self._advance(lane, lambda dialogue: dialogue.throw(error))
+            return
+        self._watcher.moment("after answer", job.unit.n, job.step)
+        try:
+            response = parse_answer(answer)
+        except LinkError as garbage:
+            error = garbage
+            self._advance(lane, lambda dialogue: dialogue.throw(error))
+            return
+        sent = lane.sent
+        self._advance(lane, lambda dialogue: dialogue.send(response))
+        if sent is not None:
+            plain = job.plain if is_secured(sent.cla) and job.plain is not None else sent
+            self._watcher.exchanged(job.unit.n, sent, plain, response, job.opened or response)
+
+    def _advance(self, lane: _Lane, step: Callable[[StepDialogue[None]], Command | Commit]) -> None:
+        """Resume a unit's dialogue and see to what it asks for next."""
+        if lane.dialogue is None:
+            raise AssertionError("a lane is advanced only once its unit has answered to reset")
+        try:
+            request = step(lane.dialogue)
+        except StopIteration:
+            self._end(lane, "sealed")
+            return
+        except LinkError as error:
+            self._link_failed(lane, error)
+            return
+        except KeywrightError as error:
+            self._failed(lane, error)
+            return
+        if type(request) is Commit:
+            phase = "before intent" if request.intent else "before commit"
+            self._watcher.moment(phase, lane.job.unit.n, request.step)
+            self._batch.append(_Waiting(lane, request))
+            return
+        lane.sent = request
+        self._station.submit(lane.job.unit.serial, request.encode())
+        self._sent.append(lane)
+
+    # ---- endings
+
+    def _end(self, lane: _Lane, state: State, facts: Facts | None = None, failure: str = "") -> None:
+        job = lane.job
+        job.change(state=state, finished_at=job.clock(), step="" if state == "sealed" else job.step, **(facts or {}))
+        self._watcher.moment("before commit", job.unit.n, job.step)
+        self._batch.append(_Waiting(lane, Commit(job.take_pending(), job.step, intent=False), state, failure))
+
+    def _failed(self, lane: _Lane, error: KeywrightError) -> None:
+        job = lane.job
+        job.record("failed", job.step, {"code": error.code, "text": str(error), "hint": error.hint})
+        state: State = "rejected" if isinstance(error, RejectedError) else "quarantined"
+        facts = {"failure_code": error.code, "failure_text": str(error)}
+        self._end(lane, state, facts, f"{error.code}: {error}")
+
+    def _link_failed(self, lane: _Lane, error: LinkError) -> None:
+        """Reset the unit and let its own probes say what took effect; after some times leave it for the next run."""
+        job = lane.job
+        lane.restarts += 1
+        delivered = {True: "yes", False: "no", None: "unknown"}[error.delivered]
+        job.record("note", "link", {"text": str(error), "delivered": delivered, "step": job.step})
+        if lane.restarts <= MAX_RESTARTS:
+            self._begin(lane)
+            return
+        job.change(failure_code=error.code, failure_text=str(error), step=job.step)
+        commit = Commit(job.take_pending(), job.step, intent=False)
+        self._batch.append(_Waiting(lane, commit, "open", f"{error.code}: {error}"))
+
+    def _finish(self, waiting: _Waiting) -> None:
+        unit, outcome = waiting.lane.job.unit, self.outcome
+        del self._lanes[unit.serial]
+        self._station.power_off(unit.serial)
+        if waiting.state == "sealed":
+            outcome.sealed += 1
+            self._alike = ("", 0)
+        else:
+            outcome.left_open += waiting.state == "open"
+            outcome.failed += waiting.state != "open"
+            self._count_alike(waiting.failure.partition(":")[0])
+        self._watcher.finished(unit.n, unit.serial, waiting.state, waiting.failure)
+
+    def _count_alike(self, code: str) -> None:
+        kind, number = self._alike
+        self._alike = (code, number + 1 if code == kind else 1)
+        if self._alike[1] >= ALIKE_FAILURES:
+            self.outcome.stopped = f"{ALIKE_FAILURES} units in a row failed alike ({code}); the lot was stopped"
+
+    # ---- store
+
+    def _commit(self) -> None:
+        """One transaction for all that wait; if a uniqueness rule breaks, each by itself, so that one fails alone."""
+        batch, self._batch = self._batch, []
+        try:
+            self._store.commit([change for waiting in batch for change in waiting.commit.changes])
+        except ConflictError:
+            for waiting in batch:
+                self._commit_alone(waiting)
+            return
+        for waiting in batch:
+            self._committed(waiting)
+
+    def _commit_alone(self, waiting: _Waiting) -> None:
+        try:
+            self._store.commit(waiting.commit.changes)
+        except ConflictError as error:
+            self._failed(waiting.lane, error)
+        else:
+            self._committed(waiting)
+
+    def _committed(self, waiting: _Waiting) -> None:
+        phase = "after intent" if waiting.commit.intent else "after commit"
+        self._watcher.moment(phase, waiting.lane.job.unit.n, waiting.commit.step)
+        if waiting.state:
+            self._finish(waiting)
+        else:
+            self._advance(waiting.lane, lambda dialogue: dialogue.send(_OK))
+
+    def close(self) -> None:
+        """Drop the units in work where they stand; the store knows how to go on."""
+        for lane in self._lanes.values():
+            if lane.dialogue is not None:
+                with contextlib.suppress(KeywrightError):
+                    lane.dialogue.close()
+        self._lanes.clear()
+
+
+def _layer(request: Command | Commit) -> StepDialogue[Response]:
+    """6Cxx and 61xx for commands; commits pass."""
+    if type(request) is Commit:
+        return (yield request)
+    return (yield from complete(request))

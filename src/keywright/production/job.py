@@ -1,0 +1,352 @@
+"""One unit on its way through a recipe, as its steps see it.
+
+A step is a dialogue that yields `Command` (for the unit) and `Commit` (for the store); both are answered with a
+`Response`, a commit with an empty one once it is on the disk. `act` is the one way to change a unit: the intent is
+durable before the first command leaves, and an intent found open is settled by a probe, never by a guess.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Generator, Mapping
+from enum import Enum
+from typing import Any, Final, TypeVar
+
+import msgspec
+
+from keywright.errors import KeywrightError, PolicyError, StatusError
+from keywright.globalplatform.host import Dialogue, Identity, secured, select
+from keywright.iso7816.apdu import Command, Response
+from keywright.iso7816.status import SW
+from keywright.production.keystore import Keystore
+from keywright.production.parameters import Authenticate, OwnKeys
+from keywright.production.recipe import Recipe
+from keywright.production.units import Certificate, Change, Event, Phase, Unit, UnitChange
+from keywright.sansio.dialogue import through
+from keywright.scp.scp03.host import (
+    CardCryptogramError,
+    HostChannel,
+    external_authenticate,
+    request_challenge,
+    verify_card,
+)
+from keywright.scp.scp03.keys import KeySet
+
+Got = TypeVar("Got")
+
+_NO_SUCH_KEYS: Final = (SW.REFERENCED_DATA_NOT_FOUND, SW.INCORRECT_P1P2)
+
+
+class Commit(msgspec.Struct, frozen=True):
+    """Ask for changes to be durable before the dialogue goes on. `step` names what they are about."""
+
+    changes: tuple[Change, ...]
+    step: str
+    intent: bool
+
+
+StepDialogue = Generator[Command | Commit, Response, Got]
+Facts = Mapping[str, Any]
+
+
+class Verdict(Enum):
+    """What a probe found about an intent that was left open."""
+
+    APPLIED = "applied"
+    NOT_APPLIED = "not applied"
+    UNKNOWN = "unknown"
+
+
+class Role(Enum):
+    """Whose keys a session is opened with."""
+
+    FACTORY = "factory"
+    OWN = "own"
+
+
+class RejectedError(PolicyError):
+    """This is not a unit for this recipe: another product, or one that has been through the line."""
+
+    code = "rejected"
+    hint = "take it out of the lot; nothing was changed on it"
+
+
+class UncertainError(KeywrightError):
+    """A probe could not tell whether a step took effect; a person has to look."""
+
+    code = "uncertain"
+    hint = "the unit is set aside; compare its key information with the intent in the report"
+
+
+class MismatchError(KeywrightError):
+    """What the unit returns is not what the line recorded."""
+
+    code = "mismatch"
+    hint = "the unit is set aside; do not ship it"
+
+
+Probe = Callable[[Facts], StepDialogue[tuple[Verdict, Facts]]]
+
+
+class Job:
+    """One unit, the recipe, and the means its steps may use. `facts` of settled actions are kept by action name."""
+
+    def __init__(
+        self,
+        unit: Unit,
+        recipe: Recipe,
+        keystore: Keystore,
+        *,
+        clock: Callable[[], float],
+        rng: Callable[[int], bytes],
+        history: tuple[Event, ...] = (),
+        certificate: Certificate | None = None,
+    ) -> None:
+        self.unit = unit
+        self.recipe = recipe
+        self.keystore = keystore
+        self.clock = clock
+        self.rng = rng
+        self.certificate = certificate
+        self.identity: Identity | None = None
+        self.step = ""
+        self.channel: HostChannel | None = None
+        self.plain: Command | None = None
+        self.opened: Response | None = None
+        self._kdd = unit.kdd
+        self._pending: list[Change] = []
+        self._attempts: dict[str, int] = {}
+        self._open: dict[str, Event] = {}
+        self._settled: dict[str, Facts] = {}
+        self._own: KeySet | None = None
+        for event in history:
+            self._remember(event)
+
+    # ---- history
+
+    def _remember(self, event: Event) -> None:
+        self._attempts[event.step] = max(self._attempts.get(event.step, 0), event.attempt)
+        if event.phase == "intent":
+            self._open[event.step] = event
+        elif event.phase in ("done", "recovered"):
+            self._open.pop(event.step, None)
+            self._settled[event.step] = event.facts
+        elif event.phase in ("failed", "mismatch"):
+            self._open.pop(event.step, None)
+
+    def is_settled(self, action: str) -> bool:
+        """Whether an action is known to have taken effect."""
+        return action in self._settled
+
+    def is_open(self, action: str) -> bool:
+        """Whether an intent of this action was left without a result: only a probe can tell."""
+        return action in self._open
+
+    def is_new(self, action: str) -> bool:
+        """Whether this action was never begun, or is known not to have taken effect."""
+        return action not in self._settled and action not in self._open
+
+    def facts(self, action: str) -> Facts:
+        """What was recorded when the action was settled. KeyError when it was not."""
+        return self._settled[action]
+
+    # ---- store
+
+    def record(self, phase: Phase, action: str, facts: Facts | None = None) -> None:
+        """Add an event to the next commit; one that settles an open intent carries that intent's attempt number."""
+        begun = None if phase == "intent" else self._open.get(action)
+        attempt = self._attempts.get(action, 0) + 1 if begun is None else begun.attempt
+        event = Event(
+            unit=self.unit.n, step=action, phase=phase, attempt=attempt, facts=facts or {}, at=self.clock()
+        )
+        self._remember(event)
+        self._pending.append(event)
+
+    def change(self, **values: object) -> None:
+        """Set columns of the unit's row with the next commit."""
+        self._pending.append(UnitChange(self.unit.n, values))
+
+    def keep(self, certificate: Certificate) -> None:
+        """Add an issued certificate to the next commit."""
+        self.certificate = certificate
+        self._pending.append(certificate)
+
+    def take_pending(self) -> tuple[Change, ...]:
+        """What waits for the next commit; it is then the caller's to write."""
+        pending = tuple(self._pending)
+        self._pending.clear()
+        return pending
+
+    def commit(self, *, intent: bool = False) -> StepDialogue[None]:
+        """Have everything recorded so far on the disk before going on."""
+        yield Commit(self.take_pending(), self.step, intent)
+
+    def intend(self, action: str, facts: Facts) -> StepDialogue[None]:
+        """Make the intent of an action durable."""
+        self.record("intent", action, facts)
+        yield from self.commit(intent=True)
+
+    def act(
+        self,
+        action: str,
+        facts: Facts,
+        perform: Callable[[], StepDialogue[Facts]],
+        probe: Probe,
+    ) -> StepDialogue[Facts]:
+        """Change the unit once. Returns what was recorded of it.
+
+        Done before: nothing is sent. An intent left open: `probe` decides; "unknown" raises UncertainError.
+        """
+        if self.is_settled(action):
+            return self.facts(action)
+        if self.is_open(action):
+            verdict, found = yield from probe(self._open[action].facts)
+            if verdict is Verdict.UNKNOWN:
+                raise UncertainError(f"{action}: the probe could not tell whether it took effect")
+            if verdict is Verdict.APPLIED:
+                self.record("recovered", action, found)
+                return found
+            self.record("failed", action, {"probe": verdict.value})
+        yield from self.intend(action, facts)
+        found = yield from perform()
+        self.record("done", action, found)
+        return found
+
+    # ---- keys
+
+    @property
+    def kdd(self) -> bytes:
+        """Key diversification data of the unit, 10 bytes, as its first INITIALIZE UPDATE gave it."""
+        if self._kdd is None:
+            raise MismatchError("the unit's key diversification data is not known yet")
+        return self._kdd
+
+    def parameters(self, kind: type[Got]) -> Got:
+        """Parameters of the recipe's step of that class. KeyError when the recipe has none."""
+        for spec in self.recipe.steps:
+            if isinstance(spec.parameters, kind):
+                return spec.parameters
+        raise KeyError(kind.__name__)
+
+    def own_keys(self) -> KeySet:
+        """The unit's own key set, derived from the issuer master: the same at every call."""
+        if self._own is None:
+            p = self.parameters(OwnKeys)
+            self._own = self.keystore.derive_key_set(p.master, p.scheme, self.own_context(), p.key_bytes)
+        return self._own
+
+    def own_context(self) -> bytes:
+        """What the own keys are derived from: the KDD; for our SP 800-108 scheme also the lot and the serial."""
+        if self.parameters(OwnKeys).scheme != "sp800-108":
+            return self.kdd
+        return b"\0".join((self.kdd.hex().encode(), self.recipe.name.encode(), self.unit.serial.encode()))
+
+    def keys(self, role: Role) -> tuple[KeySet, int]:
+        """Key set and key version number of a role."""
+        if role is Role.OWN:
+            return self.own_keys(), self.parameters(OwnKeys).kvn
+        p = self.parameters(Authenticate)
+        return self.keystore.factory_key_set(p.keys, self.kdd), p.kvn
+
+    # ---- sessions
+
+    def kvn(self, role: Role) -> int:
+        """Key version number of a role. A factory set asked for as 00 (default) has the number it answered with."""
+        if role is Role.OWN:
+            return self.parameters(OwnKeys).kvn
+        asked = self.parameters(Authenticate).kvn
+        return asked or int(self._settled.get(_session(role), {}).get("kvn", 0))
+
+    def keys(self, role: Role) -> tuple[KeySet, int]:
+        """Key set and key version number of a role."""
+        if role is Role.OWN:
+            return self.own_keys(), self.parameters(OwnKeys).kvn
+        p = self.parameters(Authenticate)
+        return self.keystore.factory_key_set(p.keys, self.kdd), p.kvn
+
+    # ---- sessions
+
+    def kvn(self, role: Role) -> int:
+        """Key version number of a role."""
+        return self.parameters(OwnKeys).kvn if role is Role.OWN else self.parameters(Authenticate).kvn
+
+    def keys(self, role: Role) -> KeySet:
+        """Key set of a role; its derivation needs the unit's KDD."""
+        if role is Role.OWN:
+            return self.own_keys()
+        return self.keystore.factory_key_set(self.parameters(Authenticate).keys, self.kdd)
+
+    # ---- sessions
+
+    def is_keyed(self, role: Role) -> StepDialogue[bool]:
+        """Whether the unit answers to these keys, by INITIALIZE UPDATE alone: costs no try.
+
+        No such key set, or another card cryptogram, is a no; every other refusal raises StatusError.
+        """
+        challenge = self.rng(8)
+        try:
+            answer = yield from request_challenge(challenge, kvn=self.kvn(role))
+            self._learn(answer.kdd)
+            verify_card(self.keys(role), challenge, answer)
+        except CardCryptogramError:
+            return False
+        except StatusError as error:
+            if error.sw not in _NO_SUCH_KEYS:
+                raise
+            return False
+        return True
+
+    def session(self, role: Role, aid: bytes = b"") -> StepDialogue[HostChannel]:
+        """SELECT, then a fresh channel at the recipe's level.
+
+        While these keys are unproven on this unit, the opening is an intent of its own: the card cryptogram is
+        checked by INITIALIZE UPDATE, the intent made durable, and only then EXTERNAL AUTHENTICATE leaves.
+        """
+        yield from select(aid)
+        action = _session(role)
+        kvn, challenge = self.kvn(role), self.rng(8)
+        answer = yield from request_challenge(challenge, kvn=kvn)
+        self._learn(answer.kdd)
+        keys = self.keys(role)
+        try:
+            opening = verify_card(keys, challenge, answer)
+        except CardCryptogramError:
+            self.record("mismatch", action, {"kvn": answer.kvn, "kcvs": keys.kcvs.hex()})
+            raise
+        proven = self.is_settled(action)
+        if self.is_open(action):
+            self.record("failed", action, {"probe": "the card cryptogram fits; whether it was opened is not known"})
+        if not proven:
+            counter = answer.sequence_counter.hex()
+            yield from self.intend(action, {"kvn": answer.kvn, "kcvs": keys.kcvs.hex(), "counter": counter})
+        channel = yield from external_authenticate(opening, self.parameters(Authenticate).level)
+        if not proven:
+            self.record("done", action, {"kvn": answer.kvn})
+        return channel
+
+    def _learn(self, kdd: bytes) -> None:
+        if self._kdd is None:
+            self._kdd = kdd
+            self.change(kdd=kdd)
+        elif kdd != self._kdd:
+            raise MismatchError("the unit's key diversification data has changed: another device answers")
+
+    def under(self, channel: HostChannel, dialogue: Dialogue[Got]) -> Dialogue[Got]:
+        """Run a dialogue under the channel, remembering what the protected commands say in clear."""
+        return (yield from secured(channel, through(dialogue, self._remember_plain)))
+
+    def _remember_plain(self, command: Command) -> Dialogue[Response]:
+        self.plain = command
+        self.opened = None
+        response = yield command
+        self.opened = response
+        return response
+
+
+def _session(role: Role) -> str:
+    return f"session.{role.value}"
+
+
+def digest(data: bytes) -> str:
+    """SHA-256 as hex, for facts."""
+    return hashlib.sha256(data).hexdigest()

@@ -1,0 +1,133 @@
+"""What each step of a recipe may be told: one class per step, read by the recipe loader and by the step.
+
+A class is the whole description: its fields are the keys of the `[[step]]` table, their types and defaults what is
+accepted, `requires` the steps that must come before it, `check` what no type can say.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, ClassVar, Final, Literal
+
+import msgspec
+from msgspec import Meta
+
+U8 = Annotated[int, Meta(ge=0, le=0xFF)]
+U16 = Annotated[int, Meta(ge=0, le=0xFFFF)]
+OwnKvn = Annotated[int, Meta(ge=0x01, le=0x7F)]
+"""Key version number that may be given to a new set (GPCS 11.8.2.1)."""
+FactoryKvn = Annotated[int, Meta(ge=0x00, le=0xFF)]
+"""Key version number to open with; 00 is the card's default set, FF the initial one."""
+Name = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=64)]
+Aid = Annotated[str, Meta(pattern=r"^(?:[0-9A-Fa-f]{2}){5,16}$")]
+"""Application identifier as hex text, 5 to 16 bytes (ISO/IEC 7816-5)."""
+ConfigurationKey = Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9_-]*$", max_length=32)]
+
+_HEX: Final = "hex:"
+
+
+class Parameters(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What every step has. `requires` names the steps that must stand before it in the recipe."""
+
+    requires: ClassVar[tuple[str, ...]] = ()
+
+    def check(self) -> None:
+        """Raise ValueError, naming the key first, for values that do not fit together."""
+
+
+class Product(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Expected fields of the card production life cycle data (GPCS H.6); what is not given is not compared."""
+
+    ic_fabricator: U16 | None = None
+    ic_type: U16 | None = None
+    os_id: U16 | None = None
+
+
+class Identify(Parameters, frozen=True, kw_only=True):
+    """Is this the expected product, and one that has not been through the line?"""
+
+    product: Product = Product()
+    i: tuple[U8, ...] = ()
+    """SCP03 "i" parameters that are expected; empty accepts any."""
+    fresh: bool = True
+    """Refuse a unit whose key information lists other sets than the one it is to be opened with."""
+
+
+class Authenticate(Parameters, frozen=True, kw_only=True):
+    """Open SCP03 with the keys the unit came with."""
+
+    requires: ClassVar[tuple[str, ...]] = ("identify",)
+
+    keys: Name
+    """Factory key set in the keystore."""
+    kvn: FactoryKvn = 0xFF
+    level: Literal[0x01, 0x03, 0x11, 0x13, 0x33] = 0x33
+    """Security level, P1 of EXTERNAL AUTHENTICATE (Amd D 7.1.2.1)."""
+
+
+class OwnKeys(Parameters, frozen=True, kw_only=True):
+    """Replace the factory keys by ones derived for this unit from a master in the keystore."""
+
+    requires: ClassVar[tuple[str, ...]] = ("authenticate",)
+
+    master: Name
+    scheme: Literal["sp800-108", "kdf3", "emv"] = "sp800-108"
+    kvn: OwnKvn = 0x30
+    key_bytes: Literal[16, 24, 32] = 16
+    remove_factory: bool = True
+    """Delete the factory set after the proof if the card has not dropped it by itself."""
+
+    def check(self) -> None:
+        """EMV derivation makes 16-byte keys only (EMV CPS 4.1)."""
+        if self.scheme == "emv" and self.key_bytes != 16:
+            raise ValueError("key_bytes: the emv scheme derives 16-byte keys")
+
+
+class Personalise(Parameters, frozen=True, kw_only=True):
+    """Key pair on the unit, device certificate, owner group and configuration."""
+
+    requires: ClassVar[tuple[str, ...]] = ("own_keys",)
+
+    applet: Aid
+    ca: Name
+    validity_days: Annotated[int, Meta(ge=1, le=7300)] = 3650
+    configuration: dict[ConfigurationKey, str] = {}
+    """Kept on the unit as given; a value that starts with `hex:` is bytes."""
+
+    @property
+    def aid(self) -> bytes:
+        """The applet's AID as bytes."""
+        return bytes.fromhex(self.applet)
+
+    def configuration_items(self) -> tuple[tuple[str, bytes], ...]:
+        """Configuration in the order of the recipe, values as the bytes to be stored."""
+        return tuple((key, _value(value)) for key, value in self.configuration.items())
+
+    def check(self) -> None:
+        """Raise ValueError for a `hex:` value that is not hex."""
+        for key, value in self.configuration.items():
+            try:
+                _value(value)
+            except ValueError:
+                raise ValueError(f"configuration.{key}: after hex: come pairs of hexadecimal digits") from None
+
+
+class LockDown(Parameters, frozen=True, kw_only=True):
+    """Set the card's life cycle state and verify everything public in a last fresh session."""
+
+    requires: ClassVar[tuple[str, ...]] = ("own_keys",)
+
+    state: Literal["INITIALIZED", "SECURED"] = "SECURED"
+
+
+STEPS: Final[dict[str, type[Parameters]]] = {
+    "identify": Identify,
+    "authenticate": Authenticate,
+    "own_keys": OwnKeys,
+    "personalise": Personalise,
+    "lock_down": LockDown,
+}
+"""Steps by name, in the order in which a recipe may list them."""
+
+
+def _value(text: str) -> bytes:
+    return bytes.fromhex(text[len(_HEX) :]) if text.startswith(_HEX) else text.encode()

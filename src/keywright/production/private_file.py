@@ -1,0 +1,75 @@
+"""Files that hold secrets: mode 0600, written whole and durably, never over an existing one."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import stat
+from pathlib import Path
+from typing import Final
+
+from keywright.errors import PolicyError, StoreError
+from keywright.production.database import sync_folder
+
+MODE: Final = 0o600
+_OTHERS: Final = 0o077
+
+
+def read_private(path: Path, what: str, limit_bytes: int) -> bytes:
+    """The file's bytes. Raises StoreError if it is missing or too long, PolicyError if others may read or write it."""
+    try:
+        with path.open("rb") as file:
+            _check_owner(path, what, os.fstat(file.fileno()))
+            data = file.read(limit_bytes + 1)
+    except FileNotFoundError as error:
+        raise StoreError(f"{path}: there is no {what}", hint=f"give the path of the {what}") from error
+    except OSError as error:
+        raise StoreError(f"{path}: the {what} cannot be read: {error.strerror}") from error
+    if len(data) > limit_bytes:
+        raise StoreError(f"{path}: not a {what}", hint=f"give the path of the {what}")
+    return data
+
+
+def write_private(path: Path, what: str, data: bytes) -> None:
+    """Make the file: after a crash it is whole or not there; when this returns it is on the disk.
+
+    Raises StoreError if it exists or cannot be written.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        descriptor = os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, MODE)
+        try:
+            with os.fdopen(descriptor, "wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            # A link, unlike a rename, fails if somebody else made the file meanwhile.
+            os.link(temporary, path)
+        finally:
+            with contextlib.suppress(OSError):
+                temporary.unlink()
+        sync_folder(path.parent)
+    except FileExistsError as error:
+        raise already_there(path, what) from error
+    except OSError as error:
+        raise StoreError(f"{path}: the {what} cannot be written: {error.strerror}", hint="give another path") from error
+
+
+def already_there(path: Path, what: str) -> StoreError:
+    """The refusal to overwrite."""
+    return StoreError(
+        f"{path}: already there; a {what} is never overwritten", hint="give another path, or use this one"
+    )
+
+
+def _check_owner(path: Path, what: str, status: os.stat_result) -> None:
+    if not stat.S_ISREG(status.st_mode):
+        raise StoreError(f"{path}: not a {what}, which is a plain file", hint=f"give the path of the {what}")
+    if status.st_uid not in (os.geteuid(), 0):
+        raise PolicyError(f"{path}: the {what} belongs to another user", hint="use a keystore of your own")
+    if status.st_mode & _OTHERS:
+        mode = stat.S_IMODE(status.st_mode)
+        raise PolicyError(
+            f"{path}: the {what} may be read or written by others (mode {mode:04o})",
+            hint=f"if nobody else has read it: chmod 600 {path}",
+        )

@@ -1,0 +1,140 @@
+"""A lot as one page of HTML that needs nothing besides itself: no script, no font, no image, nothing to fetch."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import os
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from itertools import islice
+from typing import Final, NamedTuple
+
+from markupsafe import Markup
+
+from keywright import __version__
+from keywright.production.diagram import Explain, describe, sequence_svg
+from keywright.production.history import Times
+from keywright.production.outfile import replacing
+from keywright.production.report import Summary, summarise
+from keywright.production.sequence import Step, from_store, read_sequence, trace_path
+from keywright.production.templates import render
+from keywright.production.units import UnitStore
+
+UNITS_SHOWN: Final = 2000
+"""Rows of the table of units; the CSV has all."""
+
+
+class _Verdict(NamedTuple):
+    text: str
+    tone: str
+
+
+class _Share(NamedTuple):
+    name: str
+    units: int
+    x: float
+    width: float
+
+
+class _Timed(NamedTuple):
+    name: str
+    times: Times
+    is_action: bool
+
+
+class _Shown(NamedTuple):
+    serial: str
+    what: str
+
+
+def write_html(
+    store: UnitStore,
+    path: str | os.PathLike[str],
+    *,
+    summary: Summary | None = None,
+    explain: Explain | None = None,
+    units: int = UNITS_SHOWN,
+    made_at: datetime | None = None,
+) -> None:
+    """Write the report of the lot in `store`; `path` gets its new content whole or keeps its old one.
+
+    The exchange is drawn from the trace beside the store, if there is one; `explain` puts it into words. `made_at`
+    is now unless given. Raises StoreError if there is no lot, UsageError if the file cannot be written, DecodeError
+    if the trace is damaged.
+    """
+    summary = summary or summarise(store)
+    lot = store.lot()
+    steps = _recorded(store)
+    timed = list(_timed(summary))
+    style = render("colours.css") + render("sequence.css") + render("report.css")
+    page = render(
+        "report.html",
+        style=style,
+        style_hash=_hash(style),
+        summary=summary,
+        verdict=_verdict(summary),
+        shares=list(_shares(summary)),
+        timed=timed,
+        longest=max((entry.times.p95 for entry in timed), default=0.0) or 1.0,
+        sequence=sequence_svg(steps, explain),
+        shown=_shown(store, steps),
+        units=list(islice(store.units(), units)),
+        recipe=lot.recipe.splitlines() if lot is not None else [],
+        store=store.path.name,
+        version=__version__,
+        made_at=made_at or datetime.now(UTC),
+    )
+    with replacing(path) as file:
+        file.write(page)
+
+
+def _recorded(store: UnitStore) -> list[Step]:
+    """The exchange in the trace beside the store, with what the store tells of the same unit; empty without a trace."""
+    path = trace_path(store.path)
+    if not path.exists():
+        return []
+    steps = list(read_sequence(path))
+    unit = next((step.unit for step in steps if step.unit), 0)
+    return [*steps, *from_store(store, unit)] if unit else steps
+
+
+def _shown(store: UnitStore, steps: list[Step]) -> _Shown:
+    unit = next((step.unit for step in steps if step.unit), 0)
+    found = store.unit(unit) if unit else None
+    return _Shown(found.serial if found is not None else "A unit", describe(steps))
+
+
+def _verdict(summary: Summary) -> _Verdict:
+    if summary.open:
+        return _Verdict("not complete", "warn")
+    if summary.sealed == summary.ordered:
+        return _Verdict("every unit sealed", "good")
+    return _Verdict(f"complete, {summary.ordered - summary.sealed} set aside", "warn")
+
+
+def _shares(summary: Summary) -> Iterator[_Share]:
+    """Parts of a bar 1000 wide; states without units have none."""
+    at = 0.0
+    for name in ("sealed", "quarantined", "rejected", "open"):
+        number: int = getattr(summary, name)
+        if number:
+            width = 1000 * number / summary.ordered
+            yield _Share(name, number, at, width)
+            at += width
+
+
+def _timed(summary: Summary) -> Iterator[_Timed]:
+    """Steps, each with its actions below it; then the actions that happen in several steps."""
+    left = {entry.step: entry.times for entry in summary.actions}
+    for step in summary.steps:
+        yield _Timed(step.step, step.times, is_action=False)
+        for name in [name for name in left if name.partition(".")[0] == step.step]:
+            yield _Timed(name, left.pop(name), is_action=True)
+    for name, times in left.items():
+        yield _Timed(name, times, is_action=True)
+
+
+def _hash(style: Markup) -> str:
+    """The page's only style, as its content security policy names it."""
+    return "sha256-" + base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()

@@ -1,0 +1,46 @@
+"""Put the card into its last production state, then look at everything once more from outside."""
+
+from __future__ import annotations
+
+from keywright.globalplatform.host import card_state, set_card_state
+from keywright.globalplatform.life_cycle import CardState, name_of
+from keywright.production.job import Facts, Job, Role, StepDialogue, Verdict
+from keywright.production.parameters import LockDown
+from keywright.production.verification import verify
+from keywright.scp.scp03.host import HostChannel
+
+_PATH = (CardState.INITIALIZED, CardState.SECURED)
+"""One state after the other: not every card goes from OP_READY to SECURED in one step (GPCS figure 5-1)."""
+
+
+def run(job: Job, p: LockDown) -> StepDialogue[None]:
+    """SET STATUS as far as the recipe says, and verify the unit in a fresh session."""
+    if job.is_settled("lock_down"):
+        return
+    channel = yield from job.session(Role.OWN)
+    state = yield from job.under(channel, card_state())
+    for target in _PATH:
+        if target <= CardState[p.state] and (state < target or job.is_open(_action(target))):
+            yield from job.act(
+                _action(target),
+                {"state": target.name},
+                lambda target=target: _set(job, channel, target),  # type: ignore[misc]
+                lambda _, target=target: _probe(job, channel, target),  # type: ignore[misc]
+            )
+    found = yield from verify(job)
+    job.record("done", "lock_down", found)
+
+
+def _action(target: CardState) -> str:
+    return f"lock_down.{target.name.lower()}"
+
+
+def _set(job: Job, channel: HostChannel, target: CardState) -> StepDialogue[Facts]:
+    yield from job.under(channel, set_card_state(target))
+    return {"state": target.name}
+
+
+def _probe(job: Job, channel: HostChannel, target: CardState) -> StepDialogue[tuple[Verdict, Facts]]:
+    state = yield from job.under(channel, card_state())
+    applied = state >= target
+    return (Verdict.APPLIED if applied else Verdict.NOT_APPLIED), {"state": name_of(state)}

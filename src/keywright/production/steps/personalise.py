@@ -1,0 +1,94 @@
+"""Give the unit its credential: a key pair made on it, a certificate for that key, owner group, configuration.
+
+The certificate is in the store before the unit sees it, and there is never a second one: a key pair that a cut left
+behind is read back and certified, a certificate that was issued is used again.
+"""
+
+from __future__ import annotations
+
+import json
+
+from keywright.fob.credential import host as credential
+from keywright.fob.credential.messages import Dgi
+from keywright.production.authority import DeviceAuthority
+from keywright.production.job import Facts, Job, MismatchError, Role, StepDialogue, Verdict, digest
+from keywright.production.parameters import Personalise
+from keywright.scp.scp03.host import HostChannel
+
+GENERATE = "personalise.generate"
+WRITE = "personalise.write"
+
+
+def run(job: Job, p: Personalise) -> StepDialogue[None]:
+    """Generate, certify, write, read back and compare."""
+    if job.is_settled("personalise"):
+        return
+    channel = yield from job.session(Role.OWN, p.aid)
+    made = yield from job.act(GENERATE, {}, lambda: _generate(job, channel), lambda _: _probe_generate(job, channel))
+    der = _certify(job, p, bytes.fromhex(made["point"]))
+    groups = data_groups(job, p, der)
+    facts = {"certificate": digest(der), "groups": {f"{tag:04X}": digest(value) for tag, value in groups}}
+    yield from job.act(
+        WRITE, facts, lambda: _write(job, channel, groups), lambda _: _probe_write(job, channel, groups)
+    )
+    wrong = yield from differences(job, channel, groups)
+    if wrong:
+        raise MismatchError(f"data group {wrong[0]:04X} reads back other than it was written")
+    job.record("done", "personalise", facts)
+
+
+def data_groups(job: Job, p: Personalise, certificate: bytes) -> tuple[tuple[int, bytes], ...]:
+    """What is written to the applet: certificate, owner group, and the configuration as canonical JSON of hex values."""
+    configuration = {key: value.hex() for key, value in p.configuration_items()}
+    return (
+        (Dgi.CERTIFICATE, certificate),
+        (Dgi.OWNER_GROUP, job.unit.owner_group.encode()),
+        (Dgi.CONFIGURATION, json.dumps(configuration, sort_keys=True, separators=(",", ":")).encode()),
+    )
+
+
+def _generate(job: Job, channel: HostChannel) -> StepDialogue[Facts]:
+    point = yield from job.under(channel, credential.generate_key_pair())
+    return {"point": point.hex()}
+
+
+def _probe_generate(job: Job, channel: HostChannel) -> StepDialogue[tuple[Verdict, Facts]]:
+    point = yield from job.under(channel, credential.read_public_key())
+    if point is None:
+        return Verdict.NOT_APPLIED, {"probe": "no key pair"}
+    return Verdict.APPLIED, {"probe": "key pair found", "point": point.hex()}
+
+
+def _certify(job: Job, p: Personalise, point: bytes) -> bytes:
+    """The unit's certificate: the one in the store, or a new one that the next commit stores."""
+    if job.certificate is None:
+        authority = DeviceAuthority(job.keystore, p.ca)
+        job.keep(authority.issue(job.unit, point, at=job.clock(), validity_days=p.validity_days, rng=job.rng))
+    certificate = job.certificate
+    if certificate is None or certificate.spki_sha256 != DeviceAuthority.spki_digest(point):
+        raise MismatchError("the unit's key pair is not the one its certificate was issued for")
+    return certificate.der
+
+
+def _write(job: Job, channel: HostChannel, groups: tuple[tuple[int, bytes], ...]) -> StepDialogue[Facts]:
+    yield from job.under(channel, credential.store(groups, size=channel.max_data))
+    return {"groups": len(groups)}
+
+
+def _probe_write(
+    job: Job, channel: HostChannel, groups: tuple[tuple[int, bytes], ...]
+) -> StepDialogue[tuple[Verdict, Facts]]:
+    wrong = yield from differences(job, channel, groups)
+    if wrong:
+        return Verdict.NOT_APPLIED, {"probe": f"group {wrong[0]:04X} is not there"}
+    return Verdict.APPLIED, {"probe": "all groups read back", "groups": len(groups)}
+
+
+def differences(job: Job, channel: HostChannel, groups: tuple[tuple[int, bytes], ...]) -> StepDialogue[list[int]]:
+    """The groups that read back other than given, or not at all."""
+    wrong = []
+    for tag, value in groups:
+        found = yield from job.under(channel, credential.read(tag))
+        if found != value:
+            wrong.append(tag)
+    return wrong

@@ -1,0 +1,114 @@
+"""Tables of the unit store as the code uses them; the migrations make them, and a test compares the two.
+
+Uniqueness lives in constraints, never in code: a serial, a device, a certificate or an intent that exists once in the
+world exists once here.
+"""
+
+from __future__ import annotations
+
+from typing import Final, Literal
+
+from sqlalchemy import (
+    CheckConstraint,
+    Column,
+    Float,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    Table,
+    Text,
+    UniqueConstraint,
+)
+
+State = Literal["planned", "running", "sealed", "quarantined", "rejected"]
+STATES: Final[tuple[State, ...]] = ("planned", "running", "sealed", "quarantined", "rejected")
+FINISHED: Final[tuple[State, ...]] = ("sealed", "quarantined", "rejected")
+"""States that a unit does not leave by itself."""
+
+Phase = Literal["intent", "done", "recovered", "failed", "mismatch", "note"]
+PHASES: Final[tuple[Phase, ...]] = ("intent", "done", "recovered", "failed", "mismatch", "note")
+CLOSING: Final[tuple[Phase, ...]] = ("done", "recovered", "failed", "mismatch")
+"""Phases that settle the intent of the same unit, step and attempt."""
+
+HEAD: Final = "0001"
+"""The schema this code reads and writes: the newest file in `migrations/versions`."""
+
+
+def _one_of(column: str, values: tuple[str, ...]) -> str:
+    return f"{column} IN ({', '.join(map(repr, values))})"
+
+
+metadata: Final = MetaData()
+
+campaign: Final = Table(
+    "campaign",
+    metadata,
+    Column("id", Integer, CheckConstraint("id = 1", name="campaign_single"), primary_key=True),
+    Column("lot", Text, nullable=False),
+    Column("recipe", Text, nullable=False),
+    Column("recipe_digest", Text, nullable=False),
+    Column("order_file", Text, nullable=False),
+    Column("order_digest", Text, nullable=False),
+    Column("units", Integer, nullable=False),
+    Column("keystore_id", Text, nullable=False),
+    Column("test", Integer, nullable=False),
+    Column("link", Text, nullable=False),
+    Column("created_at", Float, nullable=False),
+    Column("state", Text, nullable=False),
+)
+"""The lot: one row, written together with its units. `units` counts them; times are seconds since 1970, UTC."""
+
+unit: Final = Table(
+    "unit",
+    metadata,
+    Column("n", Integer, primary_key=True, autoincrement=False),
+    Column("serial", Text, nullable=False),
+    Column("model", Text, nullable=False),
+    Column("owner_group", Text, nullable=False),
+    Column("extra", Text, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("step", Text, nullable=False),
+    Column("device_uid", LargeBinary),
+    Column("kdd", LargeBinary),
+    Column("evidence", Text, nullable=False),
+    Column("failure_code", Text, nullable=False),
+    Column("failure_text", Text, nullable=False),
+    Column("tries", Integer, nullable=False),
+    Column("started_at", Float),
+    Column("finished_at", Float),
+    UniqueConstraint("serial", name="unit_serial"),
+    UniqueConstraint("device_uid", name="unit_device"),
+    CheckConstraint(_one_of("state", STATES), name="unit_state"),
+    Index("unit_by_state", "state", "n"),
+)
+"""One ordered unit. `extra` and `evidence` are JSON objects; `step` the step it stands in, or empty."""
+
+event: Final = Table(
+    "event",
+    metadata,
+    Column("seq", Integer, primary_key=True),
+    Column("unit", Integer, ForeignKey("unit.n"), nullable=False),
+    Column("step", Text, nullable=False),
+    Column("phase", Text, nullable=False),
+    Column("attempt", Integer, nullable=False),
+    Column("facts", Text, nullable=False),
+    Column("at", Float, nullable=False),
+    UniqueConstraint("unit", "step", "phase", "attempt", name="event_once"),
+    CheckConstraint(_one_of("phase", PHASES), name="event_phase"),
+)
+"""What happened, append-only (triggers refuse changes). `facts` is a JSON object, bytes in it as hex text."""
+
+certificate: Final = Table(
+    "certificate",
+    metadata,
+    Column("serial_number", Text, primary_key=True),
+    Column("unit", Integer, ForeignKey("unit.n"), nullable=False),
+    Column("spki_sha256", LargeBinary, nullable=False),
+    Column("der", LargeBinary, nullable=False),
+    Column("at", Float, nullable=False),
+    UniqueConstraint("unit", name="certificate_unit"),
+    UniqueConstraint("spki_sha256", name="certificate_key"),
+)
+"""Issued device certificates: one for each unit and each key pair. `serial_number` is hex text."""

@@ -1,0 +1,177 @@
+"""Kill a campaign at every moment it has, continue it, and hold the outcome against an undisturbed run.
+
+The test process has everything imported; a forked worker runs the campaign and kills itself with SIGKILL at the
+chosen moment. The simulated fobs live in another forked process, which sees no more of it than a closed socket.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import socket
+from collections import Counter
+from collections.abc import Mapping
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+import msgspec
+
+from keywright.fob.pool import COMMAND, FobPool, Plan, frame
+from keywright.fob.fobs import Model
+from keywright.fob.tray import serve
+from keywright.production import campaign
+from keywright.production.keystore import SoftwareKeystore
+from keywright.production.units import UnitStore
+from keywright.production.watch import Unwatched
+from keywright.store import Journal
+
+PHASES: Final = ("before intent", "after intent", "after send", "after answer", "before commit", "after commit")
+
+
+class Killer(Unwatched):
+    """Kills this process at the n-th moment, counted from 1; 0 never. Writes every moment it passes to a pipe."""
+
+    def __init__(self, at: int, log: int) -> None:
+        self._at = at
+        self._log = log
+        self._count = 0
+
+    def moment(self, phase: str, unit: int, step: str) -> None:
+        """Count, tell, and perhaps die."""
+        self._count += 1
+        os.write(self._log, f"{phase}|{unit}|{step or 'power on'}\n".encode())
+        if self._count == self._at:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+
+class Moment(NamedTuple):
+    """Where a kill fell."""
+
+    phase: str
+    unit: int
+    step: str
+
+
+class Lot:
+    """A small lot in a directory of its own, copied from a template with the order already imported."""
+
+    def __init__(self, template: Path, place: Path, keystore: SoftwareKeystore, models: Mapping[str, Model]) -> None:
+        shutil.copytree(template, place)
+        self.place = place
+        self.store = str(place / "lot.db")
+        self.fobs = place / "lot.db.fobs"
+        self._keystore = keystore
+        self._models = dict(models)
+
+    def run(self, kill_at: int = 0) -> tuple[list[Moment], bool]:
+        """Resume in a forked worker. Returns the moments it passed, and whether it came to its end."""
+        reader, writer = os.pipe()
+        ours, theirs = socket.socketpair()
+        tray = os.fork()
+        if not tray:
+            os.close(reader)
+            os.close(writer)
+            ours.close()
+            with _child():
+                serve(theirs)
+        theirs.close()
+        worker = os.fork()
+        if not worker:
+            os.close(reader)
+            with _child():
+                self._work(ours, kill_at, writer)
+        ours.close()
+        os.close(writer)
+        with os.fdopen(reader, "rb") as log:
+            moments = [Moment(p, int(u), s) for p, u, s in (line.decode().strip().split("|") for line in log)]
+        _, status = os.waitpid(worker, 0)
+        _, tray_status = os.waitpid(tray, 0)
+        assert tray_status == 0, "the fobs' process failed"
+        if not kill_at or os.WIFEXITED(status):
+            assert status == 0, f"the worker ended with status {status}"
+            return moments, True
+        assert os.WTERMSIG(status) == signal.SIGKILL
+        return moments, False
+
+    def _work(self, sock: socket.socket, kill_at: int, log: int) -> None:
+        plan = Plan(journal=str(self.fobs), models=self._models)
+        sock.sendall(frame(COMMAND, "", msgspec.json.encode(plan)))
+        pool = FobPool(sock)
+        means = campaign.Means(
+            watcher=Killer(kill_at, log), station=pool, opened_keystore=self._keystore, wait_s=5.0
+        )
+        campaign.resume(self.store, means)
+        pool.close()
+
+    def units(self) -> UnitStore:
+        """The store, for reading."""
+        return UnitStore.open(self.store, readonly=True)
+
+    def memory(self, serial: str) -> dict[str, bytes]:
+        """What the fob's own process has left in its memory."""
+        journal = Journal(self.fobs)
+        try:
+            memory = journal.memory(serial)
+            return {name: memory.load(name) or b"" for name in memory.names()}
+        finally:
+            journal.close()
+
+
+@contextmanager
+def _child() -> Any:
+    """Leave a forked child without running any of the parent's clean-up."""
+    code = 1
+    try:
+        yield
+        code = 0
+    except BaseException:
+        import traceback
+
+        traceback.print_exc()
+    finally:
+        os._exit(code)
+
+
+def template(place: Path, recipe: bytes, order: bytes) -> SoftwareKeystore:
+    """A lot that is imported and not begun, and its keystore."""
+    place.mkdir()
+    (place / "recipe.toml").write_bytes(recipe)
+    (place / "order.csv").write_bytes(order)
+    keystore = SoftwareKeystore.create(place / "lot.db.keystore", now=datetime.now(UTC))
+
+    class Stop(Exception):
+        pass
+
+    class Never(Unwatched):
+        def started(self, unit: int, serial: str) -> None:
+            raise Stop
+
+    ours, theirs = socket.socketpair()
+    means = campaign.Means(watcher=Never(), station=FobPool(ours), opened_keystore=keystore)
+    try:
+        campaign.run(place / "recipe.toml", place / "order.csv", str(place / "lot.db"), means)
+    except Stop:
+        pass
+    finally:
+        ours.close()
+        theirs.close()
+    for lock in place.glob("*.lock"):
+        lock.unlink()
+    return keystore
+
+
+MASKED: Final = ("attempts", "counter/")
+"""Records that count what was tried, and so differ after a recovery."""
+
+
+def settled(memory: Mapping[str, bytes]) -> dict[str, bytes]:
+    """A fob's memory without the records that count."""
+    return {name: value for name, value in memory.items() if not name.startswith(MASKED)}
+
+
+def count_phases(moments: list[Moment]) -> Counter[tuple[str, str]]:
+    """How many moments there are of each step and phase."""
+    return Counter((moment.step, moment.phase) for moment in moments)
