@@ -81,6 +81,19 @@ class Dgis(Record, frozen=True):
     dgis: tuple[Dgi, ...] = ()
 
 
+class Numbers(Record, frozen=True):
+    numbers: tuple[U16, ...]
+
+
+class Blobs(Record, frozen=True):
+    blobs: tuple[Annotated[bytes, raw(3)], ...]
+
+
+class Boxed(Record, frozen=True):
+    answer: Annotated[Answer, prefixed(1)]
+    plain: Annotated[Plain, prefixed(1)]
+
+
 class Everything(Record, frozen=True):
     head: Plain
     numbers: Annotated[tuple[U24, ...], counted(1)]
@@ -164,6 +177,10 @@ def test_fields_are_written_as_the_annotations_say() -> None:
         (LittleWidths, "00" * 18 + "0000 ffff 00", "LittleWidths.g: 65535 elements announced, 1 bytes there", 22),
         (Everything, "0000000000 00 01 01 61 0001 30 000001", "Everything.boxed_list: 1 bytes announced, 0 there", 15),
         (Everything, "0000000000 00 00 0001 30 000001 00", "boxed_list: Plain: 1 bytes where 5 are due", 14),
+        (Numbers, "0001 00", "Numbers.numbers: 1 bytes where 2 are due", 2),
+        (Blobs, "000001 0002", "Blobs.blobs: 2 bytes where 3 are due", 3),
+        (Boxed, "1e" + "00" * 30, "Boxed.answer: Answer.counter: 1 bytes where 0 or 3 are due", 30),
+        (Boxed, "1d" + "00" * 29 + "06" + "00" * 6, "Boxed.plain: 1 bytes too many", 36),
         (Enclosing, "07 04 4f0161 00 4f0162", "Enclosing.sized: tag 0 cut short", 6),
         (Enclosing, "07 03 4f0161 4f0262", "Enclosing.info: tag 4F", 7),
     ],
@@ -208,9 +225,10 @@ GOOD: dict[str, Any] = {
         ("counter", None),
     ],
 )
-def test_build_of_a_wrong_size_or_type_is_a_value_error_naming_the_field(field: str, value: object) -> None:
+def test_build_of_a_wrong_size_or_type_is_a_value_error_naming_the_field(field: str, value: Any) -> None:
+    wrong = GOOD | {field: value}
     with pytest.raises(ValueError, match=rf"^Answer\.{field}: "):
-        Answer(**{**GOOD, field: value}).build()
+        Answer(**wrong).build()
 
 
 @pytest.mark.parametrize(

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import pytest
-from support.cards import ECHO_AID, ISD, OTHER_AID, EchoApplet, Terminal, contents, element
 
 from keywright.iso7816.atr import Atr
 from keywright.store import RamMemory
+from support.cards import ECHO_AID, ISD, OTHER_AID, EchoApplet, Terminal, contents, element
 
 FCI = bytes.fromhex("6F118408A000000151000000A5059F65020800")
 

@@ -3,6 +3,15 @@
 from __future__ import annotations
 
 import pytest
+
+from keywright.errors import AuthenticationError, StatusError
+from keywright.iso7816.apdu import Command, Response
+from keywright.sansio.dialogue import drive
+from keywright.scp.padding import pad80
+from keywright.scp.scp03 import KeySet, external_authenticate, initialize_update, open_channel
+from keywright.scp.scp03.host import HostChannel, Opening
+from keywright.scp.scp03.messages import InitializeUpdateResponse8, InitializeUpdateResponse16
+from keywright.store import RamMemory
 from support.cards import (
     ECHO_AID,
     HOST_CHALLENGE,
@@ -15,15 +24,6 @@ from support.cards import (
     contents,
     element,
 )
-
-from keywright.errors import AuthenticationError, StatusError
-from keywright.iso7816.apdu import Command, Response
-from keywright.sansio.dialogue import drive
-from keywright.scp.padding import pad80
-from keywright.scp.scp03 import KeySet, external_authenticate, initialize_update, open_channel
-from keywright.scp.scp03.host import HostChannel, Opening
-from keywright.scp.scp03.messages import InitializeUpdateResponse8, InitializeUpdateResponse16
-from keywright.store import RamMemory
 
 GET_KEYS = (0x80, 0xCA, 0x00, 0xE0)
 
@@ -110,7 +110,15 @@ class TestExternalAuthenticate:
 
     @pytest.mark.parametrize(
         "between",
-        ["80CA006600", "00A4040008A000000151000001", "80F28002024F00", "0070800100", "80FE0000", "84CA00660800000000", "8050770008" + "00" * 8],
+        [
+            "80CA006600",
+            "00A4040008A000000151000001",
+            "80F28002024F00",
+            "0070800100",
+            "80FE0000",
+            "84CA006608" + "00" * 8,
+            "8050770008" + "00" * 8,
+        ],
     )
     def test_after_any_command_but_initialize_update_it_is_6985(self, between: str) -> None:
         here = terminal()
@@ -271,7 +279,9 @@ class TestMessaging:
         assert (raw.data, raw.sw) == (b"", sw)
         assert session(*GET_KEYS).sw == 0x9000
 
-    @pytest.mark.parametrize("between", ["00C0000000", "0070000001", "00A4040006F06B77000001", "80500000", "FFCA006600", "00"])
+    @pytest.mark.parametrize(
+        "between", ["00C0000000", "0070000001", "00A4040006F06B77000001", "80500000", "FFCA006600", "00"]
+    )
     def test_what_goes_bare_or_does_not_parse_leaves_the_session_as_it_is(self, between: str) -> None:
         here = terminal()
         session = here.authenticate()

@@ -64,7 +64,11 @@ class Ground:
                 certificate = certificates[unit.n]
                 assert memory[f"{APPLET}/{Dgi.CERTIFICATE:04X}"] == certificate.der
                 assert hashlib.sha256(key.public.spki()).digest() == certificate.spki_sha256
-                generated = [e for e in store.events(unit.n) if e.step == "personalise.generate" and e.phase in ("done", "recovered")]
+                generated = [
+                    e
+                    for e in store.events(unit.n)
+                    if e.step == "personalise.generate" and e.phase in ("done", "recovered")
+                ]
                 assert len(generated) == 1
                 assert generated[0].facts["point"] == memory[f"{APPLET}/point"].hex()
                 assert not any(event.phase == "mismatch" for event in store.events(unit.n))

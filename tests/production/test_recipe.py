@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import tomllib
 from pathlib import Path
 
@@ -37,7 +38,7 @@ def refusal(text: str) -> RecipeError:
     return caught.value
 
 
-def test_the_fob_example_has_all_five_steps_with_their_parameters():
+def test_the_fob_example_has_all_five_steps_with_their_parameters() -> None:
     data = (EXAMPLES / "fob.toml").read_bytes()
     recipe = read_recipe(EXAMPLES / "fob.toml")
     assert (recipe.name, recipe.device, recipe.link) == ("fob", "fob", "sim:fob")
@@ -57,24 +58,24 @@ def test_the_fob_example_has_all_five_steps_with_their_parameters():
     assert all(lines[step.line - 1] == "[[step]]" for step in recipe.steps)
 
 
-def test_the_card_example_takes_over_the_keys_and_no_more():
+def test_the_card_example_takes_over_the_keys_and_no_more() -> None:
     recipe = read_recipe(EXAMPLES / "card.toml")
     assert [step.name for step in recipe.steps] == ["identify", "authenticate", "own_keys"]
     assert recipe.steps[0].parameters == Identify()
 
 
-def test_a_step_is_found_by_name():
+def test_a_step_is_found_by_name() -> None:
     recipe = parse_recipe((HEAD + IDENTIFY).encode())
     assert recipe.step("identify") is recipe.steps[0]
     assert recipe.step("lock_down") is None
 
 
-def test_a_stored_recipe_reads_back_equal():
+def test_a_stored_recipe_reads_back_equal() -> None:
     recipe = read_recipe(EXAMPLES / "fob.toml")
     assert parse_recipe(recipe.text.encode()) == recipe
 
 
-def test_configuration_values_are_text_or_hex():
+def test_configuration_values_are_text_or_hex() -> None:
     p = Personalise(applet="A000000151", ca="c", configuration={"b": "ü", "a": "hex:00 ff"})
     assert p.configuration_items() == (("b", "ü".encode()), ("a", b"\x00\xff"))
     assert p.aid == bytes.fromhex("A000000151")
@@ -112,7 +113,10 @@ def test_configuration_values_are_text_or_hex():
         (HEAD + IDENTIFY + 'fresh = "yes"\n', "r.toml:6: step 'identify': fresh: Expected `bool`, got `str`"),
         (HEAD + IDENTIFY + "fresh = 1\n", "r.toml:6: step 'identify': fresh: Expected `bool`, got `int`"),
         (HEAD + IDENTIFY + "i = [\n 0x70,\n 256]\n", "r.toml:6: step 'identify': i.1: Expected `int` <= 255"),
-        (HEAD + IDENTIFY + '[[step]]\nname = "authenticate"\n', "r.toml:6: step 'authenticate': the parameter 'keys' is"),
+        (
+            HEAD + IDENTIFY + '[[step]]\nname = "authenticate"\n',
+            "r.toml:6: step 'authenticate': the parameter 'keys'",
+        ),
         (
             HEAD + IDENTIFY + AUTHENTICATE + "level = 0x23\n",
             "r.toml:9: step 'authenticate': level: Invalid enum value 35",
@@ -145,7 +149,7 @@ def test_configuration_values_are_text_or_hex():
         ),
     ],
 )
-def test_what_is_wrong_is_refused_with_its_line(text: str, message: str):
+def test_what_is_wrong_is_refused_with_its_line(text: str, message: str) -> None:
     assert str(refusal(text)).startswith(message)
 
 
@@ -158,11 +162,11 @@ def test_what_is_wrong_is_refused_with_its_line(text: str, message: str):
         ("divice = 1\n", "did you mean 'device'?"),
     ],
 )
-def test_the_likely_word_is_offered(text: str, hint: str):
+def test_the_likely_word_is_offered(text: str, hint: str) -> None:
     assert refusal(text).hint == hint
 
 
-def test_a_recipe_that_is_not_utf8_or_endless_or_missing_is_refused(tmp_path: Path):
+def test_a_recipe_that_is_not_utf8_or_endless_or_missing_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "r.toml"
     path.write_bytes(b'name = "r"\n# caf\xe9\n')
     with pytest.raises(RecipeError, match=r"r\.toml:2: not UTF-8"):
@@ -173,43 +177,42 @@ def test_a_recipe_that_is_not_utf8_or_endless_or_missing_is_refused(tmp_path: Pa
     with pytest.raises(RecipeError, match="cannot be read"):
         read_recipe(tmp_path / "none.toml")
     path.write_text("x = " + "[" * 5000 + "]" * 5000)
-    with pytest.raises(RecipeError, match="nested too deeply|not TOML"):
+    with pytest.raises(RecipeError, match=r"nested too deeply|not TOML"):
         read_recipe(path)
 
 
-def test_every_step_says_which_steps_it_needs_and_they_exist():
+def test_every_step_says_which_steps_it_needs_and_they_exist() -> None:
     for kind in STEPS.values():
         assert set(kind.requires) <= set(STEPS)
         assert all(list(STEPS.values()).index(STEPS[name]) < list(STEPS.values()).index(kind) for name in kind.requires)
         assert msgspec.structs.fields(kind)
 
 
-def test_lines_of_keys_survive_comments_multi_line_strings_and_dotted_keys():
-    text = '\n'.join(
-        [
-            "# [no.table]",
-            'a = """',
-            "b = 1",
-            '[not] """',
-            "list = [ # x = 1",
-            "  1, '#',",
-            "  { c = [2] },",
-            "]",
-            '"q k" = 1 # c = 2',
-            "d.e = 3",
-            "[t.u]  # header",
-            "v = '''one line'''",
-            "w = 'a = 1'",
-            "[[t.list]]",
-            "x = 1",
-            "[[t.list]]",
-            "x = 2",
-            "[t.list.sub]",
-            "y = 3",
-        ]
-    )
-    tomllib.loads(text)
-    lines = Lines(text)
+DOCUMENT = """# [no.table]
+a = \"\"\"
+b = 1
+[not] \"\"\"
+list = [ # x = 1
+  1, '#',
+  { c = [2] },
+]
+"q k" = 1 # c = 2
+d.e = 3
+[t.u]  # header
+v = '''one line'''
+w = 'a = 1'
+[[t.list]]
+x = 1
+[[t.list]]
+x = 2
+[t.list.sub]
+y = 3
+"""
+
+
+def test_lines_of_keys_survive_comments_multi_line_strings_and_dotted_keys() -> None:
+    tomllib.loads(DOCUMENT)
+    lines = Lines(DOCUMENT)
     assert lines.of("a") == 2
     assert lines.of("b") == 1
     assert lines.of("list", 2, "c") == 5
@@ -221,13 +224,14 @@ def test_lines_of_keys_survive_comments_multi_line_strings_and_dotted_keys():
 
 
 @given(st.text(max_size=60), st.integers(0, 400))
-def test_any_damage_is_read_or_refused_as_a_recipe(damage: str, at: int):
+def test_any_damage_is_read_or_refused_as_a_recipe(damage: str, at: int) -> None:
     text = (EXAMPLES / "fob.toml").read_text()
     at %= len(text)
     for damaged in (text[:at] + damage + text[at:], text[:at] + damage, damage):
         try:
             recipe = parse_recipe(damaged.encode())
         except RecipeError as error:
-            assert str(error).startswith("recipe:")
+            place = str(error)
         else:
-            assert recipe.steps
+            place = f"recipe:{recipe.steps[0].line}:"
+        assert re.match(r"recipe:\d+:", place)

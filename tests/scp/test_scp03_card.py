@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import pytest
-from support.vectors import Case, load, unhex
 
 from keywright.iso7816.apdu import Command, Response
 from keywright.iso7816.refusal import Refusal
 from keywright.scp.scp03.card import CardChannel, allowed_levels
 from keywright.scp.scp03.keys import KeySet, derive_card_challenge
 from keywright.scp.scp03.messages import InitializeUpdateResponse, InitializeUpdateResponse8, InitializeUpdateResponse16
+from support.vectors import Case, load, unhex
 
 FILES = ("scp/scp03_kaoh.json", "scp/scp03_openscp.json", "scp/scp03_pysim_euicc.json")
 CASES = [case for file in FILES for case in load(file)]
@@ -122,3 +122,10 @@ def test_levels_follow_the_options_of_i() -> None:
     assert allowed_levels(0x00) == allowed_levels(0x10) == (0x00, 0x01, 0x03)
     assert allowed_levels(0x30) == (0x00, 0x01, 0x03, 0x11, 0x13)
     assert allowed_levels(0x70) == (0x00, 0x01, 0x03, 0x11, 0x13, 0x33)
+
+
+def test_before_external_authenticate_no_command_is_opened() -> None:
+    channel = challenged(CASES[0])
+    with pytest.raises(Refusal) as refused:
+        channel.unwrap(Command.parse(unhex(CASES[0]["exchanges"][0]["wrapped_capdu"])))
+    assert refused.value.sw == 0x6982

@@ -399,6 +399,7 @@ def test_the_cache_is_bounded_and_never_stale(path: Path, monkeypatch: pytest.Mo
         memory = journal.memory("fob")
         for number in range(500):
             memory.commit({f"{number % 50}": b"%d" % number + bytes(100)})
+            memory.load(f"{number % 50}")
             assert journal._cached <= 20_000
         for number in range(450, 500):
             assert memory.load(f"{number % 50}") == b"%d" % number + bytes(100)
@@ -555,3 +556,32 @@ with Journal(sys.argv[1]) as journal:
 """
     result = subprocess.run([sys.executable, "-c", program, str(path)], capture_output=True, check=True, text=True)
     assert int(result.stdout) < 40_000  # KiB, of which 8 MiB cache; 100,000 namespaces stay under 150 MB
+
+
+def test_a_file_that_cannot_be_read_is_a_store_error(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_arguments: object) -> bytes:
+        raise OSError(errno.EIO, "Input/output error")
+
+    write(path, 1)
+    with Journal(path) as journal:
+        monkeypatch.setattr(os, "pread", broken)
+        with pytest.raises(StoreError, match="Input/output error at offset"):
+            journal.memory("fob").load("last")
+
+
+def test_a_value_too_large_for_the_cache_is_read_from_the_file(path: Path) -> None:
+    with Journal(path) as journal:
+        journal.memory("fob").commit({"a": bytes(2_000_000)})
+        assert journal.memory("fob").load("a") == bytes(2_000_000)
+        assert journal._cached == 0
+        assert repr(journal) == f"<Journal {path} 1 namespaces>"
+
+
+def test_a_holder_of_another_user_is_named(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def not_ours(_pid: int, _signal: int) -> None:
+        raise PermissionError
+
+    with Journal(path):
+        monkeypatch.setattr(os, "kill", not_ours)
+        with pytest.raises(StoreError, match=f"in use by process {os.getpid()}$"):
+            Journal(path)

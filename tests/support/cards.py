@@ -1,12 +1,13 @@
 """A virtual element under test, and a terminal that speaks plainly or through a secure channel to it.
 
-    terminal = Terminal(element())
-    session = terminal.authenticate()
-    assert session(0x80, 0xF2, 0x80, 0x02, b"\\x4F\\x00").sw == 0x9000
+terminal = Terminal(element())
+session = terminal.authenticate()
+assert session(0x80, 0xF2, 0x80, 0x02, b"\\x4F\\x00").sw == 0x9000
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from keywright.crypto.aes import AesKey
@@ -34,7 +35,8 @@ def fail(error: Exception) -> None:
 
 def element(**parameters: Any) -> SecureElement:
     """A `SecureElement` that raises what would become 6F00."""
-    return SecureElement(**({"on_fault": fail} | parameters))
+    merged: dict[str, Any] = {"on_fault": fail} | parameters
+    return SecureElement(**merged)
 
 
 def contents(memory: Memory, *, counters: bool = True) -> dict[str, bytes]:
@@ -89,9 +91,7 @@ class Session:
         self.terminal = terminal
         self.host = host
 
-    def wrap(
-        self, cla: int, ins: int, p1: int = 0, p2: int = 0, data: bytes = b"", le: int | None = None
-    ) -> Command:
+    def wrap(self, cla: int, ins: int, p1: int = 0, p2: int = 0, data: bytes = b"", le: int | None = None) -> Command:
         """The protected command, not yet sent."""
         return self.host.wrap(Command(with_channel(cla, self.terminal.channel), ins, p1, p2, data, le))
 
@@ -140,34 +140,57 @@ class EchoApplet:
         return b"\x6f" + bytes((len(self.aid) + 2, 0x84, len(self.aid))) + self.aid
 
     def process(self, command: Command, context: Context) -> Response:
-        """10 echo; 11 write; 12 write, then refuse; 13 count first, then refuse; 14 write, answer 6A80; 15 read;
-        16 what it knows of the session; 17 RAM; 18 P1P2 bytes; 19 decrypt; 1A fail; 1B needs C-MAC."""
-        match command.ins:
-            case 0x10:
-                return Response(bytes((command.cla,)) + command.data)
-            case 0x11 | 0x12 | 0x14:
-                context.write("value", command.data or None)
-                if command.ins == 0x12:
-                    raise Refusal(0x6985)
-                return Response(b"", 0x6A80 if command.ins == 0x14 else 0x9000)
-            case 0x13:
-                context.write_first("count", bytes((command.p1,)))
-                raise Refusal(0x63C0 | 2)
-            case 0x15:
-                return Response((context.read("value") or b"") + (context.read("count") or b""))
-            case 0x16:
-                return Response(bytes((context.is_authenticated, context.level, context.card_state)))
-            case 0x17:
-                before = context.volatile.get("seen", 0)
-                context.volatile["seen"] = before + 1 if isinstance(before, int) else 0
-                return Response(bytes((context.volatile["seen"],)))  # type: ignore[arg-type]  # an int, one line above
-            case 0x18:
-                return Response(bytes(command.p1 << 8 | command.p2))
-            case 0x19:
-                return Response(context.decrypt(command.data))
-            case 0x1A:
-                raise RuntimeError("an applet with a fault")
-            case 0x1B:
-                context.require(0x01)
-                return Response(b"")
-        raise Refusal(0x6D00)
+        """What `INSTRUCTIONS` says; 6D00 for everything else."""
+        known = INSTRUCTIONS.get(command.ins)
+        if known is None:
+            raise Refusal(0x6D00)
+        return Response(*known(command, context))
+
+
+def _write(command: Command, context: Context) -> tuple[bytes, int]:
+    context.write("value", command.data or None)
+    return b"", 0x9000
+
+
+def _write_then_refuse(command: Command, context: Context) -> tuple[bytes, int]:
+    _write(command, context)
+    raise Refusal(0x6985)
+
+
+def _count_then_refuse(command: Command, context: Context) -> tuple[bytes, int]:
+    context.write_first("count", bytes((command.p1,)))
+    raise Refusal(0x63C2)
+
+
+def _ram(command: Command, context: Context) -> tuple[bytes, int]:
+    before = context.volatile.get("seen", b"")
+    assert isinstance(before, bytes)
+    context.volatile["seen"] = before + b"."
+    return bytes((len(before) + 1,)), 0x9000
+
+
+def _fault(command: Command, context: Context) -> tuple[bytes, int]:
+    raise RuntimeError("an applet with a fault")
+
+
+def _need_c_mac(command: Command, context: Context) -> tuple[bytes, int]:
+    context.require(0x01)
+    return b"", 0x9000
+
+
+INSTRUCTIONS: dict[int, Callable[[Command, Context], tuple[bytes, int]]] = {
+    0x10: lambda command, _: (bytes((command.cla,)) + command.data, 0x9000),
+    0x11: _write,
+    0x12: _write_then_refuse,
+    0x13: _count_then_refuse,
+    0x14: lambda command, context: (_write(command, context)[0], 0x6A80),
+    0x15: lambda _, context: ((context.read("value") or b"") + (context.read("count") or b""), 0x9000),
+    0x16: lambda _, context: (bytes((context.is_authenticated, context.level, context.card_state)), 0x9000),
+    0x17: _ram,
+    0x18: lambda command, _: (bytes(command.p1 << 8 | command.p2), 0x9000),
+    0x19: lambda command, context: (context.decrypt(command.data), 0x9000),
+    0x1A: _fault,
+    0x1B: _need_c_mac,
+}
+"""10 class and data, 11 write, 12 write and refuse, 13 count first and refuse, 14 write and fail, 15 read, 16 what it
+knows of the session, 17 RAM, 18 P1P2 zeros, 19 decrypt, 1A a fault, 1B needs a C-MAC."""

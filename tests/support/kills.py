@@ -100,9 +100,7 @@ class Lot:
         plan = Plan(journal=str(self.fobs), models=self._models)
         sock.sendall(frame(COMMAND, "", msgspec.json.encode(plan)))
         pool = FobPool(sock)
-        means = campaign.Means(
-            watcher=Killer(kill_at, log), station=pool, opened_keystore=self._keystore, wait_s=5.0
-        )
+        means = campaign.Means(watcher=Killer(kill_at, log), station=pool, opened_keystore=self._keystore, wait_s=5.0)
         campaign.resume(self.store, means)
         pool.close()
 

@@ -69,7 +69,8 @@ def sealed(n: int, at: float) -> Iterator[Change]:
             yield Event(unit=n, step=step, phase="intent", at=at, facts=FACTS.get(step, {}))
         at += seconds * slow
         yield Event(unit=n, step=step, phase="done", at=at)
-    yield Certificate(serial_number=f"{n:032x}", unit=n, spki_sha256=digest("spki", n), der=b"\x30\x00", at=at)
+        if step == "personalise.generate":
+            yield Certificate(serial_number=f"{n:032x}", unit=n, spki_sha256=digest("spki", n), der=b"\x30\x00", at=at)
     yield UnitChange(n, {"state": "sealed", "step": "", "started_at": begin, "finished_at": at} | device(n))
 
 
@@ -139,9 +140,7 @@ def demo_lot(path: Path, units: int = 24) -> UnitStore:
 def exchange(recorder: Recorder) -> None:
     """A short made-up exchange of unit 1: in the clear, then protected, PUT KEY among it, and one refusal."""
     fci = bytes.fromhex("6F108408A000000151000000A5049F6501FF")
-    cplc = bytes.fromhex(
-        "9F7F2A4790516847910078000000000000000A1B000000000000000000000000000000000000000000000000000000"
-    )
+    cplc = bytes.fromhex("9F7F2A4790516847910078") + bytes(34)
     opening = bytes.fromhex("000000000000000A1B00FF0370AABBCCDDEEFF00112233445566778899000001")
     keys = bytes.fromhex("30") + bytes.fromhex("8811101112131415161718191A1B1C1D1E1F03504A77") * 3
     script: list[tuple[str, Command, Command | None, Response, Response | None]] = [

@@ -60,7 +60,8 @@ RULES: Final[dict[int, Rule]] = {
     Ins.SET_STATUS: Rule(iso=False, gp=True),
     Ins.PUT_KEY: Rule(iso=False, gp=True),
     Ins.DELETE: Rule(iso=False, gp=True),
-    Ins.STORE_DATA: Rule(iso=False, gp=True),
+    # GPCS 11.11 names the GlobalPlatform class alone; yubikit sends 00, and YubiKeys take it.
+    Ins.STORE_DATA: Rule(iso=True, gp=True),
 }
 """Every instruction the issuer security domain knows; GET RESPONSE (any class) belongs to the delivery of answers."""
 

@@ -51,6 +51,11 @@ class SimulatedLink:
         self._close = close
 
     @property
+    def element(self) -> SecureElement:
+        """The device itself, for whoever serves it or owns its memory; not for a host. Raises LinkError if closed."""
+        return self._open()
+
+    @property
     def atr(self) -> bytes:
         """ATR of the device."""
         return self._open().atr
@@ -75,7 +80,8 @@ class SimulatedLink:
         return self._element
 
 
-def _simulated(uri: Uri) -> Exchange:
+def open_simulated(uri: Uri) -> SimulatedLink:
+    """The simulated device of a `sim` URI. Raises as `open_link`."""
     make = _DEVICES.get(uri.rest)
     if make is None:
         close = difflib.get_close_matches(uri.rest, _DEVICES, 1)
@@ -178,7 +184,7 @@ def _replay(uri: Uri) -> Exchange:
 
 
 _OPENERS: Final[Mapping[str, Callable[[Uri], Exchange]]] = {
-    "sim": _simulated,
+    "sim": open_simulated,
     "pcsc": _pcsc,
     "tcp": _tcp,
     "replay": _replay,

@@ -12,7 +12,7 @@ import msgspec
 from keywright.element import SecureElement
 from keywright.errors import KeywrightError
 from keywright.fob.fobs import simulated_fob
-from keywright.fob.pool import COMMAND, POWER_OFF, POWER_ON, Cut, Frames, Plan, frame
+from keywright.fob.pool import POWER_OFF, POWER_ON, Cut, Frames, Plan, frame
 from keywright.store import Journal, Memory, RamMemory
 
 _CHUNK: Final = 1 << 18
@@ -67,14 +67,15 @@ class Tray:
             return frame(_ANSWER, name, self._fob(name)[0].reset())
         element, memory = self._fob(name)
         loses_answer = self._arm(name, memory, payload)
+        answer = b""
         try:
             answer = element.handle(payload)
-            if loses_answer:
-                raise PowerCut
-            return frame(_ANSWER, name, answer)
         except PowerCut:
+            loses_answer = True
+        if loses_answer:
             del self._fobs[name]
             return frame(_LOST, name, b"the fob lost its power; whether the command took effect is unknown")
+        return frame(_ANSWER, name, answer)
 
     def _fob(self, name: str) -> tuple[SecureElement, CutMemory | None]:
         found = self._fobs.get(name)

@@ -101,9 +101,7 @@ class Cplc(Record, frozen=True):
     @property
     def chip_id(self) -> bytes:
         """What tells one chip from every other, 10 bytes: fabricator, type, batch and serial number."""
-        return (
-            self.ic_fabricator.to_bytes(2) + self.ic_type.to_bytes(2) + self.ic_batch.to_bytes(2) + self.ic_serial
-        )
+        return self.ic_fabricator.to_bytes(2) + self.ic_type.to_bytes(2) + self.ic_batch.to_bytes(2) + self.ic_serial
 
 
 class Oid(Template, frozen=True):

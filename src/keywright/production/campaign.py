@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
+from urllib.parse import parse_qs
 
 import msgspec
 
@@ -55,7 +56,7 @@ class Means(msgspec.Struct, frozen=True, kw_only=True):
     link: str = ""
     watcher: Watcher = Unwatched()
     plan: Plan = Plan()
-    confirm: Callable[[str, str], bool] = lambda lot, link: False
+    confirm: Callable[[str, str], bool] | None = None
     station: Station | None = None
     opened_keystore: Keystore | None = None
     clock: Callable[[], float] = time.time
@@ -235,7 +236,7 @@ def _check_keystore(recipe: Recipe, keystore: Keystore) -> None:
 
 
 def _check_consent(means: Means, recipe: Recipe, link: str) -> None:
-    if not link.startswith(SIM) and not means.confirm(recipe.name, link):
+    if not link.startswith(SIM) and (means.confirm is None or not means.confirm(recipe.name, link)):
         raise PolicyError(
             f"lot {recipe.name!r} would replace keys on real devices ({link}); nothing was done",
             hint="confirm with --yes, or type the lot's name when asked",
@@ -316,8 +317,6 @@ def _plan(means: Means, link: str, store: Path | None, *, keep: bool) -> Plan:
 
 
 def _memory_of(link: str) -> str:
-    from urllib.parse import parse_qs
-
     _, _, query = link.partition("?")
     return parse_qs(query).get("memory", [""])[0]
 
@@ -335,10 +334,10 @@ def _identified(station: Station, n: int, serial: str, recipe: Recipe) -> Checke
 
 def _reading(dialogue: StepDialogue[object]) -> Dialogue[object]:
     """A dialogue that may not change the store: what it would commit is left out."""
-    return (yield from through(dialogue, _without_commits))  # type: ignore[misc, arg-type]  # only commands are left
+    return (yield from through(dialogue, _without_commits))  # type: ignore[misc]  # the layer leaves only commands
 
 
 def _without_commits(request: Command | Commit) -> StepDialogue[Response]:
-    if isinstance(request, Commit):
+    if type(request) is Commit:
         return Response(b"")
     return (yield request)

@@ -12,6 +12,7 @@ from markupsafe import Markup
 from keywright.errors import DecodeError
 from keywright.fob.explain import KNOWN
 from keywright.globalplatform.explain import Explanation, Transcript
+from keywright.globalplatform.messages import Ins
 from keywright.iso7816.apdu import Command, Response
 from keywright.iso7816.status import SW, is_ok, is_warning, meaning
 from keywright.production.sequence import AUTHORITY, FOB, HOST, KEYSTORE, STORE, Step
@@ -29,9 +30,11 @@ _NOTES: Final = 372
 _TOP: Final = 42
 _HEIGHTS: Final = {"band": 28, "exchange": 38, "aside": 26}
 _LABEL: Final = 50
-_NOTE: Final = 58
+_NOTE: Final = 52
 _ASIDE: Final = 60
 _LONG_HEX: Final = re.compile(r"\b([0-9A-F]{8})[0-9A-F]{9,}")
+_GET_RESPONSE: Final = f"{Ins.GET_RESPONSE:02X}"
+_MORE: Final = "61"
 _NOTHING_THERE: Final = frozenset({SW.REFERENCED_DATA_NOT_FOUND, SW.NOT_FOUND})
 """Refusals that are an answer: there is no such object, key set or application."""
 
@@ -71,9 +74,8 @@ def sequence_svg(steps: Iterable[Step], explain: Explain | None = None, *, stand
     if not known:
         return Markup("")
     lanes = _lanes(known)
-    rows = list(
-        _Drawing(known[0].t, {lane.name: lane.x for lane in lanes}, explain or Transcript(KNOWN).explain)(known)
-    )
+    begin = next((step.t for step in known if step.dir == "command"), known[0].t)
+    rows = list(_Drawing(begin, {lane.name: lane.x for lane in lanes}, explain or Transcript(KNOWN).explain)(known))
     y = _TOP
     for row in rows:
         row.y = y
@@ -114,6 +116,7 @@ class _Drawing:
         self._band = ""
         self._count = 0
         self._asked: Step | None = None
+        self._answer: Step | None = None
 
     def __call__(self, steps: Iterable[Step]) -> Iterator[Row]:
         for step in steps:
@@ -121,31 +124,38 @@ class _Drawing:
                 yield Row(kind="band", label=f"cut after {EXCHANGES_SHOWN} rows")
                 return
             yield from self._step(step)
-        yield from self._unanswered()
+        yield from self._settled()
 
     def _step(self, step: Step) -> Iterator[Row]:
         if step.dir == "command":
-            yield from self._unanswered()
-            yield from self._enter(step)
-            self._asked = step
-        elif step.dir in ("answer", "lost") and self._asked is not None:
-            yield self._exchange(self._asked, step)
-            self._asked = None
-        elif step.dir == "message":
-            yield from self._enter(step)
-            yield self._aside(step, step.note)
-        elif step.dir == "reset":
-            yield self._aside(step, "power on, reset")
+            if self._answer is None or step.hex[2:4] != _GET_RESPONSE:
+                yield from self._settled()
+                yield from self._enter(step)
+                self._asked = step
+        elif step.dir in ("answer", "lost"):
+            # 61xx is held back: what GET RESPONSE brings belongs to the same exchange.
+            self._answer = _joined(self._answer, step)
+            if step.dir == "lost" or step.hex[-4:-2] != _MORE:
+                yield from self._settled()
+        else:
+            yield from self._settled()
+            if step.dir == "message":
+                yield from self._enter(step)
+                yield self._aside(step, step.note)
+            elif step.dir == "reset":
+                yield self._aside(step, "power on, reset")
+
+    def _settled(self) -> Iterator[Row]:
+        """The exchange that waits for its end, if one does."""
+        asked, answer = self._asked, self._answer
+        self._asked = self._answer = None
+        if asked is not None:
+            yield self._exchange(asked, answer)
 
     def _enter(self, step: Step) -> Iterator[Row]:
         if step.step and step.step != self._band:
             self._band = step.step
             yield Row(kind="band", label=step.step.replace("_", " "))
-
-    def _unanswered(self) -> Iterator[Row]:
-        if self._asked is not None:
-            yield self._exchange(self._asked, None)
-            self._asked = None
 
     def _aside(self, step: Step, text: str) -> Row:
         row = self._row("aside", step)
@@ -177,8 +187,15 @@ class _Drawing:
             label="",
             start=self._lanes[step.who],
             to=self._lanes[step.to],
-            time=_elapsed(step.t - self._begin),
+            time=_elapsed(step.t - self._begin) if step.t >= self._begin else "",
         )
+
+
+def _joined(before: Step | None, step: Step) -> Step:
+    """An answer with what came before it in pieces; one that was opened is whole already."""
+    if before is None or step.plain or step.dir == "lost":
+        return step
+    return msgspec.structs.replace(step, hex=before.hex[:-4] + step.hex)
 
 
 def _command(step: Step) -> Command | None:

@@ -17,12 +17,12 @@ from keywright.errors import KeywrightError, LinkError
 from keywright.iso7816.apdu import Command, Response
 from keywright.iso7816.channels import is_secured
 from keywright.iso7816.layers import complete, parse_answer
-from keywright.production import steps
 from keywright.production.job import Commit, Facts, Job, RejectedError, StepDialogue
 from keywright.production.stations import Station
+from keywright.production.steps.table import step
 from keywright.production.tables import State
 from keywright.production.units import ConflictError, UnitStore
-from keywright.production.watch import Unwatched, Watcher
+from keywright.production.watch import Phase, Unwatched, Watcher
 from keywright.sansio.dialogue import through
 
 MAX_RESTARTS: Final = 2
@@ -68,7 +68,7 @@ def whole_recipe(job: Job) -> StepDialogue[None]:
     """Every step of the recipe in order."""
     for spec in job.recipe.steps:
         job.step = spec.name
-        yield from steps.step(spec.name)(job, spec.parameters)
+        yield from step(spec.name)(job, spec.parameters)
 
 
 @final
@@ -140,7 +140,7 @@ class Engine:
                 self._link_failed(lane, answer)
                 return
             lane.dialogue = through(self._work(job), _layer)
-            self._advance(lane, lambda dialogue: next(dialogue))
+            self._advance(lane, next)
             return
         if isinstance(answer, LinkError):
             error = answer
@@ -159,12 +159,12 @@ class Engine:
             plain = job.plain if is_secured(sent.cla) and job.plain is not None else sent
             self._watcher.exchanged(job.unit.n, sent, plain, response, job.opened or response)
 
-    def _advance(self, lane: _Lane, step: Callable[[StepDialogue[None]], Command | Commit]) -> None:
+    def _advance(self, lane: _Lane, resume: Callable[[StepDialogue[None]], Command | Commit]) -> None:
         """Resume a unit's dialogue and see to what it asks for next."""
         if lane.dialogue is None:
             raise AssertionError("a lane is advanced only once its unit has answered to reset")
         try:
-            request = step(lane.dialogue)
+            request = resume(lane.dialogue)
         except StopIteration:
             self._end(lane, "sealed")
             return
@@ -175,8 +175,7 @@ class Engine:
             self._failed(lane, error)
             return
         if type(request) is Commit:
-            phase = "before intent" if request.intent else "before commit"
-            self._watcher.moment(phase, lane.job.unit.n, request.step)
+            self._watcher.moment(_before(request), lane.job.unit.n, request.step)
             self._batch.append(_Waiting(lane, request))
             return
         lane.sent = request
@@ -253,7 +252,7 @@ class Engine:
             self._committed(waiting)
 
     def _committed(self, waiting: _Waiting) -> None:
-        phase = "after intent" if waiting.commit.intent else "after commit"
+        phase: Phase = "after intent" if waiting.commit.intent else "after commit"
         self._watcher.moment(phase, waiting.lane.job.unit.n, waiting.commit.step)
         if waiting.state:
             self._finish(waiting)
@@ -267,6 +266,10 @@ class Engine:
                 with contextlib.suppress(KeywrightError):
                     lane.dialogue.close()
         self._lanes.clear()
+
+
+def _before(commit: Commit) -> Phase:
+    return "before intent" if commit.intent else "before commit"
 
 
 def _layer(request: Command | Commit) -> StepDialogue[Response]:

@@ -118,8 +118,8 @@ class History:
             self._actions.setdefault(step, array("d")).append(max(at - begun, 0.0))
             return
         boundary = self._boundary.get(n)
-        if boundary is not None and n not in self._interrupted:
-            self._steps.setdefault(step, array("d")).append(max(at - boundary, 0.0))
+        if boundary is not None and at > boundary and n not in self._interrupted:
+            self._steps.setdefault(step, array("d")).append(at - boundary)
         self._boundary[n] = at
         self._interrupted.discard(n)
 

@@ -10,10 +10,11 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Generator, Mapping
 from enum import Enum
-from typing import Any, Final, TypeVar
+from typing import Any, Final, TypeVar, final
 
 import msgspec
 
+from keywright.crypto.diversification import card_context
 from keywright.errors import KeywrightError, PolicyError, StatusError
 from keywright.globalplatform.host import Dialogue, Identity, secured, select
 from keywright.iso7816.apdu import Command, Response
@@ -37,6 +38,7 @@ Got = TypeVar("Got")
 _NO_SUCH_KEYS: Final = (SW.REFERENCED_DATA_NOT_FOUND, SW.INCORRECT_P1P2)
 
 
+@final
 class Commit(msgspec.Struct, frozen=True):
     """Ask for changes to be durable before the dialogue goes on. `step` names what they are about."""
 
@@ -65,7 +67,7 @@ class Role(Enum):
 
 
 class RejectedError(PolicyError):
-    """This is not a unit for this recipe: another product, or one that has been through the line."""
+    """Not a unit for this recipe: another product, or one that has been through the line."""
 
     code = "rejected"
     hint = "take it out of the lot; nothing was changed on it"
@@ -156,9 +158,7 @@ class Job:
         """Add an event to the next commit; one that settles an open intent carries that intent's attempt number."""
         begun = None if phase == "intent" else self._open.get(action)
         attempt = self._attempts.get(action, 0) + 1 if begun is None else begun.attempt
-        event = Event(
-            unit=self.unit.n, step=action, phase=phase, attempt=attempt, facts=facts or {}, at=self.clock()
-        )
+        event = Event(unit=self.unit.n, step=action, phase=phase, attempt=attempt, facts=facts or {}, at=self.clock())
         self._remember(event)
         self._pending.append(event)
 
@@ -236,19 +236,19 @@ class Job:
         return self._own
 
     def own_context(self) -> bytes:
-        """What the own keys are derived from: the KDD; for our SP 800-108 scheme also the lot and the serial."""
-        if self.parameters(OwnKeys).scheme != "sp800-108":
-            return self.kdd
-        return b"\0".join((self.kdd.hex().encode(), self.recipe.name.encode(), self.unit.serial.encode()))
+        """What the own keys are derived from: the KDD, for our SP 800-108 scheme also serial, lot and key version.
 
-    def keys(self, role: Role) -> tuple[KeySet, int]:
-        """Key set and key version number of a role."""
-        if role is Role.OWN:
-            return self.own_keys(), self.parameters(OwnKeys).kvn
-        p = self.parameters(Authenticate)
-        return self.keystore.factory_key_set(p.keys, self.kdd), p.kvn
-
-    # ---- sessions
+        Raises PolicyError for a derivation from a KDD of zeros alone: every such card would get the same keys.
+        """
+        p = self.parameters(OwnKeys)
+        if p.scheme == "sp800-108":
+            return card_context(self.kdd + self.unit.serial.encode(), self.recipe.name.encode(), p.kvn)
+        if not any(self.kdd):
+            raise PolicyError(
+                f"the unit's key diversification data are zeros; {p.scheme} would give all such units the same keys",
+                hint='use scheme = "sp800-108", which also takes the serial and the lot',
+            )
+        return self.kdd
 
     def kvn(self, role: Role) -> int:
         """Key version number of a role. A factory set asked for as 00 (default) has the number it answered with."""
@@ -256,19 +256,6 @@ class Job:
             return self.parameters(OwnKeys).kvn
         asked = self.parameters(Authenticate).kvn
         return asked or int(self._settled.get(_session(role), {}).get("kvn", 0))
-
-    def keys(self, role: Role) -> tuple[KeySet, int]:
-        """Key set and key version number of a role."""
-        if role is Role.OWN:
-            return self.own_keys(), self.parameters(OwnKeys).kvn
-        p = self.parameters(Authenticate)
-        return self.keystore.factory_key_set(p.keys, self.kdd), p.kvn
-
-    # ---- sessions
-
-    def kvn(self, role: Role) -> int:
-        """Key version number of a role."""
-        return self.parameters(OwnKeys).kvn if role is Role.OWN else self.parameters(Authenticate).kvn
 
     def keys(self, role: Role) -> KeySet:
         """Key set of a role; its derivation needs the unit's KDD."""

@@ -81,9 +81,8 @@ class Recorder(Unwatched):
         """Remember when a command left and when its answer came, and for which step."""
         if unit != self._unit:
             return
-        self._step = step
         if phase == "after send":
-            self._sent = self._clock()
+            self._step, self._sent = step, self._clock()
         elif phase == "after answer":
             self._answered = self._clock()
 

@@ -15,10 +15,13 @@ _HIDDEN: Final = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
 """Unicode categories without a shape of their own: controls, formats (bidi marks among them), unassigned."""
 _FORMULA: Final = frozenset("=+-@\t\r\n\uff1d\uff0b\uff0d\uff20")
 """First characters that make a spreadsheet evaluate a cell, with their full-width twins (OWASP, CSV injection)."""
-_UNSAFE: Final = re.compile(r"[^A-Za-z0-9._-]")
+_NAME_LENGTH: Final = 64
+_SAFE: Final = re.compile(rf"[A-Za-z0-9_](?:[A-Za-z0-9._-]{{0,{_NAME_LENGTH - 2}}}[A-Za-z0-9_-])?")
+_UNSAFE: Final = re.compile(r"[^A-Za-z0-9_-]")
 _DEVICES: Final = re.compile(r"(?i)(?:con|prn|aux|nul|com\d|lpt\d)(?:\..*)?")
 """Names that Windows takes for devices, whatever their suffix."""
-_NAME_LENGTH: Final = 64
+_DIGEST: Final = re.compile(r"_[0-9a-f]{16}$")
+"""How a changed name ends: a text that ends so is changed too, or it could be another one's name."""
 
 
 def visible(text: str) -> str:
@@ -42,8 +45,7 @@ def file_name(text: str, suffix: str = "") -> str:
 
     What had to be changed gets 16 hex digits of its SHA-256 to stay unique. `suffix` is ours, for example `.pem`.
     """
-    safe = _UNSAFE.sub("_", text)[:_NAME_LENGTH]
-    if safe == text and safe[:1] not in {"", ".", "-"} and safe[-1] != "." and not _DEVICES.fullmatch(safe):
-        return safe + suffix
+    if _SAFE.fullmatch(text) and not _DEVICES.fullmatch(text) and not _DIGEST.search(text):
+        return text + suffix
     digest = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:16]
-    return f"{safe.strip('.-_') or 'unit'}_{digest}{suffix}"
+    return f"{_UNSAFE.sub('_', text)[:_NAME_LENGTH].strip('-_') or 'unit'}_{digest}{suffix}"

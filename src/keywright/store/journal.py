@@ -121,10 +121,6 @@ class Journal:
             record, found = build_record(self._salt, self._end, namespace, changes)
             self._append(record)
             self._enter(namespace, found)
-            for name, offset, size in found:
-                value = changes[name]
-                if value is not None:
-                    self._keep(offset << _LENGTH_BITS | size, bytes(value))
             if self._end >= self._compact_at:
                 self._compact_or_later()
 

@@ -21,14 +21,16 @@ def run(job: Job, p: LockDown) -> StepDialogue[None]:
     state = yield from job.under(channel, card_state())
     for target in _PATH:
         if target <= CardState[p.state] and (state < target or job.is_open(_action(target))):
-            yield from job.act(
-                _action(target),
-                {"state": target.name},
-                lambda target=target: _set(job, channel, target),  # type: ignore[misc]
-                lambda _, target=target: _probe(job, channel, target),  # type: ignore[misc]
-            )
+            yield from _reach(job, channel, target)
     found = yield from verify(job)
     job.record("done", "lock_down", found)
+
+
+def _reach(job: Job, channel: HostChannel, target: CardState) -> StepDialogue[None]:
+    facts = {"state": target.name}
+    yield from job.act(
+        _action(target), facts, lambda: _set(job, channel, target), lambda _: _probe(job, channel, target)
+    )
 
 
 def _action(target: CardState) -> str:

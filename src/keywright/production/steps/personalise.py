@@ -28,9 +28,7 @@ def run(job: Job, p: Personalise) -> StepDialogue[None]:
     der = _certify(job, p, bytes.fromhex(made["point"]))
     groups = data_groups(job, p, der)
     facts = {"certificate": digest(der), "groups": {f"{tag:04X}": digest(value) for tag, value in groups}}
-    yield from job.act(
-        WRITE, facts, lambda: _write(job, channel, groups), lambda _: _probe_write(job, channel, groups)
-    )
+    yield from job.act(WRITE, facts, lambda: _write(job, channel, groups), lambda _: _probe_write(job, channel, groups))
     wrong = yield from differences(job, channel, groups)
     if wrong:
         raise MismatchError(f"data group {wrong[0]:04X} reads back other than it was written")
@@ -38,7 +36,7 @@ def run(job: Job, p: Personalise) -> StepDialogue[None]:
 
 
 def data_groups(job: Job, p: Personalise, certificate: bytes) -> tuple[tuple[int, bytes], ...]:
-    """What is written to the applet: certificate, owner group, and the configuration as canonical JSON of hex values."""
+    """What is written to the applet: certificate, owner group, configuration (canonical JSON, values in hex)."""
     configuration = {key: value.hex() for key, value in p.configuration_items()}
     return (
         (Dgi.CERTIFICATE, certificate),

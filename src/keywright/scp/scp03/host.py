@@ -211,9 +211,7 @@ class HostChannel:
             raise ValueError(f"{len(command.data)} bytes do not fit one command; at this level {self.max_data} do")
         cla, ins, p1, p2 = command.cla, command.ins, command.p1, command.p2
         lc = b"\0" + length.to_bytes(2) if command.extended else bytes((length,))
-        mac = self._keys.mac.cmac(
-            self._chaining + bytes((0x84 if is_gp(cla) else 0x04, ins, p1, p2)) + lc + data
-        )
+        mac = self._keys.mac.cmac(self._chaining + bytes((0x84 if is_gp(cla) else 0x04, ins, p1, p2)) + lc + data)
         self._chaining = mac
         return Command(secured(cla), ins, p1, p2, data + mac[: self._mac_length], command.le, command.extended)
 

@@ -1,0 +1,1 @@
+"""The command line: `keywright NOUN VERB`."""

@@ -1,0 +1,223 @@
+"""`keywright campaign`: take a lot of units through a recipe, and look at what came of it."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing, contextmanager
+from pathlib import Path
+from typing import Annotated, Final
+
+import msgspec
+import typer
+
+from keywright.cli.campaign_text import checked_lines, summary_lines, verified_lines
+from keywright.cli.links import trace_sink
+from keywright.cli.live import EMPTY, Lot, Watchers, shown
+from keywright.cli.lot_trace import LotTrace
+from keywright.cli.options import Json, Yes
+from keywright.cli.text import bad, note, say, show_json
+from keywright.errors import UsageError
+from keywright.iso7816.apdu import Command, Response
+from keywright.production import campaign
+from keywright.production.campaign import Means, Run
+from keywright.production.database import store_path
+from keywright.production.recipe import parse_recipe
+from keywright.production.report import Summary, summarise
+from keywright.production.report_csv import write_csv
+from keywright.production.report_html import write_html
+from keywright.production.sequence import Recorder, SequenceFile, trace_path
+from keywright.production.units import UnitStore
+from keywright.production.watch import Phase, Unwatched, Watcher
+
+app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
+
+DISAGREE: Final = 1
+
+RecipeFile = Annotated[Path, typer.Argument(metavar="RECIPE", help="What every unit gets (TOML).")]
+OrderFile = Annotated[Path, typer.Option("--order", metavar="FILE", help="The units (CSV, or JSON lines).")]
+Store = Annotated[str, typer.Option("--store", metavar="URL", help="Where the lot is kept: FILE or sqlite:///FILE.")]
+Keystore = Annotated[
+    str, typer.Option("--keystore", metavar="KEYSTORE", help="The issuer keys: PATH or software:PATH.")
+]
+LinkOption = Annotated[str, typer.Option("--link", metavar="URI", help="The device, if not the recipe's.")]
+Trace = Annotated[
+    Path | None, typer.Option("--trace", metavar="FILE", help="Append every exchange to FILE (mode 0600, keys masked).")
+]
+Check = Annotated[bool, typer.Option("--check", help="Identify every unit that can be reached, and change nothing.")]
+
+
+@app.command()
+def run(
+    recipe: RecipeFile,
+    *,
+    order: OrderFile,
+    store: Store = "",
+    keystore: Keystore = "",
+    link: LinkOption = "",
+    check: Check = False,
+    yes: Yes = False,
+    json: Json = False,
+    trace: Trace = None,
+) -> None:
+    """Take every unit of an order through a recipe; the same command again goes on with the lot.
+
+    Exit codes: 0 every unit sealed, 7 complete but some units set aside, 1 not complete.
+    """
+    if check:
+        found = campaign.check(recipe, order, Means(keystore=keystore, link=link))
+        _show(found, checked_lines(found), as_json=json)
+        raise typer.Exit(1 if any(one.problem for one in found) else 0)
+    if not store:
+        raise UsageError("--store is missing: a lot needs a place", hint="for example --store lot.db")
+    with watching(store, link, trace) as watcher:
+        means = Means(keystore=keystore, link=link, watcher=watcher, confirm=_consent(yes=yes))
+        done = campaign.run(recipe, order, store, means)
+    finish(done, store, as_json=json)
+
+
+@app.command()
+def resume(
+    *,
+    store: Store,
+    keystore: Keystore = "",
+    link: LinkOption = "",
+    yes: Yes = False,
+    json: Json = False,
+    trace: Trace = None,
+) -> None:
+    """Go on with a lot by the recipe and order it was begun with. Exit codes as `run`."""
+    with watching(store, link, trace) as watcher:
+        means = Means(keystore=keystore, link=link, watcher=watcher, confirm=_consent(yes=yes))
+        done = campaign.resume(store, means)
+    finish(done, store, as_json=json)
+
+
+@app.command()
+def status(*, store: Store, json: Json = False) -> None:
+    """Show how a lot stands; may be asked while it runs."""
+    summary = campaign.status(store)
+    _show(summary, summary_lines(summary), as_json=json)
+
+
+@app.command()
+def report(
+    *,
+    store: Store,
+    html: Annotated[Path | None, typer.Option("--html", metavar="FILE", help="Write the report as a page.")] = None,
+    csv: Annotated[Path | None, typer.Option("--csv", metavar="FILE", help="Write every unit as a row.")] = None,
+    json: Json = False,
+) -> None:
+    """Show what came of a lot: yield, time per step, exceptions. Can write it as a page and every unit to CSV."""
+    with UnitStore.open(store, readonly=True) as units:
+        summary = summarise(units)
+        if html is not None:
+            write_html(units, html, summary=summary)
+            note(f"wrote {html}")
+        if csv is not None:
+            rows = write_csv(units, csv)
+            note(f"wrote {csv}, {rows} units")
+    _show(summary, summary_lines(summary), as_json=json)
+
+
+@app.command()
+def verify(*, store: Store, keystore: Keystore = "", link: LinkOption = "", json: Json = False) -> None:
+    """Open a fresh session to every sealed unit with its own keys and read it back. Exit code 1 if any disagrees."""
+    verified = campaign.verify(store, Means(keystore=keystore, link=link))
+    _show(verified, verified_lines(verified), as_json=json)
+    if verified.disagree:
+        raise typer.Exit(DISAGREE)
+
+
+@contextmanager
+def watching(store: str, link: str, trace: Path | None = None) -> Iterator[Watcher]:
+    """The live picture, the exchange of the first unit beside the store, and the trace if one is wanted."""
+    path = store_path(store)
+    with ExitStack() as stack:
+        watchers: list[Watcher] = []
+        if trace is not None:
+            watchers.append(LotTrace(stack.enter_context(trace_sink(trace)), link or path.name))
+        watchers.append(_FirstUnit(path, stack))
+        watchers.append(stack.enter_context(shown(lambda: lot_of(store))))
+        yield Watchers(watchers)
+
+
+class _FirstUnit(Unwatched):
+    """Records the first unit's exchange beside the store, for the report to draw; the file is made when it begins."""
+
+    def __init__(self, store: Path, stack: ExitStack) -> None:
+        self._store = store
+        self._stack = stack
+        self._recorder: Recorder | None = None
+
+    def started(self, unit: int, serial: str) -> None:
+        """Begin to record if it is the first unit."""
+        if unit == 1 and self._recorder is None:
+            file = self._stack.enter_context(closing(SequenceFile(trace_path(self._store))))
+            self._recorder = Recorder(file, unit, link=f"{self._store.name}#{serial}")
+        if self._recorder is not None:
+            self._recorder.started(unit, serial)
+
+    def moment(self, phase: Phase, unit: int, step: str) -> None:
+        """Pass it on."""
+        if self._recorder is not None:
+            self._recorder.moment(phase, unit, step)
+
+    def exchanged(self, unit: int, sent: Command, plain: Command, got: Response, opened: Response) -> None:
+        """Pass it on."""
+        if self._recorder is not None:
+            self._recorder.exchanged(unit, sent, plain, got, opened)
+
+
+def lot_of(store: str) -> Lot:
+    """The lot in a store, as the live picture needs it."""
+    with UnitStore.open(store, readonly=True) as units:
+        lot = units.lot()
+        counts = units.counts()
+    if lot is None:
+        return EMPTY
+    steps = tuple(spec.name for spec in parse_recipe(lot.recipe.encode(), lot.lot).steps)
+    finished = lot.units - counts["planned"] - counts["running"]
+    return Lot(lot.lot, lot.units, steps, finished, lot.test)
+
+
+def finish(done: Run, store: str, *, as_json: bool) -> None:
+    """Show what a run came to, and end with its exit code."""
+    summary, outcome = done.summary, done.outcome
+    if as_json:
+        show_json({**msgspec.to_builtins(summary), "run": msgspec.to_builtins(outcome), "exit_code": done.exit_code})
+    else:
+        for line in summary_lines(summary):
+            say(line)
+        if outcome.stopped:
+            say(bad(f"Stopped: {outcome.stopped}"))
+        say(f"Next: {_next(summary, store)}")
+    raise typer.Exit(done.exit_code)
+
+
+def _next(summary: Summary, store: str) -> str:
+    if summary.open:
+        return f"keywright campaign resume --store {store}"
+    return f"keywright campaign report --store {store} --html report.html"
+
+
+def _show(document: object, lines: Iterator[str], *, as_json: bool) -> None:
+    if as_json:
+        show_json(msgspec.to_builtins(document))
+        return
+    for line in lines:
+        say(line)
+
+
+def _consent(*, yes: bool) -> Callable[[str, str], bool]:
+    """Whether real devices may be changed: `--yes`, or the lot's name typed at a terminal."""
+
+    def consent(lot: str, link: str) -> bool:
+        if yes or not sys.stdin.isatty():
+            return yes
+        note(f"This will replace keys on real devices ({link}). It cannot be undone without the keystore.")
+        return bool(
+            typer.prompt(f"Type the lot's name ({lot}) to go on", err=True, default="", show_default=False) == lot
+        )
+
+    return consent

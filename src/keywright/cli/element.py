@@ -1,0 +1,215 @@
+"""`keywright element`: make, serve and look at the virtual secure element."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing, contextmanager
+from pathlib import Path
+from typing import Annotated, Any, Final, final
+
+import typer
+
+from keywright.cli.card_facts import document, read_card, sections
+from keywright.cli.keyfile import GP_TEST, static_keys
+from keywright.cli.links import trace_sink
+from keywright.cli.options import Json, Trace
+from keywright.cli.text import heading, note, pairs, say, show_json
+from keywright.codec.hexa import unhex
+from keywright.errors import DecodeError, StoreError, UsageError
+from keywright.fob.open import ELEMENT, SimulatedLink, open_server, open_simulated
+from keywright.fob.uri import SIMULATED, Uri
+from keywright.globalplatform import names
+from keywright.iso7816.layers import transmit
+from keywright.link.trace import Event
+from keywright.sansio.dialogue import drive
+from keywright.scp.scp03.messages import SCP03
+
+app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
+
+DEFAULT_LINK: Final = "vpcd:127.0.0.1:35963"
+
+Memory = Annotated[Path | None, typer.Option("--memory", metavar="FILE", help="Where it keeps its memory.")]
+Fob = Annotated[str, typer.Option("--fob", metavar="SERIAL", help="The simulated key fob of this serial.")]
+
+
+@app.command()
+def new(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="The file to make.")],
+    *,
+    kvn: Annotated[str, typer.Option("--kvn", metavar="HEX", help="Version number of its first keys.")] = "FF",
+    key_file: Annotated[
+        str, typer.Option("--key-file", metavar="FILE|gp-test", help="Its first keys: a key file, or the test keys.")
+    ] = GP_TEST,
+    i: Annotated[str, typer.Option("--i", metavar="HEX", help="SCP03 options.")] = "70",
+    aid: Annotated[str, typer.Option("--aid", metavar="HEX", help="AID of its security domain.")] = "A000000151000000",
+    kdd: Annotated[str, typer.Option("--kdd", metavar="HEX", help="Key diversification data, 10 bytes.")] = "00" * 10,
+    stay: Annotated[bool, typer.Option("--initial-keys-stay", help="Keep key set FF beside the owner's.")] = False,
+    try_limit: Annotated[
+        int | None, typer.Option("--try-limit", metavar="N", help="Wrong tries in a row that block a key set.")
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Make the memory of a new secure element. Keys never stand on the command line: give a key file."""
+    from keywright.element import SecureElement  # noqa: PLC0415 - after the arguments are known to be good
+
+    if file.exists():
+        raise StoreError(f"{file}: already there; an element is never overwritten", hint="give another path")
+    given = static_keys(key_file)
+    options = _byte(i, "--i")
+    version = given.kvn or _byte(kvn, "--kvn")
+    try:
+        with SecureElement(
+            path=str(file),
+            kvn=version,
+            keys=given.keys,
+            i=options,
+            isd_aid=unhex(aid, "--aid"),
+            kdd=unhex(kdd, "--kdd"),
+            initial_keys_stay=stay,
+            try_limit=try_limit,
+            rng=os.urandom,
+        ):
+            pass
+    except DecodeError:
+        raise
+    except ValueError as error:
+        raise UsageError(str(error)) from error
+    is_test = key_file == GP_TEST
+    if json:
+        facts = {
+            "file": str(file),
+            "aid": aid.upper(),
+            "kvn": f"{version:02X}",
+            "i": f"{options:02X}",
+            "test_keys": is_test,
+        }
+        show_json(facts)
+        return
+    say(f"made {file}: element {aid.upper()}, KVN {version:02X}, {names.secure_channel(SCP03, options)}")
+    if is_test:
+        say("  with the public test keys 40..4F")
+    say(f"  serve it: keywright element serve --memory {file}")
+    say(f"  use it:   keywright card info --link 'sim:element?memory={file}'")
+
+
+def _byte(text: str, what: str) -> int:
+    data = unhex(text, what)
+    if len(data) != 1:
+        raise UsageError(f"{what}: one byte in hex is due, not {text!r}")
+    return data[0]
+
+
+@app.command()
+def serve(
+    *,
+    link: Annotated[
+        str, typer.Option("--link", metavar="URI", help="Where: vpcd:HOST:PORT, vpcd+connect:HOST:PORT, tcp:HOST:PORT.")
+    ] = DEFAULT_LINK,
+    memory: Memory = None,
+    fob: Fob = "",
+    json: Json = False,
+    trace: Trace = None,
+) -> None:
+    """Serve a secure element until Ctrl-C, as a card in the virtual reader or over TCP, on this machine only.
+
+    Says so on standard output when it can be reached. Without --memory it forgets everything at the end.
+    """
+    with ExitStack() as stack:
+        device = stack.enter_context(closing(_opened(memory, fob)))
+        sink = stack.enter_context(trace_sink(trace)) if trace is not None else None
+        served = _Served(device, sink)
+        server = open_server(link, served)
+        stack.callback(server.close)
+
+        def ready(where: str) -> None:
+            if json:
+                show_json({"ready": where, "pid": os.getpid(), "memory": None if memory is None else str(memory)})
+            else:
+                say(f"ready: {where}  {device.name}" + (f", memory {memory}" if memory else ", in memory only"))
+                note("Ctrl-C ends it")
+            sys.stdout.flush()
+
+        with _stopped_by_signal(server.stop):
+            server.serve(ready)
+        note(f"served {served.commands} commands")
+
+
+def _opened(memory: Path | None, fob: str) -> SimulatedLink:
+    parameters = {"memory": str(memory)} if memory is not None else {}
+    if fob:
+        return open_simulated(Uri(SIMULATED, "fob", {**parameters, "serial": fob}))
+    return open_simulated(Uri(SIMULATED, ELEMENT, parameters))
+
+
+@final
+class _Served:
+    """A device that counts and, if wanted, records what it is asked."""
+
+    def __init__(self, link: SimulatedLink, sink: Callable[[Event], None] | None) -> None:
+        self._link = link
+        self._sink = sink
+        self.commands = 0
+
+    @property
+    def atr(self) -> bytes:
+        """ATR of the device."""
+        return self._link.atr
+
+    def handle(self, request: bytes, /) -> bytes:
+        """The device's answer."""
+        self.commands += 1
+        answer = self._link.exchange(request)
+        if self._sink is not None:
+            self._sink(Event(time.time(), "host", self._link.name, "command", request))
+            self._sink(Event(time.time(), "host", self._link.name, "answer", answer))
+        return answer
+
+    def reset(self) -> bytes:
+        """Reset the device."""
+        atr = self._link.reset()
+        if self._sink is not None:
+            self._sink(Event(time.time(), "host", self._link.name, "reset", atr))
+        return atr
+
+
+@contextmanager
+def _stopped_by_signal(stop: Callable[[], object]) -> Iterator[None]:
+    """Ctrl-C and SIGTERM call `stop` instead of ending the process in the middle of a command."""
+    before = {number: signal.signal(number, lambda *_: stop()) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@app.command()
+def show(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="The memory of an element.")],
+    *,
+    fob: Fob = "",
+    json: Json = False,
+) -> None:
+    """Show an element's memory: what it would tell without a key, its life cycle and its tries. No key is shown."""
+    if not file.exists():
+        raise StoreError(f"{file}: there is no such file", hint=f"make one: keywright element new {file}")
+    with closing(_opened(file, fob)) as link:
+        facts = drive(read_card(f"{link.name} in {file}", link.atr), transmit(link))
+        state, tries = names.card_state(link.element.life_cycle), link.element.attempts
+    if json:
+        document_: dict[str, Any] = {**document(facts), "life_cycle": state, "tries": tries}
+        show_json(document_)
+        return
+    blocks = [
+        ("Element", [("life cycle", state), ("tries", f"{tries} EXTERNAL AUTHENTICATE received")]),
+        *sections(facts),
+    ]
+    least = max(len(label) for _, lines in blocks for label, _ in lines)
+    for title, lines in blocks:
+        say(heading(title))
+        for line in pairs(lines, least=least):
+            say(line)

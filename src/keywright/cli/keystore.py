@@ -1,0 +1,86 @@
+"""`keywright keystore`: make and look at the sealed file that holds the line's keys."""
+
+from __future__ import annotations
+
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Any
+
+import msgspec
+import typer
+
+from keywright.cli.options import Json
+from keywright.cli.text import bad, say, show_json, table
+from keywright.errors import PolicyError, UsageError
+from keywright.production.keystore import SoftwareKeystore, Unlock, keystore_path
+
+app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
+
+File = Annotated[str, typer.Argument(metavar="KEYSTORE", help="The keystore: a path, or software:PATH.")]
+UnlockFile = Annotated[
+    Path | None, typer.Option("--unlock", metavar="FILE", help="The file with its unlock key (default: PATH.unlock).")
+]
+Passphrase = Annotated[bool, typer.Option("--passphrase", help="Ask for a passphrase in place of an unlock file.")]
+
+_TEST: str = "TEST keystore: its keys are in a file and in this program's memory. Try out with it, ship nothing."
+
+
+@app.command()
+def new(keystore: File, *, unlock: UnlockFile = None, passphrase: Passphrase = False, json: Json = False) -> None:
+    """Make a keystore with new issuer keys and a new certificate authority, sealed in a file of mode 0600."""
+    path = keystore_path(keystore)
+    made = SoftwareKeystore.create(
+        path, now=datetime.now(UTC), unlock=_unlock(unlock, passphrase=passphrase, twice=True)
+    )
+    if json:
+        show_json(_document(made, path))
+        return
+    say(f"made {path}, keystore {made.keystore_id}")
+    if not passphrase:
+        say(f"  unlock key in {unlock or f'{path}.unlock'}: keep a copy of both files, apart from each other")
+    _say_keys(made)
+
+
+@app.command()
+def show(keystore: File, *, unlock: UnlockFile = None, passphrase: Passphrase = False, json: Json = False) -> None:
+    """Show which keys a keystore holds: names and check values, never a key."""
+    path = keystore_path(keystore)
+    held = SoftwareKeystore.open(path, _unlock(unlock, passphrase=passphrase, twice=False))
+    if json:
+        show_json(_document(held, path))
+        return
+    say(f"{path}, keystore {held.keystore_id}")
+    _say_keys(held)
+
+
+def _unlock(file: Path | None, *, passphrase: bool, twice: bool) -> Unlock | None:
+    if not passphrase:
+        return file
+    if file is not None:
+        raise UsageError("--unlock and --passphrase exclude each other", hint="give one of them")
+    return lambda: _asked(twice=twice)
+
+
+def _asked(*, twice: bool) -> bytes:
+    if not sys.stdin.isatty():
+        raise PolicyError("nobody is there to type the passphrase", hint="use an unlock file: --unlock FILE")
+    text: str = typer.prompt("Passphrase", hide_input=True, confirmation_prompt=twice, err=True)
+    return text.encode()
+
+
+def _document(keystore: SoftwareKeystore, path: Path) -> dict[str, Any]:
+    return {
+        "file": str(path),
+        "keystore_id": keystore.keystore_id,
+        "test": keystore.test,
+        "keys": [msgspec.to_builtins(facts) for facts in keystore.show()],
+    }
+
+
+def _say_keys(keystore: SoftwareKeystore) -> None:
+    rows = [(facts.name, facts.purpose, facts.algorithm, facts.check.upper()) for facts in keystore.show()]
+    for line in table(("name", "purpose", "algorithm", "check value"), rows):
+        say(line)
+    if keystore.test:
+        say(bad(_TEST))

@@ -1,0 +1,82 @@
+"""Opening what a verb talks to: the link, its trace, and the question before something irreversible."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing, contextmanager
+from pathlib import Path
+from typing import Final
+
+import msgspec
+import typer
+
+from keywright.cli.text import note
+from keywright.errors import DecodeError, PolicyError, UsageError
+from keywright.fob.open import open_link
+from keywright.fob.uri import is_simulated
+from keywright.globalplatform.redaction import MASKED, masked
+from keywright.link.base import Exchange
+from keywright.link.record import Recording
+from keywright.link.trace import Event, TraceFile
+
+DEFAULT: Final = "sim:element"
+
+
+@contextmanager
+def opened(uri: str, trace: Path | None = None) -> Iterator[Exchange]:
+    """The link, closed at the end, recorded if a trace is wanted. An empty URI is a simulated element, and says so."""
+    if not uri:
+        note(f"no --link: this is a simulated element ({DEFAULT})")
+    with ExitStack() as stack:
+        sink = stack.enter_context(trace_sink(trace)) if trace is not None else None
+        link = stack.enter_context(closing(open_link(uri or DEFAULT)))
+        yield link if sink is None else Recording(link, sink)
+
+
+@contextmanager
+def trace_sink(path: Path) -> Iterator[Callable[[Event], None]]:
+    """What appends events to a trace file, keys masked. Raises UsageError for a file that is none of ours."""
+    _check_trace(path)
+    with TraceFile(path) as file:
+        yield lambda event: file.write(redacted(event))
+
+
+def redacted(event: Event) -> Event:
+    """The event without what may be keys."""
+    if event.direction != "command":
+        return event
+    data = masked(event.data)
+    return event if data == event.data else msgspec.structs.replace(event, data=data, note=MASKED)
+
+
+def _check_trace(path: Path) -> None:
+    """A trace is appended to a new file or to an older trace, never to anything else, and never through a link."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        what = "is a symbolic link" if path.is_symlink() else f"cannot be used: {error.strerror}"
+        raise UsageError(f"--trace {path}: {what}", hint="give the path of a new file") from error
+    with os.fdopen(descriptor, "rb") as file:
+        try:
+            line = file.readline(1 << 20)
+            if line:
+                Event.from_json(line)
+        except (OSError, DecodeError) as error:
+            raise UsageError(
+                f"--trace {path}: there already, and no trace", hint="give the path of a new file"
+            ) from error
+
+
+def confirm(uri: str, what: str, *, yes: bool) -> None:
+    """Ask before `what` is done to a real device. Raises PolicyError for a no, and where nobody can be asked."""
+    if yes or is_simulated(uri or DEFAULT):
+        return
+    if not sys.stdin.isatty():
+        raise PolicyError(f"{what} on {uri} needs a confirmation", hint="repeat it with --yes")
+    note(f"This will {what} on {uri}. It may not be possible to undo it.")
+    if not typer.confirm("Go on?", err=True):
+        raise PolicyError("not confirmed; nothing was done", hint="repeat it when you are sure")

@@ -1,0 +1,26 @@
+"""Every noun of the command line with its one line of help. Nothing is imported to show this list."""
+
+from __future__ import annotations
+
+from typing import Final, NamedTuple
+
+
+class Noun(NamedTuple):
+    """One noun: the module of its verbs, loaded when the noun is used, and what it is for."""
+
+    module: str
+    help: str
+    verbs: str = ""
+
+
+NOUNS: Final[dict[str, Noun]] = {
+    "demo": Noun("keywright.cli.demo", "Provision a lot of simulated key fobs, end to end, and show it."),
+    "campaign": Noun(
+        "keywright.cli.campaign", "Take a lot of units through a recipe.", "run status resume report verify"
+    ),
+    "card": Noun("keywright.cli.card", "Look at a card: what it is, holds and can do.", "info list keys apdu"),
+    "element": Noun("keywright.cli.element", "The virtual secure element.", "new serve show"),
+    "keystore": Noun("keywright.cli.keystore", "Issuer keys, sealed in a file.", "new show"),
+    "decode": Noun("keywright.cli.decode", "Say what bytes mean: commands, answers, or pairs."),
+    "replay": Noun("keywright.cli.replay", "Play a recorded exchange back, or compare it with a device."),
+}

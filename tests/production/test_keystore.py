@@ -1,0 +1,372 @@
+"""The software keystore: what it does, what it refuses, and that nothing secret leaves it by accident."""
+
+from __future__ import annotations
+
+import copy
+import itertools
+import json
+import os
+import pickle
+import shutil
+import signal
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from keywright.crypto.aead import seal_gcm
+from keywright.crypto.aes import AesKey
+from keywright.crypto.des import TripleDesKey
+from keywright.crypto.diversification import derive_key_set
+from keywright.errors import KeywrightError, PolicyError, StoreError, UsageError
+from keywright.production import private_file, sealed
+from keywright.production.fresh_keys import fresh_entries
+from keywright.production.keystore import (
+    SoftwareKeystore,
+    check_same,
+    keystore_path,
+    open_keystore,
+)
+
+NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
+KDD = bytes(range(10))
+
+
+def counting() -> Callable[[int], bytes]:
+    """Different bytes at each call, the same in each run."""
+    numbers = itertools.count(1)
+    return lambda size: bytes((next(numbers) * 37 + i * 11) % 256 for i in range(size))
+
+
+def master(name: str) -> bytes:
+    """A master of the keystore that `counting` makes: create draws the unlock key and the id first."""
+    rng = counting()
+    rng(32)
+    rng(16)
+    return next(entry.secret for entry in fresh_entries(NOW, rng) if entry.name == name)
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, SoftwareKeystore]:
+    path = tmp_path_factory.mktemp("keystore") / "lot.keystore"
+    return path, SoftwareKeystore.create(path, now=NOW, rng=counting())
+
+
+@pytest.fixture(scope="module")
+def keystore(made: tuple[Path, SoftwareKeystore]) -> SoftwareKeystore:
+    return made[1]
+
+
+@pytest.fixture
+def path(made: tuple[Path, SoftwareKeystore], tmp_path: Path) -> Path:
+    """A copy that a test may damage."""
+    for file in (made[0], made[0].with_name("lot.keystore.unlock")):
+        shutil.copy2(file, tmp_path)
+    return tmp_path / "lot.keystore"
+
+
+def test_a_keystore_opens_again_with_the_unlock_key_beside_it(keystore: SoftwareKeystore, path: Path) -> None:
+    for uri in (str(path), f"software:{path}"):
+        opened = open_keystore(uri)
+        assert opened.keystore_id == keystore.keystore_id
+        assert opened.show() == keystore.show()
+        assert opened.certificate("device-ca") == keystore.certificate("device-ca")
+        again = opened.derive_key_set("issuer", "sp800-108", b"unit", 16)
+        assert again == keystore.derive_key_set("issuer", "sp800-108", b"unit", 16)
+
+
+def test_show_says_what_is_there_and_marks_it_test(keystore: SoftwareKeystore) -> None:
+    facts = {one.name: one for one in keystore.show()}
+    assert {name: (one.purpose, one.algorithm) for name, one in facts.items()} == {
+        "issuer": ("master", "AES-256"),
+        "issuer-des": ("master", "TDES"),
+        "gp-test": ("factory", "AES-128"),
+        "device-ca": ("ca", "P-256"),
+    }
+    assert keystore.test
+    assert all(one.test for one in facts.values())
+    assert facts["gp-test"].check == "504a77" * 3
+    assert facts["issuer"].check == AesKey(master("issuer")).kcv().hex()
+    assert "TEST" in repr(keystore)
+
+
+def test_check_values_are_given_for_masters_and_key_sets_only(keystore: SoftwareKeystore) -> None:
+    assert keystore.kcv("issuer") == AesKey(master("issuer")).kcv()
+    assert keystore.kcv("issuer-des") == TripleDesKey(master("issuer-des")).kcv()
+    assert keystore.kcv("gp-test").hex() == "504a77" * 3
+    with pytest.raises(StoreError, match="no key with a check value 'device-ca'"):
+        keystore.kcv("device-ca")
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "scheme", "context", "size"),
+    [
+        ("issuer", AesKey, "sp800-108", b"any context", 16),
+        ("issuer", AesKey, "sp800-108", b"any context", 32),
+        ("issuer", AesKey, "kdf3", KDD, 24),
+        ("issuer-des", TripleDesKey, "emv", KDD, 16),
+    ],
+)
+def test_key_sets_are_those_of_the_diversification_scheme(
+    keystore: SoftwareKeystore,
+    name: str,
+    kind: type[AesKey | TripleDesKey],
+    scheme: str,
+    context: bytes,
+    size: int,
+) -> None:
+    expected = derive_key_set(kind(master(name)), scheme, context, key_bytes=size)
+    found = keystore.derive_key_set(name, scheme, context, size)
+    assert (found.enc.reveal(), found.mac.reveal(), found.dek.reveal()) == expected
+
+
+@pytest.mark.parametrize("count", [0, 3, 50])
+@pytest.mark.parametrize("scheme", ["sp800-108", "emv"])
+def test_many_key_sets_are_those_derived_one_by_one(keystore: SoftwareKeystore, scheme: str, count: int) -> None:
+    name = "issuer-des" if scheme == "emv" else "issuer"
+    contexts = [bytes([n]) * 10 for n in range(count)]
+    many = keystore.derive_many(name, scheme, contexts, 16)
+    assert many == [keystore.derive_key_set(name, scheme, context, 16) for context in contexts]
+
+
+def test_contexts_of_different_lengths_are_derived_as_well(keystore: SoftwareKeystore) -> None:
+    contexts = [b"x" * (n + 1) for n in range(40)]
+    many = keystore.derive_many("issuer", "sp800-108", contexts, 16)
+    assert many[39] == keystore.derive_key_set("issuer", "sp800-108", b"x" * 40, 16)
+    assert len({keys.kcvs for keys in many}) == 40
+
+
+def test_a_master_of_the_wrong_kind_is_refused_with_the_ones_that_fit(keystore: SoftwareKeystore) -> None:
+    with pytest.raises(PolicyError, match="not a key for the scheme emv") as caught:
+        keystore.derive_key_set("issuer", "emv", KDD, 16)
+    assert caught.value.hint == "masters that are: issuer-des"
+    with pytest.raises(PolicyError, match="not a key for the scheme kdf3"):
+        keystore.derive_many("issuer-des", "kdf3", [KDD] * 40, 16)
+
+
+def test_an_unknown_name_is_refused_with_the_known_ones(keystore: SoftwareKeystore) -> None:
+    for call in (
+        lambda: keystore.derive_key_set("other", "kdf3", KDD, 16),
+        lambda: keystore.factory_key_set("other", KDD),
+        lambda: keystore.certificate("other"),
+        lambda: keystore.kcv("other"),
+    ):
+        with pytest.raises(StoreError, match="'other'") as caught:
+            call()
+        assert "it has: " in caught.value.hint
+
+
+def test_the_factory_set_is_the_globalplatform_test_keys(keystore: SoftwareKeystore) -> None:
+    keys = keystore.factory_key_set("gp-test", KDD)
+    assert keys.enc.reveal() == keys.mac.reveal() == keys.dek.reveal() == bytes(range(0x40, 0x50))
+    assert keys.enc is not keystore.factory_key_set("gp-test", KDD).enc
+
+
+def test_another_keystore_is_refused(keystore: SoftwareKeystore) -> None:
+    check_same(keystore, keystore.keystore_id)
+    with pytest.raises(PolicyError, match="not the one this lot was begun with") as caught:
+        check_same(keystore, "00" * 16)
+    assert "--keystore" in caught.value.hint
+
+
+def test_both_files_are_for_the_owner_only(path: Path) -> None:
+    umask = os.umask(0)
+    try:
+        fresh = path.with_name("fresh")
+        SoftwareKeystore.create(fresh, now=NOW)
+    finally:
+        os.umask(umask)
+    for file in (fresh, fresh.with_name("fresh.unlock")):
+        assert file.stat().st_mode & 0o7777 == 0o600
+    assert sorted(file.name for file in path.parent.iterdir()) == [
+        "fresh",
+        "fresh.unlock",
+        "lot.keystore",
+        "lot.keystore.unlock",
+    ]
+
+
+@pytest.mark.parametrize("name", ["lot.keystore", "lot.keystore.unlock"])
+@pytest.mark.parametrize("mode", [0o640, 0o604, 0o660])
+def test_a_file_that_others_may_read_is_refused(path: Path, name: str, mode: int) -> None:
+    path.with_name(name).chmod(mode)
+    with pytest.raises(PolicyError, match=f"mode {mode:04o}") as caught:
+        SoftwareKeystore.open(path)
+    assert "chmod 600" in caught.value.hint
+
+
+def test_an_existing_keystore_is_never_overwritten(path: Path) -> None:
+    before = path.read_bytes()
+    with pytest.raises(StoreError, match="already there"):
+        SoftwareKeystore.create(path, now=NOW)
+    with pytest.raises(StoreError, match="already there"):
+        private_file.write_private(path, "keystore", b"x")
+    assert path.read_bytes() == before
+    assert len(list(path.parent.iterdir())) == 2
+
+
+def test_an_unlock_key_left_by_a_crash_is_used(path: Path) -> None:
+    path.unlink()
+    secret = path.with_name("lot.keystore.unlock").read_bytes()
+    made = SoftwareKeystore.create(path, now=NOW)
+    assert path.with_name("lot.keystore.unlock").read_bytes() == secret
+    assert SoftwareKeystore.open(path).keystore_id == made.keystore_id
+
+
+def test_a_passphrase_may_be_asked_for_instead_of_a_file(tmp_path: Path) -> None:
+    path = tmp_path / "k"
+    SoftwareKeystore.create(path, now=NOW, unlock=lambda: b"correct horse")
+    assert [file.name for file in tmp_path.iterdir()] == ["k"]
+    assert SoftwareKeystore.open(path, lambda: b"correct horse").test
+    with pytest.raises(StoreError, match="another unlock key, or damaged"):
+        SoftwareKeystore.open(path, lambda: b"wrong")
+    with pytest.raises(StoreError, match="there is no unlock key"):
+        SoftwareKeystore.open(path)
+
+
+def test_a_missing_keystore_is_named(tmp_path: Path) -> None:
+    with pytest.raises(StoreError, match=r"none: there is no keystore"):
+        SoftwareKeystore.open(tmp_path / "none")
+    with pytest.raises(StoreError, match="cannot be read: Is a directory"):
+        SoftwareKeystore.open(tmp_path)
+
+
+def test_an_empty_unlock_key_is_refused(path: Path) -> None:
+    path.with_name("lot.keystore.unlock").write_text("\n")
+    with pytest.raises(StoreError, match="unlock key is empty"):
+        SoftwareKeystore.open(path)
+
+
+def test_a_keystore_that_cannot_be_written_leaves_nothing(tmp_path: Path) -> None:
+    with pytest.raises(StoreError, match="cannot be written"):
+        SoftwareKeystore.create(tmp_path / "no" / "k", now=NOW)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda file: file.update(test=False),
+        lambda file: file.update(keystore_id="00" * 16),
+        lambda file: file["entries"].pop(),
+        lambda file: file["entries"].reverse(),
+        lambda file: file["entries"][0].update(name="other"),
+        lambda file: file["entries"][0].update(algorithm="AES-128"),
+        lambda file: file["entries"][0].update(nonce="AAAAAAAAAAAAAAAA"),
+        lambda file: file["entries"][0].update(secret=file["entries"][1]["secret"]),
+        lambda file: file["entries"][3].update(certificate="AAAA"),
+        lambda file: file["argon2id"].update(salt="A" * 22 + "=="),
+        lambda file: file.update(tag=""),
+    ],
+)
+def test_a_changed_file_does_not_open(path: Path, change: Callable[[dict[str, object]], object]) -> None:
+    file = json.loads(path.read_text())
+    change(file)
+    path.write_text(json.dumps(file))
+    with pytest.raises(StoreError, match="does not open: another unlock key, or damaged"):
+        SoftwareKeystore.open(path)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda file: file.update(version=2),
+        lambda file: file.update(format="x"),
+        lambda file: file.update(nonce="AAAA"),
+        lambda file: file.update(keystore_id="XX"),
+        lambda file: file["argon2id"].update(memory_kib=1 << 40),
+        lambda file: file["entries"][0].update(purpose="x"),
+        lambda file: file.pop("tag") and file.pop("entries"),
+    ],
+)
+def test_a_file_of_another_shape_is_no_keystore(path: Path, change: Callable[[dict[str, object]], object]) -> None:
+    file = json.loads(path.read_text())
+    change(file)
+    path.write_text(json.dumps(file))
+    with pytest.raises(StoreError, match="not a keystore, or damaged"):
+        SoftwareKeystore.open(path)
+
+
+def test_a_secret_cannot_be_passed_off_as_another_even_with_a_matching_tag(path: Path) -> None:
+    secret = path.with_name("lot.keystore.unlock").read_bytes().strip()
+    file = msgspec.json.decode(path.read_bytes(), type=sealed._File)
+    first = msgspec.structs.replace(file.entries[0], name="issuer-des")
+    forged = msgspec.structs.replace(file, entries=(first,))
+    tag = seal_gcm(file.argon2id.key(secret), file.nonce, b"", forged.bound())
+    path.write_bytes(msgspec.json.encode(msgspec.structs.replace(forged, tag=tag)))
+    with pytest.raises(StoreError, match="does not open"):
+        SoftwareKeystore.open(path)
+
+
+@pytest.mark.parametrize("content", [b"", b"\x00" * 100, b"{}", b"[" * 100_000, b"x" * (1 << 20) + b"x"])
+def test_anything_else_is_no_keystore(path: Path, content: bytes) -> None:
+    path.write_bytes(content)
+    with pytest.raises(StoreError, match="not a keystore"):
+        SoftwareKeystore.open(path)
+
+
+@pytest.mark.parametrize("uri", ["", "software:", "pkcs11:token=x", "http://x/y"])
+def test_other_kinds_of_keystores_are_refused(uri: str) -> None:
+    with pytest.raises(UsageError):
+        keystore_path(uri)
+
+
+def test_nothing_secret_is_shown_pickled_copied_or_stored_in_clear(made: tuple[Path, SoftwareKeystore]) -> None:
+    path, keystore = made
+    secrets = [master("issuer"), master("issuer-des"), bytes(range(0x40, 0x50))]
+    entries = sealed.read(path, lambda: path.with_name("lot.keystore.unlock").read_bytes().strip()).entries
+    shown = repr(keystore) + repr(keystore.show()) + repr(entries) + str(vars(type(keystore)))
+    for secret in secrets:
+        assert secret.hex() not in shown.lower()
+        assert repr(secret)[2:-1] not in shown
+        assert secret.hex().encode() not in path.read_bytes().lower()
+        assert secret not in path.read_bytes()
+    for one in (keystore, entries[0]):
+        for act in (pickle.dumps, copy.copy, copy.deepcopy):
+            with pytest.raises(TypeError, match="keys are not"):
+                act(one)
+
+
+def test_an_error_shows_no_secret(path: Path) -> None:
+    secret = path.with_name("lot.keystore.unlock").read_text().strip()
+    file = json.loads(path.read_text())
+    file["entries"][0]["name"] = "other"
+    path.write_text(json.dumps(file))
+    error: BaseException | None = None
+    try:
+        SoftwareKeystore.open(path)
+    except KeywrightError as caught:
+        error = caught
+    while error is not None:
+        assert secret not in repr(error)
+        error = error.__cause__ or error.__context__
+
+
+@pytest.mark.parametrize("at", ["fsync", "link", "unlink"])
+@pytest.mark.parametrize("nth", [1, 2])
+def test_a_kill_while_it_is_made_leaves_both_files_whole_or_absent(tmp_path: Path, at: str, nth: int) -> None:
+    path = tmp_path / "k"
+    child = os.fork()
+    if not child:
+        _die_at(at, nth)
+        SoftwareKeystore.create(path, now=NOW)
+        os._exit(0)
+    _, status = os.waitpid(child, 0)
+    assert os.waitstatus_to_exitcode(status) == -signal.SIGKILL
+    assert path.with_name("k.unlock").exists() or not path.exists()
+    made = SoftwareKeystore.open(path) if path.exists() else SoftwareKeystore.create(path, now=NOW)
+    assert SoftwareKeystore.open(path).keystore_id == made.keystore_id
+
+
+def _die_at(name: str, nth: int) -> None:
+    real = getattr(os, name)
+    calls = itertools.count(1)
+
+    def dying(*args: object, **kwargs: object) -> object:
+        if next(calls) == nth:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return real(*args, **kwargs)
+
+    setattr(os, name, dying)
