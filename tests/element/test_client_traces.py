@@ -20,7 +20,7 @@ from support.vectors import Case, load, unhex, vectors
 LOADING = {0xE6: 0x6D00, 0xE8: 0x6D00, 0xE4: 0x6A88}
 DIFFERENT_OBJECTS = (0x8000CF, 0x800067, 0x040066)
 """Class and tag: KDD, which the other card lacked; capabilities, where it claimed more than it did; card data under an
-ISO class, where it returned tag and length too (GPCS 11.3.3.1: the value alone, on which yubikit's other reads rely)."""
+ISO class, where it gave tag and length too (GPCS 11.3.3.1: the value alone, on which yubikit's other reads rely)."""
 
 
 def exchanges(case: Case) -> list[tuple[bytes, bytes]]:

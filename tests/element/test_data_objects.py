@@ -169,3 +169,9 @@ def test_too_many_blocks_are_6a84() -> None:
     answers = [session(0x80, 0xE2, 0x10, block, bytes(230)).sw for block in range(144)]
     assert set(answers[:142]) == {0x9000}
     assert answers[142:] == [0x6A84, 0x6985]
+
+
+def test_the_iso_class_is_taken_too_as_yubikit_sends_it() -> None:
+    session = opened()
+    assert session(0x00, 0xE2, 0x90, 0x00, STORED).sw == 0x9000
+    assert session(0x00, 0xCA, 0xDF, 0x01).data == b"\xbe\xef"

@@ -26,7 +26,7 @@ def test_a_class_that_cannot_be_is_6e00(cla: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("cla", "ins"), [("80", "A4"), ("80", "70"), ("00", "50"), ("00", "F2"), ("00", "D8"), ("00", "82"), ("00", "E2")]
+    ("cla", "ins"), [("80", "A4"), ("80", "70"), ("00", "50"), ("00", "F2"), ("00", "D8"), ("00", "82"), ("00", "E4")]
 )
 def test_a_known_instruction_in_the_other_class_is_6e00(cla: str, ins: str) -> None:
     assert terminal().sw(f"{cla}{ins}000000") == 0x6E00

@@ -32,8 +32,8 @@ def select(card: Card, channel: Channel, command: Command, change: Transaction) 
     locked = card.life() == CardState.CARD_LOCKED
     if locked and aid != card.identity.isd_aid:
         raise Refusal(SW.FUNCTION_NOT_SUPPORTED)
-    fci = _enter(card, channel, aid, card.applets.get(aid), change)
-    return Response(b"" if command.p2 & _NO_ANSWER else fci, SW.SELECTED_BUT_INVALIDATED if locked else SW.OK)
+    answer = _enter(card, channel, aid, card.applets.get(aid), change)
+    return Response(b"" if command.p2 & _NO_ANSWER else answer, SW.SELECTED_BUT_INVALIDATED if locked else SW.OK)
 
 
 def manage_channel(card: Card, channel: Channel, command: Command, change: Transaction) -> Response:

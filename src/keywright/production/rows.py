@@ -117,6 +117,14 @@ def statements(batch: Iterable[Change]) -> list[Statement]:
     return found
 
 
+def lot_row(values: sa.Row[Any]) -> Lot:
+    """The row of the table `campaign` as an object."""
+    fields: dict[str, Any] = dict(values._mapping)  # noqa: SLF001 - the documented name of a row's mapping
+    del fields["id"]
+    fields["test"] = bool(fields["test"])
+    return Lot(**fields)
+
+
 def unit_row(values: sa.Row[Any]) -> Unit:
     """A row of the table `unit` as an object."""
     fields = dict(values._mapping)  # noqa: SLF001 - the documented name of a row's mapping

@@ -31,6 +31,7 @@ from keywright.production.rows import (
     Unit,
     UnitChange,
     event_row,
+    lot_row,
     planned,
     statements,
     unit_row,
@@ -198,9 +199,7 @@ class UnitStore:
             row = reader.execute(sa.select(campaign)).one_or_none()
         if row is None:
             return None
-        fields = dict(row._mapping)  # noqa: SLF001 - the documented name of a row's mapping
-        del fields["id"]
-        return Lot(**fields | {"test": bool(fields["test"])})
+        return lot_row(row)
 
     def unit(self, n: int) -> Unit | None:
         """Unit number `n` of the order."""
@@ -241,9 +240,9 @@ class UnitStore:
 
     def counts(self) -> dict[State, int]:
         """How many units stand in each state; every state is there."""
-        query = sa.select(unit.c.state, sa.func.count()).group_by(unit.c.state)
+        query = sa.select(unit.c.state, sa.func.count().label("units")).group_by(unit.c.state)
         with self._engine.connect() as reader:
-            found: dict[State, int] = dict(map(tuple, reader.execute(query)))
+            found = {row.state: row.units for row in reader.execute(query)}
         return {state: found.get(state, 0) for state in STATES}
 
     def settings(self) -> Settings:
