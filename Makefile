@@ -18,7 +18,7 @@ DEV_STAMP := $(VENV)/.dev
 
 export UV_PYTHON_DOWNLOADS := never
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
-unexport PYTHONPATH VIRTUAL_ENV
+unexport PYTHONPATH VIRTUAL_ENV PYTHONDONTWRITEBYTECODE
 
 .PHONY: help setup demo test bench lint fmt docs nightly check lock clean
 

@@ -93,7 +93,7 @@ class TestBirth:
 
 class TestJournal:
     def test_an_element_at_a_path_is_as_it_was_left(self, tmp_path: Path) -> None:
-        path = str(tmp_path / "card")
+        path = tmp_path / "card"
         with element(path=path, kdd=bytes(range(10))) as card:
             assert Terminal(card).authenticate().put_keys(0x30, OWN).sw == 0x9000
         with element(path=path) as card:
@@ -104,12 +104,12 @@ class TestJournal:
             here.authenticate(keys=OWN)
 
     def test_a_second_process_would_be_told_who_holds_it(self, tmp_path: Path) -> None:
-        path = str(tmp_path / "card")
+        path = tmp_path / "card"
         with element(path=path), pytest.raises(StoreError):
             element(path=path)
 
     def test_a_refused_parameter_leaves_no_lock_behind(self, tmp_path: Path) -> None:
-        path = str(tmp_path / "card")
+        path = tmp_path / "card"
         with pytest.raises(ValueError, match="rng"):
             element(path=path, i=0x60)
         element(path=path).close()

@@ -72,7 +72,9 @@ def test_an_action_that_a_probe_found_undone_and_that_was_repeated_is_a_recovery
     with lots.made_up(tmp_path / "lot.db", lots.order(1), changes) as store:
         found = summarise(store)
     assert (found.recovered, found.first_pass_yield) == (1, 0.0)
-    assert [(entry.step, entry.times.max) for entry in found.actions] == [("own_keys.put", pytest.approx(0.25))]
+    (entry,) = found.actions
+    assert (entry.step, entry.times.count) == ("own_keys.put", 1)
+    assert entry.times.max == pytest.approx(0.25)
 
 
 def test_actions_take_from_intent_to_result_and_steps_from_the_end_of_the_one_before(tmp_path: Path) -> None:
@@ -166,11 +168,12 @@ def test_a_lost_row_is_told_and_not_counted_away(tmp_path: Path) -> None:
 
 
 def test_another_process_may_ask_while_the_lot_is_worked_on(tmp_path: Path) -> None:
-    with a_lot(tmp_path, "sealed", planned=1) as writer:
-        with UnitStore.open(str(tmp_path / "lot.db"), readonly=True) as reader:
-            assert summarise(reader).sealed == 1
-            writer.commit(lots.sealed(2, lots.BEGIN + 9))
-            assert summarise(reader).sealed == 2
+    a_lot(tmp_path, "sealed", planned=1).close()
+    path = str(tmp_path / "lot.db")
+    with UnitStore.open(path) as writer, UnitStore.open(path, readonly=True) as reader:
+        assert summarise(reader).sealed == 1
+        writer.commit(lots.sealed(2, lots.BEGIN + 9))
+        assert summarise(reader).sealed == 2
 
 
 @given(st.lists(st.floats(0, 1e6), min_size=1, max_size=200))

@@ -14,6 +14,7 @@ from keywright.production.order import OrderRow
 from keywright.production.report_html import write_html
 from keywright.production.rows import UnitChange
 from keywright.production.sequence import Recorder, SequenceFile, trace_path
+from keywright.production.templates import seconds_text
 from keywright.production.units import UnitStore
 from support import lots
 
@@ -121,6 +122,29 @@ def test_a_test_lot_says_so_before_anything_else(demo: Page, tmp_path: Path) -> 
     assert "TEST" not in page.text
 
 
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (None, "\N{EN DASH}"),
+        (0.0018, "1.8 ms"),
+        (1.0, "1.00 s"),
+        (119.994, "119.99 s"),
+        (120, "2 min 00 s"),
+        (754.6, "12 min 35 s"),
+        (3 * 3600 + 125, "3 h 02 min"),
+    ],
+)
+def test_a_duration_is_told_in_the_unit_that_fits(seconds: float | None, text: str) -> None:
+    assert seconds_text(seconds) == text
+
+
+def test_every_unit_sealed_is_said(tmp_path: Path) -> None:
+    with lots.made_up(tmp_path / "lot.db", lots.order(1), lots.sealed(1, lots.BEGIN)) as store:
+        page = page_of(store, tmp_path / "report.html")
+    assert "every unit sealed" in page.text
+    assert "Yield 100 %" in page.text
+
+
 @pytest.mark.parametrize("text", HOSTILE)
 def test_untrusted_texts_stay_texts(text: str, tmp_path: Path) -> None:
     row = OrderRow(1, f"{text}1", f"{text}2", f"{text}3", {})
@@ -131,7 +155,9 @@ def test_untrusted_texts_stay_texts(text: str, tmp_path: Path) -> None:
     campaign = lots.lot(lot=f"{text}7", order_file=f"{text}8", link=f"{text}9", recipe=f"{text}10")
     with lots.made_up(tmp_path / "lot.db", [row], changes, campaign) as store:
         page = page_of(store, tmp_path / "report.html")
-        tame = page_of(store, tmp_path / "report.html")
+    harmless = [OrderRow(1, "1", "2", "3", {})]
+    with lots.made_up(tmp_path / "tame.db", harmless, lots.rejected(1, lots.BEGIN)) as store:
+        tame = page_of(store, tmp_path / "tame.html")
     assert [tag for tag, _ in page.tags] == [tag for tag, _ in tame.tags]
     assert not {"script", "img", "b"} & {tag for tag, _ in page.tags}
     assert not [name for _, attributes in page.tags for name in attributes if name.startswith("on")]
@@ -162,7 +188,24 @@ def test_without_a_trace_there_is_no_diagram(tmp_path: Path) -> None:
         assert "exchange" not in page.text
         record(store)
         page = page_of(store, tmp_path / "report.html")
-    assert "KW-F1-000001: 8 exchanges, 3 of them under secure messaging" in page.text
+    assert "8 exchanges, 3 of them under secure messaging" in page.text
+
+
+def test_a_damaged_trace_is_told_and_spoils_nothing_else(tmp_path: Path) -> None:
+    with lots.demo_lot(tmp_path / "lot.db") as store:
+        trace_path(store.path).write_bytes(b"<b>garbage</b>\n")
+        page = page_of(store, tmp_path / "report.html")
+    assert "the recording cannot be read" in page.text
+    assert "lot.db.trace.jsonl line 1: not a step of an exchange" in page.text
+    assert "Ordered 24 Sealed 23" in page.text
+
+
+def test_a_trace_that_names_no_unit_is_drawn_by_itself(tmp_path: Path) -> None:
+    with lots.demo_lot(tmp_path / "lot.db") as store:
+        line = b'{"t":1.5,"who":"host","link":"x","dir":"command","hex":"00A4040000"}\n'
+        trace_path(store.path).write_bytes(line)
+        page = page_of(store, tmp_path / "report.html")
+    assert "A unit : 1 exchanges, 0 of them under secure messaging" in page.text
 
 
 def test_a_lot_that_was_not_begun_is_a_page_too(tmp_path: Path) -> None:

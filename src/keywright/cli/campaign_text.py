@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import Final
 
-from keywright.cli.text import bad, good, heading, pairs, table
+from keywright.cli.text import bad, caution, good, heading, pairs, table
 from keywright.production.campaign import Checked, Verified
 from keywright.production.report import Summary
 
-TEST: str = "TEST keys: these units protect nothing"
+TEST: Final = "TEST keys"
 
 
 def summary_lines(summary: Summary) -> Iterator[str]:
     """Figures first, then time, then the units that were not sealed."""
-    yield heading(f"Lot {summary.lot}") + f"  {_verdict(summary)}"
+    yield heading(f"Lot {summary.lot}") + f"  {_verdict(summary)}" + (f"  {caution(TEST)}" if summary.test else "")
     yield from pairs(_figures(summary))
     if summary.steps:
         rows = [
@@ -41,9 +42,8 @@ def _verdict(summary: Summary) -> str:
 
 def _figures(summary: Summary) -> Iterator[tuple[str, str]]:
     counts = [f"{summary.ordered} ordered", f"{summary.sealed} sealed"]
-    for word in ("quarantined", "rejected", "open"):
-        if number := getattr(summary, word):
-            counts.append(f"{number} {word}")
+    others = (("quarantined", summary.quarantined), ("rejected", summary.rejected), ("open", summary.open))
+    counts += [f"{number} {word}" for word, number in others if number]
     yield "units", ", ".join(counts)
     if summary.recovered:
         yield "recovered", f"{summary.recovered} after an interruption"
@@ -55,7 +55,7 @@ def _figures(summary: Summary) -> Iterator[tuple[str, str]]:
         rate = f", {summary.rate_per_s:.0f} units a second" if summary.rate_per_s else ""
         yield "time", f"{_time(summary.duration_s)}{rate}"
     yield "link", summary.link
-    yield "keystore", summary.keystore_id + (f"  {TEST}" if summary.test else "")
+    yield "keystore", summary.keystore_id
 
 
 def checked_lines(found: Sequence[Checked]) -> Iterator[str]:
@@ -72,7 +72,7 @@ def checked_lines(found: Sequence[Checked]) -> Iterator[str]:
 def verified_lines(verified: Verified) -> Iterator[str]:
     """What a fresh session to every finished unit showed."""
     text = f"{verified.checked} checked, {verified.agree} agree, {verified.disagree} disagree"
-    yield (bad if verified.disagree else good)(text) + (f"  {TEST}" if verified.test else "")
+    yield (bad if verified.disagree else good)(text) + (f"  {caution(TEST)}" if verified.test else "")
     for one in verified.units:
         yield from pairs([(one.serial, f"{one.text} [{one.code}]")])
 

@@ -186,7 +186,7 @@ def _listing_lines(listing: Listing) -> Iterator[str]:
 
 @app.command()
 def apdu(
-    commands: Annotated[list[str], typer.Argument(metavar="HEX...", help="Command APDUs, one word each.")],
+    commands: Annotated[list[str], typer.Argument(metavar="HEX", help="Command APDUs, one word each.")],
     *,
     link: Link = "",
     yes: Yes = False,

@@ -23,7 +23,7 @@ _HINT = "give a command (CLA INS P1 P2 ...), an answer that ends with its status
 def command(
     messages: Annotated[
         list[str],
-        typer.Argument(metavar="HEX...|-", help="Commands and answers, one word each; - reads lines of them."),
+        typer.Argument(metavar="HEX|-", help="Commands and answers, one word each; - reads lines of them."),
     ],
     *,
     json: Json = False,

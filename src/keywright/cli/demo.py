@@ -1,54 +1,148 @@
-"""`keywright demo`: the example lot with two fobs that go wrong, provisioned before your eyes."""
+"""`keywright demo`: the main job on simulated key fobs, with two things going wrong on purpose."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final
 
+import msgspec
 import typer
 
 from keywright.cli.campaign import watching
-from keywright.cli.campaign_text import summary_lines
-from keywright.cli.text import bad, good, heading, note, say
-from keywright.production import campaign, demo
-from keywright.production.campaign import Means
-from keywright.production.report_csv import write_csv
+from keywright.cli.campaign_text import summary_lines, verified_lines
+from keywright.cli.options import Json
+from keywright.cli.text import bad, good, heading, note, say, show_json
+from keywright.errors import UsageError
+from keywright.fob.fobs import Model
+from keywright.fob.open import open_simulated
+from keywright.fob.pool import Cut, Plan
+from keywright.fob.uri import SIMULATED, Uri
+from keywright.globalplatform.messages import Ins
+from keywright.production import campaign
+from keywright.production.campaign import Means, Run, Verified
+from keywright.production.order import read_order
 from keywright.production.report_html import write_html
 from keywright.production.units import UnitStore
 
-FAILED = 1
+FOLDER: Final = Path("demo-lot")
+RECIPE, ORDER = "fob.toml", "fob.csv"
+
+_LOT: Final = "lot.db"
+_REPORT: Final = "report.html"
+_OTHER_KEY: Final = bytes(range(0x50, 0x60)).hex()
+"""Factory key of the fob that is not as the recipe says; protects nothing."""
+
+
+class Faults(msgspec.Struct, frozen=True):
+    """Which fobs of the order something happens to."""
+
+    wrong_keys: str
+    power_cut: str
+
+    @property
+    def plan(self) -> Plan:
+        """What the tray of simulated fobs is to be like."""
+        return Plan(
+            models={self.wrong_keys: Model(factory_key=_OTHER_KEY)},
+            cuts={self.power_cut: Cut(ins=Ins.PUT_KEY)},
+        )
+
+
+class Proof(msgspec.Struct, frozen=True):
+    """One thing that had to happen, and whether it did."""
+
+    what: str
+    holds: bool
 
 
 def command(
-    place: Annotated[
-        Path, typer.Option("--place", metavar="DIR", help="Where the demonstration puts its files.")
-    ] = Path("demo"),
+    *,
+    folder: Annotated[Path, typer.Option("--folder", metavar="DIR", help="Where to keep the lot.")] = FOLDER,
+    json: Json = False,
 ) -> None:
-    """Provision 26 simulated key fobs over SCP03; one has wrong keys, one loses its power in PUT KEY.
+    """Provision a lot of simulated key fobs, end to end, and show it.
 
-    Ends with code 0 only if the first is set aside without a try and the second is recovered.
+    Two fobs are made to fail: one has other factory keys than expected, one loses its power inside PUT KEY. Ends with
+    0 only if exactly that happened and every other fob was sealed.
     """
-    prepared = demo.prepare(place)
-    store = str(prepared.store)
-    note(f"{prepared.good} good fobs, one with wrong factory keys, one whose power is cut in the middle of PUT KEY.")
-    with watching(store, "") as watcher:
-        done = campaign.run(prepared.recipe, prepared.order, store, Means(watcher=watcher, plan=prepared.plan))
-    verified = campaign.verify(store, Means())
-    with UnitStore.open(store, readonly=True) as units:
-        write_html(units, prepared.report)
-        write_csv(units, prepared.csv)
-    for line in summary_lines(done.summary):
+    examples = _examples()
+    recipe, order = examples / RECIPE, examples / ORDER
+    store = _fresh(folder)
+    serials = [row.serial for row in read_order(order)]
+    faults = Faults(serials[len(serials) // 3], serials[2 * len(serials) // 3])
+    note(f"{len(serials)} simulated key fobs, {recipe} and {order}, kept in {folder}/")
+    with watching(str(store), "", None) as watcher:
+        done = campaign.run(recipe, order, str(store), Means(watcher=watcher, plan=faults.plan))
+    verified = campaign.verify(str(store), Means())
+    with UnitStore.open(str(store), readonly=True) as units:
+        write_html(units, folder / _REPORT, summary=done.summary)
+    proofs = list(_proofs(done, verified, faults, store))
+    if json:
+        show_json({**msgspec.to_builtins(done.summary), "proofs": msgspec.to_builtins(proofs)})
+    else:
+        _tell(done, verified, proofs, store, serials[0])
+    if not all(proof.holds for proof in proofs):
+        raise typer.Exit(1)
+
+
+def _examples() -> Path:
+    """The folder of the example recipe and order: below the current one, or in the checkout this program runs from."""
+    for folder in (Path("examples"), Path(__file__).parents[3] / "examples"):
+        if (folder / RECIPE).is_file() and (folder / ORDER).is_file():
+            return folder
+    raise UsageError("the example recipe and order are not here", hint="run this in a checkout of keywright")
+
+
+def _fresh(folder: Path) -> Path:
+    """Make the folder and clear it of an earlier demo, of nothing else. Returns the path of the store."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for old in (*folder.glob(f"{_LOT}*"), folder / _REPORT):
+            old.unlink(missing_ok=True)
+    except OSError as error:
+        raise UsageError(f"{folder}: cannot be used: {error.strerror}", hint="give another --folder") from error
+    return folder / _LOT
+
+
+def _proofs(done: Run, verified: Verified, faults: Faults, store: Path) -> Iterator[Proof]:
+    summary = done.summary
+    sealed = summary.ordered - 1
+    yield Proof(f"{sealed} fobs sealed, each with keys and a certificate of its own", summary.sealed == sealed)
+    aside = [(one.serial, one.code) for one in summary.exceptions.units]
+    tries = _tries(store, faults.wrong_keys)
+    yield Proof(
+        f"{faults.wrong_keys} came with other keys: set aside, {tries} tries used on it",
+        aside == [(faults.wrong_keys, "card-cryptogram")] and tries == 0,
+    )
+    with UnitStore.open(str(store), readonly=True) as units:
+        unit = units.find(faults.power_cut)
+        recovered = unit is not None and unit.state == "sealed" and summary.recovered == 1
+    yield Proof(f"{faults.power_cut} lost its power inside PUT KEY: probed, recovered, sealed", recovered)
+    agree = verified.checked == verified.agree == sealed
+    yield Proof(f"{verified.agree} fobs opened again with their own keys and read back", agree)
+
+
+def _tries(store: Path, serial: str) -> int:
+    """EXTERNAL AUTHENTICATE commands a fob ever got, as the fob itself counts them."""
+    parameters = {"serial": serial, "memory": f"{store}.fobs"}
+    with closing(open_simulated(Uri(SIMULATED, "fob", parameters))) as link:
+        return link.element.attempts
+
+
+def _tell(done: Run, verified: Verified, proofs: list[Proof], store: Path, serial: str) -> None:
+    for line in (*summary_lines(done.summary), *verified_lines(verified)):
         say(line)
-    wrong = demo.problems(prepared, done, verified)
-    say()
-    if wrong:
-        for problem in wrong:
-            say(bad(f"Not as planned: {problem}"))
-        raise typer.Exit(FAILED)
-    say(good("As planned: ") + f"{verified.agree} fobs opened again with their own keys and read back;")
-    say("  the one with wrong keys set aside without a single try, the one that lost its power recovered.")
-    say(heading("Where to look next"))
-    say(f"  {prepared.report}   the report: yield, times, one fob's whole exchange")
-    say(f"  keywright campaign verify --store {prepared.store}   opens every fob again")
-    say(f"  keywright replay {prepared.store}.trace.jsonl   the exchange, decoded")
-    say("  examples/fob.toml, examples/fob.csv   what was ordered; copy them and begin your own")
+    say(heading("What was to happen"))
+    for proof in proofs:
+        say(f"  {good('yes') if proof.holds else bad('NO ')}  {proof.what}")
+    say(heading("Look next"))
+    fob = f"'sim:fob?serial={serial}&memory={store}.fobs'"
+    for label, what in (
+        ("the report", f"{store.parent / _REPORT}"),
+        ("one fob", f"keywright card info --link {fob}"),
+        ("its exchange", f"keywright replay {store}.trace.jsonl"),
+        ("the lot", f"keywright campaign status --store {store}"),
+    ):
+        say(f"  {label:14}{what}")

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 REFRESH_PER_SECOND: Final = 8
 FAILURES_SHOWN: Final = 5
-IN_WORK_SHOWN: Final = 4
+IN_WORK_SHOWN: Final = 2
 LINES_A_RUN: Final = 10
 """Progress lines without a terminal, at most, whatever the size of the lot."""
 _SEALED: Final = "sealed"

@@ -94,7 +94,7 @@ def application(noun: str) -> typer.Typer:
         if entry.verbs:
             app.add_typer(module.app, name=name, help=entry.help)
         else:
-            app.command(name, help=entry.help)(module.command)
+            app.command(name)(module.command)
     return app
 
 

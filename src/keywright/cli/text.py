@@ -59,6 +59,11 @@ def bad(text: str) -> str:
     return typer.style(text, fg="red")
 
 
+def caution(text: str) -> str:
+    """Something to keep in mind."""
+    return typer.style(text, fg="yellow")
+
+
 def faint(text: str) -> str:
     """Something of less weight."""
     return typer.style(text, dim=True)
@@ -94,8 +99,3 @@ def table(heads: Sequence[str], rows: Iterable[Sequence[str]], *, indent: int = 
         return (space + "  ".join(f"{cell:{size}}" for cell, size in zip(row, widths, strict=True))).rstrip()
 
     return [heading(line(heads)), *map(line, cells)]
-
-
-def spaced(data: bytes) -> str:
-    """Hex in bytes, to be wrapped."""
-    return data.hex(" ").upper()

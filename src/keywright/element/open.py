@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from types import TracebackType
-from typing import Final, Self, final
+from typing import Final, Protocol, Self, final
 
 from keywright.element import interpreter
 from keywright.element.applet import Applet
@@ -35,9 +35,19 @@ DEFAULT_CIN: Final = bytes.fromhex("00000000000000000001")
 DEFAULT_MAX_DATA: Final = 0x0800
 
 
+class PathName(Protocol):
+    """A path of the operating system, as `pathlib` has them."""
+
+    def __fspath__(self) -> str:
+        """Its text."""
+        ...
+
+
 @final
 class SecureElement:
     """A GlobalPlatform element with an issuer security domain that speaks SCP03, and applets. A responder: `handle`.
+
+    For one thread at a time, as a chip is.
 
     Memory is `path` (a journal file), or `memory`, or RAM. Memory that already holds an element wins over every
     parameter except `applets`, `rng` and `on_fault`; fresh memory becomes the element described, in one commit.
@@ -55,7 +65,7 @@ class SecureElement:
     def __init__(
         self,
         *,
-        path: str | None = None,
+        path: str | PathName | None = None,
         memory: Memory | None = None,
         isd_aid: bytes = DEFAULT_ISD,
         kvn: int = INITIAL_KVN,

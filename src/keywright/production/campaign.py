@@ -12,13 +12,14 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from itertools import count
 from pathlib import Path
 from typing import Final
 from urllib.parse import parse_qs
 
 import msgspec
 
-from keywright.errors import KeywrightError, PolicyError, StoreError, UsageError
+from keywright.errors import KeywrightError, LinkError, PolicyError, StoreError, UsageError
 from keywright.fob.open import open_link
 from keywright.fob.pool import FobPool, Plan
 from keywright.globalplatform.host import Dialogue, identify
@@ -34,6 +35,7 @@ from keywright.production.recipe import Recipe, parse_recipe, read_recipe
 from keywright.production.report import Summary, summarise
 from keywright.production.stations import LinkStation, Station, exchange_with
 from keywright.production.steps.identify import check_product
+from keywright.production.tables import FINISHED
 from keywright.production.units import Lot, Unit, UnitStore
 from keywright.production.verification import verify as verify_unit
 from keywright.production.watch import Unwatched, Watcher
@@ -49,7 +51,8 @@ class Means(msgspec.Struct, frozen=True, kw_only=True):
 
     `keystore` "" is the TEST keystore beside the store, for simulated units only. `link` "" is the recipe's.
     `plan` is what a tray of simulated fobs is to be like; its journal is set here. `confirm` is asked before real
-    devices are changed, with the lot's name.
+    devices are changed, with the lot's name and the link. `swap` has the next device put on the link: it is told the
+    serial expected and what is wrong with the device that is there, and answers False to stop.
     """
 
     keystore: str = ""
@@ -57,6 +60,7 @@ class Means(msgspec.Struct, frozen=True, kw_only=True):
     watcher: Watcher = Unwatched()
     plan: Plan = Plan()
     confirm: Callable[[str, str], bool] | None = None
+    swap: Callable[[str, str], bool] | None = None
     station: Station | None = None
     opened_keystore: Keystore | None = None
     clock: Callable[[], float] = time.time
@@ -169,7 +173,8 @@ def verify(store: str, means: Means) -> Verified:
         wrong: list[Disagreement] = []
         checked = 0
         with _station(means, link, store_path(store), keep=True) as station:
-            for unit in units.units(("sealed",)):
+            one_by_one = isinstance(station, LinkStation)
+            for unit in _sealed_on(units, station, means) if one_by_one else units.units(("sealed",)):
                 checked += 1
                 try:
                     job = _job(units, unit, recipe, keystore, means)
@@ -266,7 +271,9 @@ def _import(
 
 def _work(units: UnitStore, recipe: Recipe, keystore: Keystore, link: str, means: Means) -> Run:
     with _station(means, link, units.path, keep=True) as station:
-        engine = Engine(units, station, _jobs(units, recipe, keystore, means), watcher=means.watcher, work=whole_recipe)
+        source = _presented(units, station, means) if isinstance(station, LinkStation) else _claimed(units, means)
+        jobs = (_job(units, unit, recipe, keystore, means) for unit in source)
+        engine = Engine(units, station, jobs, watcher=means.watcher, work=whole_recipe)
         try:
             outcome = engine.run()
         finally:
@@ -276,10 +283,55 @@ def _work(units: UnitStore, recipe: Recipe, keystore: Keystore, link: str, means
     return Run(summarise(units), outcome)
 
 
-def _jobs(units: UnitStore, recipe: Recipe, keystore: Keystore, means: Means) -> Iterator[Job]:
+def _claimed(units: UnitStore, means: Means) -> Iterator[Unit]:
+    """Units as the order has them, those that were begun before first; each is at hand when it is wanted."""
     while claimed := units.claim(means.width):
-        for unit in claimed:
-            yield _job(units, unit, recipe, keystore, means)
+        yield from claimed
+
+
+def _presented(units: UnitStore, station: Station, means: Means) -> Iterator[Unit]:
+    """Units as their devices are put on one link: a device that was identified before is its unit again, another one
+    becomes the next unit of the order. `means.swap` has the device changed; without it the first one is the only one.
+    """
+    unbound = (unit for unit in _claimed(units, means) if unit.device_uid is None)
+    following = next(unbound, None)
+    note = ""
+    for turn in count():
+        wanted = following or next(units.units(("running",)), None)
+        if wanted is None or (turn and not (means.swap is not None and means.swap(wanted.serial, note))):
+            return
+        known = units.find_device(_uid(station, wanted.serial))
+        note = "" if known is None or known.state not in FINISHED else f"this one is {known.serial}, {known.state}"
+        if known is not None and not note:
+            yield known
+        elif known is None and following is not None:
+            yield following
+            following = next(unbound, None)
+        elif known is None:
+            note = "this device belongs to no unit that is left"
+
+
+def _sealed_on(units: UnitStore, station: Station, means: Means) -> Iterator[Unit]:
+    """Sealed units as their devices are put on one link; ends when every one was there, or nobody changes them."""
+    left = {unit.n: unit.serial for unit in units.units(("sealed",))}
+    note = ""
+    for turn in count():
+        if not left or (turn and not (means.swap is not None and means.swap(next(iter(left.values())), note))):
+            return
+        known = units.find_device(_uid(station, "verify"))
+        note = "" if known is not None and known.n in left else "this device is no sealed unit that is left to check"
+        if known is not None and not note:
+            del left[known.n]
+            yield known
+
+
+def _uid(station: Station, name: str) -> bytes:
+    """What the device on the link is told by. Raises LinkError, WireError."""
+    station.power_on(name)
+    ((_, answer),) = station.receive()
+    if isinstance(answer, LinkError):
+        raise answer
+    return bytes.fromhex(drive(through(identify(), complete), exchange_with(station, name)).uid)
 
 
 def _job(units: UnitStore, unit: Unit, recipe: Recipe, keystore: Keystore, means: Means) -> Job:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Final
 
 import sqlalchemy as sa
+from sqlalchemy.event import listens_for
 
 from keywright.errors import StoreError, UsageError
 from keywright.store.lock import FileLock
@@ -93,14 +94,14 @@ def engine_for(path: Path, *, write: bool) -> sa.Engine:
         connect_args={"isolation_level": None, "check_same_thread": False},
     )
 
-    @sa.event.listens_for(engine, "connect")
+    @listens_for(engine, "connect")
     def _configure(connection: sqlite3.Connection, _record: object) -> None:
         for setting in _SETTINGS:
             connection.execute(setting)
         if not write:
             connection.execute("PRAGMA query_only = ON")
 
-    @sa.event.listens_for(engine, "begin")
+    @listens_for(engine, "begin")
     def _begin(connection: sa.Connection) -> None:
         immediate = connection.get_execution_options().get("immediate", False)
         connection.exec_driver_sql("BEGIN IMMEDIATE" if immediate else "BEGIN")

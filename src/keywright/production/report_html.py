@@ -13,16 +13,19 @@ from typing import Final, NamedTuple
 from markupsafe import Markup
 
 from keywright import __version__
+from keywright.errors import DecodeError, UsageError
 from keywright.production.diagram import Explain, describe, sequence_svg
 from keywright.production.history import Times
 from keywright.production.outfile import replacing
 from keywright.production.report import Summary, summarise
-from keywright.production.sequence import Step, from_store, read_sequence, trace_path
+from keywright.production.sequence import from_store, read_sequence, trace_path
 from keywright.production.templates import render
 from keywright.production.units import UnitStore
 
 UNITS_SHOWN: Final = 2000
 """Rows of the table of units; the CSV has all."""
+_STEPS_READ: Final = 4000
+"""Lines of a trace that are read; far fewer are drawn."""
 
 
 class _Verdict(NamedTuple):
@@ -43,9 +46,13 @@ class _Timed(NamedTuple):
     is_action: bool
 
 
-class _Shown(NamedTuple):
-    serial: str
-    what: str
+class _Exchange(NamedTuple):
+    """The recorded exchange of one unit, or why it cannot be shown."""
+
+    picture: Markup
+    serial: str = "A unit"
+    what: str = ""
+    problem: str = ""
 
 
 def write_html(
@@ -60,12 +67,10 @@ def write_html(
     """Write the report of the lot in `store`; `path` gets its new content whole or keeps its old one.
 
     The exchange is drawn from the trace beside the store, if there is one; `explain` puts it into words. `made_at`
-    is now unless given. Raises StoreError if there is no lot, UsageError if the file cannot be written, DecodeError
-    if the trace is damaged.
+    is now unless given. Raises StoreError if there is no lot, UsageError if the file cannot be written.
     """
     summary = summary or summarise(store)
     lot = store.lot()
-    steps = _recorded(store)
     timed = list(_timed(summary))
     style = render("colours.css") + render("sequence.css") + render("report.css")
     page = render(
@@ -77,8 +82,7 @@ def write_html(
         shares=list(_shares(summary)),
         timed=timed,
         longest=max((entry.times.p95 for entry in timed), default=0.0) or 1.0,
-        sequence=sequence_svg(steps, explain),
-        shown=_shown(store, steps),
+        exchange=_exchange(store, explain),
         units=list(islice(store.units(), units)),
         recipe=lot.recipe.splitlines() if lot is not None else [],
         store=store.path.name,
@@ -89,20 +93,19 @@ def write_html(
         file.write(page)
 
 
-def _recorded(store: UnitStore) -> list[Step]:
-    """The exchange in the trace beside the store, with what the store tells of the same unit; empty without a trace."""
+def _exchange(store: UnitStore, explain: Explain | None) -> _Exchange:
+    """The exchange in the trace beside the store, with what the store tells of the same unit."""
     path = trace_path(store.path)
     if not path.exists():
-        return []
-    steps = list(read_sequence(path))
-    unit = next((step.unit for step in steps if step.unit), 0)
-    return [*steps, *from_store(store, unit)] if unit else steps
-
-
-def _shown(store: UnitStore, steps: list[Step]) -> _Shown:
-    unit = next((step.unit for step in steps if step.unit), 0)
-    found = store.unit(unit) if unit else None
-    return _Shown(found.serial if found is not None else "A unit", describe(steps))
+        return _Exchange(Markup(""))
+    try:
+        steps = list(islice(read_sequence(path), _STEPS_READ))
+    except (DecodeError, UsageError) as error:
+        return _Exchange(Markup(""), problem=str(error))
+    unit = store.unit(next((step.unit for step in steps if step.unit), 0))
+    if unit is None:
+        return _Exchange(sequence_svg(steps, explain), what=describe(steps))
+    return _Exchange(sequence_svg([*steps, *from_store(store, unit.n)], explain), unit.serial, describe(steps))
 
 
 def _verdict(summary: Summary) -> _Verdict:

@@ -37,7 +37,7 @@ class Entry(Secret):
     def __init__(self, name: str, purpose: Purpose, algorithm: str, secret: bytes, certificate: bytes = b"") -> None:
         """`secret`: a master's key, the three keys of a set one after another, or a CA key as PKCS #8."""
         self.name = name
-        self.purpose = purpose
+        self.purpose: Purpose = purpose
         self.algorithm = algorithm
         self.secret = secret
         self.certificate = certificate

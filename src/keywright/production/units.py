@@ -209,6 +209,10 @@ class UnitStore:
         """The unit with that serial."""
         return next(self._units(unit.c.serial == serial), None)
 
+    def find_device(self, uid: bytes) -> Unit | None:
+        """The unit that this device was identified as."""
+        return next(self._units(unit.c.device_uid == uid), None)
+
     def units(self, states: Sequence[State] = STATES) -> Iterator[Unit]:
         """Units in these states in the order of the order, streamed; the picture of the moment when it begins."""
         return self._units(unit.c.state.in_(states))

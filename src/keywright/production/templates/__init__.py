@@ -27,7 +27,14 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters.update(count=_count, percent=_percent, seconds=_seconds, rate=_rate, stamp=_stamp, taken=_taken)
+    environment.filters |= {
+        "count": _count,
+        "percent": _percent,
+        "seconds": seconds_text,
+        "rate": _rate,
+        "stamp": _stamp,
+        "taken": _taken,
+    }
     return environment
 
 
@@ -52,7 +59,8 @@ def _percent(share: float | None) -> str:
     return "100 %" if share >= 1 else f"{min(share * 100, 99.9):.1f} %"
 
 
-def _seconds(seconds: float | None) -> str:
+def seconds_text(seconds: float | None) -> str:
+    """A duration as a person reads it; a dash for none."""
     if seconds is None:
         return _NONE
     if seconds < 1:
