@@ -74,6 +74,14 @@ def test_replacing_may_change_the_version_and_keeps_the_place_in_the_order() -> 
     assert session.terminal.initialize_update(kvn=0x30).sw == 0x6A88
 
 
+@pytest.mark.parametrize(("kid", "counter"), [(1, 1), (2, 1), (3, 11), (4, 11)])
+def test_the_counter_starts_again_only_with_a_key_that_makes_old_recordings_useless(kid: int, counter: int) -> None:
+    session = opened(kvn=0x30, sequence_counter=9)
+    old = 0x30 if kid <= 3 else 0x00
+    assert session(0x80, 0xD8, old, kid, b"\x30" + key_field(OWN.enc, TEST.dek)).sw == 0x9000
+    assert int.from_bytes(session.terminal.initialize_update(kvn=0x30).data[-3:]) == counter
+
+
 @pytest.mark.parametrize("old", [0x31, 0x7F])
 def test_replacing_what_is_not_there_is_6a88(old: int) -> None:
     assert opened(kvn=0x30).put_keys(0x32, OWN, old=old).sw == 0x6A88

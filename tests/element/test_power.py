@@ -150,3 +150,17 @@ def test_a_cut_at_birth_leaves_no_element_or_a_whole_one() -> None:
             element(memory=CutMemory(ram, **cut))
         assert bool(ram.names()) is ("cut_after" in cut)
         Terminal(element(memory=ram)).authenticate()
+
+
+def test_a_reset_after_a_cut_finds_what_memory_holds() -> None:
+    """A write may have taken effect although the element never knew: nothing kept in RAM survives the reset."""
+    ram = prepared()
+    memory = CutMemory(ram)
+    here = Terminal(element(memory=memory, applets=[EchoApplet()]))
+    raw = put_key(here)
+    memory.commits, memory.cut_after = 0, 1
+    with pytest.raises(PowerCut):
+        here.raw(raw)
+    here.card.reset()
+    assert here.initialize_update(kvn=0xFF).sw == 0x6A88
+    here.authenticate(keys=OWN)

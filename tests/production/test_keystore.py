@@ -233,6 +233,19 @@ def test_a_missing_keystore_is_named(tmp_path: Path) -> None:
         SoftwareKeystore.open(tmp_path)
 
 
+def test_what_is_no_plain_file_or_not_ours_is_refused(path: Path) -> None:
+    unlock = path.with_name("lot.keystore.unlock")
+    if os.geteuid() == 0:
+        os.chown(path, 4711, 4711)
+        with pytest.raises(PolicyError, match="belongs to another user"):
+            SoftwareKeystore.open(path)
+        os.chown(path, 0, 0)
+    unlock.unlink()
+    os.mkfifo(unlock, 0o600)
+    with pytest.raises(StoreError, match="is not a plain file"):
+        SoftwareKeystore.open(path)
+
+
 def test_an_empty_unlock_key_is_refused(path: Path) -> None:
     path.with_name("lot.keystore.unlock").write_text("\n")
     with pytest.raises(StoreError, match="unlock key is empty"):
@@ -303,7 +316,7 @@ def test_a_secret_cannot_be_passed_off_as_another_even_with_a_matching_tag(path:
 @pytest.mark.parametrize("content", [b"", b"\x00" * 100, b"{}", b"[" * 100_000, b"x" * (1 << 20) + b"x"])
 def test_anything_else_is_no_keystore(path: Path, content: bytes) -> None:
     path.write_bytes(content)
-    with pytest.raises(StoreError, match="not a keystore"):
+    with pytest.raises(StoreError, match=r"not a keystore, or damaged|too long for the keystore"):
         SoftwareKeystore.open(path)
 
 

@@ -207,6 +207,7 @@ x = 1
 x = 2
 [t.list.sub]
 y = 3
+"a=b" = 4
 """
 
 
@@ -218,6 +219,7 @@ def test_lines_of_keys_survive_comments_multi_line_strings_and_dotted_keys() -> 
     assert lines.of("list", 2, "c") == 5
     assert lines.of("q k") == 9
     assert lines.of("d", "e") == 10
+    assert lines.of("t", "list", 1, "sub", "a=b") == 18
     assert (lines.of("t", "u"), lines.of("t", "u", "v"), lines.of("t", "u", "w")) == (11, 12, 13)
     assert (lines.of("t", "list", 0, "x"), lines.of("t", "list", 1), lines.of("t", "list", 1, "x")) == (15, 16, 17)
     assert (lines.of("t", "list", 1, "sub", "y"), lines.of("t", "list", 1, "sub", "none")) == (19, 18)

@@ -246,6 +246,8 @@ def test_a_batch_changes_units_and_adds_events_and_certificates(store: UnitStore
     assert unit is not None
     assert {name: getattr(unit, name) for name in changed} == changed
     assert unit.evidence == {"i": 0x70}
+    assert store.find_device(b"uid") == unit
+    assert store.find_device(b"other") is None
     assert store.certificate(2) == certificate
     assert store.certificate(1) is None
 
@@ -287,6 +289,20 @@ def test_a_bad_change_leaves_the_whole_batch_undone(
     assert store.counts()["sealed"] == 0
     assert list(store.events(3)) == []
     store.commit([event(3)])
+
+
+def test_a_full_disk_is_an_error_and_no_loss(store: UnitStore) -> None:
+    assert store._writer is not None
+    raw = store._writer.connection.dbapi_connection
+    assert raw is not None
+    pages = raw.cursor().execute("PRAGMA page_count").fetchone()[0]
+    raw.cursor().execute(f"PRAGMA max_page_count = {pages}")
+    with pytest.raises(StoreError, match="cannot write: database or disk is full"):
+        store.commit([event(1, attempt=n, note="x" * 500) for n in range(1, 200)])
+    raw.cursor().execute(f"PRAGMA max_page_count = {pages + 1000}")
+    assert list(store.events()) == []
+    store.commit([event(1)])
+    assert list(store.events()) == [event(1)]
 
 
 def test_events_are_never_changed_or_deleted(store: UnitStore) -> None:
@@ -337,7 +353,7 @@ def test_checkpoints_are_made_and_counted(store: UnitStore) -> None:
         store.commit([event(n, attempt=attempt * 1000 + k) for k in range(100)])
     settings = store.settings()
     assert (settings.commits, settings.changes) == (51, 5011)
-    assert settings.syncs == settings.commits + 2
+    assert settings.syncs == settings.commits + 3
     wal = Path(f"{store.path}-wal").stat().st_size
     for attempt in range(1, 20):
         store.commit([event(1, "note", attempt=attempt * 1000 + k) for k in range(100)])

@@ -35,6 +35,8 @@ _ZERO_ICV = bytes(16)
 _HIGHEST = 0x7F
 _RELATED = 0x80
 _DONE = b"\0"
+_COUNTED_KIDS = {1, 2}
+"""K-ENC and K-MAC. The counter starts again with either; with neither a recorded session could be replayed."""
 
 
 def put_key(card: Card, channel: Channel, command: Command, change: Transaction) -> Response:
@@ -56,7 +58,7 @@ def put_key(card: Card, channel: Channel, command: Command, change: Transaction)
     record = KeySetRecord(tuple(KeyRecord(kid, KeyType.AES, value) for kid, value in sorted(keys)))
     _check_sizes(record)
     kvns = list(card.storage.read(KEYS) or b"")
-    if command.p1:
+    if command.p1 not in (0, request.kvn):
         kvns[kvns.index(command.p1)] = request.kvn
         _remove(change, command.p1)
     elif request.kvn not in kvns:
@@ -66,7 +68,8 @@ def put_key(card: Card, channel: Channel, command: Command, change: Transaction)
         _remove(change, INITIAL_KVN)
     change.write(KEYS, bytes(kvns))
     change.write(key_set_name(request.kvn), record.build())
-    change.write(counter_name(request.kvn), CounterRecord().build())
+    if fresh.keys() & _COUNTED_KIDS:
+        change.write(counter_name(request.kvn), CounterRecord().build())
     kcvs = b"".join(AesKey(value).kcv() for value in fresh.values())
     return Response(PutKeyResponse(request.kvn, kcvs).build())
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from keywright.globalplatform.life_cycle import name_of
-from keywright.globalplatform.messages import GP_OID, KeyEntry, KeyType
+from keywright.globalplatform.messages import GP_OID, KeyComponent, KeyEntry, KeyType
 from keywright.scp.scp03.messages import I, Level
 
 _SCP02_BITS: Final = (
@@ -32,6 +32,8 @@ _KEY_TYPES: Final = {
     KeyType.EC_PRIVATE: "EC private",
     KeyType.EC_PARAMETERS: "EC parameters",
 }
+
+_EC_TYPES: Final = (KeyType.EC_PUBLIC, KeyType.EC_PRIVATE, KeyType.EC_PARAMETERS)
 
 _PRIVILEGES: Final = (
     (
@@ -91,7 +93,14 @@ def key_type(code: int) -> str:
 
 def key(entry: KeyEntry) -> str:
     """Type and size of a key, for example "AES 128 bit"."""
-    return " + ".join(f"{key_type(part.type)} {part.length * 8} bit" for part in entry.components) or "no components"
+    return " + ".join(_component(part) for part in entry.components) or "no components"
+
+
+def _component(part: KeyComponent) -> str:
+    if not part.length:
+        return key_type(part.type)
+    size = f"{part.length} bytes" if part.type in _EC_TYPES else f"{part.length * 8} bit"
+    return f"{key_type(part.type)} {size}"
 
 
 def privileges(data: bytes) -> tuple[str, ...]:

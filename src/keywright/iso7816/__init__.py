@@ -2,7 +2,7 @@
 
 from keywright.iso7816.apdu import Command, Response
 from keywright.iso7816.atr import Atr
-from keywright.iso7816.layers import complete, transmit
+from keywright.iso7816.layers import chained, complete, sized, transmit
 from keywright.iso7816.refusal import Refusal
 from keywright.iso7816.status import SW, check, is_ok, is_warning, meaning
 
@@ -12,10 +12,12 @@ __all__ = [
     "Command",
     "Refusal",
     "Response",
+    "chained",
     "check",
     "complete",
     "is_ok",
     "is_warning",
     "meaning",
+    "sized",
     "transmit",
 ]

@@ -60,9 +60,14 @@ def _interface_bytes(raw: bytes) -> tuple[dict[str, int], int]:
 
 
 def build(historical: bytes = b"", protocols: tuple[int, ...] = (1,)) -> bytes:
-    """An ATR at default speed naming `protocols`, with up to 15 historical bytes. Raises ValueError for more."""
+    """An ATR at default speed naming `protocols`, with up to 15 historical bytes.
+
+    Raises ValueError for more, and for a protocol that does not exist (0 to 14).
+    """
     if len(historical) > 15:
         raise ValueError("an ATR holds at most 15 historical bytes")
+    if not all(0 <= protocol <= 14 for protocol in protocols):
+        raise ValueError("a transmission protocol is T=0 to T=14")
     if not any(protocols):
         return bytes((0x3B, len(historical))) + historical
     chain = [*protocols]

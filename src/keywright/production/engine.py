@@ -38,7 +38,6 @@ class Outcome(msgspec.Struct):
     sealed: int = 0
     failed: int = 0
     left_open: int = 0
-    recovered: int = 0
     stopped: str = ""
 
 
@@ -123,6 +122,7 @@ class Engine:
     def _begin(self, lane: _Lane) -> None:
         job = lane.job
         job.channel = None
+        job.begun = job.clock()
         lane.dialogue = None
         self._watcher.started(job.unit.n, job.unit.serial)
         self._station.power_on(job.unit.serial)
@@ -153,11 +153,12 @@ class Engine:
             error = garbage
             self._advance(lane, lambda dialogue: dialogue.throw(error))
             return
-        sent = lane.sent
+        sent, plain, before = lane.sent, job.plain, job.opened
         self._advance(lane, lambda dialogue: dialogue.send(response))
         if sent is not None:
-            plain = job.plain if is_secured(sent.cla) and job.plain is not None else sent
-            self._watcher.exchanged(job.unit.n, sent, plain, response, job.opened or response)
+            opened = response if job.opened is None or job.opened is before else job.opened
+            read = plain if plain is not None and is_secured(sent.cla) else sent
+            self._watcher.exchanged(job.unit.n, sent, read, response, opened)
 
     def _advance(self, lane: _Lane, resume: Callable[[StepDialogue[None]], Command | Commit]) -> None:
         """Resume a unit's dialogue and see to what it asks for next."""

@@ -115,7 +115,9 @@ class Job:
         self.channel: HostChannel | None = None
         self.plain: Command | None = None
         self.opened: Response | None = None
+        self.begun = 0.0
         self._kdd = unit.kdd
+        self._tries = unit.tries
         self._pending: list[Change] = []
         self._attempts: dict[str, int] = {}
         self._open: dict[str, Event] = {}
@@ -303,6 +305,8 @@ class Job:
         proven = self.is_settled(action)
         if self.is_open(action):
             self.record("failed", action, {"probe": "the card cryptogram fits; whether it was opened is not known"})
+        self._tries += 1
+        self.change(tries=self._tries)
         if not proven:
             counter = answer.sequence_counter.hex()
             yield from self.intend(action, {"kvn": answer.kvn, "kcvs": keys.kcvs.hex(), "counter": counter})
@@ -324,9 +328,10 @@ class Job:
 
     def _remember_plain(self, command: Command) -> Dialogue[Response]:
         self.plain = command
-        self.opened = None
-        response = yield command
-        self.opened = response
+        try:
+            self.opened = response = yield command
+        finally:
+            self.plain = None
         return response
 
 

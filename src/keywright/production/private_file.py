@@ -18,7 +18,7 @@ _OTHERS: Final = 0o077
 def read_private(path: Path, what: str, limit_bytes: int) -> bytes:
     """The file's bytes. Raises StoreError if it is missing or too long, PolicyError if others may read or write it."""
     try:
-        with path.open("rb") as file:
+        with open(path, "rb", opener=_without_waiting) as file:
             _check_owner(path, what, os.fstat(file.fileno()))
             data = file.read(limit_bytes + 1)
     except FileNotFoundError as error:
@@ -26,7 +26,7 @@ def read_private(path: Path, what: str, limit_bytes: int) -> bytes:
     except OSError as error:
         raise StoreError(f"{path}: the {what} cannot be read: {error.strerror}") from error
     if len(data) > limit_bytes:
-        raise StoreError(f"{path}: not a {what}", hint=f"give the path of the {what}")
+        raise StoreError(f"{path}: too long for the {what}", hint=f"give the path of the {what}")
     return data
 
 
@@ -62,9 +62,14 @@ def already_there(path: Path, what: str) -> StoreError:
     )
 
 
+def _without_waiting(path: str, flags: int) -> int:
+    """Opening a named pipe would wait for its writer."""
+    return os.open(path, flags | os.O_NONBLOCK)
+
+
 def _check_owner(path: Path, what: str, status: os.stat_result) -> None:
     if not stat.S_ISREG(status.st_mode):
-        raise StoreError(f"{path}: not a {what}, which is a plain file", hint=f"give the path of the {what}")
+        raise StoreError(f"{path}: the {what} is not a plain file", hint=f"give the path of the {what}")
     if status.st_uid not in (os.geteuid(), 0):
         raise PolicyError(f"{path}: the {what} belongs to another user", hint="use a keystore of your own")
     if status.st_mode & _OTHERS:

@@ -13,7 +13,7 @@ import stat
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Final, Literal, final
+from typing import TYPE_CHECKING, Final, Literal, final
 
 import msgspec
 
@@ -21,8 +21,11 @@ from keywright.errors import DecodeError, UsageError
 from keywright.globalplatform.redaction import MASKED, masked
 from keywright.iso7816.apdu import Command, Response
 from keywright.iso7816.channels import is_secured
-from keywright.production.units import UnitStore
 from keywright.production.watch import Phase, Unwatched
+
+if TYPE_CHECKING:
+    # Reading or writing a recording needs no database.
+    from keywright.production.units import UnitStore
 
 HOST: Final = "host"
 FOB: Final = "fob"

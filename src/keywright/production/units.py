@@ -70,7 +70,8 @@ _PAGE: Final = 64
 """Planned units read ahead of being claimed."""
 _CHECKPOINT_CHANGES: Final = 4096
 """Changed rows after which the write-ahead log goes into the database."""
-_SYNCS_PER_CHECKPOINT: Final = 2
+_SYNCS_PER_CHECKPOINT: Final = 3
+"""Of the log, of the database, and of the header of the log begun anew; as strace counts them."""
 
 
 class ConflictError(StoreError):
@@ -87,7 +88,7 @@ class Settings(msgspec.Struct, frozen=True):
     commits: int
     changes: int
     syncs: int
-    """One of the write-ahead log for every commit; one of the log and one of the database for every checkpoint."""
+    """One for every commit, three for every checkpoint."""
 
 
 @final

@@ -11,3 +11,5 @@ def run(job: Job, p: Authenticate) -> StepDialogue[None]:
     del p
     if job.is_new("own_keys.put"):
         job.channel = yield from job.session(Role.FACTORY)
+        if not job.is_settled("authenticate"):
+            job.record("done", "authenticate", {"kvn": job.channel.kvn, "level": job.channel.level})

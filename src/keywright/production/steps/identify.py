@@ -23,7 +23,7 @@ def run(job: Job, p: Identify) -> StepDialogue[None]:
         return
     if p.fresh:
         check_fresh(job, identity)
-    job.change(device_uid=uid, state="running", started_at=job.clock())
+    job.change(device_uid=uid, state="running", started_at=job.begun)
     job.record("done", "identify", facts(identity))
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 from datetime import UTC, datetime
+from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
@@ -27,7 +29,7 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {
+    filters: dict[str, Callable[..., Any]] = {
         "count": _count,
         "percent": _percent,
         "seconds": seconds_text,
@@ -35,6 +37,7 @@ def _environment() -> Environment:
         "stamp": _stamp,
         "taken": _taken,
     }
+    environment.filters.update(filters)
     return environment
 
 

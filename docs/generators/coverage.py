@@ -1,0 +1,83 @@
+"""What of each protocol exists: asked of the code, so that a missing end is a "no"."""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+from typing import NamedTuple
+
+from generators.markdown import table
+from support.rooms import ROOMS
+
+
+class Row(NamedTuple):
+    """A protocol and the modules that would be each of its sides; an empty name is a "no" by nature."""
+
+    protocol: str
+    host: str
+    card: str
+    simulated: str
+    hardware: str
+
+
+_PCSC = "keywright.link.pcsc"
+_ELEMENT = "keywright.element.open"
+_ROWS = (
+    Row("ISO 7816-4 commands, status words, channels", "keywright.iso7816.layers", _ELEMENT, _ELEMENT, _PCSC),
+    Row("SCP03 secure channel", "keywright.scp.scp03.host", "keywright.scp.scp03.card", _ELEMENT, _PCSC),
+    Row("SCP02 and SCP11 secure channels", "keywright.scp.scp02.host", "keywright.scp.scp02.card", "", ""),
+    Row("GlobalPlatform: keys, data, life cycle", "keywright.globalplatform.host", _ELEMENT, _ELEMENT, _PCSC),
+    Row("GlobalPlatform: load and install applets", "keywright.globalplatform.load", "keywright.element.load", "", ""),
+    Row(
+        "Credential applet (our own)",
+        "keywright.fob.credential.host",
+        "keywright.fob.credential.applet",
+        "keywright.fob.fobs",
+        "",
+    ),
+    Row("Production line over any of these", "keywright.production.engine", "", "keywright.fob.pool", _PCSC),
+)
+
+_PLANNED = {
+    "remote": "remote element management",
+    "esim": "eSIM",
+    "mesh": "Bluetooth Mesh",
+    "zigbee": "Zigbee",
+    "aliro": "Aliro",
+    "ccc": "CCC Digital Key",
+    "uwb": "UWB",
+    "rkp": "Android Remote Key Provisioning",
+    "service": "HTTP services",
+    "console": "a web console",
+}
+
+
+def exists(module: str) -> bool:
+    """Whether a module is there, without running it."""
+    try:
+        return bool(module) and find_spec(module) is not None
+    except ModuleNotFoundError:
+        return False
+
+
+def protocols() -> str:
+    """Protocol by side."""
+    rows = [
+        (row.protocol, *("yes" if exists(module) else "–" if not module and side == "card" else "no" for side, module in
+        (("host", row.host), ("card", row.card), ("simulated", row.simulated), ("hardware", row.hardware))))
+        for row in _ROWS
+    ]  # fmt: skip
+    return table(("", "host end", "card end", "simulated device", "real reader (PC/SC)"), rows)
+
+
+def planned() -> str:
+    """The rooms of the plan that do not exist, in words."""
+    missing = [name for name in ROOMS if not exists(f"keywright.{name}")]
+    return f"Planned, not here yet: {', '.join(_PLANNED[name] for name in missing)}."
+
+
+def both() -> str:
+    """Table and sentence."""
+    return f"{protocols()}\n\n{planned()}"
+
+
+PARTS = {"README.md": {"coverage": both}}

@@ -1,0 +1,116 @@
+"""The recipe format, from the classes that read it."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+from typing import Any
+
+import msgspec
+from msgspec import inspect as shape
+
+from generators.markdown import table
+from keywright.production import parameters
+from keywright.production.parameters import STEPS
+
+
+def steps() -> str:
+    """A section for every step."""
+    return "\n\n".join(_step(name, kind) for name, kind in STEPS.items())
+
+
+def _step(name: str, kind: type[msgspec.Struct]) -> str:
+    requires = ", ".join(f"`{one}`" for one in getattr(kind, "requires", ()))
+    lines = [f"### {name}\n", inspect.cleandoc(kind.__doc__ or "")]
+    if requires:
+        lines.append(f"Needs {requires} before it.")
+    return "\n".join(lines) + "\n\n" + _fields(kind)
+
+
+def _fields(kind: type[msgspec.Struct], prefix: str = "") -> str:
+    remarks = _remarks().get(kind.__name__, {})
+    rows: list[tuple[str, ...]] = []
+    for field in shape.type_info(kind).fields:  # type: ignore[attr-defined]  # a struct's own type has fields
+        name, about = prefix + field.name, remarks.get(field.name, "")
+        if isinstance(field.type, shape.StructType):
+            inner = field.type.cls
+            rows += [(f"`{field.name}.{one.name}`", _kind(one.type), _default(one), "") for one in field.type.fields]
+            rows[-len(field.type.fields)] = (*rows[-len(field.type.fields)][:3], inspect.cleandoc(inner.__doc__ or ""))
+            continue
+        rows.append((f"`{name}`", _kind(field.type), _default(field), about))
+    return table(("key", "value", "default", ""), rows)
+
+
+def _kind(kind: shape.Type) -> str:
+    """What may stand there, in words."""
+    match kind:
+        case shape.BoolType():
+            return "`true` or `false`"
+        case shape.IntType(ge=low, le=high):
+            return f"number, {_number(low, high)} to {_number(high, high)}"
+        case shape.LiteralType(values=values):
+            high = max((v for v in values if isinstance(v, int)), default=0)
+            return ", ".join(f"`{_number(v, high)}`" if isinstance(v, int) else f'`"{v}"`' for v in values)
+        case shape.StrType(pattern=pattern):
+            return _TEXTS.get(pattern or "", "text")
+        case shape.VarTupleType(item_type=item):
+            return f"list of: {_kind(item)}"
+        case shape.DictType():
+            return "table of texts"
+        case shape.UnionType(types=types):
+            return " or ".join(_kind(one) for one in types if not isinstance(one, shape.NoneType))
+    raise TypeError(f"no words for {kind}")
+
+
+_TEXTS = {
+    "": "text",
+    parameters.Name.__metadata__[0].pattern: "name of a key in the keystore",  # type: ignore[attr-defined]
+    parameters.Aid.__metadata__[0].pattern: "AID in hex, 5 to 16 bytes",  # type: ignore[attr-defined]
+}
+
+
+def _number(value: int | None, high: int | None) -> str:
+    """Bytes and words in hex, as the standards write them; days in decimal."""
+    if value is None:
+        return "any"
+    return f"0x{value:02X}" if high in (0x33, 0x7F, 0xFF) else f"0x{value:04X}" if high == 0xFFFF else str(value)
+
+
+def _default(field: shape.Field) -> str:
+    if field.required:
+        return "needed"
+    value: Any = field.default
+    if value is msgspec.NODEFAULT:
+        value = field.default_factory()  # type: ignore[misc,operator]  # a field has one or the other
+    if value is None or value in ((), {}):
+        return "–"
+    if isinstance(value, bool):
+        return f"`{str(value).lower()}`"
+    if isinstance(value, int):
+        return f"`{_number(value, _high(field.type))}`"
+    return f'`"{value}"`'
+
+
+def _high(kind: shape.Type) -> int | None:
+    if isinstance(kind, shape.LiteralType):
+        return max(v for v in kind.values if isinstance(v, int))
+    return kind.le if isinstance(kind, shape.IntType) else None
+
+
+def _remarks() -> dict[str, dict[str, str]]:
+    """Class -> field -> the text that stands below the field in the source."""
+    found: dict[str, dict[str, str]] = {}
+    for node in ast.parse(inspect.getsource(parameters)).body:
+        if not isinstance(node, ast.ClassDef):
+            continue
+        for field, after in zip(node.body, node.body[1:], strict=False):
+            match field, after:
+                case (
+                    ast.AnnAssign(target=ast.Name(id=name)),
+                    ast.Expr(value=ast.Constant(value=str(text))),
+                ):
+                    found.setdefault(node.name, {})[name] = " ".join(text.split())
+    return found
+
+
+PARTS = {"docs/recipes.md": {"steps": steps}}

@@ -1,0 +1,184 @@
+"""The entry point: what is loaded, what a wrong command line says, and that no failure shows a traceback."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+
+import pytest
+from support.commands import environment
+
+from keywright.cli import main as entry
+from keywright.cli.failure import failure_of
+from keywright.cli.nouns import NOUNS
+from keywright.errors import (
+    AuthenticationError,
+    DecodeError,
+    KeywrightError,
+    LinkError,
+    PolicyError,
+    StatusError,
+    StoreError,
+    UsageError,
+)
+
+HEAVY = ("typer", "pydantic", "msgspec", "sqlalchemy", "alembic", "numpy", "rich", "cryptography", "jinja2", "asyncio")
+_ASK = f"import sys; from keywright.cli.main import main; main(sys.argv[1:]); print(*(m for m in {HEAVY} if m in sys.modules), file=sys.stderr)"
+
+
+def loaded_by(*words: str) -> set[str]:
+    asked = [sys.executable, "-c", _ASK, *words]
+    done = subprocess.run(asked, capture_output=True, text=True, check=True, env=environment())
+    return set(done.stderr.splitlines()[-1].split())
+
+
+def test_help_loads_nothing_that_takes_time():
+    assert loaded_by("--help") == set()
+
+
+def test_version_loads_nothing_that_takes_time():
+    assert loaded_by("--version") == set()
+
+
+@pytest.mark.parametrize("noun", ["card", "element", "decode"])
+def test_a_noun_without_a_lot_loads_no_database(noun):
+    assert not loaded_by(noun, "--help") & {"sqlalchemy", "alembic", "numpy", "rich", "jinja2"}
+
+
+def test_help_names_every_noun_and_verb(keywright):
+    ran = keywright("--help")
+    assert ran.code == 0
+    for name, noun in NOUNS.items():
+        assert f"  {name}" in ran.out
+        assert noun.verbs in ran.out
+    assert max(map(len, ran.out.splitlines())) <= 80
+
+
+def test_no_words_show_the_help_and_are_a_usage_error(keywright):
+    assert keywright() == (2, keywright("--help").out, "")
+
+
+@pytest.mark.parametrize("noun", [name for name, noun in NOUNS.items() if noun.verbs])
+def test_the_table_of_nouns_lists_the_verbs_there_are(noun):
+    from typer.main import get_command
+
+    group = get_command(entry.application(noun)).commands[noun]  # type: ignore[attr-defined]
+    assert sorted(group.commands) == sorted(NOUNS[noun].verbs.split())
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("crad", "info"), "no such command 'crad'. Did you mean 'card'?"),
+        (("card", "inof"), "no such command 'inof'. Did you mean 'info'?"),
+        (("card", "info", "--lnik", "x"), "no such option: --lnik"),
+        (("campaign", "run"), "missing argument 'RECIPE'"),
+        (("campaign", "status"), "missing option '--store'"),
+    ],
+)
+def test_a_wrong_command_line_is_one_line_with_the_way_on(keywright, words, message):
+    ran = keywright(*words)
+    assert ran.code == 2
+    first, second = ran.err.splitlines()
+    assert first.startswith(f"keywright: {message}")
+    assert second.startswith("  next: ")
+    assert second.endswith(" --help")
+    assert ran.out == ""
+
+
+def test_errors_are_an_object_under_json(keywright):
+    ran = keywright("card", "info", "--link", "nothing", "--json")
+    assert ran.code == 2
+    assert ran.err == ""
+    error = json.loads(ran.out)["error"]
+    assert error["code"] == "usage"
+    assert set(error) == {"code", "message", "hint"}
+    assert error["message"]
+    assert error["hint"]
+
+
+@pytest.mark.parametrize(
+    ("error", "exit_code"),
+    [
+        (KeywrightError("x"), 1),
+        (UsageError("x"), 2),
+        (AuthenticationError("x"), 3),
+        (LinkError("x"), 4),
+        (PolicyError("x"), 5),
+        (StatusError(0x6A88), 6),
+        (DecodeError("x"), 6),
+        (StoreError("x"), 1),
+        (FileNotFoundError(2, "No such file", "a"), 1),
+        (RuntimeError("x"), 1),
+    ],
+)
+def test_every_kind_of_error_has_its_exit_code(error, exit_code):
+    assert failure_of(error).exit_code == exit_code
+
+
+def test_the_text_of_an_unforeseen_error_is_not_shown():
+    failure = failure_of(RuntimeError("0123456789abcdef-secret"))
+    assert failure.code == "internal"
+    assert "secret" not in failure.message + failure.hint
+    assert "--debug" in failure.hint
+
+
+def test_an_error_message_cannot_break_its_line_or_steer_the_terminal():
+    message = failure_of(UsageError("a\nb\x1b[31mc\x07")).message
+    assert message == "a b\\x1b[31mc\\x07"
+
+
+def test_no_failure_shows_a_traceback_unless_debug_is_given(program):
+    shown = program("card", "info", "--link", "nothing")
+    assert shown.returncode == 2
+    assert "Traceback" not in shown.stderr
+    debugged = program("card", "--debug", "info", "--link", "nothing")
+    assert "Traceback" in debugged.stderr
+
+
+def test_a_broken_pipe_ends_without_a_word():
+    shell = f"{sys.executable} -m keywright decode 00A4040000 00A4040000 80CA006600 | true"
+    done = subprocess.run(
+        ["bash", "-c", f"for n in 1 2 3; do {shell}; done"],
+        capture_output=True,
+        text=True,
+        check=False,
+        env=environment(),
+    )
+    assert done.stderr == ""
+
+
+def test_an_interrupt_is_130_and_one_line(program, monkeypatch, keywright):
+    monkeypatch.setattr(entry, "_run", lambda _: (_ for _ in ()).throw(KeyboardInterrupt))
+    ran = keywright("card", "info")
+    assert ran.code == 130
+    assert ran.err == "\nkeywright: interrupted\n"
+
+
+Program = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+def complete(program: Program, line: str) -> set[str]:
+    """What bash would offer for the last word of a line."""
+    words = line.split(" ")
+    done = program(
+        _KEYWRIGHT_COMPLETE="complete_bash", COMP_WORDS=line, COMP_CWORD=str(len(words) - 1), **{"PATH": os.environ["PATH"]}
+    )
+    assert done.returncode == 0, done.stderr
+    return set(done.stdout.split())
+
+
+@pytest.mark.parametrize(
+    ("line", "offered"),
+    [
+        ("keywright c", {"card", "campaign"}),
+        ("keywright card ", {"info", "list", "keys", "apdu"}),
+        ("keywright card info --li", {"--link"}),
+        ("keywright campaign re", {"resume", "report"}),
+    ],
+)
+def test_the_shell_completes_nouns_verbs_and_options(program, line, offered):
+    assert complete(program, line) == offered

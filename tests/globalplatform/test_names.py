@@ -1,0 +1,95 @@
+"""Words for codes."""
+
+from __future__ import annotations
+
+import pytest
+
+from keywright.globalplatform import names
+from keywright.globalplatform.messages import KeyComponent, KeyEntry
+
+
+@pytest.mark.parametrize(
+    ("scp", "i", "words"),
+    [
+        (3, 0x00, "SCP03 i=00 (S8)"),
+        (3, 0x70, "SCP03 i=70 (S8, pseudo-random challenge, R-MAC, R-ENC)"),
+        (3, 0x61, "SCP03 i=61 (S16, R-MAC, R-ENC)"),
+        (2, 0x15, "SCP02 i=15 (three keys, explicit initiation, ICV encrypted)"),
+        (2, 0x55, "SCP02 i=55 (three keys, explicit initiation, ICV encrypted, pseudo-random challenge)"),
+        (0x11, 0x9B06, "SCP11 i=9B06"),
+    ],
+)
+def test_a_secure_channel_is_named_with_its_options(scp, i, words):
+    assert names.secure_channel(scp, i) == words
+
+
+@pytest.mark.parametrize(
+    ("level", "words"), [(0, "00 (no protection)"), (1, "01 (C-MAC)"), (0x33, "33 (C-MAC, C-DEC, R-MAC, R-ENC)")]
+)
+def test_a_security_level_is_named_by_its_bits(level, words):
+    assert names.security_level(level) == words
+
+
+def test_privileges_of_one_and_of_three_bytes():
+    assert names.privileges(b"\x80") == ("security domain",)
+    assert names.privileges(bytes.fromhex("9EFE80")) == (
+        "security domain", "card lock", "card terminate", "default selected", "CVM management", "trusted path",
+        "authorised management", "token verification", "global delete", "global lock", "global registry",
+        "final application", "receipt generation",
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("state", "domain", "words"),
+    [
+        (0x03, False, "INSTALLED"),
+        (0x07, False, "SELECTABLE"),
+        (0x87, False, "LOCKED (SELECTABLE)"),
+        (0x0F, True, "PERSONALIZED"),
+        (0x0F, False, "0F"),
+        (0x8F, False, "8F"),
+    ],
+)
+def test_the_state_of_an_application_is_named(state, domain, words):
+    assert names.application_state(state, domain=domain) == words
+
+
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [
+        (0x0000, "not given"),
+        (0x6101, "6101 (year ...6, day 101)"),
+        (0x6000, "6000 (no date)"),
+        (0x6367, "6367 (no date)"),
+        (0x60AB, "60AB (no date)"),
+    ],
+)
+def test_a_date_of_cplc_is_the_last_digit_of_the_year_and_the_day(value, words):
+    assert names.production_date(value) == words
+
+
+@pytest.mark.parametrize(
+    ("raw", "words"),
+    [
+        ("2A864886FC6B01", "GlobalPlatform card"),
+        ("2A864886FC6B02020301", "GPCS 2.3.1"),
+        ("2A864886FC6B03", "GlobalPlatform card identification"),
+        ("2A864886FC6B040370", "SCP03 i=70 (S8, pseudo-random challenge, R-MAC, R-ENC)"),
+        ("2A864886FC6B04119B06", "SCP11 i=9B06"),
+        ("2A864886FC6B0963", "1.2.840.114283.9.99"),
+        ("2A864886F70D", "1.2.840.113549"),
+        ("883703", "2.999.3"),
+        ("", ""),
+    ],
+)
+def test_an_object_identifier_is_named_or_written_in_dots(raw, words):
+    assert names.oid(bytes.fromhex(raw)) == words
+
+
+def test_a_key_is_named_by_type_and_size():
+    assert names.key(KeyEntry(1, 0x30, (KeyComponent(0x88, 16),))) == "AES 128 bit"
+    assert names.key(KeyEntry(1, 0x30, (KeyComponent(0xB0, 0x40), KeyComponent(0xF0, 0)))) == (
+        "EC public 64 bytes + EC parameters"
+    )
+    assert names.key(KeyEntry(1, 0x30)) == "no components"
+    assert names.key_type(0x77) == "type 77"
