@@ -80,36 +80,35 @@ def _host(d: Drawing) -> None:
     _room(d, (40, 322), (340, 40), "globalplatform host", "SELECT, PUT KEY, STORE DATA, SET STATUS")
     _room(d, (40, 372), (340, 40), "scp/scp03 host", "session keys, wrap, unwrap")
     _room(d, (40, 422), (340, 40), "iso7816", "61xx, 6Cxx, status words, APDU bytes")
-    _room(d, (398, 372), (162, 90), "fob pool", "the one that knows", "where a fob is")
-    d.arrow((520, 220), (552, 230), (552, 372))
-    d.text((546, 340), "bytes", "m e")
+    _room(d, (398, 322), (162, 90), "fob pool", "the one that knows", "where a fob is")
+    d.arrow((544, 190), (552, 190), (552, 322))
+    d.text((546, 316), "bytes", "m e")
 
 
 def _tray(d: Drawing) -> None:
     d.frame((640, 20), (340, 470), "tray process: every fob of the lot")
-    _room(d, (660, 372), (300, 90), "fob tray", "one element for each fob in power,", "planned power cuts")
-    d.arrow((560, 417), (660, 417), both=True)
-    d.text((610, 407), "socket", "s c")
-    d.text((610, 435), "APDUs", "m c")
-    d.arrow((810, 372), (810, 330))
-    _room(d, (660, 270), (300, 60), "element", "OPEN, security domain, registry,", "state table")
-    _room(d, (660, 200), (145, 50), "scp/scp03 card", "unwrap, wrap")
-    _room(d, (815, 200), (145, 50), "fob/credential", "applet")
-    d.arrow((732, 270), (732, 250))
-    d.arrow((887, 270), (887, 250))
-    _room(d, (660, 90), (300, 60), "store", "journal: one write a commit,", "counters first")
-    d.arrow((965, 300), (972, 300), (972, 120), (960, 120))
+    _room(d, (660, 60), (300, 70), "fob tray", "one element for each fob in power,", "planned power cuts")
+    d.arrow((560, 367), (610, 367), (610, 95), (660, 95), both=True)
+    d.text((603, 225), "socket,", "s e")
+    d.text((603, 240), "APDUs", "s e")
+    d.arrow((810, 130), (810, 165))
+    _room(d, (660, 165), (300, 70), "element", "OPEN, security domain, registry,", "state table")
+    _room(d, (660, 275), (140, 50), "scp/scp03 card", "unwrap, wrap")
+    _room(d, (820, 275), (140, 50), "fob/credential", "applet")
+    d.arrow((690, 235), (690, 275))
+    d.arrow((930, 235), (930, 275))
+    d.arrow((810, 235), (810, 370))
+    _room(d, (660, 370), (300, 70), "store", "journal: one write a commit,", "counters first")
+    d.arrow((810, 440), (810, 540))
 
 
 def _files(d: Drawing) -> None:
     paper = "#fff8e6"
     d.box((40, 540), (240, 70), ("lot.db.keystore (+ .unlock)", "sealed masters, CA; written first"), fill=paper)
     d.box((320, 540), (260, 70), ("lot.db", "units, intents, results, certificates"), fill=paper)
-    d.box((700, 540), (240, 70), ("lot.db.fobs", "the fobs' own memory"), fill=paper)
+    d.box((690, 540), (240, 70), ("lot.db.fobs", "the fobs' own memory"), fill=paper)
     d.arrow((56, 261), (30, 261), (30, 515), (120, 515), (120, 540))
-    d.arrow((544, 261), (570, 261), (570, 515), (500, 515), (500, 540))
-    d.arrow((660, 120), (610, 120), (610, 360))
-    d.arrow((610, 445), (610, 575), (700, 575))
+    d.arrow((430, 286), (430, 310), (389, 310), (389, 540))
 
 
 FILES = {"docs/img/house.svg": diagram}

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import pytest
-from support.vectors import Case, load, unhex
 
-from keywright.errors import AuthenticationError, PolicyError, SequenceError, StatusError, WireError
+from keywright.errors import AuthenticationError, LinkError, PolicyError, SequenceError, StatusError, WireError
 from keywright.iso7816.apdu import Command, Response
 from keywright.sansio.dialogue import drive
 from keywright.scp.scp03.host import CardCryptogramError, HostChannel, external_authenticate, open_channel
 from keywright.scp.scp03.keys import KeySet
+from support.vectors import Case, load, unhex
 
 FILES = ("scp/scp03_kaoh.json", "scp/scp03_openscp.json", "scp/scp03_pysim_euicc.json")
 CASES = [case for file in FILES for case in load(file)]
@@ -109,7 +109,7 @@ def test_what_was_asked_for_is_what_must_be_answered(change: dict[str, int], err
     ("i", "level", "allowed"),
     [(0x60, 0x33, True), (0x20, 0x33, False), (0x20, 0x13, True), (0x00, 0x11, False), (0x00, 0x03, True)],
 )
-def test_the_host_never_downgrades_below_the_level_it_was_told(i: int, level: int, allowed: bool) -> None:
+def test_the_host_never_downgrades_below_the_level_it_was_told(i: int, level: int, *, allowed: bool) -> None:
     from keywright.scp.scp03.host import verify_card
     from keywright.scp.scp03.messages import InitializeUpdateResponse8
 
@@ -161,3 +161,26 @@ def test_the_longest_command_that_fits_is_wrapped_and_one_byte_more_is_refused()
         assert len(channel.wrap(Command(0x80, 0xE2, 0, 0, bytes(most))).data) <= 255
         with pytest.raises(ValueError, match=str(most)):
             channel.wrap(Command(0x80, 0xE2, 0, 0, bytes(most + 1)))
+
+
+def test_a_command_that_is_refused_as_too_long_leaves_the_session_as_it_was() -> None:
+    channel, _ = opened(CASE)
+    with pytest.raises(ValueError, match="do not fit"):
+        channel.wrap(Command(0x80, 0xE2, 0, 0, bytes(250)))
+    exchange = CASE["exchanges"][0]
+    assert channel.wrap(Command.parse(unhex(exchange["plain_capdu"]))).encode().hex() == exchange["wrapped_capdu"]
+
+
+def test_data_beside_an_error_status_is_dropped_because_nothing_protects_it() -> None:
+    channel, _ = opened(CASE)
+    channel.wrap(Command.parse(unhex(CASE["exchanges"][0]["plain_capdu"])))
+    assert channel.unwrap(Response(b"forged", 0x6A80)) == Response(b"", 0x6A80)
+
+
+def test_a_lost_answer_closes_the_session() -> None:
+    channel, _ = opened(CASE)
+    dialogue = channel.secure(Command(0x80, 0xCA, 0, 0x66, b"", 0))
+    next(dialogue)
+    with pytest.raises(LinkError):
+        dialogue.throw(LinkError("gone"))
+    assert not channel.is_open

@@ -148,10 +148,10 @@ def test_commands_without_data_count_too() -> None:
 def test_an_empty_field_encrypted_as_padding_is_accepted() -> None:
     """yubikit and a real YubiKey send one block of padding where the specification sends nothing."""
     channel, card = opened(16, 8, 0x70, 0x33, 0)
-    channel._counter += 1  # noqa: SLF001 - the other style is built by hand
-    enc = channel._keys.enc  # noqa: SLF001 - as above
+    channel._counter += 1
+    enc = channel._keys.enc
     block = enc.encrypt_cbc(enc.encrypt_blocks((1).to_bytes(16)), b"\x80" + bytes(15))
-    assert card(channel._with_mac(Command(0x80, 0xCA, 0, 0x66, b"", 0), block)).sw == 0x9000  # noqa: SLF001 - as above
+    assert card(channel._with_mac(Command(0x80, 0xCA, 0, 0x66, b"", 0), block)).sw == 0x9000
     assert card.received[-1].data == b""
 
 

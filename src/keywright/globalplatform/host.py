@@ -43,6 +43,9 @@ from keywright.scp.scp03.keys import KeySet
 Asked = TypeVar("Asked")
 Dialogue = Generator[Command, Response, Asked]
 
+MAX_PAGES = 256
+"""Answers to one GET STATUS; more means that the card loops."""
+
 _SELECT_P1 = 0x04
 _LISTS_MORE = 0x01
 _TLV_FORMAT = 0x02
@@ -179,11 +182,14 @@ def delete_keys(kvn: int) -> Dialogue[None]:
 
 
 def get_status(scope: int, aid: bytes = b"") -> Dialogue[tuple[ApplicationEntry, ...]]:
-    """GET STATUS in TLV format, paged; empty when nothing matches. `scope` is one of `StatusScope`."""
+    """GET STATUS in TLV format, paged; empty when nothing matches. `scope` is one of `StatusScope`.
+
+    Raises WireError for entries that do not parse, and for a card that announces more without end.
+    """
     query = StatusQuery(aid).build()
     found: list[ApplicationEntry] = []
     p2 = _TLV_FORMAT
-    while True:
+    for _ in range(MAX_PAGES):
         response = yield Command(0x80, Ins.GET_STATUS, scope, p2, query, 0)
         if response.sw == SW.REFERENCED_DATA_NOT_FOUND:
             return tuple(found)
@@ -196,6 +202,7 @@ def get_status(scope: int, aid: bytes = b"") -> Dialogue[tuple[ApplicationEntry,
         if not page:
             raise WireError("GET STATUS announces more data but returns none")
         p2 = _TLV_FORMAT | _LISTS_MORE
+    raise WireError(f"GET STATUS announced more data {MAX_PAGES} times")
 
 
 def _status_page(data: bytes) -> tuple[ApplicationEntry, ...]:

@@ -77,10 +77,9 @@ def listen(host: str, port: int, *, remote: bool = False) -> socket.socket:
         )
     try:
         return socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
-    except OSError as error:
-        raise LinkError(
-            f"{host}:{port}: cannot listen: {error.strerror}", delivered=False, hint="choose another port"
-        ) from error
+    except (OSError, OverflowError) as error:
+        why = getattr(error, "strerror", None) or str(error)
+        raise LinkError(f"{host}:{port}: cannot listen: {why}", delivered=False, hint="choose another port") from error
 
 
 def is_loopback(host: str) -> bool:

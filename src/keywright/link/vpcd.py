@@ -8,9 +8,11 @@ end pcscd before such a server.
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Callable
 from typing import final
 
+from keywright.errors import LinkError
 from keywright.link.sockets import UNKNOWN_ERROR, Loop, Station, dial, listen, sendable
 from keywright.sansio import Device
 
@@ -21,6 +23,8 @@ POWER_OFF, POWER_ON, RESET, GET_ATR = 0x00, 0x01, 0x02, 0x04
 
 _NO_ATR = b"\x00"
 _DIAL_TIMEOUT_S = 10.0
+_TRIES = 16
+"""How many free ports are looked at for one whose next is free too."""
 
 
 @final
@@ -81,15 +85,10 @@ class VpcdServer:
     ) -> None:
         """Listen for a driver that dials: the card at `port`, the empty slot at the next one; serve until `stop`.
 
-        port 0: two free ports. on_ready(port, port of the empty slot) is called once both listen. Raises PolicyError
-        if the host is not loopback, LinkError if a port is taken.
+        port 0: two free ports that follow each other. on_ready(port, port of the empty slot) is called once both
+        listen. Raises PolicyError if the host is not loopback, LinkError if a port is taken.
         """
-        first = listen(host, port)
-        try:
-            second = listen(host, port + 1 if port else 0)
-        except BaseException:
-            first.close()
-            raise
+        first, second = _listen_twice(host, port)
         if on_ready is not None:
             on_ready(first.getsockname()[1], second.getsockname()[1])
         self._loop.run([Station(Slot(self._device), first), Station(EmptySlot(), second)])
@@ -109,3 +108,15 @@ class VpcdServer:
     def close(self) -> None:
         """Give up what `stop` needs; only when nothing is served."""
         self._loop.close()
+
+
+def _listen_twice(host: str, port: int, tries: int = _TRIES) -> tuple[socket.socket, socket.socket]:
+    """Listeners at `port` and at the next one, where the driver looks for its second slot. Raises as `serve`."""
+    first = listen(host, port)
+    try:
+        return first, listen(host, first.getsockname()[1] + 1)
+    except LinkError:
+        first.close()
+        if port or tries == 1:
+            raise
+    return _listen_twice(host, 0, tries - 1)

@@ -25,12 +25,13 @@ from keywright.fob.pool import FobPool, Plan
 from keywright.globalplatform.host import Dialogue, identify
 from keywright.iso7816.apdu import Command, Response
 from keywright.iso7816.layers import complete
+from keywright.production.authority import DeviceAuthority
 from keywright.production.database import store_path
 from keywright.production.engine import Engine, Outcome, whole_recipe
 from keywright.production.job import Commit, Job, StepDialogue
 from keywright.production.keystore import Keystore, SoftwareKeystore, check_same, open_keystore
 from keywright.production.order import check_order, read_order
-from keywright.production.parameters import Identify
+from keywright.production.parameters import Identify, OwnKeys, Personalise
 from keywright.production.recipe import Recipe, parse_recipe, read_recipe
 from keywright.production.report import Summary, summarise
 from keywright.production.stations import LinkStation, Station, exchange_with
@@ -122,7 +123,7 @@ def run(recipe: Path, order: Path, store: str, means: Means) -> Run:
         if lot is not None:
             _check_same(lot, read, facts.digest, store)
         keystore = _keystore(means, link, store_path(store), lot)
-        _check_keystore(read, keystore)
+        _check_keystore(read, keystore, means.clock())
         _check_consent(means, read, link)
         if lot is None:
             lot = _import(units, read, order, facts.digest, keystore, link, means)
@@ -140,7 +141,7 @@ def resume(store: str, means: Means) -> Run:
         recipe = parse_recipe(lot.recipe.encode(), f"{lot.lot} (as stored)")
         link = means.link or lot.link
         keystore = _keystore(means, link, store_path(store), lot)
-        _check_keystore(recipe, keystore)
+        _check_keystore(recipe, keystore, means.clock())
         _check_consent(means, recipe, link)
         return _work(units, recipe, keystore, link, means)
 
@@ -226,8 +227,8 @@ def _open_or_make(means: Means, link: str, path: Path, lot: Lot | None) -> Keyst
     return SoftwareKeystore.create(beside, now=datetime.fromtimestamp(means.clock(), UTC))
 
 
-def _check_keystore(recipe: Recipe, keystore: Keystore) -> None:
-    """Every key the recipe names must be there before the first unit is touched."""
+def _check_keystore(recipe: Recipe, keystore: Keystore, now: float) -> None:
+    """Every key the recipe names must be there, and fit its use, before the first unit is touched."""
     held = {(facts.purpose, facts.name) for facts in keystore.show()}
     for spec in recipe.steps:
         for field, purpose in (("master", "master"), ("keys", "factory"), ("ca", "ca")):
@@ -238,6 +239,13 @@ def _check_keystore(recipe: Recipe, keystore: Keystore) -> None:
                     f"step {spec.name} (line {spec.line}) needs {field} {name!r}, which the keystore does not hold",
                     hint=f"it holds: {known}",
                 )
+        match spec.parameters:
+            case OwnKeys(master=master, scheme=scheme, key_bytes=size):
+                keystore.derive_key_set(master, scheme, bytes(10), size)
+            case Personalise(ca=ca, validity_days=days):
+                DeviceAuthority(keystore, ca).check_validity(now, days)
+            case _:
+                pass
 
 
 def _check_consent(means: Means, recipe: Recipe, link: str) -> None:

@@ -11,7 +11,7 @@ from typing import final
 import msgspec
 
 from keywright.crypto.compare import equal
-from keywright.errors import AuthenticationError, DecodeError, PolicyError, SequenceError, StatusError, WireError
+from keywright.errors import AuthenticationError, DecodeError, LinkError, PolicyError, SequenceError, WireError
 from keywright.iso7816.apdu import Command, Response
 from keywright.iso7816.channels import is_gp, secured, with_channel
 from keywright.iso7816.status import SW, check
@@ -194,11 +194,12 @@ class HostChannel:
         """Protect one command (Amd D 6.2.4, 6.2.6). Raises SequenceError when closed, ValueError when too long."""
         if not self.is_open:
             raise SequenceError("this secure channel is closed", hint="open a new session")
-        level = self.level
+        level, data = self.level, command.data
         if not level & Level.C_MAC:
             return command
+        if not command.extended and len(data) > self.max_data:
+            raise ValueError(f"{len(data)} bytes do not fit one command; at this level {self.max_data} do")
         self._counter += 1
-        data = command.data
         if data and level & Level.C_DEC:
             enc = self._keys.enc
             icv = enc.encrypt_blocks(self._counter.to_bytes(16))
@@ -207,8 +208,6 @@ class HostChannel:
 
     def _with_mac(self, command: Command, data: bytes) -> Command:
         length = len(data) + self._mac_length
-        if length > _SHORT_LC and not command.extended:
-            raise ValueError(f"{len(command.data)} bytes do not fit one command; at this level {self.max_data} do")
         cla, ins, p1, p2 = command.cla, command.ins, command.p1, command.p2
         lc = b"\0" + length.to_bytes(2) if command.extended else bytes((length,))
         mac = self._keys.mac.cmac(self._chaining + bytes((0x84 if is_gp(cla) else 0x04, ins, p1, p2)) + lc + data)
@@ -218,8 +217,10 @@ class HostChannel:
     def unwrap(self, response: Response) -> Response:
         """Check and open one answer (Amd D 6.2.5, 6.2.7). Raises AuthenticationError, after which it is closed."""
         sw = response.sw
-        if not self.level & Level.R_MAC or not self._is_protected(sw):
+        if not self.level & Level.R_MAC:
             return response
+        if sw != SW.OK and sw >> 8 not in (0x62, 0x63):
+            return Response(b"", sw)
         length = self._mac_length
         body, mac = response.data[:-length], response.data[-length:]
         expected = self._keys.rmac.cmac(self._chaining + body + sw.to_bytes(2))[:length]
@@ -236,16 +237,11 @@ class HostChannel:
             self.close()
             raise AuthenticationError("answer refused: its R-MAC is missing or wrong; the session is closed") from None
 
-    def _is_protected(self, sw: int) -> bool:
-        return sw == SW.OK or sw >> 8 in (0x62, 0x63)
-
     def secure(self, command: Command) -> Generator[Command, Response, Response]:
-        """Layer for `through`: one command under this channel. Whatever fails on the way closes the session."""
+        """Layer for `through`: one command under this channel. A lost answer closes it: the counters may differ."""
         try:
             response = yield self.wrap(command)
-            return self.unwrap(response)
-        except (StatusError, WireError, AuthenticationError):
-            raise
-        except Exception:
+        except LinkError:
             self.close()
             raise
+        return self.unwrap(response)

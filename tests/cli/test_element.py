@@ -1,0 +1,158 @@
+"""`keywright element`: files that are made once, servers that end when told, and no key anywhere."""
+
+from __future__ import annotations
+
+import json
+import signal
+import socket
+from pathlib import Path
+
+import pytest
+from support.commands import started
+
+from keywright.element import SecureElement
+from keywright.scp.scp03.keys import KeySet
+
+CANARY = bytes.fromhex("C0FFEE00C0FFEE11C0FFEE22C0FFEE33")
+
+
+def test_new_makes_a_private_file_that_other_verbs_open(keywright, tmp_path: Path):
+    file = tmp_path / "e"
+    made = keywright("element", "new", file, "--kvn", "30", "--i", "60", "--aid", "A000000003000000", "--json")
+    assert json.loads(made.out) == {
+        "file": str(file), "aid": "A000000003000000", "kvn": "30", "i": "60", "test_keys": True,
+    }  # fmt: skip
+    assert file.stat().st_mode & 0o777 == 0o600
+    facts = json.loads(keywright("card", "info", "--link", f"sim:element?memory={file}", "--json").out)
+    assert (facts["aid"], facts["keys"][0]["kvn"], facts["secure_channels"][0]["i"]) == ("A000000003000000", "30", "60")
+
+
+def test_new_says_how_to_go_on(keywright, tmp_path: Path):
+    ran = keywright("element", "new", tmp_path / "e")
+    assert ran.code == 0
+    assert "with the public test keys 40..4F" in ran.out
+    assert f"keywright element serve --memory {tmp_path / 'e'}" in ran.out
+
+
+def test_new_never_overwrites(keywright, tmp_path: Path):
+    file = tmp_path / "e"
+    file.write_bytes(b"precious")
+    ran = keywright("element", "new", file)
+    assert ran.code == 1
+    assert "never overwritten" in ran.err
+    assert file.read_bytes() == b"precious"
+
+
+def test_new_takes_keys_from_a_file_and_shows_none(keywright, tmp_path: Path, key_file):
+    file = tmp_path / "e"
+    made = keywright("element", "new", file, "--key-file", key_file(CANARY, kvn="31"))
+    shown = keywright("element", "show", file)
+    assert made.code == shown.code == 0
+    assert CANARY.hex() not in (made.out + made.err + shown.out + shown.err).lower()
+    assert "test keys" not in made.out
+    link = f"sim:element?memory={file}"
+    assert keywright("card", "list", "--link", link, "--keys", tmp_path / "keys.toml").code == 0
+    assert json.loads(keywright("card", "keys", "--link", link, "--json").out)["key_sets"][0]["gp_test"] is False
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("--kvn", "zz"), "--kvn: 'z' is not a hex digit"),
+        (("--kvn", "3030"), "--kvn: one byte in hex is due"),
+        (("--kvn", "00"), "kvn: a key version number is 01 to FF"),
+        (("--i", "40"), "is no SCP03 option set"),
+        (("--aid", "A0"), "isd_aid: an AID has 5 to 16 bytes"),
+        (("--kdd", "00"), "kdd: 10 bytes"),
+        (("--try-limit", "0"), "try_limit"),
+        (("--key-file", "/nonexistent"), "there is no key file"),
+    ],
+)
+def test_new_refuses_what_is_no_element_and_leaves_no_file(keywright, tmp_path: Path, words, message):
+    ran = keywright("element", "new", tmp_path / "e", *words)
+    assert ran.code in (1, 2, 6)
+    assert message in ran.err
+    assert not (tmp_path / "e").exists()
+
+
+def test_show_tells_state_and_tries_of_the_memory(keywright, tmp_path: Path):
+    file = tmp_path / "e"
+    with SecureElement(path=str(file)) as element:
+        element.handle(bytes.fromhex("8482330010") + bytes(16))
+    facts = json.loads(keywright("element", "show", file, "--json").out)
+    assert facts["life_cycle"] == "OP_READY"
+    assert facts["tries"] == 1
+    assert "tries             1 EXTERNAL AUTHENTICATE received" in keywright("element", "show", file).out
+
+
+def test_show_of_nothing_makes_nothing(keywright, tmp_path: Path):
+    ran = keywright("element", "show", tmp_path / "e")
+    assert ran.code == 1
+    assert "keywright element new" in ran.err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_show_of_a_file_that_is_no_memory(keywright, tmp_path: Path):
+    (tmp_path / "e").write_text("hello")
+    ran = keywright("element", "show", tmp_path / "e")
+    assert ran.code == 1
+    assert ran.err.startswith("keywright: ")
+    assert (tmp_path / "e").read_text() == "hello"
+
+
+def test_show_of_one_fob_of_a_lot(keywright, tmp_path: Path):
+    memory = tmp_path / "fobs"
+    keywright("card", "info", "--link", f"sim:fob?serial=KW-1&memory={memory}")
+    assert keywright("element", "show", memory, "--fob", "KW-1").code == 0
+    assert "no fob KW-2" in keywright("element", "show", memory, "--fob", "KW-2").err
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_serve_ends_well_when_told_and_keeps_its_memory(keywright, tmp_path: Path, number: signal.Signals):
+    memory = tmp_path / "e"
+    keywright("element", "new", memory, "--kvn", "42")
+    trace = tmp_path / "t.jsonl"
+    with started("element", "serve", "--link", "tcp:127.0.0.1:0", "--memory", memory, "--trace", trace) as process:
+        assert process.stdout is not None
+        line = process.stdout.readline()
+        assert line.startswith("ready: tcp:127.0.0.1:")
+        link = line.split()[1]
+        assert json.loads(keywright("card", "keys", "--link", link, "--json").out)["key_sets"][0]["kvn"] == "42"
+        process.send_signal(number)
+        _, err = process.communicate(timeout=20)
+    assert process.returncode == 0
+    assert "served 4 commands" in err
+    assert "Traceback" not in err
+    assert trace.stat().st_mode & 0o777 == 0o600
+    assert len([line for line in trace.read_text().splitlines() if '"dir":"command"' in line]) == 4
+
+
+def test_serve_refuses_a_port_that_is_taken(keywright):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        ran = keywright("element", "serve", "--link", f"tcp:127.0.0.1:{port}")
+    assert ran.code == 4
+    assert "cannot listen" in ran.err
+
+
+def test_serve_refuses_other_machines(keywright):
+    ran = keywright("element", "serve", "--link", "tcp:0.0.0.0:0")
+    assert ran.code == 5
+    assert "loopback only" in ran.err
+
+
+def test_serve_refuses_a_link_that_serves_nothing(keywright):
+    ran = keywright("element", "serve", "--link", "pcsc:x")
+    assert ran.code == 2
+    assert "vpcd:HOST:PORT" in ran.err
+
+
+def test_an_element_of_other_keys_can_be_served_from_its_memory(tmp_path: Path, keywright, key_file):
+    with SecureElement(path=str(tmp_path / "e"), keys=KeySet.of(CANARY, CANARY, CANARY)):
+        pass
+    with started("element", "serve", "--link", "tcp:127.0.0.1:0", "--memory", tmp_path / "e", "--json") as process:
+        assert process.stdout is not None
+        link = json.loads(process.stdout.readline())["ready"]
+        assert keywright("card", "list", "--link", link, "--keys", key_file(CANARY)).code == 0
+        process.terminate()
+        process.communicate(timeout=20)
