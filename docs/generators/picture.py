@@ -99,10 +99,10 @@ def output(command: list[str], folder: Path) -> str:
 
 
 def moment(frames: list[list[str]]) -> list[str]:
-    """The frame to show: the last one in which the lot is still at work and something has gone wrong already."""
+    """The frame to show: one in which the lot is at work and something has gone wrong already."""
     live = [frame for frame in frames if any("in work" in line and "KW-" in line for line in frame)]
     wrong = [frame for frame in live if any("! " in line for line in frame)]
-    chosen = (wrong or live or frames)[-1]
+    chosen = wrong[len(wrong) // 2] if wrong else (live or frames)[-1]
     return [line for line in chosen if line.strip()]
 
 

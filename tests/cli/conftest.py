@@ -8,9 +8,9 @@ import sys
 from collections.abc import Callable
 
 import pytest
-from support.commands import Keywright, Ran, environment
 
 from keywright.cli.main import main
+from support.commands import Keywright, Ran, environment
 
 
 @pytest.fixture

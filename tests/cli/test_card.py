@@ -5,24 +5,26 @@ from __future__ import annotations
 import json
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-
-from support.commands import started
 
 from keywright.cli import links
 from keywright.element import SecureElement
 from keywright.fob.open import SimulatedLink
 from keywright.scp.scp03.keys import KeySet
+from support.commands import KeyFile, Keywright, started
 
 OTHER = bytes(range(0x60, 0x70))
 CANARY = bytes.fromhex("C0FFEE00C0FFEE11C0FFEE22C0FFEE33")
 
 
+PutElement = Callable[..., SecureElement]
+
+
 @pytest.fixture
-def element(monkeypatch: pytest.MonkeyPatch):
+def element(monkeypatch: pytest.MonkeyPatch) -> PutElement:
     """Put an element of our choice behind every URI the commands open."""
 
     def put(**parameters: object) -> SecureElement:
@@ -33,7 +35,7 @@ def element(monkeypatch: pytest.MonkeyPatch):
     return put
 
 
-def test_info_tells_what_the_card_says(keywright):
+def test_info_tells_what_the_card_says(keywright: Keywright) -> None:
     ran = keywright("card", "info", "--link", "sim:fob?serial=KW-1")
     assert ran.code == 0
     for words in (
@@ -49,13 +51,13 @@ def test_info_tells_what_the_card_says(keywright):
     assert ran.err == ""
 
 
-def test_without_a_link_it_is_a_simulated_element_and_says_so(keywright):
+def test_without_a_link_it_is_a_simulated_element_and_says_so(keywright: Keywright) -> None:
     ran = keywright("card", "info")
     assert ran.code == 0
     assert ran.err == "no --link: this is a simulated element (sim:element)\n"
 
 
-def test_info_as_json_has_every_fact(keywright):
+def test_info_as_json_has_every_fact(keywright: Keywright) -> None:
     ran = keywright("card", "info", "--link", "sim:fob?serial=KW-1", "--json")
     facts = json.loads(ran.out)
     assert facts["aid"] == "A000000151000000"
@@ -95,7 +97,7 @@ def behind(monkeypatch: pytest.MonkeyPatch, **answers: str) -> None:
     monkeypatch.setattr(links, "open_link", lambda _: Sparse(table))
 
 
-def test_a_card_that_says_nothing_is_told_as_that(keywright, monkeypatch):
+def test_a_card_that_says_nothing_is_told_as_that(keywright: Keywright, monkeypatch: pytest.MonkeyPatch) -> None:
     behind(monkeypatch, xA40400="9000")
     ran = keywright("card", "info", "--link", "sim:element")
     assert ran.code == 0
@@ -107,7 +109,7 @@ def test_a_card_that_says_nothing_is_told_as_that(keywright, monkeypatch):
     assert facts["secure_channels"] == []
 
 
-def test_objects_that_do_not_parse_are_shown_as_they_are(keywright, monkeypatch):
+def test_objects_that_do_not_parse_are_shown_as_they_are(keywright: Keywright, monkeypatch: pytest.MonkeyPatch) -> None:
     behind(monkeypatch, xA40400="6F009000", xCA9F7F="9F7F03010203" + "9000", xCA0066="FFFF9000")
     ran = keywright("card", "info", "--link", "sim:element")
     assert ran.code == 0
@@ -115,27 +117,27 @@ def test_objects_that_do_not_parse_are_shown_as_they_are(keywright, monkeypatch)
     assert "the card names none" in ran.out
 
 
-def test_a_locked_card_is_still_read(keywright, monkeypatch):
+def test_a_locked_card_is_still_read(keywright: Keywright, monkeypatch: pytest.MonkeyPatch) -> None:
     behind(monkeypatch, xA40400="6F0A8408A0000001510000006283")
     ran = keywright("card", "info", "--link", "sim:element", "--json")
     assert json.loads(ran.out)["locked"] is True
     assert "locked (6283)" in keywright("card", "info", "--link", "sim:element").out
 
 
-def test_a_card_that_cannot_be_selected_is_a_status_error_with_a_hint(keywright):
+def test_a_card_that_cannot_be_selected_is_a_status_error_with_a_hint(keywright: Keywright) -> None:
     ran = keywright("card", "info", "--link", "sim:element", "--aid", "A0000000041010")
     assert ran.code == 6
     assert ran.err.startswith("keywright: SELECT A0000000041010: status 6A82 (no such application or file)\n  next: ")
 
 
-def test_keys_says_that_the_test_keys_open_the_card_and_uses_no_try(keywright, element):
+def test_keys_says_that_the_test_keys_open_the_card_and_uses_no_try(keywright: Keywright, element: PutElement) -> None:
     device = element()
     ran = keywright("card", "keys", "--link", "sim:element")
     assert "FF   01 02 03  AES 128 bit  yes        open to everyone" in ran.out
     assert device.attempts == 0
 
 
-def test_keys_says_that_other_keys_are_there_and_uses_no_try(keywright, element):
+def test_keys_says_that_other_keys_are_there_and_uses_no_try(keywright: Keywright, element: PutElement) -> None:
     device = element(keys=KeySet.of(OTHER, OTHER, OTHER), kvn=0x30)
     ran = keywright("card", "keys", "--link", "sim:element", "--json")
     (entry,) = json.loads(ran.out)["key_sets"]
@@ -143,32 +145,32 @@ def test_keys_says_that_other_keys_are_there_and_uses_no_try(keywright, element)
     assert device.attempts == 0
 
 
-def test_keys_of_an_s16_card_are_told(keywright, element):
+def test_keys_of_an_s16_card_are_told(keywright: Keywright, element: PutElement) -> None:
     element(i=0x71)
     ran = keywright("card", "keys", "--link", "sim:element", "--json")
     assert json.loads(ran.out)["key_sets"][0]["gp_test"] is True
 
 
-def test_keys_warns_where_a_real_card_is_open_to_everyone(keywright, element):
+def test_keys_warns_where_a_real_card_is_open_to_everyone(keywright: Keywright, element: PutElement) -> None:
     element()
     assert "Anyone can open this card" in keywright("card", "keys", "--link", "pcsc:x").out
     assert "Anyone can open this card" not in keywright("card", "keys", "--link", "sim:element").out
 
 
-def test_keys_of_a_card_without_key_information(keywright, monkeypatch):
+def test_keys_of_a_card_without_key_information(keywright: Keywright, monkeypatch: pytest.MonkeyPatch) -> None:
     behind(monkeypatch, xA40400="9000")
     assert keywright("card", "keys", "--link", "sim:element").out == "the card lists no keys\n"
 
 
 @pytest.mark.parametrize("i", [0x00, 0x20, 0x60, 0x70, 0x71])
-def test_list_opens_a_session_with_whatever_the_card_offers(keywright, element, i):
+def test_list_opens_a_session_with_whatever_the_card_offers(keywright: Keywright, element: PutElement, i: int) -> None:
     element(i=i, rng=os.urandom)
     ran = keywright("card", "list", "--link", "sim:element")
     assert ran.code == 0, ran.err
     assert "A000000151000000                  OP_READY" in ran.out
 
 
-def test_list_of_a_fob_shows_its_applet(keywright):
+def test_list_of_a_fob_shows_its_applet(keywright: Keywright) -> None:
     ran = keywright("card", "list", "--link", "sim:fob", "--json")
     facts = json.loads(ran.out)
     assert facts["issuer_domain"][0]["state_name"] == "OP_READY"
@@ -176,7 +178,7 @@ def test_list_of_a_fob_shows_its_applet(keywright):
     assert facts["load_files"] == []
 
 
-def test_list_with_wrong_keys_ends_before_a_try(keywright, element, key_file):
+def test_list_with_wrong_keys_ends_before_a_try(keywright: Keywright, element: PutElement, key_file: KeyFile) -> None:
     device = element()
     ran = keywright("card", "list", "--link", "sim:element", "--keys", key_file(CANARY))
     assert ran.code == 3
@@ -185,14 +187,14 @@ def test_list_with_wrong_keys_ends_before_a_try(keywright, element, key_file):
     assert CANARY.hex() not in (ran.out + ran.err).lower()
 
 
-def test_list_with_a_key_file_opens_the_card(keywright, element, key_file):
+def test_list_with_a_key_file_opens_the_card(keywright: Keywright, element: PutElement, key_file: KeyFile) -> None:
     element(keys=KeySet.of(CANARY, CANARY, CANARY), kvn=0x30)
     ran = keywright("card", "list", "--link", "sim:element", "--keys", key_file(CANARY, kvn="30"))
     assert ran.code == 0
     assert CANARY.hex() not in (ran.out + ran.err).lower()
 
 
-def test_list_asks_for_keys_on_real_devices(keywright, element):
+def test_list_asks_for_keys_on_real_devices(keywright: Keywright, element: PutElement) -> None:
     element()
     ran = keywright("card", "list", "--link", "pcsc:x")
     assert ran.code == 2
@@ -200,7 +202,7 @@ def test_list_asks_for_keys_on_real_devices(keywright, element):
     assert keywright("card", "list", "--link", "pcsc:x", "--keys", "gp-test").code == 0
 
 
-def test_apdu_shows_bytes_and_meaning(keywright):
+def test_apdu_shows_bytes_and_meaning(keywright: Keywright) -> None:
     ran = keywright("card", "apdu", "00A4040000", "80CA00C100", "--link", "sim:element")
     assert ran.code == 0
     assert "SELECT issuer security domain\n  > 00 A4 04 00 00\n  < 6F" in ran.out
@@ -208,26 +210,26 @@ def test_apdu_shows_bytes_and_meaning(keywright):
     assert "    9000 ok" in ran.out
 
 
-def test_apdu_takes_a_command_in_spaced_bytes(keywright):
+def test_apdu_takes_a_command_in_spaced_bytes(keywright: Keywright) -> None:
     ran = keywright("card", "apdu", *"00 A4 04 00 00".split(), "--link", "sim:element", "--json")
     assert json.loads(ran.out)["command"] == "00A4040000"
 
 
-def test_apdu_explains_a_refusal(keywright):
+def test_apdu_explains_a_refusal(keywright: Keywright) -> None:
     ran = keywright("card", "apdu", "80CA00EE00", "--link", "sim:element")
     assert ran.code == 0
     assert "6A88 referenced data not found: no such key set or data object" in ran.out
 
 
 @pytest.mark.parametrize("bad", ["xyz", "00A4", "00A40400FF00"])
-def test_apdu_refuses_what_is_no_command_before_anything_is_sent(keywright, bad):
+def test_apdu_refuses_what_is_no_command_before_anything_is_sent(keywright: Keywright, bad: str) -> None:
     ran = keywright("card", "apdu", "00A4040000", bad, "--link", "sim:element")
     assert ran.code == 6
     assert ran.out == ""
     assert "HEX 2" in ran.err
 
 
-def test_apdu_that_may_change_a_real_card_needs_a_yes(keywright, element):
+def test_apdu_that_may_change_a_real_card_needs_a_yes(keywright: Keywright, element: PutElement) -> None:
     element()
     ran = keywright("card", "apdu", "80F0800F", "--link", "pcsc:x")
     assert ran.code == 5
@@ -236,7 +238,7 @@ def test_apdu_that_may_change_a_real_card_needs_a_yes(keywright, element):
     assert keywright("card", "apdu", "80F0800F", "--link", "sim:element").code == 0
 
 
-def test_a_trace_is_private_and_holds_no_keys(keywright, tmp_path: Path):
+def test_a_trace_is_private_and_holds_no_keys(keywright: Keywright, tmp_path: Path) -> None:
     trace = tmp_path / "t.jsonl"
     put_key = f"80D8008113{'30'}8810{CANARY.hex()}00"
     assert keywright("card", "apdu", "00A4040000", put_key, "--link", "sim:element", "--trace", trace).code == 0
@@ -261,7 +263,7 @@ def served() -> Iterator[str]:
         assert process.wait(20) == 0
 
 
-def test_info_of_a_served_element(keywright, served):
+def test_info_of_a_served_element(keywright: Keywright, served: str) -> None:
     facts = json.loads(keywright("card", "info", "--link", served, "--json").out)
     assert facts["link"] == served
     assert facts["aid"] == "A000000151000000"

@@ -8,15 +8,15 @@ import socket
 from pathlib import Path
 
 import pytest
-from support.commands import started
 
 from keywright.element import SecureElement
 from keywright.scp.scp03.keys import KeySet
+from support.commands import KeyFile, Keywright, started
 
 CANARY = bytes.fromhex("C0FFEE00C0FFEE11C0FFEE22C0FFEE33")
 
 
-def test_new_makes_a_private_file_that_other_verbs_open(keywright, tmp_path: Path):
+def test_new_makes_a_private_file_that_other_verbs_open(keywright: Keywright, tmp_path: Path) -> None:
     file = tmp_path / "e"
     made = keywright("element", "new", file, "--kvn", "30", "--i", "60", "--aid", "A000000003000000", "--json")
     assert json.loads(made.out) == {
@@ -27,14 +27,14 @@ def test_new_makes_a_private_file_that_other_verbs_open(keywright, tmp_path: Pat
     assert (facts["aid"], facts["keys"][0]["kvn"], facts["secure_channels"][0]["i"]) == ("A000000003000000", "30", "60")
 
 
-def test_new_says_how_to_go_on(keywright, tmp_path: Path):
+def test_new_says_how_to_go_on(keywright: Keywright, tmp_path: Path) -> None:
     ran = keywright("element", "new", tmp_path / "e")
     assert ran.code == 0
     assert "with the public test keys 40..4F" in ran.out
     assert f"keywright element serve --memory {tmp_path / 'e'}" in ran.out
 
 
-def test_new_never_overwrites(keywright, tmp_path: Path):
+def test_new_never_overwrites(keywright: Keywright, tmp_path: Path) -> None:
     file = tmp_path / "e"
     file.write_bytes(b"precious")
     ran = keywright("element", "new", file)
@@ -43,7 +43,7 @@ def test_new_never_overwrites(keywright, tmp_path: Path):
     assert file.read_bytes() == b"precious"
 
 
-def test_new_takes_keys_from_a_file_and_shows_none(keywright, tmp_path: Path, key_file):
+def test_new_takes_keys_from_a_file_and_shows_none(keywright: Keywright, tmp_path: Path, key_file: KeyFile) -> None:
     file = tmp_path / "e"
     made = keywright("element", "new", file, "--key-file", key_file(CANARY, kvn="31"))
     shown = keywright("element", "show", file)
@@ -68,14 +68,16 @@ def test_new_takes_keys_from_a_file_and_shows_none(keywright, tmp_path: Path, ke
         (("--key-file", "/nonexistent"), "there is no key file"),
     ],
 )
-def test_new_refuses_what_is_no_element_and_leaves_no_file(keywright, tmp_path: Path, words, message):
+def test_new_refuses_what_is_no_element_and_leaves_no_file(
+    keywright: Keywright, tmp_path: Path, words: tuple[str, ...], message: str
+) -> None:
     ran = keywright("element", "new", tmp_path / "e", *words)
     assert ran.code in (1, 2, 6)
     assert message in ran.err
     assert not (tmp_path / "e").exists()
 
 
-def test_show_tells_state_and_tries_of_the_memory(keywright, tmp_path: Path):
+def test_show_tells_state_and_tries_of_the_memory(keywright: Keywright, tmp_path: Path) -> None:
     file = tmp_path / "e"
     with SecureElement(path=str(file)) as element:
         element.handle(bytes.fromhex("8482330010") + bytes(16))
@@ -85,14 +87,14 @@ def test_show_tells_state_and_tries_of_the_memory(keywright, tmp_path: Path):
     assert "tries             1 EXTERNAL AUTHENTICATE received" in keywright("element", "show", file).out
 
 
-def test_show_of_nothing_makes_nothing(keywright, tmp_path: Path):
+def test_show_of_nothing_makes_nothing(keywright: Keywright, tmp_path: Path) -> None:
     ran = keywright("element", "show", tmp_path / "e")
     assert ran.code == 1
     assert "keywright element new" in ran.err
     assert list(tmp_path.iterdir()) == []
 
 
-def test_show_of_a_file_that_is_no_memory(keywright, tmp_path: Path):
+def test_show_of_a_file_that_is_no_memory(keywright: Keywright, tmp_path: Path) -> None:
     (tmp_path / "e").write_text("hello")
     ran = keywright("element", "show", tmp_path / "e")
     assert ran.code == 1
@@ -100,7 +102,7 @@ def test_show_of_a_file_that_is_no_memory(keywright, tmp_path: Path):
     assert (tmp_path / "e").read_text() == "hello"
 
 
-def test_show_of_one_fob_of_a_lot(keywright, tmp_path: Path):
+def test_show_of_one_fob_of_a_lot(keywright: Keywright, tmp_path: Path) -> None:
     memory = tmp_path / "fobs"
     keywright("card", "info", "--link", f"sim:fob?serial=KW-1&memory={memory}")
     assert keywright("element", "show", memory, "--fob", "KW-1").code == 0
@@ -108,7 +110,9 @@ def test_show_of_one_fob_of_a_lot(keywright, tmp_path: Path):
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_serve_ends_well_when_told_and_keeps_its_memory(keywright, tmp_path: Path, number: signal.Signals):
+def test_serve_ends_well_when_told_and_keeps_its_memory(
+    keywright: Keywright, tmp_path: Path, number: signal.Signals
+) -> None:
     memory = tmp_path / "e"
     keywright("element", "new", memory, "--kvn", "42")
     trace = tmp_path / "t.jsonl"
@@ -127,7 +131,7 @@ def test_serve_ends_well_when_told_and_keeps_its_memory(keywright, tmp_path: Pat
     assert len([line for line in trace.read_text().splitlines() if '"dir":"command"' in line]) == 4
 
 
-def test_serve_refuses_a_port_that_is_taken(keywright):
+def test_serve_refuses_a_port_that_is_taken(keywright: Keywright) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         ran = keywright("element", "serve", "--link", f"tcp:127.0.0.1:{port}")
@@ -135,19 +139,21 @@ def test_serve_refuses_a_port_that_is_taken(keywright):
     assert "cannot listen" in ran.err
 
 
-def test_serve_refuses_other_machines(keywright):
+def test_serve_refuses_other_machines(keywright: Keywright) -> None:
     ran = keywright("element", "serve", "--link", "tcp:0.0.0.0:0")
     assert ran.code == 5
     assert "loopback only" in ran.err
 
 
-def test_serve_refuses_a_link_that_serves_nothing(keywright):
+def test_serve_refuses_a_link_that_serves_nothing(keywright: Keywright) -> None:
     ran = keywright("element", "serve", "--link", "pcsc:x")
     assert ran.code == 2
     assert "vpcd:HOST:PORT" in ran.err
 
 
-def test_an_element_of_other_keys_can_be_served_from_its_memory(tmp_path: Path, keywright, key_file):
+def test_an_element_of_other_keys_can_be_served_from_its_memory(
+    tmp_path: Path, keywright: Keywright, key_file: KeyFile
+) -> None:
     with SecureElement(path=str(tmp_path / "e"), keys=KeySet.of(CANARY, CANARY, CANARY)):
         pass
     with started("element", "serve", "--link", "tcp:127.0.0.1:0", "--memory", tmp_path / "e", "--json") as process:

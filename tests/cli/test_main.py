@@ -6,10 +6,8 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable
 
 import pytest
-from support.commands import environment
 
 from keywright.cli import main as entry
 from keywright.cli.failure import failure_of
@@ -24,9 +22,15 @@ from keywright.errors import (
     StoreError,
     UsageError,
 )
+from support.commands import Keywright, Program, environment
 
 HEAVY = ("typer", "pydantic", "msgspec", "sqlalchemy", "alembic", "numpy", "rich", "cryptography", "jinja2", "asyncio")
-_ASK = f"import sys; from keywright.cli.main import main; main(sys.argv[1:]); print(*(m for m in {HEAVY} if m in sys.modules), file=sys.stderr)"
+_ASK = f"""
+import sys
+from keywright.cli.main import main
+main(sys.argv[1:])
+print(*(name for name in {HEAVY} if name in sys.modules), file=sys.stderr)
+"""
 
 
 def loaded_by(*words: str) -> set[str]:
@@ -35,20 +39,20 @@ def loaded_by(*words: str) -> set[str]:
     return set(done.stderr.splitlines()[-1].split())
 
 
-def test_help_loads_nothing_that_takes_time():
+def test_help_loads_nothing_that_takes_time() -> None:
     assert loaded_by("--help") == set()
 
 
-def test_version_loads_nothing_that_takes_time():
+def test_version_loads_nothing_that_takes_time() -> None:
     assert loaded_by("--version") == set()
 
 
 @pytest.mark.parametrize("noun", ["card", "element", "decode"])
-def test_a_noun_without_a_lot_loads_no_database(noun):
+def test_a_noun_without_a_lot_loads_no_database(noun: str) -> None:
     assert not loaded_by(noun, "--help") & {"sqlalchemy", "alembic", "numpy", "rich", "jinja2"}
 
 
-def test_help_names_every_noun_and_verb(keywright):
+def test_help_names_every_noun_and_verb(keywright: Keywright) -> None:
     ran = keywright("--help")
     assert ran.code == 0
     for name, noun in NOUNS.items():
@@ -57,12 +61,12 @@ def test_help_names_every_noun_and_verb(keywright):
     assert max(map(len, ran.out.splitlines())) <= 80
 
 
-def test_no_words_show_the_help_and_are_a_usage_error(keywright):
+def test_no_words_show_the_help_and_are_a_usage_error(keywright: Keywright) -> None:
     assert keywright() == (2, keywright("--help").out, "")
 
 
 @pytest.mark.parametrize("noun", [name for name, noun in NOUNS.items() if noun.verbs])
-def test_the_table_of_nouns_lists_the_verbs_there_are(noun):
+def test_the_table_of_nouns_lists_the_verbs_there_are(noun: str) -> None:
     from typer.main import get_command
 
     group = get_command(entry.application(noun)).commands[noun]  # type: ignore[attr-defined]
@@ -79,7 +83,9 @@ def test_the_table_of_nouns_lists_the_verbs_there_are(noun):
         (("campaign", "status"), "missing option '--store'"),
     ],
 )
-def test_a_wrong_command_line_is_one_line_with_the_way_on(keywright, words, message):
+def test_a_wrong_command_line_is_one_line_with_the_way_on(
+    keywright: Keywright, words: tuple[str, ...], message: str
+) -> None:
     ran = keywright(*words)
     assert ran.code == 2
     first, second = ran.err.splitlines()
@@ -89,7 +95,7 @@ def test_a_wrong_command_line_is_one_line_with_the_way_on(keywright, words, mess
     assert ran.out == ""
 
 
-def test_errors_are_an_object_under_json(keywright):
+def test_errors_are_an_object_under_json(keywright: Keywright) -> None:
     ran = keywright("card", "info", "--link", "nothing", "--json")
     assert ran.code == 2
     assert ran.err == ""
@@ -115,23 +121,23 @@ def test_errors_are_an_object_under_json(keywright):
         (RuntimeError("x"), 1),
     ],
 )
-def test_every_kind_of_error_has_its_exit_code(error, exit_code):
+def test_every_kind_of_error_has_its_exit_code(error: Exception, exit_code: int) -> None:
     assert failure_of(error).exit_code == exit_code
 
 
-def test_the_text_of_an_unforeseen_error_is_not_shown():
+def test_the_text_of_an_unforeseen_error_is_not_shown() -> None:
     failure = failure_of(RuntimeError("0123456789abcdef-secret"))
     assert failure.code == "internal"
     assert "secret" not in failure.message + failure.hint
     assert "--debug" in failure.hint
 
 
-def test_an_error_message_cannot_break_its_line_or_steer_the_terminal():
+def test_an_error_message_cannot_break_its_line_or_steer_the_terminal() -> None:
     message = failure_of(UsageError("a\nb\x1b[31mc\x07")).message
     assert message == "a b\\x1b[31mc\\x07"
 
 
-def test_no_failure_shows_a_traceback_unless_debug_is_given(program):
+def test_no_failure_shows_a_traceback_unless_debug_is_given(program: Program) -> None:
     shown = program("card", "info", "--link", "nothing")
     assert shown.returncode == 2
     assert "Traceback" not in shown.stderr
@@ -139,7 +145,7 @@ def test_no_failure_shows_a_traceback_unless_debug_is_given(program):
     assert "Traceback" in debugged.stderr
 
 
-def test_a_broken_pipe_ends_without_a_word():
+def test_a_broken_pipe_ends_without_a_word() -> None:
     shell = f"{sys.executable} -m keywright decode 00A4040000 00A4040000 80CA006600 | true"
     done = subprocess.run(
         ["bash", "-c", f"for n in 1 2 3; do {shell}; done"],
@@ -151,21 +157,23 @@ def test_a_broken_pipe_ends_without_a_word():
     assert done.stderr == ""
 
 
-def test_an_interrupt_is_130_and_one_line(program, monkeypatch, keywright):
+def test_an_interrupt_is_130_and_one_line(
+    program: Program, monkeypatch: pytest.MonkeyPatch, keywright: Keywright
+) -> None:
     monkeypatch.setattr(entry, "_run", lambda _: (_ for _ in ()).throw(KeyboardInterrupt))
     ran = keywright("card", "info")
     assert ran.code == 130
     assert ran.err == "\nkeywright: interrupted\n"
 
 
-Program = Callable[..., "subprocess.CompletedProcess[str]"]
-
-
 def complete(program: Program, line: str) -> set[str]:
     """What bash would offer for the last word of a line."""
     words = line.split(" ")
     done = program(
-        _KEYWRIGHT_COMPLETE="complete_bash", COMP_WORDS=line, COMP_CWORD=str(len(words) - 1), **{"PATH": os.environ["PATH"]}
+        _KEYWRIGHT_COMPLETE="complete_bash",
+        COMP_WORDS=line,
+        COMP_CWORD=str(len(words) - 1),
+        PATH=os.environ["PATH"],
     )
     assert done.returncode == 0, done.stderr
     return set(done.stdout.split())
@@ -180,5 +188,5 @@ def complete(program: Program, line: str) -> set[str]:
         ("keywright campaign re", {"resume", "report"}),
     ],
 )
-def test_the_shell_completes_nouns_verbs_and_options(program, line, offered):
+def test_the_shell_completes_nouns_verbs_and_options(program: Program, line: str, offered: set[str]) -> None:
     assert complete(program, line) == offered

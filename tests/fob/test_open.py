@@ -25,7 +25,7 @@ INITIALIZE_UPDATE = bytes.fromhex("8050000008000000000000000000")
 
 
 @pytest.mark.parametrize("uri", ["sim:element", "sim:card", "sim:fob", "sim:fob?serial=A1"])
-def test_a_simulated_device_answers(uri):
+def test_a_simulated_device_answers(uri: str) -> None:
     with closing(open_link(uri)) as link:
         assert isinstance(link, base.Exchange)
         assert link.extended
@@ -33,18 +33,18 @@ def test_a_simulated_device_answers(uri):
         assert link.reset() == link.atr
 
 
-def test_parameters_make_another_element():
+def test_parameters_make_another_element() -> None:
     with closing(open_link("sim:element?kvn=30&i=60&stay=yes")) as link:
         assert link.exchange(KEY_INFORMATION)[:8].hex() == "e012c00401308810"
 
 
-def test_fobs_differ_by_their_serial():
+def test_fobs_differ_by_their_serial() -> None:
     kdd = bytes.fromhex("80CA00CF00")
     with closing(open_link("sim:fob?serial=A")) as a, closing(open_link("sim:fob?serial=B")) as b:
         assert a.exchange(kdd) != b.exchange(kdd)
 
 
-def test_a_memory_outlives_its_link_and_is_let_go(tmp_path: Path):
+def test_a_memory_outlives_its_link_and_is_let_go(tmp_path: Path) -> None:
     uri = f"sim:element?memory={tmp_path / 'e'}"
     with closing(open_link(uri)) as link:
         link.exchange(INITIALIZE_UPDATE)
@@ -54,20 +54,20 @@ def test_a_memory_outlives_its_link_and_is_let_go(tmp_path: Path):
         assert used != bytes.fromhex("C103000000") + b"\x90\x00"
 
 
-def test_a_memory_is_one_with_the_path_of_an_element(tmp_path: Path):
+def test_a_memory_is_one_with_the_path_of_an_element(tmp_path: Path) -> None:
     with SecureElement(path=str(tmp_path / "e"), kvn=0x30):
         pass
     with closing(open_link(f"sim:element?memory={tmp_path / 'e'}")) as link:
         assert link.exchange(KEY_INFORMATION)[5:6] == b"\x30"
 
 
-def test_a_memory_in_use_is_refused(tmp_path: Path):
+def test_a_memory_in_use_is_refused(tmp_path: Path) -> None:
     uri = f"sim:element?memory={tmp_path / 'e'}"
     with closing(open_link(uri)), pytest.raises(StoreError):
         open_link(uri)
 
 
-def test_a_journal_of_other_fobs_gets_no_new_one_by_a_wrong_serial(tmp_path: Path):
+def test_a_journal_of_other_fobs_gets_no_new_one_by_a_wrong_serial(tmp_path: Path) -> None:
     memory = tmp_path / "fobs"
     open_link(f"sim:fob?serial=KW-1&memory={memory}").close()
     before = memory.read_bytes()
@@ -79,7 +79,7 @@ def test_a_journal_of_other_fobs_gets_no_new_one_by_a_wrong_serial(tmp_path: Pat
     assert memory.read_bytes() == before
 
 
-def test_a_closed_link_says_so():
+def test_a_closed_link_says_so() -> None:
     link = open_link("sim:element")
     link.close()
     link.close()
@@ -88,12 +88,12 @@ def test_a_closed_link_says_so():
     assert raised.value.delivered is False
 
 
-def test_the_device_behind_a_simulated_link_can_be_reached_by_its_owner():
+def test_the_device_behind_a_simulated_link_can_be_reached_by_its_owner() -> None:
     with closing(open_simulated(Uri("sim", "fob", {"serial": "A"}))) as link:
         assert link.element.attempts == 0
 
 
-def test_a_fob_without_serial_has_a_usual_one():
+def test_a_fob_without_serial_has_a_usual_one() -> None:
     kdd = bytes.fromhex("80CA00CF00")
     with closing(open_link("sim:fob")) as a, closing(open_link(f"sim:fob?serial={DEFAULT_SERIAL}")) as b:
         assert a.exchange(kdd) == b.exchange(kdd)
@@ -126,42 +126,42 @@ def test_a_fob_without_serial_has_a_usual_one():
         ("serial:/dev/ttyS0", "this version has no serial links", "use one of: sim:element"),
     ],
 )
-def test_a_uri_that_cannot_be_used_says_why_and_what_to_do(uri, message, hint):
+def test_a_uri_that_cannot_be_used_says_why_and_what_to_do(uri: str, message: str, hint: str) -> None:
     with pytest.raises(UsageError) as raised:
         open_link(uri)
     assert message in str(raised.value)
     assert hint in raised.value.hint
 
 
-def test_every_form_is_known_to_the_parser_and_listed_for_its_use():
+def test_every_form_is_known_to_the_parser_and_listed_for_its_use() -> None:
     for form in FORMS:
         assert parse_uri(form.text.replace("HOST:PORT", "127.0.0.1:1")).scheme == form.text.partition(":")[0]
     assert "vpcd" not in forms()
     assert forms(serving=True) == "tcp:HOST:PORT, vpcd:HOST:PORT, vpcd+connect:HOST:PORT"
 
 
-def test_only_simulated_devices_are_simulated():
+def test_only_simulated_devices_are_simulated() -> None:
     assert is_simulated("sim:fob?serial=1")
     assert not is_simulated("pcsc:Reader 0")
 
 
-def test_names_may_hold_what_a_query_cannot():
+def test_names_may_hold_what_a_query_cannot() -> None:
     assert parse_uri("sim:fob?serial=a%26b").parameters == {"serial": "a&b"}
     assert parse_uri("pcsc:Reader? 00&").rest == "Reader? 00&"
 
 
-def test_addresses_of_both_families():
+def test_addresses_of_both_families() -> None:
     assert parse_uri("tcp:127.0.0.1:80").address() == ("127.0.0.1", 80)
     assert parse_uri("tcp:[::1]:80").address() == ("::1", 80)
 
 
-def test_nobody_listening_is_a_link_error_with_a_hint():
+def test_nobody_listening_is_a_link_error_with_a_hint() -> None:
     with pytest.raises(LinkError) as raised:
         open_link("tcp:127.0.0.1:1")
     assert "element serve" in raised.value.hint
 
 
-def test_a_recording_is_played_back(tmp_path: Path):
+def test_a_recording_is_played_back(tmp_path: Path) -> None:
     path = tmp_path / "t.jsonl"
     with TraceFile(path) as sink:
         link = Recording(open_link("sim:element"), sink)
@@ -175,7 +175,7 @@ def test_a_recording_is_played_back(tmp_path: Path):
         assert played.exchange(COUNTER) == answer
 
 
-def test_of_a_recording_of_several_links_the_first_is_played(tmp_path: Path):
+def test_of_a_recording_of_several_links_the_first_is_played(tmp_path: Path) -> None:
     path = tmp_path / "t.jsonl"
     with TraceFile(path) as sink:
         first = Recording(open_link("sim:element"), sink)
@@ -191,8 +191,11 @@ def test_of_a_recording_of_several_links_the_first_is_played(tmp_path: Path):
 READERS = ["Alpha Reader 00", "Beta Reader 01"]
 
 
+Readers = Callable[[list[str]], list[str]]
+
+
 @pytest.fixture
-def readers(monkeypatch: pytest.MonkeyPatch) -> Callable[[list[str]], list[str]]:
+def readers(monkeypatch: pytest.MonkeyPatch) -> Readers:
     """Pretend that these readers are there; returns the names that were connected to."""
     from keywright.link import pcsc
 
@@ -207,13 +210,13 @@ def readers(monkeypatch: pytest.MonkeyPatch) -> Callable[[list[str]], list[str]]
 
 
 @pytest.mark.parametrize(("uri", "name"), [("pcsc:1", READERS[1]), ("pcsc:0", READERS[0]), ("pcsc:beta", "beta")])
-def test_a_reader_is_named_by_number_or_name(readers, uri, name):
+def test_a_reader_is_named_by_number_or_name(readers: Readers, uri: str, name: str) -> None:
     connected = readers(READERS)
     open_link(uri)
     assert connected == [name]
 
 
-def test_the_only_reader_needs_no_name(readers):
+def test_the_only_reader_needs_no_name(readers: Readers) -> None:
     connected = readers(READERS[:1])
     open_link("pcsc:")
     assert connected == READERS[:1]
@@ -228,14 +231,16 @@ def test_the_only_reader_needs_no_name(readers):
         ("pcsc:0", [], LinkError, "there is no reader"),
     ],
 )
-def test_a_reader_that_cannot_be_told_is_refused_with_the_list(readers, uri, names, error, message):
+def test_a_reader_that_cannot_be_told_is_refused_with_the_list(
+    readers: Readers, uri: str, names: list[str], error: type[Exception], message: str
+) -> None:
     readers(names)
     with pytest.raises(error, match=message):
         open_link(uri)
 
 
 @pytest.mark.parametrize("uri", ["tcp:127.0.0.1:0", "vpcd:127.0.0.1:0"])
-def test_a_served_device_says_where_it_is_and_ends_when_stopped(uri):
+def test_a_served_device_says_where_it_is_and_ends_when_stopped(uri: str) -> None:
     server = open_server(uri, SecureElement())
     where: list[str] = []
     ready = threading.Event()
@@ -256,7 +261,7 @@ def test_a_served_device_says_where_it_is_and_ends_when_stopped(uri):
     assert int(port) > 0
 
 
-def test_a_served_element_is_reached_over_tcp():
+def test_a_served_element_is_reached_over_tcp() -> None:
     server = open_server("tcp:127.0.0.1:0", SecureElement(kvn=0x42))
     ready = threading.Event()
     where: list[str] = []
@@ -281,18 +286,18 @@ def test_a_served_element_is_reached_over_tcp():
         ("vpcd:127.0.0.1", UsageError),
     ],
 )
-def test_what_cannot_be_served_is_refused(uri, error):
+def test_what_cannot_be_served_is_refused(uri: str, error: type[Exception]) -> None:
     with pytest.raises(error):
         open_server(uri, SecureElement()).serve(lambda _: None)
 
 
-def test_dialling_a_driver_that_is_not_there_is_a_link_error():
+def test_dialling_a_driver_that_is_not_there_is_a_link_error() -> None:
     server = open_server("vpcd+connect:127.0.0.1:1", SecureElement())
     with pytest.raises(LinkError):
         server.serve(lambda _: None)
     server.close()
 
 
-def test_every_device_of_the_list_can_be_opened():
+def test_every_device_of_the_list_can_be_opened() -> None:
     for name in opening._DEVICES:
         open_link(f"sim:{name}").close()

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from support.vectors import Case, unhex, vectors
 
+from keywright.codec.message import Message
 from keywright.globalplatform import capabilities
 from keywright.globalplatform.describe import OBJECTS, describe
 from keywright.globalplatform.explain import (
@@ -22,17 +22,16 @@ from keywright.globalplatform.instructions import INSTRUCTIONS, Instruction
 from keywright.globalplatform.messages import Cplc, Ins
 from keywright.iso7816.apdu import Command, Response
 from support.messages import all_messages, check_message
+from support.vectors import Case, unhex, vectors
 
 
 @pytest.mark.parametrize("cls", all_messages(capabilities))
-def test_every_message_of_the_capabilities_keeps_the_promises_of_a_codec(cls):
+def test_every_message_of_the_capabilities_keeps_the_promises_of_a_codec(cls: type[Message]) -> None:
     check_message(cls)
 
 
 def told(command: str, answer: str = "") -> Explanation:
-    return explain(
-        Command.parse(bytes.fromhex(command)), Response.parse(bytes.fromhex(answer)) if answer else None
-    )
+    return explain(Command.parse(bytes.fromhex(command)), Response.parse(bytes.fromhex(answer)) if answer else None)
 
 
 @vectors("scp/client_traces.json")
@@ -47,25 +46,25 @@ def test_recorded_sessions_of_foreign_clients_can_be_told_to_their_end(case: Cas
             assert explanation.asked == (("data", f"masked, {len(command.data)} bytes"),)
 
 
-def test_select_says_what_was_selected_and_what_the_card_says_of_itself():
+def test_select_says_what_was_selected_and_what_the_card_says_of_itself() -> None:
     explanation = told("00A4040000", "6f108408a000000151000000a5049f6501ff9000")
     assert explanation.title == "SELECT issuer security domain"
     assert explanation.answered == (("AID", "A000000151000000"), ("proprietary", ""), ("  max data", "255 bytes"))
     assert explanation.status == "9000 ok"
 
 
-def test_key_information_is_told_key_by_key():
+def test_key_information_is_told_key_by_key() -> None:
     explanation = told("80CA00E000", "e012c00401308810c00402308810c004033088109000")
     assert explanation.title == "GET DATA 00E0 (key information)"
     assert explanation.answered[0] == ("keys 1", "KVN 30 KID 01 AES 128 bit")
 
 
-def test_the_iso_class_of_get_data_carries_the_value_alone():
+def test_the_iso_class_of_get_data_carries_the_value_alone() -> None:
     value = "c00401308810c00402308810c00403308810"
     assert told("00CA00E000", value + "9000").answered == told("80CA00E000", f"e012{value}9000").answered
 
 
-def test_initialize_update_is_told_with_its_secure_channel_in_words():
+def test_initialize_update_is_told_with_its_secure_channel_in_words() -> None:
     explanation = told(
         "8050000008cd346b3d7e140dab00", "0000000000000000000030037086c8bd65fa1044ee8aed03f0685cf1e60000019000"
     )
@@ -74,19 +73,19 @@ def test_initialize_update_is_told_with_its_secure_channel_in_words():
     assert ("sequence counter", "000001") in explanation.answered
 
 
-def test_an_answer_of_another_length_is_told_as_it_is():
+def test_an_answer_of_another_length_is_told_as_it_is() -> None:
     explanation = told("8050000008cd346b3d7e140dab00", "0000019000")
     assert explanation.answered[0][1].startswith("000001 (not as it should be: ")
 
 
 @pytest.mark.parametrize("ins", [Ins.PUT_KEY, 0x20])
-def test_data_that_may_be_keys_is_never_shown(ins):
+def test_data_that_may_be_keys_is_never_shown(ins: int) -> None:
     secret = bytes.fromhex("00112233445566778899AABBCCDDEEFF")
     explanation = explain(Command(0x80, ins, 0, 0x81, secret))
     assert secret.hex().upper() not in str(explanation)
 
 
-def test_of_a_protected_command_without_its_session_only_the_header_is_told():
+def test_of_a_protected_command_without_its_session_only_the_header_is_told() -> None:
     explanation = told("84f280020a4f00d7b84eaa51e99bd400")
     assert explanation.title == "GET STATUS issuer security domain (protected)"
     assert explanation.asked == (("data", "protected, 10 bytes"),)
@@ -98,44 +97,46 @@ def open_session(level: int, size: int = 8) -> Transcript:
     return transcript
 
 
-def test_a_session_of_c_mac_alone_is_readable():
+def test_a_session_of_c_mac_alone_is_readable() -> None:
     explanation = open_session(0x01).explain(Command.parse(bytes.fromhex("84f280020a4f00d7b84eaa51e99bd400")))
     assert explanation.asked == (("AID", "any"), ("C-MAC", "D7B84EAA51E99BD4"))
 
 
-def test_a_session_with_encryption_tells_lengths_and_macs():
+def test_a_session_with_encryption_tells_lengths_and_macs() -> None:
     transcript = open_session(0x33)
     explanation = transcript.explain(Command(0x84, 0xCA, 0, 0xE0, bytes(24), 0), Response(bytes(40)))
     assert ("encrypted data", "16 bytes") in explanation.asked
     assert explanation.answered == (("encrypted answer", "32 bytes"), ("R-MAC", "00" * 8))
 
 
-def test_macs_of_s16_have_16_bytes():
-    explanation = open_session(0x13, 16).explain(Command(0x84, 0xF2, 0x80, 2, b"\x4f\x00" + bytes(16)), Response(bytes(16)))
+def test_macs_of_s16_have_16_bytes() -> None:
+    explanation = open_session(0x13, 16).explain(
+        Command(0x84, 0xF2, 0x80, 2, b"\x4f\x00" + bytes(16)), Response(bytes(16))
+    )
     assert explanation.asked == (("encrypted data", "2 bytes"), ("C-MAC", "00" * 16))
     assert explanation.answered == (("R-MAC", "00" * 16),)
 
 
 @pytest.mark.parametrize("ender", ["00A4040000", "80500000080000000000000000"])
-def test_a_select_or_a_new_initialize_update_ends_the_session(ender):
+def test_a_select_or_a_new_initialize_update_ends_the_session(ender: str) -> None:
     transcript = open_session(0x01)
     transcript.explain(Command.parse(bytes.fromhex(ender)), Response(b""))
     assert transcript.explain(Command(0x84, 0xF2, 0x80, 2, bytes(10))).asked[0] == ("data", "protected, 10 bytes")
 
 
-def test_a_reset_ends_every_session():
+def test_a_reset_ends_every_session() -> None:
     transcript = open_session(0x01)
     transcript.reset()
     assert transcript.explain(Command(0x84, 0xF2, 0x80, 2, bytes(10))).asked[0] == ("data", "protected, 10 bytes")
 
 
-def test_a_refused_external_authenticate_opens_nothing():
+def test_a_refused_external_authenticate_opens_nothing() -> None:
     transcript = Transcript()
     transcript.explain(Command(0x84, 0x82, 1, 0, bytes(16)), Response(b"", 0x6300))
     assert transcript.explain(Command(0x84, 0xF2, 0x80, 2, bytes(10))).asked[0] == ("data", "protected, 10 bytes")
 
 
-def test_sessions_belong_to_their_logical_channel():
+def test_sessions_belong_to_their_logical_channel() -> None:
     transcript = open_session(0x01)
     assert transcript.explain(Command(0x85, 0xF2, 0x80, 2, bytes(10))).asked == (
         ("logical channel", "1"),
@@ -143,41 +144,41 @@ def test_sessions_belong_to_their_logical_channel():
     )
 
 
-def test_an_application_can_add_its_words():
+def test_an_application_can_add_its_words() -> None:
     more = Knowledge({0x46: Instruction("MAKE")}, {0xDF01: DataObject("owner")})
     assert explain(Command(0x80, 0x46, 0, 0), None, more).title == "MAKE"
     assert explain(Command(0x80, 0xCA, 0xDF, 1), None, more).title == "GET DATA DF01 (owner)"
     assert told("80460000").title == "INS 46"
 
 
-def test_an_answer_without_its_command_is_told_by_its_objects():
+def test_an_answer_without_its_command_is_told_by_its_objects() -> None:
     explanation = explain_response(Response.parse(bytes.fromhex("e012c00401308810c00402308810c004033088109000")))
     assert explanation.answered[2] == ("keys 3", "KVN 30 KID 03 AES 128 bit")
 
 
-def test_objects_that_nobody_knows_are_not_told():
+def test_objects_that_nobody_knows_are_not_told() -> None:
     assert explain_objects(bytes.fromhex("DF7A0101")) is None
     assert explain_objects(b"\x4f") is None
 
 
-def test_every_field_of_a_message_has_a_line():
+def test_every_field_of_a_message_has_a_line() -> None:
     cplc = Cplc.parse(bytes(range(42)))
     assert [name for name, _ in describe(cplc)][:3] == ["IC fabricator", "IC type", "OS id"]
     assert len(list(describe(cplc))) == len(Cplc.__struct_fields__)
 
 
 @given(st.sampled_from(sorted(INSTRUCTIONS)), st.binary(max_size=60), st.binary(max_size=60), st.integers(0, 255))
-def test_any_bytes_can_be_told(ins, data, answer, p1):
+def test_any_bytes_can_be_told(ins: int, data: bytes, answer: bytes, p1: int) -> None:
     for cla in (0x00, 0x80, 0x84):
         for sw in (0x9000, 0x6A88):
             assert explain(Command(cla, ins, p1, 0x02, data), Response(answer, sw)).title
 
 
 @given(st.sampled_from(sorted(OBJECTS)), st.binary(max_size=60))
-def test_any_object_can_be_told(number, value):
+def test_any_object_can_be_told(number: int, value: bytes) -> None:
     assert explain(Command(0x00, 0xCA, number >> 8, number & 0xFF), Response(value)).status == "9000 ok"
 
 
 @given(st.binary(max_size=80))
-def test_any_answer_can_be_told(data):
+def test_any_answer_can_be_told(data: bytes) -> None:
     assert explain_response(Response(data)).title == "answer"

@@ -19,18 +19,18 @@ from keywright.globalplatform.messages import KeyComponent, KeyEntry
         (0x11, 0x9B06, "SCP11 i=9B06"),
     ],
 )
-def test_a_secure_channel_is_named_with_its_options(scp, i, words):
+def test_a_secure_channel_is_named_with_its_options(scp: int, i: int, words: str) -> None:
     assert names.secure_channel(scp, i) == words
 
 
 @pytest.mark.parametrize(
     ("level", "words"), [(0, "00 (no protection)"), (1, "01 (C-MAC)"), (0x33, "33 (C-MAC, C-DEC, R-MAC, R-ENC)")]
 )
-def test_a_security_level_is_named_by_its_bits(level, words):
+def test_a_security_level_is_named_by_its_bits(level: int, words: str) -> None:
     assert names.security_level(level) == words
 
 
-def test_privileges_of_one_and_of_three_bytes():
+def test_privileges_of_one_and_of_three_bytes() -> None:
     assert names.privileges(b"\x80") == ("security domain",)
     assert names.privileges(bytes.fromhex("9EFE80")) == (
         "security domain", "card lock", "card terminate", "default selected", "CVM management", "trusted path",
@@ -50,7 +50,7 @@ def test_privileges_of_one_and_of_three_bytes():
         (0x8F, False, "8F"),
     ],
 )
-def test_the_state_of_an_application_is_named(state, domain, words):
+def test_the_state_of_an_application_is_named(state: int, domain: bool, words: str) -> None:
     assert names.application_state(state, domain=domain) == words
 
 
@@ -64,7 +64,7 @@ def test_the_state_of_an_application_is_named(state, domain, words):
         (0x60AB, "60AB (no date)"),
     ],
 )
-def test_a_date_of_cplc_is_the_last_digit_of_the_year_and_the_day(value, words):
+def test_a_date_of_cplc_is_the_last_digit_of_the_year_and_the_day(value: int, words: str) -> None:
     assert names.production_date(value) == words
 
 
@@ -82,11 +82,11 @@ def test_a_date_of_cplc_is_the_last_digit_of_the_year_and_the_day(value, words):
         ("", ""),
     ],
 )
-def test_an_object_identifier_is_named_or_written_in_dots(raw, words):
+def test_an_object_identifier_is_named_or_written_in_dots(raw: str, words: str) -> None:
     assert names.oid(bytes.fromhex(raw)) == words
 
 
-def test_a_key_is_named_by_type_and_size():
+def test_a_key_is_named_by_type_and_size() -> None:
     assert names.key(KeyEntry(1, 0x30, (KeyComponent(0x88, 16),))) == "AES 128 bit"
     assert names.key(KeyEntry(1, 0x30, (KeyComponent(0xB0, 0x40), KeyComponent(0xF0, 0)))) == (
         "EC public 64 bytes + EC parameters"

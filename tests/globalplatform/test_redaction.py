@@ -27,7 +27,7 @@ SECRET = bytes.fromhex("00112233445566778899AABBCCDDEEFF")
         Command(0x80, 0xD8, 0, 0x81, SECRET, 0, True),
     ],
 )
-def test_what_may_hold_keys_is_masked_and_keeps_its_shape(command):
+def test_what_may_hold_keys_is_masked_and_keeps_its_shape(command: Command) -> None:
     raw = command.encode()
     hidden = masked(raw)
     assert is_secret(command)
@@ -46,16 +46,16 @@ def test_what_may_hold_keys_is_masked_and_keeps_its_shape(command):
         Command(0x80, 0xCA, 0x00, 0x66, b"", 0),
     ],
 )
-def test_everything_else_stays(command):
+def test_everything_else_stays(command: Command) -> None:
     assert masked(command.encode()) == command.encode()
 
 
 @given(st.binary(max_size=300))
-def test_any_bytes_are_masked_or_left(raw):
+def test_any_bytes_are_masked_or_left(raw: bytes) -> None:
     assert len(masked(raw)) == len(raw)
 
 
 @given(st.binary(max_size=40))
-def test_masking_twice_is_masking_once(data):
+def test_masking_twice_is_masking_once(data: bytes) -> None:
     raw = Command(0x80, 0xD8, 0, 0x81, data).encode()
     assert masked(masked(raw)) == masked(raw)

@@ -22,6 +22,8 @@ class Ran(NamedTuple):
 
 
 Keywright = Callable[..., Ran]
+Program = Callable[..., "subprocess.CompletedProcess[str]"]
+KeyFile = Callable[..., pathlib.Path]
 
 
 def environment(**more: str) -> dict[str, str]:

@@ -12,7 +12,7 @@ import msgspec
 import typer
 
 from keywright.cli.campaign_text import checked_lines, summary_lines, verified_lines
-from keywright.cli.links import trace_sink
+from keywright.cli.links import ask, trace_sink
 from keywright.cli.live import EMPTY, Lot, Watchers, shown
 from keywright.cli.lot_trace import LotTrace
 from keywright.cli.options import Json, Yes
@@ -216,8 +216,6 @@ def _consent(*, yes: bool) -> Callable[[str, str], bool]:
         if yes or not sys.stdin.isatty():
             return yes
         note(f"This will replace keys on real devices ({link}). It cannot be undone without the keystore.")
-        return bool(
-            typer.prompt(f"Type the lot's name ({lot}) to go on", err=True, default="", show_default=False) == lot
-        )
+        return ask(f"Type the lot's name ({lot}) to go on:").strip() == lot
 
     return consent

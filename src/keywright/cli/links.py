@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager
@@ -10,7 +11,6 @@ from pathlib import Path
 from typing import Final
 
 import msgspec
-import typer
 
 from keywright.cli.text import note
 from keywright.errors import DecodeError, PolicyError, UsageError
@@ -60,15 +60,21 @@ def _check_trace(path: Path) -> None:
     except OSError as error:
         what = "is a symbolic link" if path.is_symlink() else f"cannot be used: {error.strerror}"
         raise UsageError(f"--trace {path}: {what}", hint="give the path of a new file") from error
-    with os.fdopen(descriptor, "rb") as file:
-        try:
-            line = file.readline(1 << 20)
-            if line:
-                Event.from_json(line)
-        except (OSError, DecodeError) as error:
-            raise UsageError(
-                f"--trace {path}: there already, and no trace", hint="give the path of a new file"
-            ) from error
+    try:
+        is_trace = stat.S_ISREG(os.fstat(descriptor).st_mode) and _begins_as_trace(descriptor)
+    finally:
+        os.close(descriptor)
+    if not is_trace:
+        raise UsageError(f"--trace {path}: there already, and no trace", hint="give the path of a new file")
+
+
+def _begins_as_trace(descriptor: int) -> bool:
+    """Whether a file is empty or its first line is an event; no event is longer than what is read here."""
+    line, newline, _ = os.read(descriptor, 1 << 19).partition(b"\n")
+    try:
+        return not line or (bool(newline) and bool(Event.from_json(line)))
+    except DecodeError:
+        return False
 
 
 def confirm(uri: str, what: str, *, yes: bool) -> None:
@@ -78,5 +84,12 @@ def confirm(uri: str, what: str, *, yes: bool) -> None:
     if not sys.stdin.isatty():
         raise PolicyError(f"{what} on {uri} needs a confirmation", hint="repeat it with --yes")
     note(f"This will {what} on {uri}. It may not be possible to undo it.")
-    if not typer.confirm("Go on?", err=True):
+    if ask("Go on? [y/N]").strip().lower() not in ("y", "yes"):
         raise PolicyError("not confirmed; nothing was done", hint="repeat it when you are sure")
+
+
+def ask(question: str) -> str:
+    """A line typed by the person at the terminal; the question stands on stderr, empty when the input ends."""
+    sys.stderr.write(f"{question} ")
+    sys.stderr.flush()
+    return sys.stdin.readline()

@@ -60,8 +60,8 @@ def cli_page() -> str:
     parts.append("## Exit codes\n")
     parts.append(_table(("code", "meaning"), ((str(code), text) for code, text in _EXIT_CODES)))
     parts.append(
-        "An error is one line on standard error, `keywright: MESSAGE`, and one that says what to do next. With `--json` "
-        'it is one object on standard output: `{"error": {"code": …, "message": …, "hint": …}}`; the codes are in '
+        "An error is one line on standard error, `keywright: MESSAGE`, and one that says what to do next. With "
+        '`--json` it is one object on standard output: `{"error": {"code": …, "message": …, "hint": …}}`; the codes are in '
         "[errors.md](errors.md). `--debug` adds the traceback.\n"
     )
     for noun, entry in NOUNS.items():

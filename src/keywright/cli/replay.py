@@ -20,6 +20,7 @@ from keywright.globalplatform.messages import Ins
 from keywright.globalplatform.redaction import MASKED
 from keywright.iso7816.apdu import Command, Response
 from keywright.iso7816.channels import is_secured
+from keywright.link.base import Exchange
 from keywright.production.sequence import Step, read_sequence
 
 File = Annotated[Path, typer.Argument(metavar="FILE", help="A trace: what --trace wrote, or a lot's .trace.jsonl.")]
@@ -44,6 +45,7 @@ class Played(msgspec.Struct, frozen=True):
     told: Explanation = Explanation("")
     is_masked: bool = False
     step: str = ""
+    link: str = ""
 
 
 def command(
@@ -68,25 +70,26 @@ def command(
 
 
 def _played(steps: Iterator[Step]) -> Iterator[Played]:
-    transcript = Transcript(KNOWN)
+    transcripts: dict[str, Transcript] = {}
     waiting: Step | None = None
     for step in steps:
+        transcript = transcripts.setdefault(step.link, Transcript(KNOWN))
         if waiting is not None and step.dir in ("answer", "lost"):
-            yield _exchange(transcript, waiting, step)
+            yield _exchange(transcripts[waiting.link], waiting, step)
             waiting = None
             continue
         if waiting is not None and step.dir != "message":
-            yield _exchange(transcript, waiting, None)
+            yield _exchange(transcripts[waiting.link], waiting, None)
             waiting = None
         if step.dir == "command":
             waiting = step
         elif step.dir == "reset":
             transcript.reset()
-            yield Played(step.t, "reset", told=Explanation("reset"))
+            yield Played(step.t, "reset", told=Explanation("reset"), link=step.link)
         elif step.dir in ("message", "lost"):
-            yield Played(step.t, step.dir, told=Explanation(step.note), step=step.step)
+            yield Played(step.t, step.dir, told=Explanation(step.note), step=step.step, link=step.link)
     if waiting is not None:
-        yield _exchange(transcript, waiting, None)
+        yield _exchange(transcripts[waiting.link], waiting, None)
 
 
 def _exchange(transcript: Transcript, asked: Step, answered: Step | None) -> Played:
@@ -101,7 +104,7 @@ def _exchange(transcript: Transcript, asked: Step, answered: Step | None) -> Pla
     if lost:
         note = answered.note if answered is not None else ""
         told = msgspec.structs.replace(told, status=f"no answer{': ' if note else ''}{note}")
-    return Played(asked.t, "exchange", command, answer, told, asked.note == MASKED, asked.step)
+    return Played(asked.t, "exchange", command, answer, told, asked.note == MASKED, asked.step, asked.link)
 
 
 def _told(transcript: Transcript, command: bytes, answer: bytes | None) -> Explanation:
@@ -118,9 +121,13 @@ def _show(file: Path, played: list[Played], *, full: bool) -> None:
     exchanges = [one for one in played if one.kind == "exchange"]
     seconds = max(one.at for one in played) - min(one.at for one in played)
     say(heading(f"{file.name}: {len(exchanges)} exchanges in {seconds:.3f} s"))
-    step = ""
+    step = link = ""
+    several = len({one.link for one in played}) > 1
     start = played[0].at
     for one in played:
+        if several and one.link != link:
+            link = one.link
+            say(heading(link))
         if one.step != step and one.step:
             step = one.step
             say(heading(f"  {step}"))
@@ -149,7 +156,7 @@ def _line(one: Played, start: float) -> str:
 
 
 def _document(one: Played) -> dict[str, Any]:
-    base: dict[str, Any] = {"t": one.at, "kind": one.kind, "step": one.step}
+    base: dict[str, Any] = {"t": one.at, "link": one.link, "kind": one.kind, "step": one.step}
     if one.kind != "exchange":
         return {**base, "note": one.told.title}
     return {**base, **as_document(one.command, one.answer, one.told), "masked": one.is_masked}
@@ -168,29 +175,26 @@ def _compare(played: list[Played], link: str, *, yes: bool, as_json: bool, trace
             if one.kind == "reset":
                 device.reset()
                 continue
-            reason = _left_out(one)
-            answer = None
-            if not reason:
-                try:
-                    answer = device.exchange(one.command)
-                except LinkError as error:
-                    reason = str(error)
-            verdict = _LEFT_OUT if reason and answer is None else _verdict(one, answer)
+            verdict, answer, reason = _played_to(device, one)
             counts[verdict] += 1
             _say_verdict(number, one, answer, verdict, reason, as_json=as_json)
     if as_json:
-        show_json(
-            {
-                "compared": counts[_SAME] + counts[_DIFFERS],
-                "same": counts[_SAME],
-                "differs": counts[_DIFFERS],
-                "left_out": counts[_LEFT_OUT],
-            }
-        )
+        show_json({word.replace(" ", "_"): number for word, number in counts.items()})
     else:
         say(", ".join(f"{number} {word}" for word, number in counts.items()))
     if counts[_DIFFERS]:
         raise typer.Exit(1)
+
+
+def _played_to(device: Exchange, one: Played) -> tuple[str, bytes | None, str]:
+    """Verdict, answer of the device (None: none came), and why."""
+    if reason := _left_out(one):
+        return _LEFT_OUT, None, reason
+    try:
+        answer = device.exchange(one.command)
+    except LinkError as error:
+        return (_SAME if one.answer is None else _DIFFERS), None, str(error)
+    return _verdict(one, answer), answer, ""
 
 
 def _left_out(one: Played) -> str:
@@ -208,9 +212,9 @@ def _changes(one: Played) -> bool:
     ]
 
 
-def _verdict(one: Played, answer: bytes | None) -> str:
+def _verdict(one: Played, answer: bytes) -> str:
     """Whether the device answers as recorded; of an answer that holds random numbers only status and length count."""
-    if answer is None or one.answer is None:
+    if one.answer is None:
         return _DIFFERS
     if one.command[1] in _RANDOM:
         return _SAME if (len(answer), answer[-2:]) == (len(one.answer), one.answer[-2:]) else _DIFFERS

@@ -39,6 +39,16 @@ def open_link(uri: str) -> Exchange:
     return opener(parsed)
 
 
+def check_link(text: str) -> Uri:
+    """Take a URI apart and see that a device of that kind can be asked; opens nothing. Raises UsageError."""
+    uri = parse_uri(text)
+    if uri.scheme not in _OPENERS:
+        raise UsageError(f"{text}: this form serves a device; it cannot be asked", hint=f"one of: {forms()}")
+    if uri.is_simulated:
+        _maker(uri)
+    return uri
+
+
 @final
 class SimulatedLink:
     """A simulated device in this process; closing the link lets go of the device's memory too."""
@@ -82,13 +92,7 @@ class SimulatedLink:
 
 def open_simulated(uri: Uri) -> SimulatedLink:
     """The simulated device of a `sim` URI. Raises as `open_link`."""
-    make = _DEVICES.get(uri.rest)
-    if make is None:
-        close = difflib.get_close_matches(uri.rest, _DEVICES, 1)
-        hint = (
-            f"did you mean sim:{close[0]}?" if close else f"there are: {', '.join(f'sim:{name}' for name in _DEVICES)}"
-        )
-        raise UsageError(f"{uri}: no such simulated device", hint=hint)
+    make = _maker(uri)
     namespace = uri.parameters.get("serial", DEFAULT_SERIAL) if uri.rest == "fob" else ELEMENT
     if "serial" in uri.parameters and uri.rest != "fob":
         raise UsageError(f"{uri}: only sim:fob has a serial", hint="leave it out, or use sim:fob")
@@ -107,6 +111,17 @@ def open_simulated(uri: Uri) -> SimulatedLink:
     return SimulatedLink(str(uri), element, journal.close if journal else element.close)
 
 
+def _maker(uri: Uri) -> Callable[[Uri, str, Memory], SecureElement]:
+    make = _DEVICES.get(uri.rest)
+    if make is None:
+        close = difflib.get_close_matches(uri.rest, _DEVICES, 1)
+        hint = (
+            f"did you mean sim:{close[0]}?" if close else f"there are: {', '.join(f'sim:{name}' for name in _DEVICES)}"
+        )
+        raise UsageError(f"{uri}: no such simulated device", hint=hint)
+    return make
+
+
 def _refuse_stranger(journal: Journal, namespace: str, uri: Uri) -> None:
     """A file that holds other devices is not given one more by a wrong name."""
     others = journal.namespaces()
@@ -122,7 +137,7 @@ def _refuse_stranger(journal: Journal, namespace: str, uri: Uri) -> None:
 def _element(uri: Uri, _: str, memory: Memory) -> SecureElement:
     from keywright.element import SecureElement  # noqa: PLC0415 - loads only where one is simulated
 
-    model = _model(uri)
+    model = model_of(uri)
     return SecureElement(
         memory=memory, kvn=model.kvn, i=model.i, initial_keys_stay=model.initial_keys_stay, rng=os.urandom
     )
@@ -131,10 +146,11 @@ def _element(uri: Uri, _: str, memory: Memory) -> SecureElement:
 def _fob(uri: Uri, serial: str, memory: Memory) -> SecureElement:
     from keywright.fob.fobs import simulated_fob  # noqa: PLC0415 - loads only where one is simulated
 
-    return simulated_fob(serial, memory, _model(uri))
+    return simulated_fob(serial, memory, model_of(uri))
 
 
-def _model(uri: Uri) -> Model:
+def model_of(uri: Uri) -> Model:
+    """How the simulated devices of a URI leave their maker. Raises UsageError."""
     from keywright.fob.fobs import Model  # noqa: PLC0415 - loads only where one is simulated
 
     usual = Model()

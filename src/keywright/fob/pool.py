@@ -32,12 +32,13 @@ _LOST: Final = 1
 class Plan(msgspec.Struct, frozen=True):
     """What the tray is to be like. `journal` "" keeps everything in RAM; `keep` False changes no file.
 
-    `models` are the fobs that differ from the usual one; `cuts` takes the power away from a fob once.
+    `models` are the fobs that differ from the `usual` one; `cuts` takes the power away from a fob once.
     """
 
     journal: str = ""
     keep: bool = True
     wait_s: float = 20.0
+    usual: Model = Model()
     models: Mapping[str, Model] = {}
     cuts: Mapping[str, Cut] = {}
 

@@ -82,7 +82,10 @@ class Tray:
         if found is None:
             memory = self._memory(name)
             cut = CutMemory(memory) if name in self._cuts else None
-            found = self._fobs[name] = (simulated_fob(name, cut or memory, self._plan.models.get(name)), cut)
+            found = self._fobs[name] = (
+                simulated_fob(name, cut or memory, self._plan.models.get(name, self._plan.usual)),
+                cut,
+            )
         return found
 
     def _arm(self, name: str, memory: CutMemory | None, command: bytes) -> bool:

@@ -15,12 +15,11 @@ from datetime import UTC, datetime
 from itertools import count
 from pathlib import Path
 from typing import Final
-from urllib.parse import parse_qs
 
 import msgspec
 
 from keywright.errors import KeywrightError, LinkError, PolicyError, StoreError, UsageError
-from keywright.fob.open import open_link
+from keywright.fob.open import check_link, model_of, open_link
 from keywright.fob.pool import FobPool, Plan
 from keywright.globalplatform.host import Dialogue, identify
 from keywright.iso7816.apdu import Command, Response
@@ -117,20 +116,21 @@ def run(recipe: Path, order: Path, store: str, means: Means) -> Run:
     """Begin a lot, or go on with it. Raises before any device is touched when something does not fit."""
     read = read_recipe(recipe)
     link = means.link or read.link
+    check_link(link)
+    digest = check_order(order).digest
+    path = store_path(store)
+    if path.exists():
+        with UnitStore.open(store, wait_s=means.wait_s) as units:
+            lot = units.lot()
+            if lot is not None:
+                _check_same(lot, read, digest, link, store)
+            keystore = _ready(means, read, link, path, lot)
+            if lot is None:
+                _import(units, read, order, digest, keystore, link, means)
+            return _work(units, read, keystore, link, means)
+    keystore = _ready(means, read, link, path, None)
     with UnitStore.open(store, create=True, wait_s=means.wait_s) as units:
-        lot = units.lot()
-        facts = check_order(order)
-        if lot is not None:
-            _check_same(lot, read, facts.digest, store)
-        keystore = _keystore(means, link, store_path(store), lot)
-        _check_keystore(read, keystore, means.clock())
-        _check_consent(means, read, link)
-        if lot is None:
-            lot = _import(units, read, order, facts.digest, keystore, link, means)
-        elif lot.link != link:
-            raise PolicyError(
-                f"this lot was begun on {lot.link}, not on {link}", hint="use the same --link, or a new --store"
-            )
+        _import(units, read, order, digest, keystore, link, means)
         return _work(units, read, keystore, link, means)
 
 
@@ -140,9 +140,7 @@ def resume(store: str, means: Means) -> Run:
         lot = _lot(units, store)
         recipe = parse_recipe(lot.recipe.encode(), f"{lot.lot} (as stored)")
         link = means.link or lot.link
-        keystore = _keystore(means, link, store_path(store), lot)
-        _check_keystore(recipe, keystore, means.clock())
-        _check_consent(means, recipe, link)
+        keystore = _ready(means, recipe, link, store_path(store), lot)
         return _work(units, recipe, keystore, link, means)
 
 
@@ -156,7 +154,9 @@ def check(recipe: Path, order: Path, means: Means) -> list[Checked]:
     """Identify every unit that can be reached, and change nothing, neither on units nor on disk."""
     read = read_recipe(recipe)
     found: list[Checked] = []
-    with _station(means, means.link or read.link, None, keep=False) as station:
+    link = means.link or read.link
+    check_link(link)
+    with _station(means, link, None, keep=False) as station:
         for row in read_order(order):
             found.append(_identified(station, row.n, row.serial, read))
             if isinstance(station, LinkStation):
@@ -195,13 +195,25 @@ def _lot(units: UnitStore, store: str) -> Lot:
     return lot
 
 
-def _check_same(lot: Lot, recipe: Recipe, order_digest: str, store: str) -> None:
+def _check_same(lot: Lot, recipe: Recipe, order_digest: str, link: str, store: str) -> None:
     for what, same in (("recipe", lot.recipe_digest == recipe.digest), ("order", lot.order_digest == order_digest)):
         if not same:
             raise PolicyError(
                 f"{store} holds lot {lot.lot!r}, begun with another {what}; it is not mixed with this one",
                 hint=f"use the {what} it was begun with (or campaign resume), or another --store",
             )
+    if lot.link != link:
+        raise PolicyError(
+            f"this lot was begun on {lot.link}, not on {link}", hint="use the same --link, or another --store"
+        )
+
+
+def _ready(means: Means, recipe: Recipe, link: str, path: Path, lot: Lot | None) -> Keystore:
+    """The keystore, once everything that can be known beforehand has been found to fit."""
+    keystore = _keystore(means, link, path, lot)
+    _check_keystore(recipe, keystore, means.clock())
+    _check_consent(means, recipe, link)
+    return keystore
 
 
 def _keystore(means: Means, link: str, path: Path, lot: Lot | None) -> Keystore:
@@ -258,7 +270,7 @@ def _check_consent(means: Means, recipe: Recipe, link: str) -> None:
 
 def _import(
     units: UnitStore, recipe: Recipe, order: Path, digest: str, keystore: Keystore, link: str, means: Means
-) -> Lot:
+) -> None:
     lot = Lot(
         lot=recipe.name,
         recipe=recipe.text,
@@ -271,7 +283,6 @@ def _import(
         created_at=means.clock(),
     )
     units.import_order(lot, read_order(order))
-    return lot
 
 
 # ---- work
@@ -372,13 +383,9 @@ def _station(means: Means, link: str, store: Path | None, *, keep: bool) -> Iter
 
 
 def _plan(means: Means, link: str, store: Path | None, *, keep: bool) -> Plan:
-    journal = _memory_of(link) or (f"{store}.fobs" if store is not None else "")
-    return msgspec.structs.replace(means.plan, journal=journal, keep=keep)
-
-
-def _memory_of(link: str) -> str:
-    _, _, query = link.partition("?")
-    return parse_qs(query).get("memory", [""])[0]
+    uri = check_link(link)
+    journal = uri.parameters.get("memory") or (f"{store}.fobs" if store is not None else "")
+    return msgspec.structs.replace(means.plan, journal=journal, keep=keep, usual=model_of(uri))
 
 
 def _identified(station: Station, n: int, serial: str, recipe: Recipe) -> Checked:
