@@ -12,30 +12,32 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT / "docs"), str(ROOT / "tests")]
 
-SUBJECTS = ("command_line", "coverage", "house", "recipe_format", "scp03", "unit_store")
+SUBJECTS = ("command_line", "coverage", "cut_points", "house", "recipe_format", "scp03", "unit_store")
+SWEEPS = ("cut_points",)
+"""Subjects that take minutes, because they try everything they tell of; the tests of the sweeps compare them."""
 
 Make = Callable[[], str]
 
 
-def outdated() -> Iterator[tuple[Path, str]]:
+def outdated(subjects: Sequence[str] = SUBJECTS) -> Iterator[tuple[Path, str]]:
     """Every file that is not as it would be written now, with what would be written."""
-    for name, text in made().items():
+    for name, text in made(subjects).items():
         path = ROOT / name
         if not path.exists() or path.read_text(encoding="utf-8") != text:
             yield path, text
 
 
-def made() -> dict[str, str]:
+def made(subjects: Sequence[str]) -> dict[str, str]:
     """Path below the checkout -> content, of every file that is generated wholly or in parts."""
     texts: dict[str, str] = {}
-    for subject in SUBJECTS:
+    for subject in subjects:
         module = import_module(f"generators.{subject}")
         files: Mapping[str, Make] = getattr(module, "FILES", {})
         parts: Mapping[str, Mapping[str, Make]] = getattr(module, "PARTS", {})
@@ -55,7 +57,7 @@ def filled(page: str, part: str, content: str) -> str:
     if page.count(begin) != 1 or page.count(end) != 1:
         raise ValueError(f"the markers of {part!r} are not there, or more than once")
     between = re.compile(f"{re.escape(begin)}.*{re.escape(end)}", re.DOTALL)
-    return between.sub(lambda _: f"{begin}\n{content.strip()}\n{end}", page)
+    return between.sub(lambda _: f"{begin}\n\n{content.strip()}\n\n{end}", page)
 
 
 def main(arguments: list[str]) -> int:
@@ -68,7 +70,7 @@ def main(arguments: list[str]) -> int:
     if arguments not in ([], ["--check"]):
         print(__doc__)
         return 2
-    stale = list(outdated())
+    stale = list(outdated(SUBJECTS + SWEEPS))
     for path, text in stale:
         if not arguments:
             path.parent.mkdir(parents=True, exist_ok=True)

@@ -34,7 +34,13 @@ _ROWS = (
         "keywright.fob.fobs",
         "",
     ),
-    Row("Production line over any of these", "keywright.production.engine", "", "keywright.fob.pool", _PCSC),
+    Row(
+        "Production line for such devices",
+        "keywright.production.engine",
+        "keywright.fob.tray",
+        "keywright.fob.pool",
+        _PCSC,
+    ),
 )
 
 _PLANNED = {
@@ -62,10 +68,12 @@ def exists(module: str) -> bool:
 def protocols() -> str:
     """Protocol by side."""
     rows = [
-        (row.protocol, *("yes" if exists(module) else "–" if not module and side == "card" else "no" for side, module in
-        (("host", row.host), ("card", row.card), ("simulated", row.simulated), ("hardware", row.hardware))))
+        (
+            row.protocol,
+            *("yes" if exists(module) else "no" for module in (row.host, row.card, row.simulated, row.hardware)),
+        )
         for row in _ROWS
-    ]  # fmt: skip
+    ]
     return table(("", "host end", "card end", "simulated device", "real reader (PC/SC)"), rows)
 
 

@@ -30,9 +30,7 @@ class Drawing:
         )
         self._parts: list[str] = []
 
-    def box(
-        self, at: Point, size: Point, lines: Sequence[str], *, fill: str = "#f0f4f8", dashed: bool = False
-    ) -> None:
+    def box(self, at: Point, size: Point, lines: Sequence[str], *, fill: str = "#f0f4f8", dashed: bool = False) -> None:
         """A box with a title and lines below it, centred."""
         (x, y), (w, h) = at, size
         dash = ' stroke-dasharray="5 4"' if dashed else ""
@@ -46,9 +44,7 @@ class Drawing:
     def frame(self, at: Point, size: Point, title: str) -> None:
         """A large box around others, its title in the upper left corner."""
         (x, y), (w, h) = at, size
-        self._parts.append(
-            f'<rect x="{x}" y="{y}" width="{w}" height="{h}" rx="8" fill="#fbfcfe" stroke="#bcccdc"/>'
-        )
+        self._parts.append(f'<rect x="{x}" y="{y}" width="{w}" height="{h}" rx="8" fill="#fbfcfe" stroke="#bcccdc"/>')
         self.text((x + 12, y + 20), title, "t")
 
     def arrow(self, *points: Point, both: bool = False) -> None:

@@ -22,7 +22,7 @@ def rooms() -> str:
             continue
         standing = [name for name in ROOMS if name in may_import and exists(f"keywright.{name}")]
         everything = len(standing) == _before(room) and len(standing) > 7
-        imports = "all above" if everything else ", ".join(f"`{name}`" for name in standing) or "–"
+        imports = "all above" if everything else ", ".join(f"`{name}`" for name in standing) or "nothing"
         rows.append((f"`{room}`", _purpose(room), imports, "yes" if room in WORLDLY else ""))
     return table(("room", "what it is for", "may import", "I/O"), rows)
 

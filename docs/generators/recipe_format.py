@@ -41,7 +41,7 @@ def _fields(kind: type[msgspec.Struct], prefix: str = "") -> str:
     return table(("key", "value", "default", ""), rows)
 
 
-def _kind(kind: shape.Type) -> str:
+def _kind(kind: shape.Type) -> str:  # noqa: PLR0911 - one for each kind of value
     """What may stand there, in words."""
     match kind:
         case shape.BoolType():
@@ -81,9 +81,9 @@ def _default(field: shape.Field) -> str:
         return "needed"
     value: Any = field.default
     if value is msgspec.NODEFAULT:
-        value = field.default_factory()  # type: ignore[misc,operator]  # a field has one or the other
+        value = field.default_factory()  # a field has one or the other
     if value is None or value in ((), {}):
-        return "–"
+        return "none"
     if isinstance(value, bool):
         return f"`{str(value).lower()}`"
     if isinstance(value, int):

@@ -103,7 +103,7 @@ def _after_status(state: State, life: int) -> State:
     return trial.state
 
 
-def _example(ins: int) -> Generator[Command, Response, Any]:
+def _example(ins: int) -> Generator[Command, Response, Any]:  # noqa: PLR0911 - one for each instruction
     """Commands that end with an accepted one of that instruction."""
     keys = KeySet.gp_test()
     match ins:
@@ -131,8 +131,8 @@ def _put_and_delete(keys: KeySet) -> Generator[Command, Response, None]:
     yield from delete_keys(0x30)
 
 
-def _plain(command: Command) -> Generator[Command, Response, Response]:
-    return check((yield command), "command")
+def _plain(command: Command) -> Generator[Command, Response, bytes]:
+    return check((yield command), "MANAGE CHANNEL")
 
 
 def of_events(state: State) -> dict[str, State]:

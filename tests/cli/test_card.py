@@ -7,6 +7,7 @@ import os
 import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -27,8 +28,8 @@ PutElement = Callable[..., SecureElement]
 def element(monkeypatch: pytest.MonkeyPatch) -> PutElement:
     """Put an element of our choice behind every URI the commands open."""
 
-    def put(**parameters: object) -> SecureElement:
-        device = SecureElement(**parameters)  # type: ignore[arg-type]
+    def put(**parameters: Any) -> SecureElement:
+        device = SecureElement(**parameters)
         monkeypatch.setattr(links, "open_link", lambda uri: SimulatedLink(uri or "sim:element", device, lambda: None))
         return device
 

@@ -38,11 +38,16 @@ def raw(text: str) -> bytes:
         (["E000"], [Piece(None, None, raw("E000"))]),
         # An answer that could be a command by its shape belongs to the command before it.
         ([SELECT, "00A404006100"[:8] + "9000"], [Piece(raw(SELECT), raw("00A404009000"))]),
-        (['{"t":1.0,"who":"h","link":"l","dir":"command","hex":"00A4040000"}',
-          '{"t":1.0,"who":"h","link":"l","dir":"answer","hex":"9000"}',
-          '{"t":1.0,"who":"h","link":"l","dir":"close","hex":""}'], [Piece(raw(SELECT), raw("9000"))]),
+        (
+            [
+                '{"t":1.0,"who":"h","link":"l","dir":"command","hex":"00A4040000"}',
+                '{"t":1.0,"who":"h","link":"l","dir":"answer","hex":"9000"}',
+                '{"t":1.0,"who":"h","link":"l","dir":"close","hex":""}',
+            ],
+            [Piece(raw(SELECT), raw("9000"))],
+        ),
     ],
-)  # fmt: skip
+)
 def test_messages_find_their_kind_and_their_partner(texts: list[str], expected: object) -> None:
     assert list(pieces(texts)) == expected
 

@@ -20,8 +20,12 @@ def test_new_makes_a_private_file_that_other_verbs_open(keywright: Keywright, tm
     file = tmp_path / "e"
     made = keywright("element", "new", file, "--kvn", "30", "--i", "60", "--aid", "A000000003000000", "--json")
     assert json.loads(made.out) == {
-        "file": str(file), "aid": "A000000003000000", "kvn": "30", "i": "60", "test_keys": True,
-    }  # fmt: skip
+        "file": str(file),
+        "aid": "A000000003000000",
+        "kvn": "30",
+        "i": "60",
+        "test_keys": True,
+    }
     assert file.stat().st_mode & 0o777 == 0o600
     facts = json.loads(keywright("card", "info", "--link", f"sim:element?memory={file}", "--json").out)
     assert (facts["aid"], facts["keys"][0]["kvn"], facts["secure_channels"][0]["i"]) == ("A000000003000000", "30", "60")

@@ -94,12 +94,12 @@ def test_nobody_to_ask_is_a_no(monkeypatch: pytest.MonkeyPatch) -> None:
     assert raised.value.hint == "repeat it with --yes"
 
 
-@pytest.mark.parametrize(("typed", "goes_on"), [("y\n", True), ("n\n", False), ("\n", False)])
+@pytest.mark.parametrize("typed", ["y\n", "YES\n", "n\n", "\n", ""])
 def test_a_person_is_asked_and_told_which_device(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], typed: str, goes_on: bool
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], typed: str
 ) -> None:
     monkeypatch.setattr("sys.stdin", Terminal(typed))
-    if goes_on:
+    if typed.lower().startswith("y"):
         confirm("pcsc:x", "erase it", yes=False)
     else:
         with pytest.raises(PolicyError, match="nothing was done"):

@@ -8,6 +8,8 @@ import subprocess
 import sys
 
 import pytest
+from typer.core import TyperGroup
+from typer.main import get_group
 
 from keywright.cli import main as entry
 from keywright.cli.failure import failure_of
@@ -67,9 +69,9 @@ def test_no_words_show_the_help_and_are_a_usage_error(keywright: Keywright) -> N
 
 @pytest.mark.parametrize("noun", [name for name, noun in NOUNS.items() if noun.verbs])
 def test_the_table_of_nouns_lists_the_verbs_there_are(noun: str) -> None:
-    from typer.main import get_command
-
-    group = get_command(entry.application(noun)).commands[noun]  # type: ignore[attr-defined]
+    root = get_group(entry.application(noun))
+    group = root.commands[noun]
+    assert isinstance(group, TyperGroup)
     assert sorted(group.commands) == sorted(NOUNS[noun].verbs.split())
 
 

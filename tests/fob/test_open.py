@@ -265,7 +265,12 @@ def test_a_served_element_is_reached_over_tcp() -> None:
     server = open_server("tcp:127.0.0.1:0", SecureElement(kvn=0x42))
     ready = threading.Event()
     where: list[str] = []
-    thread = threading.Thread(target=server.serve, args=(lambda text: (where.append(text), ready.set()),))
+
+    def tell(text: str) -> None:
+        where.append(text)
+        ready.set()
+
+    thread = threading.Thread(target=server.serve, args=(tell,))
     thread.start()
     try:
         assert ready.wait(10)

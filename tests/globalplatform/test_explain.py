@@ -8,9 +8,8 @@ from hypothesis import strategies as st
 
 from keywright.codec.message import Message
 from keywright.globalplatform import capabilities
-from keywright.globalplatform.describe import OBJECTS, describe
+from keywright.globalplatform.describe import OBJECTS, DataObject, describe
 from keywright.globalplatform.explain import (
-    DataObject,
     Explanation,
     Knowledge,
     Transcript,

@@ -33,25 +33,32 @@ def test_a_security_level_is_named_by_its_bits(level: int, words: str) -> None:
 def test_privileges_of_one_and_of_three_bytes() -> None:
     assert names.privileges(b"\x80") == ("security domain",)
     assert names.privileges(bytes.fromhex("9EFE80")) == (
-        "security domain", "card lock", "card terminate", "default selected", "CVM management", "trusted path",
-        "authorised management", "token verification", "global delete", "global lock", "global registry",
-        "final application", "receipt generation",
-    )  # fmt: skip
+        "security domain",
+        "card lock",
+        "card terminate",
+        "default selected",
+        "CVM management",
+        "trusted path",
+        "authorised management",
+        "token verification",
+        "global delete",
+        "global lock",
+        "global registry",
+        "final application",
+        "receipt generation",
+    )
 
 
 @pytest.mark.parametrize(
-    ("state", "domain", "words"),
-    [
-        (0x03, False, "INSTALLED"),
-        (0x07, False, "SELECTABLE"),
-        (0x87, False, "LOCKED (SELECTABLE)"),
-        (0x0F, True, "PERSONALIZED"),
-        (0x0F, False, "0F"),
-        (0x8F, False, "8F"),
-    ],
+    ("state", "words"),
+    [(0x03, "INSTALLED"), (0x07, "SELECTABLE"), (0x87, "LOCKED (SELECTABLE)"), (0x0F, "0F"), (0x8F, "8F")],
 )
-def test_the_state_of_an_application_is_named(state: int, domain: bool, words: str) -> None:
-    assert names.application_state(state, domain=domain) == words
+def test_the_state_of_an_application_is_named(state: int, words: str) -> None:
+    assert names.application_state(state) == words
+
+
+def test_a_security_domain_can_be_personalised() -> None:
+    assert names.application_state(0x0F, domain=True) == "PERSONALIZED"
 
 
 @pytest.mark.parametrize(

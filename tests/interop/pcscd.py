@@ -16,6 +16,7 @@ import json
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -108,21 +109,23 @@ class Daemon:
         """Start it. place: where its configuration, socket and log are. Goes on when its readers are there."""
         self._own_network = network
         prefix = _namespaces("--mount", "--net") if network else _namespaces("--mount")
-        require_peer(
-            "a pcscd of the tests' own",
-            bool(prefix) or (not network and _may_use_the_usual_place()),
-            "be root or allow user namespaces, and stop the system's own pcscd",
-        )
+        self._lock = None if prefix else _lock()
+        if not prefix and (network or not _may_use_the_usual_place()):
+            self._unlock()
+            require_peer(
+                "a pcscd of the tests' own",
+                available=False,
+                how_to_get="be root or allow user namespaces, and stop the system's own pcscd",
+            )
         _configure(place, device_name)
         words = [program("pcscd"), "--foreground", "--debug", "--config", str(place / "conf")]
         if prefix:
             words = [*prefix, sys.executable, "-c", _INSIDE.format(network=network), str(place / "run"), *words]
         self.log = place / "pcscd.log"
         self._socket = socket_of(place)
-        self._lock = None if prefix else _lock()
         with self.log.open("w") as log:
             self._process = subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT)
-        eventually("pcscd has a socket", lambda: self._socket.exists() or not self.runs)
+        eventually("pcscd takes clients", lambda: self._takes_clients() or not self.runs)
         assert self.runs, self.log.read_text()
 
     def end(self, number: int = signal.SIGTERM) -> int:
@@ -134,11 +137,18 @@ class Daemon:
             self._process.kill()
             raise
         finally:
-            if self._lock is not None:
-                os.close(self._lock)
-                self._lock = None
+            self._unlock()
         self._socket.unlink(missing_ok=True)
         return code
+
+    def _unlock(self) -> None:
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
+
+    def _takes_clients(self) -> bool:
+        with socket.socket(socket.AF_UNIX) as client:
+            return client.connect_ex(str(self._socket)) == 0
 
     @property
     def runs(self) -> bool:

@@ -17,7 +17,7 @@ from keywright.cli.live import EMPTY, Lot, Watchers, shown
 from keywright.cli.lot_trace import LotTrace
 from keywright.cli.options import Json, Yes
 from keywright.cli.text import bad, note, say, show_json
-from keywright.errors import UsageError
+from keywright.errors import KeywrightError, UsageError
 from keywright.iso7816.apdu import Command, Response
 from keywright.production import campaign
 from keywright.production.campaign import Means, Run
@@ -33,6 +33,14 @@ from keywright.production.watch import Phase, Unwatched, Watcher
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 
 DISAGREE: Final = 1
+
+
+class InterruptedLotError(KeywrightError):
+    """A person stopped the run of a lot (Ctrl-C). Units in work are probed when it goes on."""
+
+    code = "interrupted"
+    exit_code = 130
+
 
 RecipeFile = Annotated[Path, typer.Argument(metavar="RECIPE", help="What every unit gets (TOML).")]
 OrderFile = Annotated[Path, typer.Option("--order", metavar="FILE", help="The units (CSV, or JSON lines).")]
@@ -138,8 +146,12 @@ def watching(store: str, link: str, trace: Path | None = None) -> Iterator[Watch
         if trace is not None:
             watchers.append(LotTrace(stack.enter_context(trace_sink(trace)), link or path.name))
         watchers.append(_FirstUnit(path, stack))
-        watchers.append(stack.enter_context(shown(lambda: lot_of(store))))
-        yield Watchers(watchers)
+        watchers += stack.enter_context(shown(lambda: lot_of(store)))
+        try:
+            yield Watchers(watchers)
+        except KeyboardInterrupt as error:
+            hint = f"go on with: keywright campaign resume --store {store}"
+            raise InterruptedLotError("interrupted; nothing is lost", hint=hint) from error
 
 
 class _FirstUnit(Unwatched):

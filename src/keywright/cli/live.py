@@ -118,31 +118,37 @@ class Progress(Unwatched):
 
 
 @final
-class Watchers(Unwatched):
-    """Several watchers as one."""
+class Watchers:
+    """Several watchers as one; each hears only of what it has a method of its own for."""
 
     def __init__(self, watchers: Sequence[Watcher]) -> None:
-        self._watchers = tuple(watchers)
+        def hearing(name: str) -> list[Watcher]:
+            return [one for one in watchers if getattr(type(one), name) is not getattr(Unwatched, name)]
+
+        self._moment = [one.moment for one in hearing("moment")]
+        self._started = [one.started for one in hearing("started")]
+        self._finished = [one.finished for one in hearing("finished")]
+        self._exchanged = [one.exchanged for one in hearing("exchanged")]
 
     def moment(self, phase: Phase, unit: int, step: str) -> None:
         """Pass it on."""
-        for watcher in self._watchers:
-            watcher.moment(phase, unit, step)
+        for tell in self._moment:
+            tell(phase, unit, step)
 
     def started(self, unit: int, serial: str) -> None:
         """Pass it on."""
-        for watcher in self._watchers:
-            watcher.started(unit, serial)
+        for tell in self._started:
+            tell(unit, serial)
 
     def finished(self, unit: int, serial: str, state: str, failure: str) -> None:
         """Pass it on."""
-        for watcher in self._watchers:
-            watcher.finished(unit, serial, state, failure)
+        for tell in self._finished:
+            tell(unit, serial, state, failure)
 
     def exchanged(self, unit: int, sent: Command, plain: Command, got: Response, opened: Response) -> None:
         """Pass it on."""
-        for watcher in self._watchers:
-            watcher.exchanged(unit, sent, plain, got, opened)
+        for tell in self._exchanged:
+            tell(unit, sent, plain, got, opened)
 
 
 @final
@@ -176,14 +182,14 @@ def totals(progress: Progress) -> str:
 
 
 @contextmanager
-def shown(learn: Callable[[], Lot]) -> Iterator[Watcher]:
-    """A watcher that shows the run on stderr until the end of the block; nothing is shown before a unit is taken up."""
+def shown(learn: Callable[[], Lot]) -> Iterator[tuple[Watcher, ...]]:
+    """Watchers that show the run on stderr until the end of the block; nothing before a unit is taken up."""
     progress = Progress(learn)
     if not sys.stderr.isatty():
-        yield Watchers((progress, PlainLines(progress)))
+        yield progress, PlainLines(progress)
         return
     with ExitStack() as stack:
-        yield Watchers((progress, _Curtain(progress, stack)))
+        yield progress, _Curtain(progress, stack)
 
 
 @final
@@ -221,12 +227,14 @@ def picture_of(progress: Progress) -> RenderableType:
 
     lot = progress.lot
     head = Text.assemble(
-        (f"Lot {printable(lot.name)}", "bold"), ("  TEST keys" if lot.is_test else "", "yellow"),
-        f"   {progress.done + lot.finished} of {lot.ordered}   ", (f"{progress.sealed} sealed", "green"),
+        (f"Lot {printable(lot.name)}", "bold"),
+        ("  TEST keys" if lot.is_test else "", "yellow"),
+        f"   {progress.done + lot.finished} of {lot.ordered}   ",
+        (f"{progress.sealed} sealed", "green"),
         (f"   {progress.set_aside} set aside" if progress.set_aside else "", "red"),
         f"   {progress.rate:.0f}/s   {progress.seconds:.1f} s",
-    )  # fmt: skip
-    return Group(head, _bars(progress), _in_work(progress), *_failures(progress))
+    )
+    return Group(head, _bars(progress), *_in_work(progress), *_failures(progress))
 
 
 def _bars(progress: Progress) -> RenderableType:
@@ -245,20 +253,28 @@ def _bars(progress: Progress) -> RenderableType:
     return grid
 
 
-def _in_work(progress: Progress) -> RenderableType:
+def _in_work(progress: Progress) -> list[RenderableType]:
     from rich.text import Text  # noqa: PLC0415 - only where there is a terminal
 
     now = list(progress.in_work.values())
+    if not now:
+        return []
     names = "   ".join(f"{printable(serial)} {step.replace('_', ' ')}" for serial, step in now[:IN_WORK_SHOWN])
     more = f"   and {len(now) - IN_WORK_SHOWN} more" if len(now) > IN_WORK_SHOWN else ""
-    return Text(f"  in work  {names}{more}" if now else "", style="dim", no_wrap=True, overflow="ellipsis")
+    return [Text(f"  in work  {names}{more}", style="dim", no_wrap=True, overflow="ellipsis")]
 
 
 def _failures(progress: Progress) -> list[RenderableType]:
     from rich.text import Text  # noqa: PLC0415 - only where there is a terminal
 
     lines: list[RenderableType] = [
-        Text.assemble(("  ! ", "red"), (printable(serial), "bold"), f" {step.replace('_', ' ')}: ", printable(failure))
+        Text.assemble(
+            ("  ! ", "red"),
+            (printable(serial), "bold"),
+            f" {step.replace('_', ' ')}: {printable(failure)}",
+            no_wrap=True,
+            overflow="ellipsis",
+        )
         for serial, step, failure in tuple(progress.failures)
     ]
     hidden = progress.failed - len(lines)

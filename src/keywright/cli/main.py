@@ -82,9 +82,12 @@ def application(noun: str) -> typer.Typer:
     import typer  # noqa: PLC0415 - not needed for --help, and it costs several starts of the interpreter
 
     app = typer.Typer(
-        name=PROGRAM, rich_markup_mode=None, pretty_exceptions_enable=False, no_args_is_help=True,
+        name=PROGRAM,
+        rich_markup_mode=None,
+        pretty_exceptions_enable=False,
+        no_args_is_help=True,
         context_settings={"help_option_names": ["-h", "--help"]},
-    )  # fmt: skip
+    )
     app.callback()(_nothing)
     for name, entry in NOUNS.items():
         if name != noun:

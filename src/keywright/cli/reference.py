@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import inspect
 import io
-import os
 import pkgutil
 from collections.abc import Iterator
 from contextlib import redirect_stdout
@@ -12,12 +11,14 @@ from importlib import import_module
 from pathlib import Path
 from typing import Final
 
-from keywright.cli.main import main, root_help
+from typer.main import get_command
+
+from keywright.cli.main import PROGRAM, application, root_help
 from keywright.cli.nouns import NOUNS
 from keywright.errors import KeywrightError
 from keywright.fob.uri import FORMS
 
-_COLUMNS: Final = "80"
+_COLUMNS: Final = 80
 _MADE: Final = "<!-- Made by `make docs` from the program; do not edit. -->\n"
 _EXIT_CODES: Final = (
     (0, "done; of a lot: every unit sealed"),
@@ -30,6 +31,11 @@ _EXIT_CODES: Final = (
     (7, "a lot is complete, some units were set aside"),
     (130, "interrupted (Ctrl-C)"),
 )
+
+_ERRORS: Final = """An error is one line on standard error, `keywright: MESSAGE`, and one that says what to do next.
+With `--json` it is one object on standard output: `{"error": {"code": ..., "message": ..., "hint": ...}}`.
+The codes are in [errors.md](errors.md). `--debug` adds the traceback.
+"""
 
 
 def pages() -> dict[str, str]:
@@ -59,11 +65,7 @@ def cli_page() -> str:
     )
     parts.append("## Exit codes\n")
     parts.append(_table(("code", "meaning"), ((str(code), text) for code, text in _EXIT_CODES)))
-    parts.append(
-        "An error is one line on standard error, `keywright: MESSAGE`, and one that says what to do next. With "
-        '`--json` it is one object on standard output: `{"error": {"code": …, "message": …, "hint": …}}`; the codes are in '
-        "[errors.md](errors.md). `--debug` adds the traceback.\n"
-    )
+    parts.append(_ERRORS)
     for noun, entry in NOUNS.items():
         parts.append(f"## {noun}\n")
         if not entry.verbs:
@@ -87,9 +89,7 @@ def errors_page() -> str:
 
 def _kinds() -> Iterator[type[KeywrightError]]:
     """Every class of errors in the program; all of it is loaded to find them."""
-    import keywright  # noqa: PLC0415 - only to know where its modules are
-
-    for module in pkgutil.walk_packages(keywright.__path__, "keywright."):
+    for module in pkgutil.walk_packages([str(Path(__file__).parents[1])], "keywright."):
         if not module.name.endswith("__main__"):
             import_module(module.name)
     seen: set[str] = set()
@@ -108,16 +108,9 @@ def _first_paragraph(kind: type[KeywrightError]) -> str:
 
 def _help(*words: str) -> str:
     out = io.StringIO()
-    before = os.environ.get("COLUMNS")
-    os.environ["COLUMNS"] = _COLUMNS
-    try:
-        with redirect_stdout(out):
-            main([*words, "--help"])
-    finally:
-        if before is None:
-            del os.environ["COLUMNS"]
-        else:
-            os.environ["COLUMNS"] = before
+    command = get_command(application(words[0]))
+    with redirect_stdout(out):
+        command.main([*words, "--help"], prog_name=PROGRAM, standalone_mode=False, terminal_width=_COLUMNS)
     return out.getvalue()
 
 

@@ -21,12 +21,16 @@ _IIN: Final = bytes.fromhex("4B574F4200000001")
 
 
 class Model(msgspec.Struct, frozen=True):
-    """How a fob leaves its maker. `factory_key` (16, 24 or 32 bytes, hex) serves as ENC, MAC and DEK."""
+    """How a fob leaves its maker. `factory_key` (16, 24 or 32 bytes, hex) serves as ENC, MAC and DEK.
+
+    `try_limit`: so many wrong EXTERNAL AUTHENTICATE in a row block a key set; None never does, and counts none.
+    """
 
     kvn: int = 0xFF
     factory_key: str = GP_TEST_KEY.hex()
     i: int = 0x70
     initial_keys_stay: bool = False
+    try_limit: int | None = None
 
     def __repr__(self) -> str:
         return f"<Model kvn={self.kvn:02X} i={self.i:02X}>"
@@ -48,6 +52,7 @@ def simulated_fob(serial: str, memory: Memory, model: Model | None = None) -> Se
         keys=KeySet.of(key, key, key),
         i=model.i,
         initial_keys_stay=model.initial_keys_stay,
+        try_limit=model.try_limit,
         kdd=chip,
         cplc=_cplc(chip),
         iin=_IIN,

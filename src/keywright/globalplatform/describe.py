@@ -9,8 +9,8 @@ import functools
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final, NamedTuple
 
-from keywright.codec.message import Field, Message, fields
 from keywright.codec.markers import Unsigned
+from keywright.codec.message import Field, Message, fields
 from keywright.errors import DecodeError
 from keywright.globalplatform import names
 from keywright.globalplatform.capabilities import Capabilities, ChannelCapability

@@ -14,9 +14,6 @@ from keywright.errors import LinkError, UsageError
 
 Mode = Literal["exclusive", "transaction"]
 
-_NO_SERVICE = 0x8010001D
-_SERVICE_STOPPED = 0x8010001E
-
 # PC/SC code -> what it means, whether the command can have reached the card, what to do (PC/SC part 5, annex A).
 _CODES: dict[int, tuple[str, bool | None, str]] = {
     0x80100068: ("the card was reset by another program", False, "start the session again, without the other program"),
@@ -25,12 +22,13 @@ _CODES: dict[int, tuple[str, bool | None, str]] = {
     0x80100066: ("the card does not answer to a reset", False, "clean the contacts or turn the card round"),
     0x80100067: ("the card has no power", False, "reset the card"),
     0x8010000B: ("another program uses the card", False, "stop the other program (gpg's scdaemon is a usual one)"),
-    0x8010000F: ("the card runs another protocol for another program", False, "stop the other program"),
+    0x8010000F: ("no protocol in common with the card, or not now", False, "stop other programs; look at its ATR"),
+    0x80100013: ("the PC/SC service was lost", None, "start pcscd and probe the card"),
     0x80100009: ("there is no such reader", False, "look at the list of readers"),
     0x80100017: ("the reader was taken away", None, "plug the reader in and probe the card"),
     0x8010002E: ("there is no reader", False, "plug a reader in"),
-    _NO_SERVICE: ("the PC/SC service does not run", False, "start pcscd"),
-    _SERVICE_STOPPED: ("the PC/SC service was stopped", None, "start pcscd and probe the card"),
+    0x8010001D: ("the PC/SC service does not run", False, "start pcscd"),
+    0x8010001E: ("the PC/SC service was stopped", None, "start pcscd and probe the card"),
     0x80100016: ("the exchange with the card failed", None, "probe the card"),
 }
 
@@ -86,9 +84,7 @@ class PcscLink:
         pci = scard.SCARD_PCI_T1 if self._t1 else scard.SCARD_PCI_T0
         sent = command if self._t1 else _without_le(command)
         code, answer = scard.SCardTransmit(self._card, pci, list(sent))
-        # A service that ends while it has the command may have handed it on before.
-        ended = code & 0xFFFFFFFF == _NO_SERVICE
-        self._check(_SERVICE_STOPPED if ended else code, "no answer")
+        self._check(code, "no answer")
         if len(answer) < 2:
             raise LinkError(f"{self.name}: an answer of {len(answer)} bytes has no status word", delivered=None)
         return bytes(byte & 0xFF for byte in answer)

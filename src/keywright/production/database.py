@@ -25,7 +25,6 @@ _SETTINGS: Final = (
     # Checkpoints are made, and counted, by the store itself.
     "PRAGMA wal_autocheckpoint = 0",
 )
-_HEADER: Final = b"SQLite format 3\x00"
 
 
 def store_path(url: str) -> Path:
@@ -37,29 +36,33 @@ def store_path(url: str) -> Path:
 
 
 def check_file(path: Path) -> None:
-    """See that there is a database. Raises StoreError if there is none or it is something else."""
+    """See that there is a file that may be a database. Raises StoreError if there is none.
+
+    It is never opened here: closing any descriptor of a file drops the locks that SQLite holds on it in this process
+    (POSIX), and another process would then take a log in use for one that nobody needs.
+    """
     try:
-        with path.open("rb") as file:
-            head = file.read(len(_HEADER))
+        size = path.stat().st_size
     except FileNotFoundError as error:
         raise StoreError(f"{path}: there is no store", hint="give the --store of a campaign that was run") from error
     except OSError as error:
         raise StoreError(f"{path}: cannot be opened: {error.strerror}", hint="give another --store") from error
-    if not head:
+    if not path.is_file():
+        raise StoreError(f"{path}: cannot be opened: not a file", hint="give another --store")
+    if not size:
         raise StoreError(f"{path}: the store is empty", hint="run the campaign first")
-    if head != _HEADER:
-        raise StoreError(f"{path}: not a store of this program", hint="give another --store")
 
 
 def create_file(path: Path) -> None:
-    """Make an empty file durably if there is none. Raises StoreError if it cannot be, or is no database."""
+    """Make an empty file durably if there is none. Raises StoreError if it cannot be, or is no file."""
     try:
-        os.close(os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o644))
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_CLOEXEC, 0o644))
         sync_folder(path.parent)
+    except FileExistsError:
+        if path.is_dir() or path.stat().st_size:
+            check_file(path)
     except OSError as error:
         raise StoreError(f"{path}: cannot be made: {error.strerror}", hint="give another --store") from error
-    if path.stat().st_size:
-        check_file(path)
 
 
 def lock(path: Path, wait_s: float) -> FileLock:

@@ -127,6 +127,8 @@ class UnitStore:
             if lock is not None:
                 lock.release()
             if isinstance(error, DatabaseError):
+                if "not a database" in str(error.orig):
+                    raise StoreError(f"{path}: not a store of this program", hint="give another --store") from error
                 raise StoreError(f"{path}: cannot be used: {error.orig}", hint="restore it from a backup") from error
             raise
 

@@ -61,8 +61,9 @@ class CredentialApplet:
 
 def _generate(command: Command, context: Context) -> Response:
     """Make the key pair, once."""
-    _expect(command, 0x00, 0x00)
     context.require(Level.C_MAC)
+    _expect(command, 0x00, 0x00)
+    _expect_no_data(command)
     if context.read("key") is not None:
         raise Refusal(SW.CONDITIONS_NOT_SATISFIED)
     key = EcPrivateKey.generate("P-256")
@@ -84,6 +85,7 @@ def _sign(command: Command, context: Context) -> Response:
 
 def _get_data(command: Command, context: Context) -> Response:
     """Public key or data group; the GlobalPlatform class returns the object, the ISO class its value."""
+    _expect_no_data(command)
     tag = command.p1 << 8 | command.p2
     if tag == Dgi.PUBLIC_KEY:
         point = context.read("point")
@@ -136,6 +138,11 @@ def _groups(data: bytes) -> tuple[tuple[int, bytes], ...]:
 def _expect(command: Command, p1: int, p2: int) -> None:
     if (command.p1, command.p2) != (p1, p2):
         raise Refusal(SW.INCORRECT_P1P2)
+
+
+def _expect_no_data(command: Command) -> None:
+    if command.data:
+        raise Refusal(SW.INCORRECT_DATA)
 
 
 def _record(tag: int) -> str:

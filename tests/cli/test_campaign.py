@@ -1,0 +1,204 @@
+"""`keywright campaign`, as scripts call it."""
+
+from __future__ import annotations
+
+import json
+import signal
+from pathlib import Path
+
+import pytest
+
+from keywright.cli.campaign import lot_of
+from support.commands import Keywright, started
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+RECIPE = EXAMPLES / "fob.toml"
+
+
+def order(folder: Path, units: int, name: str = "order.csv") -> Path:
+    path = folder / name
+    rows = "".join(f"KW-{n:04d},fob-one,north\n" for n in range(units))
+    path.write_text("serial,model,owner_group\n" + rows)
+    return path
+
+
+@pytest.fixture(scope="module")
+def sealed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A store whose lot of three is sealed, with the trace of all its exchanges beside it. Read only."""
+    from keywright.cli.main import main
+
+    folder = tmp_path_factory.mktemp("lot")
+    store = folder / "lot.db"
+    words = ["campaign", "run", RECIPE, "--order", order(folder, 3), "--store", store, "--trace", folder / "all.jsonl"]
+    assert main([str(word) for word in words]) == 0
+    return store
+
+
+def test_run_seals_every_unit_and_says_how_it_went(keywright: Keywright, tmp_path: Path) -> None:
+    ran = keywright("campaign", "run", RECIPE, "--order", order(tmp_path, 2), "--store", tmp_path / "lot.db")
+    assert ran.code == 0
+    assert "Lot fob  complete, every unit sealed  TEST keys" in ran.out
+    assert "2 ordered, 2 sealed" in ran.out
+    assert "Next: keywright campaign report" in ran.out
+    assert "2 of 2: 2 sealed" in ran.err
+    assert max(map(len, ran.out.splitlines()[:-1])) <= 80
+
+
+def test_the_same_command_again_goes_on_with_the_lot(keywright: Keywright, sealed: Path) -> None:
+    ran = keywright("campaign", "run", RECIPE, "--order", sealed.with_name("order.csv"), "--store", sealed, "--json")
+    facts = json.loads(ran.out)
+    assert ran.code == facts["exit_code"] == 0
+    assert facts["sealed"] == 3
+    assert facts["run"]["sealed"] == 0
+
+
+def test_resume_needs_the_store_alone(keywright: Keywright, sealed: Path) -> None:
+    assert keywright("campaign", "resume", "--store", sealed).code == 0
+
+
+def test_another_order_on_that_store_is_refused(keywright: Keywright, sealed: Path, tmp_path: Path) -> None:
+    ran = keywright("campaign", "run", RECIPE, "--order", order(tmp_path, 4), "--store", sealed)
+    assert ran.code == 5
+    assert "begun with another order" in ran.err
+
+
+@pytest.mark.parametrize("verb", ["status", "report"])
+def test_figures_as_json(keywright: Keywright, sealed: Path, verb: str) -> None:
+    ran = keywright("campaign", verb, "--store", sealed, "--json")
+    facts = json.loads(ran.out)
+    assert ran.code == 0
+    assert {key: facts[key] for key in ("ordered", "sealed", "quarantined", "open")} == {
+        "ordered": 3,
+        "sealed": 3,
+        "quarantined": 0,
+        "open": 0,
+    }
+
+
+def test_verify_opens_a_fresh_session_to_each(keywright: Keywright, sealed: Path) -> None:
+    facts = json.loads(keywright("campaign", "verify", "--store", sealed, "--json").out)
+    assert (facts["checked"], facts["agree"], facts["disagree"]) == (3, 3, 0)
+    assert keywright("campaign", "verify", "--store", sealed).out.startswith(
+        "3 checked, 3 agree, 0 disagree  TEST keys"
+    )
+
+
+def test_verify_finds_a_unit_that_is_not_as_recorded(keywright: Keywright, tmp_path: Path) -> None:
+    store = tmp_path / "lot.db"
+    keywright("campaign", "run", RECIPE, "--order", order(tmp_path, 2), "--store", store)
+    (tmp_path / "lot.db.fobs").unlink()
+    ran = keywright("campaign", "verify", "--store", store, "--json")
+    assert ran.code == 1
+    assert json.loads(ran.out)["disagree"] == 2
+
+
+def test_the_report_is_written_as_page_and_rows(keywright: Keywright, sealed: Path, tmp_path: Path) -> None:
+    page, rows = tmp_path / "r.html", tmp_path / "r.csv"
+    ran = keywright("campaign", "report", "--store", sealed, "--html", page, "--csv", rows)
+    assert ran.code == 0
+    assert "<svg" in page.read_text()
+    assert "SELECT" in page.read_text()
+    assert rows.read_text().count("sealed") == 3
+    assert f"wrote {rows}, 3 units" in ran.err
+
+
+def test_every_exchange_is_traced_without_keys(keywright: Keywright, sealed: Path) -> None:
+    trace = sealed.with_name("all.jsonl")
+    assert trace.stat().st_mode & 0o777 == 0o600
+    events = [json.loads(line) for line in trace.read_text().splitlines()]
+    assert {event["link"].rpartition("#")[2] for event in events} == {"KW-0000", "KW-0001", "KW-0002"}
+    put_keys = [event for event in events if event["dir"] == "command" and event["hex"][2:4] == "D8"]
+    assert len(put_keys) == 3
+    for event in put_keys:
+        assert event["note"] == "data masked"
+        assert set(event["hex"][10:]) == {"0"}
+    assert keywright("replay", trace).code == 0
+
+
+def test_the_first_units_exchange_lies_beside_the_store(keywright: Keywright, sealed: Path) -> None:
+    ran = keywright("replay", sealed.with_name("lot.db.trace.jsonl"))
+    assert ran.code == 0
+    assert "GENERATE KEY PAIR (protected)" in ran.out
+    assert "  personalise" in ran.out
+
+
+def test_a_fob_of_the_lot_can_be_looked_at_afterwards(keywright: Keywright, sealed: Path) -> None:
+    link = f"sim:fob?serial=KW-0001&memory={sealed}.fobs"
+    (entry,) = json.loads(keywright("card", "keys", "--link", link, "--json").out)["key_sets"]
+    assert (entry["kvn"], entry["gp_test"]) == ("30", False)
+
+
+def test_check_identifies_and_leaves_nothing(keywright: Keywright, tmp_path: Path) -> None:
+    units = order(tmp_path, 3)
+    ran = keywright("campaign", "run", RECIPE, "--order", units, "--store", tmp_path / "lot.db", "--check")
+    assert ran.code == 0
+    assert "3 of 3 can go through this recipe; nothing was changed" in ran.out
+    assert list(tmp_path.iterdir()) == [units]
+    found = json.loads(keywright("campaign", "run", RECIPE, "--order", units, "--check", "--json").out)
+    assert [unit["serial"] for unit in found] == ["KW-0000", "KW-0001", "KW-0002"]
+
+
+def test_run_needs_a_place(keywright: Keywright, tmp_path: Path) -> None:
+    ran = keywright("campaign", "run", RECIPE, "--order", order(tmp_path, 1))
+    assert ran.code == 2
+    assert "--store is missing" in ran.err
+
+
+@pytest.mark.parametrize("verb", ["status", "report", "verify", "resume"])
+def test_a_store_that_is_not_there_is_not_made(keywright: Keywright, tmp_path: Path, verb: str) -> None:
+    ran = keywright("campaign", verb, "--store", tmp_path / "lot.db")
+    assert ran.code == 1
+    assert "there is no store" in ran.err
+    assert not (tmp_path / "lot.db").exists()
+
+
+def test_real_devices_need_a_yes_before_they_are_touched(keywright: Keywright, tmp_path: Path) -> None:
+    keystore = tmp_path / "keys"
+    keywright("keystore", "new", keystore)
+    ran = keywright(
+        "campaign",
+        "run",
+        RECIPE,
+        "--order",
+        order(tmp_path, 1),
+        "--store",
+        tmp_path / "lot.db",
+        "--keystore",
+        keystore,
+        "--link",
+        "tcp:127.0.0.1:1",
+    )
+    assert ran.code == 5
+    assert "--yes" in ran.err
+
+
+def test_a_recipe_that_is_wrong_is_named_with_its_line(keywright: Keywright, tmp_path: Path) -> None:
+    recipe = tmp_path / "r.toml"
+    recipe.write_text(RECIPE.read_text().replace('name = "identify"', 'name = "identfy"'))
+    ran = keywright("campaign", "run", recipe, "--order", order(tmp_path, 1), "--store", tmp_path / "lot.db")
+    assert ran.code == 2
+    assert f"{recipe}:8: unknown step 'identfy'" in ran.err
+    assert "did you mean 'identify'?" in ran.err
+
+
+def test_a_lot_that_is_interrupted_says_so_and_can_be_resumed(keywright: Keywright, tmp_path: Path) -> None:
+    store = tmp_path / "lot.db"
+    words = ("campaign", "run", RECIPE, "--order", order(tmp_path, 400), "--store", store)
+    with started(*words) as process:
+        assert process.stderr is not None
+        process.stderr.readline()
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert (
+        f"keywright: interrupted; nothing is lost\n  next: go on with: keywright campaign resume --store {store}" in err
+    )
+    assert "Traceback" not in err
+    assert lot_of(str(store)).ordered == 400
+    assert lot_of(str(store)).finished < 400
+
+
+def test_the_live_picture_knows_the_lot_from_its_store(sealed: Path) -> None:
+    lot = lot_of(str(sealed))
+    assert (lot.name, lot.ordered, lot.finished, lot.is_test) == ("fob", 3, 3, True)
+    assert lot.steps == ("identify", "authenticate", "own_keys", "personalise", "lock_down")

@@ -1,0 +1,177 @@
+"""A unit store in memory, with the uniqueness rules of the real one: what a step, a job or the engine writes to.
+
+ledger = Ledger.of(RECIPE, "K-000001", "K-000002")
+job = ledger.job(1)                       # as the line makes it, with the history so far
+drive(whole_recipe(job), ledger.over(transmit(link)))
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterable
+from datetime import UTC, datetime
+from functools import cache
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import cast
+
+import msgspec
+
+from keywright.errors import StoreError
+from keywright.iso7816.apdu import Command, Response
+from keywright.production.job import Commit, Job
+from keywright.production.keystore import Keystore, SoftwareKeystore
+from keywright.production.recipe import Recipe, parse_recipe
+from keywright.production.rows import Certificate, Change, Event, Unit, UnitChange, statements
+from keywright.production.units import ConflictError, UnitStore
+
+ROOT = Path(__file__).parents[2]
+FOB = (ROOT / "examples/fob.toml").read_text(encoding="utf-8")
+NOW = 1_795_453_200.0
+
+
+@cache
+def keystore() -> SoftwareKeystore:
+    """The TEST keystore of this process; its files are gone, the open keystore is what the line uses."""
+    with TemporaryDirectory() as place:
+        return SoftwareKeystore.create(Path(place) / "keystore", now=datetime.fromtimestamp(NOW, UTC))
+
+
+@cache
+def recipe(text: str = FOB) -> Recipe:
+    """A recipe by its text."""
+    return parse_recipe(text.encode())
+
+
+def unit(n: int, serial: str) -> Unit:
+    """A unit as the import of an order leaves it."""
+    return Unit(
+        n=n,
+        serial=serial,
+        model="fob-one",
+        owner_group="north",
+        extra={},
+        state="planned",
+        step="",
+        device_uid=None,
+        kdd=None,
+        evidence={},
+        failure_code="",
+        failure_text="",
+        tries=0,
+        started_at=None,
+        finished_at=None,
+    )
+
+
+class Ledger:
+    """Units, events and certificates of a lot. `commits` counts transactions, `batches` keeps what each of them held."""
+
+    def __init__(self, of: Recipe, units: Iterable[Unit]) -> None:
+        self.recipe = of
+        self.units = {one.n: one for one in units}
+        self.events: list[Event] = []
+        self.certificates: dict[int, Certificate] = {}
+        self.batches: list[tuple[Change, ...]] = []
+        self._ticks = itertools.count()
+        self._draws = itertools.count(1)
+
+    @classmethod
+    def of(cls, text: str, *serials: str) -> Ledger:
+        """A lot of these serials, nothing done yet."""
+        return cls(recipe(text), [unit(n, serial) for n, serial in enumerate(serials, 1)])
+
+    def copy(self) -> Ledger:
+        """The same lot, to go on with separately."""
+        twin = Ledger(self.recipe, self.units.values())
+        twin.events, twin.certificates = list(self.events), dict(self.certificates)
+        twin._draws = itertools.count(1000 * (len(self.events) + 1))
+        return twin
+
+    def as_store(self) -> UnitStore:
+        """For those who ask for the real one and only commit to it."""
+        return cast("UnitStore", self)
+
+    def clock(self) -> float:
+        """A little later at every look."""
+        return NOW + next(self._ticks) / 1000
+
+    def rng(self, size: int) -> bytes:
+        """Other bytes at every draw, the same in every test."""
+        return (next(self._draws) * 0x9E3779B97F4A7C15).to_bytes(16)[-8:].rjust(size, b"\x5a")[-size:]
+
+    def job(self, n: int = 1, *, keys: Keystore | None = None) -> Job:
+        """A job for a unit, made as a campaign makes it: from the unit's row, events and certificate."""
+        return Job(
+            self.units[n],
+            self.recipe,
+            keys or keystore(),
+            clock=self.clock,
+            rng=self.rng,
+            history=tuple(event for event in self.events if event.unit == n),
+            certificate=self.certificates.get(n),
+        )
+
+    def commit(self, batch: Iterable[Change]) -> None:
+        """All or nothing. Raises ConflictError as the real store does, StoreError for an unknown unit."""
+        changes = tuple(batch)
+        statements(changes)
+        trial = self._trial(changes)
+        self.units, self.events, self.certificates = trial.units, trial.events, trial.certificates
+        self.batches.append(changes)
+
+    def over(self, send: Callable[[Command], Response]) -> Callable[[Command | Commit], Response]:
+        """Answers a step's requests: commands go to `send`, commits here."""
+
+        def answer(request: Command | Commit) -> Response:
+            if isinstance(request, Commit):
+                self.commit(request.changes)
+                return Response(b"")
+            return send(request)
+
+        return answer
+
+    def settle(self, job: Job) -> None:
+        """Write what a job still has to write, as the engine does at its end."""
+        self.commit(job.take_pending())
+
+    def phases(self, step: str, n: int = 1) -> list[str]:
+        """Phases of the events of a step or action, oldest first."""
+        return [event.phase for event in self.events if event.unit == n and event.step == step]
+
+    def open_intents(self) -> set[tuple[int, str]]:
+        """Units and actions with an intent that nothing has settled."""
+        found: set[tuple[int, str, int]] = set()
+        for event in self.events:
+            key = event.unit, event.step, event.attempt
+            if event.phase == "intent":
+                found.add(key)
+            elif event.phase != "note":
+                found.discard(key)
+        return {(n, step) for n, step, _ in found}
+
+    def _trial(self, changes: tuple[Change, ...]) -> Ledger:
+        trial = Ledger(self.recipe, self.units.values())
+        trial.events, trial.certificates = [*self.events], dict(self.certificates)
+        seen = {(event.unit, event.step, event.phase, event.attempt) for event in self.events}
+        for change in changes:
+            if isinstance(change, Event):
+                key = (change.unit, change.step, change.phase, change.attempt)
+                if key in seen:
+                    raise ConflictError(f"event {key} is there already")
+                seen.add(key)
+                trial.events.append(change)
+            elif isinstance(change, UnitChange):
+                if change.unit not in trial.units:
+                    raise StoreError(f"no unit {change.unit}")
+                trial.units[change.unit] = msgspec.structs.replace(trial.units[change.unit], **dict(change.values))
+            else:
+                if change.unit in trial.certificates:
+                    raise ConflictError("the unit has a certificate")
+                if any(change.spki_sha256 == other.spki_sha256 for other in trial.certificates.values()):
+                    raise ConflictError("the key has a certificate")
+                trial.certificates[change.unit] = change
+        uids = [one.device_uid for one in trial.units.values() if one.device_uid is not None]
+        if len(set(uids)) != len(uids):
+            raise ConflictError("the device is another unit's already")
+        return trial
