@@ -34,13 +34,6 @@ _ROWS = (
         "keywright.fob.fobs",
         "",
     ),
-    Row(
-        "Production line for such devices",
-        "keywright.production.engine",
-        "keywright.fob.tray",
-        "keywright.fob.pool",
-        _PCSC,
-    ),
 )
 
 _PLANNED = {

@@ -62,10 +62,15 @@ def _kind(kind: shape.Type) -> str:  # noqa: PLR0911 - one for each kind of valu
     raise TypeError(f"no words for {kind}")
 
 
+def _pattern(text: Any) -> str:
+    """The pattern of an annotated text type."""
+    return str(text.__metadata__[0].pattern)
+
+
 _TEXTS = {
     "": "text",
-    parameters.Name.__metadata__[0].pattern: "name of a key in the keystore",  # type: ignore[attr-defined]
-    parameters.Aid.__metadata__[0].pattern: "AID in hex, 5 to 16 bytes",  # type: ignore[attr-defined]
+    _pattern(parameters.Name): "name of a key in the keystore",
+    _pattern(parameters.Aid): "AID in hex, 5 to 16 bytes",
 }
 
 

@@ -189,10 +189,14 @@ def _cell(state: State, ins: int) -> str:
 
 _SIZE = (210, 46)
 _PLACES = {
-    State.IDLE: (190, 30), State.CHALLENGED: (190, 170), State.AUTHENTICATED: (190, 310),
-    State.LOCKED: (620, 30), State.LOCKED_CHALLENGED: (620, 170), State.LOCKED_AUTHENTICATED: (620, 310),
+    State.IDLE: (190, 30),
+    State.CHALLENGED: (190, 170),
+    State.AUTHENTICATED: (190, 310),
+    State.LOCKED: (620, 30),
+    State.LOCKED_CHALLENGED: (620, 170),
+    State.LOCKED_AUTHENTICATED: (620, 310),
     State.TERMINATED: (405, 430),
-}  # fmt: skip
+}
 
 
 def diagram() -> str:

@@ -18,7 +18,7 @@ from keywright.globalplatform.explain import (
     explain_response,
 )
 from keywright.globalplatform.instructions import INSTRUCTIONS, Instruction
-from keywright.globalplatform.messages import Cplc, Ins
+from keywright.globalplatform.messages import Cplc, Ins, PutKey, PutKeyField
 from keywright.iso7816.apdu import Command, Response
 from support.messages import all_messages, check_message
 from support.vectors import Case, unhex, vectors
@@ -158,6 +158,75 @@ def test_an_answer_without_its_command_is_told_by_its_objects() -> None:
 def test_objects_that_nobody_knows_are_not_told() -> None:
     assert explain_objects(bytes.fromhex("DF7A0101")) is None
     assert explain_objects(b"\x4f") is None
+
+
+@pytest.mark.parametrize(
+    ("command", "answer", "title", "line"),
+    [
+        ("80500102081122334455667788", "", "INITIALIZE UPDATE KVN 01", ("KID", "02")),
+        (
+            "80500000081122334455667788",
+            "00000000000000000000FF020001020304050607081122334455667788" + "9000",
+            "INITIALIZE UPDATE KVN 00",
+            ("answer", "00000000000000000000FF020001020304050607081122334455667788"),
+        ),
+        ("80F23000024F00", "", "GET STATUS 30", ("AID", "any")),
+        (
+            "80F24000024F00",
+            "07A00000000000000307009000",
+            "GET STATUS applications",
+            ("answer", "07A0000000000000030700"),
+        ),
+        (
+            "80F24002024F00",
+            "E3124F07A00000000410109F700187C503000000" + "9000",
+            "GET STATUS applications",
+            ("A0000000041010", "LOCKED (SELECTABLE)"),
+        ),
+        ("80F0800F", "", "SET STATUS card to SECURED", ()),
+        ("80F0408705A000000001", "", "SET STATUS A000000001 to LOCKED (SELECTABLE)", ()),
+        ("80E2900003010203", "", "STORE DATA block 00, last", ("data", "010203")),
+        ("80E2080003DF0105", "", "STORE DATA block 00", ("part of data groups", "DF0105")),
+        ("80E288010ADF01056E6F727468DF0200", "", "STORE DATA block 01, last", ("data group DF01", "6E6F727468")),
+        ("80E4000003D20130", "", "DELETE", ("KVN", "30")),
+        ("80E40000074F05A000000001", "", "DELETE", ("AID", "A000000001")),
+        ("80E60C00", "", "INSTALL for install and for make selectable", ()),
+        ("0070000001", "", "MANAGE CHANNEL open", ()),
+        ("00708002", "", "MANAGE CHANNEL close 02", ()),
+        ("80D8308100", "30112233" + "9000", "PUT KEY replace KVN 30", ("KCVS", "112233")),
+        ("80CA006700", "6700" + "9000", "GET DATA 0067 (card capabilities)", ("card capabilities", "empty")),
+        ("80CA006600", "6A009000", "GET DATA 0066 (card data)", ("answer", "6A00")),
+        ("80CA006600", "6601009000", "GET DATA 0066 (card data)", None),
+        ("80AA0000020102", "0304" + "9000", "INS AA", ("answer", "0304")),
+    ],
+)
+def test_a_command_is_told_by_its_name_and_what_is_in_it(
+    command: str, answer: str, title: str, line: tuple[str, str] | tuple[()] | None
+) -> None:
+    explanation = told(command, answer)
+    assert explanation.title == title
+    if line is None:
+        assert "not as it should be" in explanation.answered[0][1]
+    elif line:
+        assert line in explanation.asked + explanation.answered
+
+
+def test_an_entry_of_the_registry_is_told_once() -> None:
+    lines = told("80F24002024F00", "E3124F07A00000000410109F700187C503000000" + "9000").answered
+    assert [name for name, _ in lines] == ["A0000000041010", "  privileges"]
+
+
+def test_a_key_field_is_told_without_its_block() -> None:
+    field = PutKeyField(0x88, bytes(range(16)), b"\x11\x22\x33")
+    assert dict(describe(PutKey(0x30, (field,)))) == {
+        "KVN": "30",
+        "keys": "AES, block masked (16 bytes), KCV 112233",
+    }
+
+
+def test_the_lines_of_an_exchange_end_with_its_status() -> None:
+    assert told("80CA00CF00", "6A88").lines == (("status", "6A88 referenced data not found"),)
+    assert told("00A4040000").lines == ()
 
 
 def test_every_field_of_a_message_has_a_line() -> None:

@@ -25,18 +25,31 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Final
 
-from keywright.link import VpcdServer
+from interop.yubico import TEST_KVN
+from keywright.globalplatform import host
+from keywright.iso7816.layers import transmit
+from keywright.link import PcscLink, VpcdServer
 from keywright.sansio import Device
+from keywright.sansio.dialogue import drive
+from keywright.scp.scp03 import HostChannel, KeySet, open_channel
+from support.cards import ISD
 from support.commands import environment
 from support.peers import require_peer
 from support.serving import running
 
 READER: Final = "Virtual PCD 00 00"
+LINK: Final = f"pcsc:{READER}"
 EMPTY_READER: Final = "Virtual PCD 00 01"
 LISTENING_PORT: Final = 35963
 """Where a driver listens, in a network of its own."""
 
 PATIENCE_S: Final = 20.0
+
+Insert = Callable[[Device], "Daemon"]
+"""Puts a device of this process into the reader."""
+Serve = Callable[..., "Card"]
+"""Puts `keywright element serve` into the reader."""
+
 _SYSTEM_PATH: Final = os.pathsep.join((os.environ.get("PATH", ""), "/usr/sbin", "/sbin"))
 _USUAL_SOCKET: Final = Path("/run/pcscd/pcscd.comm")
 _DRIVERS: Final = (Path("/usr/lib/pcsc/drivers/serial"), Path("/usr/local/lib/pcsc/drivers/serial"))
@@ -125,8 +138,12 @@ class Daemon:
         self._socket = socket_of(place)
         with self.log.open("w") as log:
             self._process = subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT)
-        eventually("pcscd takes clients", lambda: self._takes_clients() or not self.runs)
-        assert self.runs, self.log.read_text()
+        try:
+            eventually("pcscd takes clients", lambda: self._takes_clients() or not self.runs)
+            assert self.runs, self.log.read_text()
+        except BaseException:
+            self.end(signal.SIGKILL)
+            raise
 
     def end(self, number: int = signal.SIGTERM) -> int:
         """End it, by its own process number; its exit code."""
@@ -252,3 +269,39 @@ def served(*words: object, beside: Daemon | None = None) -> Card:
     """`keywright element serve`, ready; in the network of a daemon whose driver listens, if one is given."""
     prefix = beside.beside() if beside else []
     return Card([*prefix, sys.executable, "-m", "keywright", "element", "serve", "--json", *map(str, words)])
+
+
+def is_there() -> bool:
+    """Whether a card is in the first slot."""
+    return bool(_state() & 0x20)
+
+
+def _state() -> int:
+    """SCARD_STATE_… bits of the first slot."""
+    from smartcard import scard  # pyright: ignore[reportMissingImports] - an optional extra
+
+    code, context = scard.SCardEstablishContext(scard.SCARD_SCOPE_USER)
+    assert code == scard.SCARD_S_SUCCESS
+    try:
+        code, readers = scard.SCardGetStatusChange(context, 0, [(READER, scard.SCARD_STATE_UNAWARE)])
+        assert code == scard.SCARD_S_SUCCESS, hex(code & 0xFFFFFFFF)
+        return int(readers[0][1])
+    finally:
+        scard.SCardReleaseContext(context)
+
+
+def versions(link: PcscLink) -> tuple[int, ...]:
+    """Key versions that the card lists, after a SELECT, for whoever had the card before may have left a session."""
+    information = drive(host.identify(), transmit(link)).keys
+    assert information is not None
+    return information.versions
+
+
+def session(link: PcscLink, keys: KeySet | None = None, kvn: int = TEST_KVN) -> HostChannel:
+    """A session of our host; with the test keys if none are given."""
+    return drive(open_channel(keys or KeySet.gp_test(), os.urandom(8), kvn=kvn, aid=ISD), transmit(link))
+
+
+def read_in(channel: HostChannel, link: PcscLink, tag: int) -> bytes | None:
+    """Value of an object, read through a session."""
+    return drive(host.secured(channel, host.get_value(tag)), transmit(link))

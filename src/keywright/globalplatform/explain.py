@@ -172,9 +172,7 @@ _UNSEEN: Final = _Session()
 
 
 def _asked_plain(entry: Instruction, command: Command) -> Lines:
-    if is_secret(command):
-        yield "data", f"masked, {counted(command.data)}"
-    elif entry.asked is not None:
+    if entry.asked is not None:
         yield from _or_hex(entry.asked, command, data=command.data)
     elif command.data:
         yield "data", hexed(command.data)

@@ -104,7 +104,7 @@ def _status_answer(command: Command, data: bytes) -> Lines:
             entry.aid.hex().upper(),
             names.card_state(state) if scope_is_card else names.application_state(state, domain=domain),
         )
-        yield from ((f"  {name}", text) for name, text in describe(entry) if name not in ("aid", "life cycle"))
+        yield from ((f"  {name}", text) for name, text in describe(entry) if name not in ("AID", "life cycle"))
 
 
 def _new_state(command: Command) -> str:
