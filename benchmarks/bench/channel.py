@@ -9,7 +9,6 @@ from bench.bare import BareCmac, BareEnd, BareSession, exchange, open_both, open
 from bench.figures import Figure, micro
 from bench.foreign import ForeignHost
 from bench.measure import Contender, Race, race
-
 from keywright.element import SecureElement
 from keywright.element.applet import Context
 from keywright.globalplatform.messages import DEFAULT_ISD

@@ -5,9 +5,9 @@ from __future__ import annotations
 import struct
 
 import msgspec
+
 from bench.figures import Figure, micro
 from bench.measure import Contender, Race, race
-
 from keywright.errors import DecodeError
 from keywright.scp.scp03.messages import InitializeUpdateResponse8
 
@@ -59,7 +59,7 @@ def figures() -> list[Figure]:
     )
     building = race(
         [
-            Contender("keywright", lambda: declared.build()),
+            Contender("keywright", declared.build),
             Contender("by hand", lambda: build_by_hand(by_hand)),
         ]
     )

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
-from bench.figures import Figure, rate
-from bench.measure import Contender, race
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 
+from bench.figures import Figure, rate
+from bench.measure import Contender, race
 from keywright.crypto.aes import AesKey
 from keywright.crypto.diversification import derive_key_sets
 

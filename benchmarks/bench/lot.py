@@ -75,7 +75,6 @@ def _order(path: Path, units: int) -> Path:
 
 def _worker(*words: object) -> dict[str, Any]:
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
-    environment.pop("PYTHONDONTWRITEBYTECODE", None)
     command = [sys.executable, "-m", "bench.worker", *map(str, words)]
     answer = subprocess.run(command, check=True, stdout=subprocess.PIPE, env=environment)
     found: dict[str, Any] = json.loads(answer.stdout)

@@ -39,7 +39,9 @@ class Race:
         return statistics.median(other / own for other, own in pairs)
 
 
-def race(contenders: Sequence[Contender], *, rounds: int = ROUNDS, clock: Callable[[], float] = time.thread_time) -> Race:
+def race(
+    contenders: Sequence[Contender], *, rounds: int = ROUNDS, clock: Callable[[], float] = time.thread_time
+) -> Race:
     """Time the contenders in turn, A B C A B C ..., with the collector off.
 
     All are warmed first, which also finds how many calls fill a round. `clock` counts this thread's processor time,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 import time
@@ -26,6 +25,4 @@ def figures() -> list[Figure]:
 
 
 def _run(*arguments: str) -> None:
-    # The compiled modules are kept, as they are for a user.
-    environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
-    subprocess.run([sys.executable, *arguments], check=True, stdout=subprocess.DEVNULL, env=environment)
+    subprocess.run([sys.executable, *arguments], check=True, stdout=subprocess.DEVNULL)

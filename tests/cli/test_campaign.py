@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import signal
 from pathlib import Path
@@ -202,3 +203,56 @@ def test_the_live_picture_knows_the_lot_from_its_store(sealed: Path) -> None:
     lot = lot_of(str(sealed))
     assert (lot.name, lot.ordered, lot.finished, lot.is_test) == ("fob", 3, 3, True)
     assert lot.steps == ("identify", "authenticate", "own_keys", "personalise", "lock_down")
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.mark.parametrize(("typed", "goes_on"), [("fob", 4), ("FOB", 5), ("yes", 5), ("", 5)])
+def test_real_devices_are_changed_when_the_name_of_the_lot_is_typed(
+    keywright: Keywright, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, typed: str, goes_on: int
+) -> None:
+    keystore = tmp_path / "keys"
+    keywright("keystore", "new", keystore)
+    monkeypatch.setattr("sys.stdin", Terminal(f"{typed}\n"))
+    ran = keywright(
+        "campaign",
+        "run",
+        RECIPE,
+        "--order",
+        order(tmp_path, 1),
+        "--store",
+        tmp_path / "lot.db",
+        "--keystore",
+        keystore,
+        "--link",
+        "tcp:127.0.0.1:1",
+    )
+    assert ran.code == goes_on
+    assert "This will replace keys on real devices (tcp:127.0.0.1:1)" in ran.err
+    assert ("cannot connect" in ran.err) is (goes_on == 4)
+
+
+def test_check_that_finds_a_unit_that_does_not_fit_ends_with_1(keywright: Keywright, tmp_path: Path) -> None:
+    recipe = tmp_path / "r.toml"
+    recipe.write_text(RECIPE.read_text().replace("i = [0x70]", "i = [0x60]"))
+    ran = keywright("campaign", "run", recipe, "--order", order(tmp_path, 2), "--check")
+    assert ran.code == 1
+    assert "0 of 2 can go through this recipe" in ran.out
+
+
+def test_a_lot_that_stops_says_why_and_how_to_go_on(keywright: Keywright, tmp_path: Path) -> None:
+    recipe, store = tmp_path / "r.toml", tmp_path / "lot.db"
+    text = RECIPE.read_text()
+    recipe.write_text(text.replace("i = [0x70]", "i = [0x60]"))
+    assert recipe.read_text() != text
+    ran = keywright("campaign", "run", recipe, "--order", order(tmp_path, 9), "--store", store)
+    assert ran.code == 1
+    assert "Stopped: 3 units in a row failed alike" in ran.out
+    assert f"Next: keywright campaign resume --store {store}" in ran.out
+    assert "not complete, 6 of 9 to go" in ran.out
+    assert "Not sealed\n  KW-0000  rejected at identify" in ran.out
+    facts = json.loads(keywright("campaign", "status", "--store", store, "--json").out)
+    assert (facts["rejected"], facts["open"]) == (3, 6)

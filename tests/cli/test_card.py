@@ -5,15 +5,18 @@ from __future__ import annotations
 import json
 import os
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from keywright.cli import links
+from keywright.cli import card_session, links
 from keywright.element import SecureElement
+from keywright.errors import StatusError
 from keywright.fob.open import SimulatedLink
+from keywright.globalplatform.messages import ApplicationEntry, StatusScope
+from keywright.iso7816.apdu import Command, Response
 from keywright.scp.scp03.keys import KeySet
 from support.commands import KeyFile, Keywright, started
 
@@ -193,6 +196,54 @@ def test_list_with_a_key_file_opens_the_card(keywright: Keywright, element: PutE
     ran = keywright("card", "list", "--link", "sim:element", "--keys", key_file(CANARY, kvn="30"))
     assert ran.code == 0
     assert CANARY.hex() not in (ran.out + ran.err).lower()
+
+
+def test_list_of_a_card_that_knows_no_modules_asks_for_load_files(
+    keywright: Keywright, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scopes: list[int] = []
+
+    def answers(scope: int, aid: bytes = b"") -> Generator[Command, Response, tuple[ApplicationEntry, ...]]:
+        del aid
+        scopes.append(scope)
+        if scope == StatusScope.LOAD_FILES_AND_MODULES:
+            raise StatusError(0x6A86, "GET STATUS")
+        return (ApplicationEntry(b"\xa0\0\0\0\1", 1, modules=(b"\xa0\0\0\0\2",)),)
+        yield Command(0, 0, 0, 0)
+
+    monkeypatch.setattr(card_session, "get_status", answers)
+    ran = keywright("card", "list", "--link", "sim:element")
+    assert scopes == [0x80, 0x40, 0x10, 0x20]
+    assert "A000000001                        LOADED\n    module A000000002" in ran.out
+
+
+def test_list_says_what_it_may_not_see(keywright: Keywright, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(scope: int, aid: bytes = b"") -> Generator[Command, Response, tuple[ApplicationEntry, ...]]:
+        raise StatusError(0x6982, f"GET STATUS {scope:02X}{aid.hex()}")
+        yield Command(0, 0, 0, 0)
+
+    monkeypatch.setattr(card_session, "get_status", refused)
+    assert keywright("card", "list", "--link", "sim:element").code == 6
+
+
+def test_keys_of_another_secure_channel_cannot_be_told(keywright: Keywright, monkeypatch: pytest.MonkeyPatch) -> None:
+    behind(
+        monkeypatch,
+        xA40400="9000",
+        xCA00E0="E006C004012080109000",
+        x502000="00000000000000000000200200010203040506070811223344556677889000",
+    )
+    ran = keywright("card", "keys", "--link", "sim:element")
+    assert "20   01   DES 128 bit  ?          the card speaks SCP02 with this key set" in ran.out
+    behind(monkeypatch, xA40400="9000", xCA00E0="E006C004012080109000", x502000="6A88")
+    assert "no SCP03 session (6A88)" in keywright("card", "keys", "--link", "sim:element").out
+
+
+def test_a_card_that_lists_no_keys(keywright: Keywright, monkeypatch: pytest.MonkeyPatch) -> None:
+    behind(monkeypatch, xA40400="9000", xCA00E0="E0009000", xCA9F7F="9F7F2A" + "00" * 42 + "9000")
+    ran = keywright("card", "info", "--link", "sim:element")
+    assert "the card lists no keys" in ran.out
+    assert "personalised      not given" in ran.out
 
 
 def test_list_asks_for_keys_on_real_devices(keywright: Keywright, element: PutElement) -> None:

@@ -5,11 +5,14 @@ from __future__ import annotations
 import json
 import signal
 import socket
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from keywright.cli import element
 from keywright.element import SecureElement
+from keywright.sansio import Device
 from keywright.scp.scp03.keys import KeySet
 from support.commands import KeyFile, Keywright, started
 
@@ -83,8 +86,8 @@ def test_new_refuses_what_is_no_element_and_leaves_no_file(
 
 def test_show_tells_state_and_tries_of_the_memory(keywright: Keywright, tmp_path: Path) -> None:
     file = tmp_path / "e"
-    with SecureElement(path=str(file)) as element:
-        element.handle(bytes.fromhex("8482330010") + bytes(16))
+    with SecureElement(path=str(file)) as device:
+        device.handle(bytes.fromhex("8482330010") + bytes(16))
     facts = json.loads(keywright("element", "show", file, "--json").out)
     assert facts["life_cycle"] == "OP_READY"
     assert facts["tries"] == 1
@@ -166,3 +169,48 @@ def test_an_element_of_other_keys_can_be_served_from_its_memory(
         assert keywright("card", "list", "--link", link, "--keys", key_file(CANARY)).code == 0
         process.terminate()
         process.communicate(timeout=20)
+
+
+class OneVisit:
+    """Stands for the server: one client comes, resets, asks, and goes."""
+
+    def __init__(self, device: Device) -> None:
+        self.device = device
+
+    def serve(self, on_ready: Callable[[str], object]) -> None:
+        on_ready("tcp:127.0.0.1:4")
+        self.device.reset()
+        assert self.device.handle(bytes.fromhex("00A4040000"))[-2:] == b"\x90\x00"
+        assert self.device.atr[:1] == b"\x3b"
+
+    def stop(self) -> None:
+        pass
+
+    def close(self) -> None:
+        pass
+
+
+@pytest.mark.parametrize(
+    ("words", "line"),
+    [
+        ((), "ready: tcp:127.0.0.1:4  sim:element, in memory only\n"),
+        (("--fob", "KW-1"), "ready: tcp:127.0.0.1:4  sim:fob, in memory only\n"),
+    ],
+)
+def test_serve_says_what_is_where(
+    keywright: Keywright, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, words: tuple[str, ...], line: str
+) -> None:
+    monkeypatch.setattr(element, "open_server", lambda _, device: OneVisit(device))
+    trace = tmp_path / "t"
+    ran = keywright("element", "serve", "--trace", trace, *words)
+    assert ran == (0, line, "Ctrl-C ends it\nserved 1 commands\n")
+    assert [json.loads(event)["dir"] for event in trace.read_text().splitlines()] == ["reset", "command", "answer"]
+
+
+def test_serve_gives_the_signals_back(keywright: Keywright, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(element, "open_server", lambda _, device: OneVisit(device))
+    before = signal.getsignal(signal.SIGINT)
+    facts = json.loads(keywright("element", "serve", "--json").out)
+    assert facts["ready"] == "tcp:127.0.0.1:4"
+    assert facts["memory"] is None
+    assert signal.getsignal(signal.SIGINT) is before

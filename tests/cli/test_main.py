@@ -8,9 +8,11 @@ import subprocess
 import sys
 
 import pytest
+import typer
 from typer.core import TyperGroup
 from typer.main import get_group
 
+from keywright import __version__
 from keywright.cli import main as entry
 from keywright.cli.failure import failure_of
 from keywright.cli.nouns import NOUNS
@@ -157,6 +159,33 @@ def test_a_broken_pipe_ends_without_a_word() -> None:
         env=environment(),
     )
     assert done.stderr == ""
+
+
+def test_the_version_is_shown(keywright: Keywright) -> None:
+    assert keywright("--version").out == f"keywright {__version__}\n"
+
+
+def test_a_person_who_gives_up_at_a_question_is_told_nothing_more_was_done() -> None:
+    assert failure_of(typer.Abort()).message == "stopped; nothing more was done"
+
+
+def test_json_after_two_dashes_is_no_switch(keywright: Keywright) -> None:
+    ran = keywright("decode", "--", "--json")
+    assert ran.code == 6
+    assert ran.err.startswith("keywright: ")
+
+
+def test_debug_raises_what_went_wrong(keywright: Keywright) -> None:
+    with pytest.raises(UsageError):
+        keywright("card", "info", "--link", "nothing", "--debug")
+
+
+def test_an_interrupt_inside_typer_is_130_too(keywright: Keywright, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("keywright.cli.card.read_card", interrupted)
+    assert keywright("card", "info", "--link", "sim:element").code == 130
 
 
 def test_an_interrupt_is_130_and_one_line(

@@ -12,7 +12,7 @@ import pytest
 from keywright.element import SecureElement
 from keywright.errors import KeywrightError, LinkError, StoreError, UsageError
 from keywright.fob import open as opening
-from keywright.fob.open import DEFAULT_SERIAL, open_link, open_server, open_simulated
+from keywright.fob.open import DEFAULT_SERIAL, check_link, open_link, open_server, open_simulated
 from keywright.fob.uri import FORMS, Uri, forms, is_simulated, parse_uri
 from keywright.link import base
 from keywright.link.record import Recording
@@ -114,6 +114,7 @@ def test_a_fob_without_serial_has_a_usual_one() -> None:
         ("sim:fob?serial=a&serial=b", "parameter serial is there twice", ""),
         ("sim:element?serial=1", "only sim:fob has a serial", "leave it out"),
         ("sim:element?kvn=100", "kvn is one byte in hex, not '100'", "for example kvn=30"),
+        ("sim:element?kvn=zz", "kvn is one byte in hex, not 'zz'", "for example kvn=30"),
         ("sim:element?kvn=0", "kvn: a key version number is 01 to FF", ""),
         ("sim:element?i=FF", "is no SCP03 option set", ""),
         ("sim:element?stay=maybe", "stay is yes or no, not 'maybe'", ""),
@@ -131,6 +132,14 @@ def test_a_uri_that_cannot_be_used_says_why_and_what_to_do(uri: str, message: st
         open_link(uri)
     assert message in str(raised.value)
     assert hint in raised.value.hint
+
+
+def test_a_link_is_checked_without_opening_it() -> None:
+    assert check_link("pcsc:no such reader").rest == "no such reader"
+    assert check_link("sim:fob?memory=/nonexistent/x").is_simulated
+    for uri in ("vpcd:127.0.0.1:1", "sim:fbo", "nothing"):
+        with pytest.raises(UsageError):
+            check_link(uri)
 
 
 def test_every_form_is_known_to_the_parser_and_listed_for_its_use() -> None:

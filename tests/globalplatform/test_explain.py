@@ -155,6 +155,12 @@ def test_an_answer_without_its_command_is_told_by_its_objects() -> None:
     assert explanation.answered[2] == ("keys 3", "KVN 30 KID 03 AES 128 bit")
 
 
+@pytest.mark.parametrize("size", [8, 16])
+def test_an_answer_to_initialize_update_is_known_by_its_form(size: int) -> None:
+    data = bytes(10) + b"\x30\x03\x71" + bytes(2 * size) + bytes(3)
+    assert ("KVN", "30") in explain_response(Response(data)).answered
+
+
 def test_objects_that_nobody_knows_are_not_told() -> None:
     assert explain_objects(bytes.fromhex("DF7A0101")) is None
     assert explain_objects(b"\x4f") is None
@@ -187,7 +193,7 @@ def test_objects_that_nobody_knows_are_not_told() -> None:
         ("80F0408705A000000001", "", "SET STATUS A000000001 to LOCKED (SELECTABLE)", ()),
         ("80E2900003010203", "", "STORE DATA block 00, last", ("data", "010203")),
         ("80E2080003DF0105", "", "STORE DATA block 00", ("part of data groups", "DF0105")),
-        ("80E288010ADF01056E6F727468DF0200", "", "STORE DATA block 01, last", ("data group DF01", "6E6F727468")),
+        ("80E288010BDF01056E6F727468DF0200", "", "STORE DATA block 01, last", ("data group DF01", "6E6F727468")),
         ("80E4000003D20130", "", "DELETE", ("KVN", "30")),
         ("80E40000074F05A000000001", "", "DELETE", ("AID", "A000000001")),
         ("80E60C00", "", "INSTALL for install and for make selectable", ()),

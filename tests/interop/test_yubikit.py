@@ -119,12 +119,15 @@ def test_an_empty_command_as_one_block_of_padding_is_taken_like_an_empty_one(tra
 def test_foreign_data_of_any_size_read_back_the_same_on_both_sides(size: int, transport: TRANSPORT) -> None:
     card = element()
     value = bytes(n & 0xFF for n in range(size))
-    session = foreign_session(Wire(card.handle, transport))
+    wire = Wire(card.handle, transport)
+    session = foreign_session(wire)
     session.store_data(item(OBJECT, value))
     if not size:
         assert ask(card, host.get_value(OBJECT)) is None
         return
     assert session.get_data(OBJECT) == value
+    in_pieces = transport == TRANSPORT.NFC and size > 239
+    assert bool(wire.commands(0xC0)) == in_pieces, "an extended command without Le asks for everything at once"
     assert ask(card, host.get_value(OBJECT)) == value
     assert SecurityDomainSession(Wire(card.handle, transport)).get_data(OBJECT) == value
 

@@ -73,6 +73,7 @@ class Ledger:
         self.events: list[Event] = []
         self.certificates: dict[int, Certificate] = {}
         self.batches: list[tuple[Change, ...]] = []
+        self._there: set[object] = set()
         self._ticks = itertools.count()
         self._draws = itertools.count(1)
 
@@ -85,6 +86,7 @@ class Ledger:
         """The same lot, to go on with separately."""
         twin = Ledger(self.recipe, self.units.values())
         twin.events, twin.certificates = list(self.events), dict(self.certificates)
+        twin._there = set(self._there)
         twin._draws = itertools.count(1000 * (len(self.events) + 1))
         return twin
 
@@ -116,8 +118,24 @@ class Ledger:
         """All or nothing. Raises ConflictError as the real store does, StoreError for an unknown unit."""
         changes = tuple(batch)
         statements(changes)
-        trial = self._trial(changes)
-        self.units, self.events, self.certificates = trial.units, trial.events, trial.certificates
+        units: dict[int, Unit] = {}
+        fresh: set[object] = set()
+        for change in changes:
+            if isinstance(change, UnitChange):
+                if change.unit not in self.units:
+                    raise StoreError(f"no unit {change.unit}")
+                before = units.get(change.unit, self.units[change.unit])
+                units[change.unit] = msgspec.structs.replace(before, **dict(change.values))
+                continue
+            for once in _once(change):
+                if once in self._there or once in fresh:
+                    raise ConflictError(f"{once} is there already")
+                fresh.add(once)
+        self._check_devices(units)
+        self._there |= fresh
+        self.units |= units
+        self.events += [change for change in changes if isinstance(change, Event)]
+        self.certificates |= {change.unit: change for change in changes if isinstance(change, Certificate)}
         self.batches.append(changes)
 
     def over(self, send: Callable[[Command], Response]) -> Callable[[Command | Commit], Response]:
@@ -150,28 +168,14 @@ class Ledger:
                 found.discard(key)
         return {(n, step) for n, step, _ in found}
 
-    def _trial(self, changes: tuple[Change, ...]) -> Ledger:
-        trial = Ledger(self.recipe, self.units.values())
-        trial.events, trial.certificates = [*self.events], dict(self.certificates)
-        seen = {(event.unit, event.step, event.phase, event.attempt) for event in self.events}
-        for change in changes:
-            if isinstance(change, Event):
-                key = (change.unit, change.step, change.phase, change.attempt)
-                if key in seen:
-                    raise ConflictError(f"event {key} is there already")
-                seen.add(key)
-                trial.events.append(change)
-            elif isinstance(change, UnitChange):
-                if change.unit not in trial.units:
-                    raise StoreError(f"no unit {change.unit}")
-                trial.units[change.unit] = msgspec.structs.replace(trial.units[change.unit], **dict(change.values))
-            else:
-                if change.unit in trial.certificates:
-                    raise ConflictError("the unit has a certificate")
-                if any(change.spki_sha256 == other.spki_sha256 for other in trial.certificates.values()):
-                    raise ConflictError("the key has a certificate")
-                trial.certificates[change.unit] = change
-        uids = [one.device_uid for one in trial.units.values() if one.device_uid is not None]
+    def _check_devices(self, changed: dict[int, Unit]) -> None:
+        uids = [one.device_uid for one in (self.units | changed).values() if one.device_uid is not None]
         if len(set(uids)) != len(uids):
             raise ConflictError("the device is another unit's already")
-        return trial
+
+
+def _once(change: Event | Certificate) -> tuple[object, ...]:
+    """What of a row may be in the store once."""
+    if isinstance(change, Event):
+        return (("event", change.unit, change.step, change.phase, change.attempt),)
+    return ("certificate of", change.unit), ("certificate for", change.spki_sha256), ("number", change.serial_number)

@@ -354,7 +354,7 @@ def _uid(station: Station, name: str) -> bytes:
 
 
 def _job(units: UnitStore, unit: Unit, recipe: Recipe, keystore: Keystore, means: Means) -> Job:
-    fresh = unit.state == "planned"
+    fresh = unit.state == "planned" and not unit.failure_code  # one whose link failed at once has a history too
     return Job(
         unit,
         recipe,

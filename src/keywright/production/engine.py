@@ -30,6 +30,8 @@ MAX_RESTARTS: Final = 2
 ALIKE_FAILURES: Final = 3
 """So many failures of the same kind in a row stop the lot."""
 _OK: Final = Response(b"")
+_SEALED: Final = {"step": "", "failure_code": "", "failure_text": ""}
+"""A unit that is done has no trouble any more, whatever an earlier run left it with."""
 
 
 class Outcome(msgspec.Struct):
@@ -187,7 +189,8 @@ class Engine:
 
     def _end(self, lane: _Lane, state: State, facts: Facts | None = None, failure: str = "") -> None:
         job = lane.job
-        job.change(state=state, finished_at=job.clock(), step="" if state == "sealed" else job.step, **(facts or {}))
+        found = _SEALED if state == "sealed" else {"step": job.step, **(facts or {})}
+        job.change(state=state, finished_at=job.clock(), **found)
         self._watcher.moment("before commit", job.unit.n, job.step)
         self._batch.append(_Waiting(lane, Commit(job.take_pending(), job.step, intent=False), state, failure))
 

@@ -1,0 +1,73 @@
+"""The page of the documentation that shows what was measured, and how."""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections.abc import Sequence
+from importlib.metadata import version
+from pathlib import Path
+
+from cryptography.hazmat.backends.openssl import backend
+
+from bench.figures import SHORT, Figure, table
+from keywright import __version__
+
+_HOW = """\
+Contenders take turns in one process, A B C A B C …, in many rounds of about two milliseconds with the garbage collector
+off, after all were warmed. A ratio is the median over the rounds, each compared within itself, so it holds on a busy
+machine too; times are medians. Time is processor time of the thread, except where processes are compared.
+
+- *Bare* is the same cryptography from the same library (`cryptography`) and nothing else: ECB and CMAC contexts that
+  are kept, one new CBC context for each message, messages that stand ready. It parses nothing and checks no state.
+- *yubikit* is Yubico's own host library, its functions called in its own order on canned answers.
+- A session open at the host: the answer to INITIALIZE UPDATE parsed, session keys, both cryptograms, EXTERNAL
+  AUTHENTICATE built. Both ends: the host against the virtual element in the same process, bytes in between, the
+  element's counters committed to a memory in RAM. The round trip sends and returns as many bytes through an applet.
+- The lot and the large order run the product's own code with its own settings in fresh processes: the line in one, the
+  simulated fobs with their journal in another. Durable means what the line below the table says.
+"""
+
+
+def page(figures: Sequence[Figure], notes: Sequence[str]) -> str:
+    """Markdown: table, plot, notes, method, machine."""
+    short = [figure.what for figure in figures if figure.verdict == SHORT]
+    verdict = f"Short of the target: {'; '.join(short)}." if short else "Every target is met."
+    return "\n".join(
+        [
+            "# Benchmarks",
+            "",
+            "Made by `make bench`, which measures all of this anew.",
+            "",
+            table(figures),
+            verdict,
+            "",
+            "![How far each target is met](img/bench.svg)",
+            "",
+            *(f"{note}\n" for note in notes),
+            "## How it is measured",
+            "",
+            _HOW,
+            "## On what",
+            "",
+            machine(),
+            "",
+        ]
+    )
+
+
+def machine() -> str:
+    """Processor, versions and load; nothing that names a machine or a place on it."""
+    load = ", ".join(f"{value:.1f}" for value in os.getloadavg())
+    return (
+        f"{_processor()}, {os.cpu_count()} cores, {platform.system()}; {platform.python_implementation()} "
+        f"{platform.python_version()}, cryptography {version('cryptography')} ({backend.openssl_version_text()}), "
+        f"yubikey-manager {version('yubikey-manager')}, keywright {__version__}. Load averages when it ended: {load}."
+    )
+
+
+def _processor() -> str:
+    for line in Path("/proc/cpuinfo").read_text("utf-8").splitlines():
+        if line.startswith("model name"):
+            return line.partition(":")[2].strip()
+    return platform.machine()

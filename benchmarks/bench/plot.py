@@ -1,0 +1,36 @@
+"""One picture of all targets: how far each is met."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from bench.figures import HOLDS, Figure
+
+_MET, _SHORT, _INK = "#2f7d5b", "#b5482f", "#3b4252"
+
+
+def draw(figures: Sequence[Figure], path: Path) -> None:
+    """Write an SVG with a bar for each figure that has a target; the line is the target itself."""
+    import matplotlib as mpl  # noqa: PLC0415 - half a second that only the picture needs
+
+    mpl.use("svg")
+    mpl.rcParams.update({"svg.hashsalt": "keywright", "svg.fonttype": "none", "font.family": "sans-serif"})
+    from matplotlib import pyplot  # noqa: PLC0415 - after the backend is chosen
+
+    shown = [(figure, figure.share) for figure in reversed(figures) if figure.share is not None]
+    picture, axes = pyplot.subplots(figsize=(9, 0.42 * len(shown) + 1.1), layout="constrained")
+    bars = axes.barh(
+        [f"{figure.what} ({figure.cells()[2].split()[0] or 'absolute'})" for figure, _ in shown],
+        [share for _, share in shown],
+        color=[_MET if figure.verdict == HOLDS else _SHORT for figure, _ in shown],
+    )
+    axes.bar_label(bars, [figure.cells()[3] for figure, _ in shown], padding=4, color=_INK, fontsize=9)
+    axes.axvline(1, color=_INK, linewidth=1)
+    axes.set_xlim(0, max(share for _, share in shown) * 1.15)
+    axes.set_xlabel("1 = the target; longer is better")
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.tick_params(axis="y", length=0, labelsize=9)
+    path.parent.mkdir(exist_ok=True)
+    picture.savefig(path, metadata={"Date": None})
+    pyplot.close(picture)
