@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from typing import Final
 
 from bench.bare import BareCmac, BareEnd, BareSession, exchange, open_both, open_host
@@ -134,7 +134,7 @@ def _round_trip() -> Callable[[], object]:
     return trip
 
 
-def _once(command: Command):  # noqa: ANN202 - a generator of Command, Response, Response
+def _once(command: Command) -> Generator[Command, Response, Response]:
     return (yield command)
 
 

@@ -46,10 +46,9 @@ def table(figures: Sequence[Figure]) -> str:
     """The figures as a Markdown table with columns in line, which is also how the terminal shows it."""
     rows = [_HEAD, *(figure.cells() for figure in figures)]
     widths = [max(len(row[column]) for row in rows) for column in range(len(_HEAD))]
-    lines = [
-        "| " + " | ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) + " |" for row in rows
-    ]
-    return "\n".join([lines[0], "|" + "|".join("-" * (width + 2) for width in widths) + "|", *lines[1:]]) + "\n"
+    rule = tuple("-" * width for width in widths)
+    lines = (zip(row, widths, strict=True) for row in (rows[0], rule, *rows[1:]))
+    return "".join("| " + " | ".join(cell.ljust(width) for cell, width in line) + " |\n" for line in lines)
 
 
 def micro(seconds: float) -> str:

@@ -45,7 +45,8 @@ def _speed(place: Path, lot: int) -> tuple[list[Figure], list[str]]:
         f"The lot: {lot:,} simulated fobs in {found['seconds']:.1f} s, from reading the order to the last commit; "
         f"SQLite with journal mode {settings['journal_mode']}, synchronous {settings['synchronous']}: "
         f"{settings['changes']:,} rows in {settings['commits']:,} commits with {settings['syncs']:,} syncs. "
-        f"Processor time for a fob: {_each(cpu['line'], lot)} in the line, {_each(cpu['tray'], lot)} in the tray of fobs."
+        f"Processor time for a fob: {_each(cpu['line'], lot)} in the line, "
+        f"{_each(cpu['tray'], lot)} in the tray of fobs."
     )
     return [Figure("lot of simulated fobs, fobs a second", rate(per_s), "", per_s, 300, form="{:.0f}/s")], [note]
 

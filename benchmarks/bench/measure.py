@@ -8,6 +8,9 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import TypeAlias
+
+Clock: TypeAlias = Callable[[], float]
 
 ROUNDS = 201
 ROUND_S = 0.002
@@ -39,9 +42,7 @@ class Race:
         return statistics.median(other / own for other, own in pairs)
 
 
-def race(
-    contenders: Sequence[Contender], *, rounds: int = ROUNDS, clock: Callable[[], float] = time.thread_time
-) -> Race:
+def race(contenders: Sequence[Contender], *, rounds: int = ROUNDS, clock: Clock = time.thread_time) -> Race:
     """Time the contenders in turn, A B C A B C ..., with the collector off.
 
     All are warmed first, which also finds how many calls fill a round. `clock` counts this thread's processor time,
@@ -56,14 +57,14 @@ def race(
     return Race({name: tuple(values) for name, values in seconds.items()})
 
 
-def _calls(contender: Contender, clock: Callable[[], float]) -> int:
+def _calls(contender: Contender, clock: Clock) -> int:
     count = 1
     while (took := _timed(contender.work, count, clock)) < ROUND_S / 4:
         count *= 2
     return max(1, round(count * ROUND_S / took))
 
 
-def _timed(work: Callable[[], object], count: int, clock: Callable[[], float]) -> float:
+def _timed(work: Callable[[], object], count: int, clock: Clock) -> float:
     start = clock()
     for _ in range(count):
         work()

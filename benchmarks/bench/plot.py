@@ -16,12 +16,12 @@ def draw(figures: Sequence[Figure], path: Path) -> None:
 
     mpl.use("svg")
     mpl.rcParams.update({"svg.hashsalt": "keywright", "svg.fonttype": "none", "font.family": "sans-serif"})
-    from matplotlib import pyplot  # noqa: PLC0415 - after the backend is chosen
+    from matplotlib import pyplot as plt  # noqa: PLC0415 - after the backend is chosen
 
     shown = [(figure, figure.share) for figure in reversed(figures) if figure.share is not None]
-    picture, axes = pyplot.subplots(figsize=(9, 0.42 * len(shown) + 1.1), layout="constrained")
+    picture, axes = plt.subplots(figsize=(9, 0.42 * len(shown) + 1.1), layout="constrained")
     bars = axes.barh(
-        [f"{figure.what} ({figure.cells()[2].split()[0] or 'absolute'})" for figure, _ in shown],
+        [f"{figure.what} ({_peer(figure)})" for figure, _ in shown],
         [share for _, share in shown],
         color=[_MET if figure.verdict == HOLDS else _SHORT for figure, _ in shown],
     )
@@ -33,4 +33,8 @@ def draw(figures: Sequence[Figure], path: Path) -> None:
     axes.tick_params(axis="y", length=0, labelsize=9)
     path.parent.mkdir(exist_ok=True)
     picture.savefig(path, metadata={"Date": None})
-    pyplot.close(picture)
+    plt.close(picture)
+
+
+def _peer(figure: Figure) -> str:
+    return figure.against.partition(" ")[0] or "absolute"

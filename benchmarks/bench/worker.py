@@ -6,6 +6,7 @@ to start the tray of simulated fobs, so that its process can be asked for its me
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import resource
@@ -36,6 +37,7 @@ class StopAfter(Unwatched):
 
     def finished(self, unit: int, serial: str, state: str, failure: str) -> None:
         """One unit less to go."""
+        del unit, serial, state, failure
         self.left -= 1
         if not self.left:
             raise Enough
@@ -47,10 +49,8 @@ def run_lot(recipe: Path, order: Path, store: Path, stop_after: int) -> dict[str
     start = time.perf_counter()
     with FobPool.start(Plan(journal=f"{store}.fobs")) as pool:
         means = Means(station=pool, watcher=StopAfter(stop_after)) if stop_after else Means(station=pool)
-        try:
+        with contextlib.suppress(Enough):
             settings = msgspec.structs.asdict(run(recipe, order, str(store), means).summary.settings)
-        except Enough:
-            pass
         seconds = time.perf_counter() - start
         peaks = {"line": _peak(os.getpid()), "tray": _peak(pool.pid)}
     cpu = {"line": _cpu(resource.RUSAGE_SELF), "tray": _cpu(resource.RUSAGE_CHILDREN)}

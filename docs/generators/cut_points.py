@@ -19,22 +19,22 @@ KILLED_STEPS = STEPS[:-1]
 PAGE = """# Cut points
 
 A line that replaces keys has to survive being cut off at any moment: the power of a unit may fail, or its own process
-be killed. The tests cut at **every** such moment, one run for each, let the line go on, and hold what comes of it against
-a run that nothing disturbed. The tables are counted by those same sweeps (`make docs` writes this page), and a test
-fails when they and this page differ.
+be killed. The tests cut at **every** such moment, one run for each, let the line go on, and hold what comes of it
+against a run that nothing disturbed. The tables are counted by those same sweeps (`make docs` writes this page), and a
+test fails when they and this page differ.
 
 ## The power of the unit
 
 Every dialogue of `examples/fob.toml`, each begun on a unit that went through the steps before it, and `verify`, the
 check of a finished unit. A cut falls *before the delivery* of a command; *inside* it, before any commit of the unit's
 memory; or *after the delivery, before the answer*. A unit cut inside a command is rebuilt from its memory, after the
-others it is reset. Then the line takes it up again in two ways, so that every cut in the table is made twice: by {ways},
-which has nothing but the store. That is {power} cuts.
+others it is reset. Then the line takes it up again in two ways, so that every cut in the table is made twice: by
+{ways}, which has nothing but the store. That is {power} cuts.
 
-Afterwards the unit's memory is that of an undisturbed run, but for session counters and what the unit draws itself; its
-key pair is the one that the one certificate in the store was issued for; every action was done once, and no intent is
-open; no wrong try was counted (the unit would block a key set at the third); and at most {most} sessions were opened more
-than undisturbed.
+Afterwards the unit's memory is that of an undisturbed run, but for session counters and what the unit draws itself;
+its key pair is the one that the one certificate in the store was issued for; every action was done once, and no intent
+is open; no wrong try was counted (the unit would block a key set at the third); and at most {most} sessions were opened
+more than undisturbed.
 
 {power_table}
 
@@ -42,16 +42,16 @@ After a cut at each command that changes the unit, the recovery is cut again at 
 
 ## The process of the line
 
-A campaign of one unit is killed with SIGKILL at each of its moments, and continued. The moments are *before* and *after*
-the commit of an *intent*, *after* a command was *sent*, *after* its *answer* came, and *before* and *after* the *commit*
-that ends the unit. What a step came to is committed together with the next intent, so its moments stand there. The
-simulated unit lives in a process of its own: a kill leaves it in the middle of whatever it was doing. Afterwards
+A campaign of one unit is killed with SIGKILL at each of its moments, and continued. The moments are *before* and
+*after* the commit of an *intent*, *after* a command was *sent*, *after* its *answer* came, and *before* and *after* the
+*commit* that ends the unit. What a step came to is committed together with the next intent, so its moments stand there.
+The simulated unit lives in a process of its own: a kill leaves it in the middle of whatever it was doing. Afterwards
 everything said above holds, and every unit of the lot is sealed, once.
 
 {kill_table}
 
-That is {kills} kills. Besides, the command `keywright campaign run` is killed from outside, at least twenty times and at
-moments that nobody chose, and run again until it is done: no unit is lost, and nothing is done twice.
+That is {kills} kills. Besides, the command `keywright campaign run` is killed from outside, at least twenty times and
+at moments that nobody chose, and run again until it is done: no unit is lost, and nothing is done twice.
 """
 
 
@@ -95,7 +95,9 @@ def moments(fate: str) -> Counter[tuple[str, str]]:
 
 
 def _passed(place: Path, model: Model) -> list[Moment]:
-    keystore = template(place / "template", FOB.encode(), f"serial,model,owner_group\n{SERIAL},fob-one,north\n".encode())
+    keystore = template(
+        place / "template", FOB.encode(), f"serial,model,owner_group\n{SERIAL},fob-one,north\n".encode()
+    )
     passed, ended = Lot(place / "template", place / "lot", keystore, {SERIAL: model}).run()
     if not ended:
         raise RuntimeError("the undisturbed campaign did not come to its end")

@@ -87,20 +87,20 @@ def test_the_collector_rests_during_rounds_and_runs_again_after_a_failure(module
 
 
 @pytest.mark.parametrize(
-    ("value", "target", "most", "verdict", "share"),
+    ("value", "target", "bound", "verdict", "share"),
     [
-        (3.0, 2.0, False, "holds", 1.5),
-        (2.0, 2.0, False, "holds", 1.0),
-        (1.0, 2.0, False, "falls short", 0.5),
-        (3.5, 7.0, True, "holds", 2.0),
-        (14.0, 7.0, True, "falls short", 0.5),
-        (1.0, None, False, "", None),
+        (3.0, 2.0, "least", "holds", 1.5),
+        (2.0, 2.0, "least", "holds", 1.0),
+        (1.0, 2.0, "least", "falls short", 0.5),
+        (3.5, 7.0, "most", "holds", 2.0),
+        (14.0, 7.0, "most", "falls short", 0.5),
+        (1.0, None, "least", "", None),
     ],
 )
 def test_a_target_is_judged_in_its_own_direction(
-    module: Callable[[str], Any], value: float, target: float | None, most: bool, verdict: str, share: float | None
+    module: Callable[[str], Any], value: float, target: float | None, bound: str, verdict: str, share: float | None
 ) -> None:
-    figure = module("figures").Figure("what", "1", "peer 2", value, target, most=most)
+    figure = module("figures").Figure("what", "1", "peer 2", value, target, most=bound == "most")
     assert (figure.verdict, figure.share) == (verdict, share)
 
 

@@ -55,7 +55,7 @@ def test_values_are_frozen_and_compare_hash_copy_and_pickle_by_content() -> None
     late = Late(1)
     late.build()
     with pytest.raises(AttributeError):
-        late.kvn = 2  # type: ignore[misc]  # pyright: ignore[reportAttributeAccessIssue]  # the error under test
+        late.kvn = 2  # type: ignore[misc]  # the error under test  # pyright: ignore[reportAttributeAccessIssue] - as said
     assert late == Late(1) != Late(2)
     assert {late: 1}[Late(1)] == 1
     assert copy.copy(late) == pickle.loads(pickle.dumps(late)) == late

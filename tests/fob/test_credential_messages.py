@@ -6,12 +6,12 @@ import re
 from pathlib import Path
 
 import pytest
-from support.messages import all_messages, check_message
 
 from keywright.codec.message import Message
 from keywright.fob.credential import applet, messages
 from keywright.fob.credential.messages import CREDENTIAL_AID, SIGN_PREFIX, Dgi, Ins
 from keywright.globalplatform.messages import Ins as GpIns
+from support.messages import all_messages, check_message
 
 PAGE = (Path(__file__).parents[2] / "docs/credential-applet.md").read_text(encoding="utf-8")
 

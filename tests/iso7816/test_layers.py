@@ -7,7 +7,6 @@ from collections.abc import Iterable
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from support.cards import ECHO_AID, HOST_CHALLENGE, EchoApplet, Terminal, element
 
 from keywright.errors import LinkError, StatusError, WireError
 from keywright.globalplatform.host import Dialogue, get_value, secured, select, store_data
@@ -17,6 +16,7 @@ from keywright.iso7816.layers import MAX_ROUNDS, SHORT_LC, parse_answer
 from keywright.link import Loopback
 from keywright.sansio.dialogue import drive, through
 from keywright.scp.scp03 import KeySet, open_channel
+from support.cards import ECHO_AID, HOST_CHALLENGE, EchoApplet, Terminal, element
 
 READ = Command(0x80, 0xCA, 0x9F, 0x7F, le=0)
 
@@ -143,7 +143,7 @@ def test_an_answer_that_is_none_is_a_link_failure_after_delivery(raw: str) -> No
         (256, None, False, (True, None)),
     ],
 )
-def test_extended_only_where_it_must_be(data: int, le: int | None, extended: bool, coded: tuple[bool, int]) -> None:
+def test_extended_only_where_it_must_be(*, data: int, le: int | None, extended: bool, coded: tuple[bool, int]) -> None:
     command = sized(Command(0x80, 0xE2, 0x80, 0, bytes(data), le), extended=extended)
     assert (command.extended, command.le) == coded
     assert len(command.data) == data
@@ -226,7 +226,7 @@ def test_a_protected_command_is_not_recoded_below_its_protection() -> None:
 
 @pytest.mark.parametrize("extended", [False, True], ids=["short link", "extended link"])
 @pytest.mark.parametrize("size", [1, 255, 256, 700, 5000])
-def test_an_element_puts_a_chain_together(extended: bool, size: int) -> None:
+def test_an_element_puts_a_chain_together(*, extended: bool, size: int) -> None:
     here = Terminal(element(applets=[EchoApplet()]))
     send = transmit(Loopback(here.card, extended=extended))
     drive(select(ECHO_AID), send)
@@ -238,7 +238,7 @@ def test_an_element_puts_a_chain_together(extended: bool, size: int) -> None:
 @pytest.mark.parametrize("extended", [False, True], ids=["short link", "extended link"])
 @pytest.mark.parametrize("level", [0x01, 0x03, 0x33])
 @pytest.mark.parametrize("beyond", [0, 1, 300])
-def test_a_long_protected_command_is_one_command_to_both_ends(extended: bool, level: int, beyond: int) -> None:
+def test_a_long_protected_command_is_one_command_to_both_ends(*, extended: bool, level: int, beyond: int) -> None:
     card = element()
     send = transmit(Loopback(card, extended=extended))
     channel = drive(open_channel(KeySet.gp_test(), HOST_CHALLENGE, level=level), send)

@@ -15,10 +15,9 @@ import sys
 import time
 from pathlib import Path
 
-from support.house import ROOT
-
 from keywright.crypto.certificates import load_certificate
 from keywright.production.units import UnitStore
+from support.house import ROOT
 
 KILLS = 20
 UNITS = 120
@@ -55,7 +54,17 @@ class Line:
         return self.fobs.stat().st_size if self.fobs.exists() else 0
 
     def _open(self, verb: str, *arguments: str) -> subprocess.Popen[str]:
-        command = [sys.executable, "-m", "keywright", "campaign", verb, *arguments, "--store", str(self.store), "--json"]
+        command = [
+            sys.executable,
+            "-m",
+            "keywright",
+            "campaign",
+            verb,
+            *arguments,
+            "--store",
+            str(self.store),
+            "--json",
+        ]
         environment = os.environ | {"PYTHONPATH": str(ROOT / "src")}
         return subprocess.Popen(
             command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=self.order.parent

@@ -7,6 +7,7 @@ from importlib import import_module
 from types import ModuleType
 
 import pytest
+
 from support.house import ROOT
 from support.kills import PHASES
 from support.recipe_cuts import SETS, STEPS

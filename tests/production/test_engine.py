@@ -5,18 +5,22 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator
 
+import msgspec
 import pytest
-from support.bench import Bench, Tamper, untouched
-from support.ledger import FOB, Ledger
 
+from keywright.element import SecureElement
 from keywright.errors import LinkError
-from keywright.fob.fobs import Model, simulated_fob
+from keywright.fob.credential.applet import CredentialApplet
+from keywright.fob.fobs import Model, _cplc, simulated_fob
 from keywright.iso7816.apdu import Command, Response
 from keywright.production.engine import ALIKE_FAILURES, MAX_RESTARTS, Engine, Outcome
 from keywright.production.job import Job
 from keywright.production.rows import Unit
 from keywright.production.watch import Unwatched
 from keywright.store import RamMemory
+from support.bench import Bench, Tamper, untouched
+from support.cards import element
+from support.ledger import FOB, Ledger
 
 
 def serials(count: int) -> list[str]:
@@ -124,22 +128,17 @@ def test_another_product_is_rejected_and_named() -> None:
     devices = {"K-000002": _with_cplc(ic_type=0x9999)}
     ledger, bench, outcome = lot(3, devices=devices)
     assert states(ledger) == {"K-000001": "sealed", "K-000002": "rejected", "K-000003": "sealed"}
-    assert ledger.units[2].failure_code == "rejected"
+    assert ledger.units[2].failure_code == "wrong-unit"
     assert "ic_type is 9999, the recipe expects 4631" in ledger.units[2].failure_text
     assert ledger.phases("identify", 2) == ["failed"]
     assert bench.device("K-000002").attempts == 0
     assert outcome.failed == 1
 
 
-def _with_cplc(**fields: int):  # type: ignore[no-untyped-def]  # an element
-    import msgspec
-    from support.cards import element
-
-    from keywright.fob.credential.applet import CredentialApplet
-    from keywright.fob.fobs import _cplc
-
-    cplc = msgspec.structs.replace(_cplc(b"stranger01"), **fields)
-    return element(cplc=cplc, kdd=b"stranger01", applets=[CredentialApplet()])
+def _with_cplc(**fields: int) -> SecureElement:
+    chip = b"stranger01"
+    cplc = msgspec.structs.replace(_cplc(chip), **fields)
+    return element(cplc=cplc, kdd=chip, applets=[CredentialApplet()])
 
 
 def test_a_unit_that_went_through_the_line_is_rejected_untouched() -> None:
@@ -314,10 +313,8 @@ def test_a_station_that_is_gone_ends_the_run() -> None:
 # ---- three alike ----------------------------------------------------------------------------------------------
 
 
-def strangers(*numbers: int) -> dict[str, object]:
-    return {
-        f"K-{n:06d}": simulated_fob(f"K-{n:06d}", RamMemory(), Model(factory_key="11" * 16)) for n in numbers
-    }
+def strangers(*numbers: int) -> dict[str, SecureElement]:
+    return {f"K-{n:06d}": simulated_fob(f"K-{n:06d}", RamMemory(), Model(factory_key="11" * 16)) for n in numbers}
 
 
 def test_three_alike_failures_in_a_row_stop_the_lot_and_say_so() -> None:
@@ -339,7 +336,7 @@ def test_a_success_or_another_failure_between_them_lets_the_lot_go_on() -> None:
 
 
 def test_three_dead_links_in_a_row_stop_the_lot() -> None:
-    ledger, bench, outcome = lot(5, tamper=lambda *_: LinkError("no reader", False))
+    _, bench, outcome = lot(5, tamper=lambda *_: LinkError("no reader", False))
     assert "(link)" in outcome.stopped
     assert (outcome.left_open, outcome.failed) == (3, 0)
     assert set(bench.sent) == set(serials(3))
@@ -424,16 +421,16 @@ def test_the_watcher_sees_every_exchange_in_clear() -> None:
 
 
 def test_what_a_watcher_raises_ends_the_run_where_it_stands() -> None:
-    class Stop(Exception):
+    class StopError(Exception):
         pass
 
     class Stopping(Unwatched):
         def moment(self, phase: str, unit: int, step: str) -> None:
             if (phase, step) == ("after intent", "own_keys"):
-                raise Stop
+                raise StopError
 
     ledger, bench = Ledger.of(FOB, *serials(1)), Bench()
-    with pytest.raises(Stop):
+    with pytest.raises(StopError):
         run(ledger, bench, Stopping())
     assert ledger.open_intents() == {(1, "own_keys.put")}
     assert run(ledger, Bench(devices={"K-000001": bench.device("K-000001")})).sealed == 1

@@ -6,11 +6,12 @@
 from __future__ import annotations
 
 import pytest
+
+from keywright.production.job import Facts, Job, StepDialogue, Verdict
+from keywright.production.steps import lock_down, own_keys, personalise
 from support.power import AFTER_DELIVERY, BEFORE_DELIVERY, INSIDE_COMMAND
 from support.recipe_cuts import KINDS, RECOVERIES, REST, SETS, STEPS, cut_everywhere, cut_once, stands
 
-from keywright.production.job import Verdict
-from keywright.production.steps import lock_down, own_keys, personalise
 
 @pytest.mark.parametrize("recovery", RECOVERIES)
 @pytest.mark.parametrize("fate", SETS)
@@ -76,20 +77,19 @@ NOT_APPLIED = (Verdict.NOT_APPLIED, {"probe": "wrong"})
 def test_a_probe_that_guesses_is_found(
     monkeypatch: pytest.MonkeyPatch, step: str, module: object, probe: str, answer: tuple[Verdict, dict[str, str]]
 ) -> None:
-    def guess(*_: object):  # type: ignore[no-untyped-def]  # a dialogue that asks nothing
+    def guess(*_: object) -> StepDialogue[tuple[Verdict, Facts]]:
         yield from ()
         return answer
 
     monkeypatch.setattr(module, probe, guess)
-    with pytest.raises(Exception) as caught:  # noqa: PT011 - whatever the guess leads to
+    with pytest.raises(Exception) as caught:
         cut_everywhere(step, "stays", RECOVERIES[1])
     assert any("power cut" in note for note in caught.value.__notes__)
 
 
 def test_an_intent_that_is_not_durable_before_its_command_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    from keywright.production.job import Job
-
-    def forget(self: Job, action: str, facts: object):  # type: ignore[no-untyped-def]  # as Job.intend, no commit
+    def forget(self: Job, action: str, facts: object) -> StepDialogue[None]:
+        """As `Job.intend`, without the commit."""
         self.record("intent", action, {})
         yield from ()
 

@@ -31,7 +31,7 @@ def test_a_reader_of_the_same_process_does_not_cost_the_commits_of_a_killed_writ
     lot = Lot(
         lot="lot", recipe="", recipe_digest="", order_file="", order_digest="", keystore_id="", test=True,
         link="sim:fob", created_at=0.0,
-    )  # fmt: skip
+    )  # fmt: skip - one field a line says no more
     with UnitStore.open(path, create=True) as store:
         store.import_order(lot, [OrderRow(1, "A", "m", "g")])
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}

@@ -59,7 +59,7 @@ def store(path: Path) -> Iterator[UnitStore]:
 
 
 def event(unit: int, phase: str = "intent", step: str = "own_keys", attempt: int = 1, **facts: object) -> Event:
-    return Event(unit=unit, step=step, phase=phase, attempt=attempt, facts=facts, at=2.5)  # type: ignore[arg-type]
+    return Event(unit=unit, step=step, phase=phase, attempt=attempt, facts=facts, at=2.5)  # type: ignore[arg-type]  # any phase is tried
 
 
 # ---- opening
@@ -337,7 +337,7 @@ def test_many_threads_may_commit(store: UnitStore) -> None:
     def work(n: int) -> None:
         for attempt in range(1, 21):
             store.commit([event(n, attempt=attempt), UnitChange(n, {"tries": attempt})])
-            assert store.unit(n).tries == attempt  # type: ignore[union-attr]
+            assert store.unit(n).tries == attempt  # type: ignore[union-attr]  # the unit is there
 
     threads = [threading.Thread(target=work, args=(n,)) for n in range(1, 9)]
     for thread in threads:

@@ -65,7 +65,7 @@ def unit(n: int, serial: str) -> Unit:
 
 
 class Ledger:
-    """Units, events and certificates of a lot. `commits` counts transactions, `batches` keeps what each of them held."""
+    """Units, events and certificates of a lot; `batches` keeps what each transaction held."""
 
     def __init__(self, of: Recipe, units: Iterable[Unit]) -> None:
         self.recipe = of

@@ -24,6 +24,7 @@ from keywright.codec.message import Message
 from keywright.errors import DecodeError
 
 M = TypeVar("M", bound=Message)
+Parsed = TypeVar("Parsed")
 
 _UNKNOWN_TAGS = (0x02, 0x3E, 0xDD, 0x5F7E, 0xDF6E, 0xDF8102, 0xFFFFFF7E)
 
@@ -61,7 +62,7 @@ def check_round_trip_and_prefixes(cls: type[Message]) -> None:
         data = value.build()
         assert cls.parse(data) == value
         for size in range(len(data)):
-            short = _parsed(cls, data[:size])
+            short = parsed(cls.parse, data[:size])
             assert short is None or short.build() == data[:size]
 
     check()
@@ -99,14 +100,14 @@ def check_random_bytes(cls: type[Message]) -> None:
 
 
 def _stable_or_refused(cls: type[Message], data: bytes) -> None:
-    value = _parsed(cls, data)
+    value = parsed(cls.parse, data)
     assert value is None or cls.parse(value.build()) == value
 
 
-def _parsed(cls: type[Message], data: bytes) -> Message | None:
+def parsed(parse: Callable[[bytes], Parsed], data: bytes) -> Parsed | None:
     """The value, or None for a DecodeError whose offset lies in the data; every other exception is a failure."""
     try:
-        return cls.parse(data)
+        return parse(data)
     except DecodeError as error:
         offset = error.offset
     assert 0 <= offset <= len(data)

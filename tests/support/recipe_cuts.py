@@ -39,7 +39,7 @@ KINDS: Final = (BEFORE_DELIVERY, INSIDE_COMMAND, AFTER_DELIVERY)
 REST: Final = "recipe"
 """All that is left of the recipe, as a dialogue of its own."""
 MOST_SESSIONS_MORE: Final = 5
-"""EXTERNAL AUTHENTICATE that a cut may cost: as many as the longest dialogue has, which is begun anew, and that again."""
+"""EXTERNAL AUTHENTICATE that a cut may cost: as many as the longest dialogue has, which is begun anew, and more."""
 
 _APPLET: Final = f"applet/{CREDENTIAL_AID.hex().upper()}"
 KEY: Final = f"{_APPLET}/key"
@@ -117,8 +117,7 @@ class Line:
 
     def transmit(self, link: Exchange) -> Callable[[Command | Commit], Response]:
         """Requests of a step over a link."""
-        send = transmit(link)
-        return lambda request: self.ledger.over(send)(request)
+        return self.ledger.over(transmit(link))
 
     def recover(self, link: Exchange) -> None:
         """Take the unit up again, as the engine does after a link failure, or as a new process does."""

@@ -16,13 +16,16 @@ from keywright.cli.links import ask, trace_sink
 from keywright.cli.live import EMPTY, Lot, Watchers, shown
 from keywright.cli.lot_trace import LotTrace
 from keywright.cli.options import Json, Yes
-from keywright.cli.text import bad, note, say, show_json
+from keywright.cli.text import bad, note, printable, say, show_json
+from keywright.cli.unlock import Passphrase, UnlockFile, unlock_with
 from keywright.errors import KeywrightError, UsageError
+from keywright.fob.uri import is_simulated
 from keywright.iso7816.apdu import Command, Response
 from keywright.production import campaign
 from keywright.production.campaign import Means, Run
 from keywright.production.database import store_path
-from keywright.production.recipe import parse_recipe
+from keywright.production.keystore import Unlock
+from keywright.production.recipe import parse_recipe, read_recipe
 from keywright.production.report import Summary, summarise
 from keywright.production.report_csv import write_csv
 from keywright.production.report_html import write_html
@@ -62,6 +65,8 @@ def run(
     order: OrderFile,
     store: Store = "",
     keystore: Keystore = "",
+    unlock: UnlockFile = None,
+    passphrase: Passphrase = False,
     link: LinkOption = "",
     check: Check = False,
     yes: Yes = False,
@@ -73,13 +78,14 @@ def run(
     Exit codes: 0 every unit sealed, 7 complete but some units set aside, 1 not complete.
     """
     if check:
-        found = campaign.check(recipe, order, Means(keystore=keystore, link=link))
+        found = campaign.check(recipe, order, Means(link=link))
         _show(found, checked_lines(found), as_json=json)
         raise typer.Exit(1 if any(one.problem for one in found) else 0)
     if not store:
         raise UsageError("--store is missing: a lot needs a place", hint="for example --store lot.db")
-    with watching(store, link, trace) as watcher:
-        means = Means(keystore=keystore, link=link, watcher=watcher, confirm=_consent(yes=yes))
+    means = _means(keystore, unlock_with(unlock, passphrase=passphrase), link, yes=yes)
+    with watching(store, link or read_recipe(recipe).link, trace) as watcher:
+        means.watcher = watcher
         done = campaign.run(recipe, order, store, means)
     finish(done, store, as_json=json)
 
@@ -89,14 +95,17 @@ def resume(
     *,
     store: Store,
     keystore: Keystore = "",
+    unlock: UnlockFile = None,
+    passphrase: Passphrase = False,
     link: LinkOption = "",
     yes: Yes = False,
     json: Json = False,
     trace: Trace = None,
 ) -> None:
     """Go on with a lot by the recipe and order it was begun with. Exit codes as `run`."""
-    with watching(store, link, trace) as watcher:
-        means = Means(keystore=keystore, link=link, watcher=watcher, confirm=_consent(yes=yes))
+    means = _means(keystore, unlock_with(unlock, passphrase=passphrase), link, yes=yes)
+    with watching(store, link or lot_link(store), trace) as watcher:
+        means.watcher = watcher
         done = campaign.resume(store, means)
     finish(done, store, as_json=json)
 
@@ -129,9 +138,22 @@ def report(
 
 
 @app.command()
-def verify(*, store: Store, keystore: Keystore = "", link: LinkOption = "", json: Json = False) -> None:
+def verify(
+    *,
+    store: Store,
+    keystore: Keystore = "",
+    unlock: UnlockFile = None,
+    passphrase: Passphrase = False,
+    link: LinkOption = "",
+    json: Json = False,
+    trace: Trace = None,
+) -> None:
     """Open a fresh session to every sealed unit with its own keys and read it back. Exit code 1 if any disagrees."""
-    verified = campaign.verify(store, Means(keystore=keystore, link=link))
+    means = _means(keystore, unlock_with(unlock, passphrase=passphrase), link, yes=True)
+    with ExitStack() as stack:
+        if trace is not None:
+            means.watcher = LotTrace(stack.enter_context(trace_sink(trace)), link or store_path(store).name)
+        verified = campaign.verify(store, means)
     _show(verified, verified_lines(verified), as_json=json)
     if verified.disagree:
         raise typer.Exit(DISAGREE)
@@ -146,7 +168,7 @@ def watching(store: str, link: str, trace: Path | None = None) -> Iterator[Watch
         if trace is not None:
             watchers.append(LotTrace(stack.enter_context(trace_sink(trace)), link or path.name))
         watchers.append(_FirstUnit(path, stack))
-        watchers += stack.enter_context(shown(lambda: lot_of(store)))
+        watchers += stack.enter_context(shown(lambda: lot_of(store), moving=not link or is_simulated(link)))
         try:
             yield Watchers(watchers)
         except KeyboardInterrupt as error:
@@ -219,6 +241,26 @@ def _show(document: object, lines: Iterator[str], *, as_json: bool) -> None:
         return
     for line in lines:
         say(line)
+
+
+def _means(keystore: str, unlock: Unlock | None, link: str, *, yes: bool) -> Means:
+    return Means(keystore=keystore, unlock=unlock, link=link, confirm=_consent(yes=yes), swap=_swap)
+
+
+def _swap(serial: str, wrong: str) -> bool:
+    """Ask the person at the terminal to change the device; without one the first device is the only one."""
+    if not sys.stdin.isatty():
+        return False
+    if wrong:
+        note(printable(wrong))
+    return ask(f"Put the device for {printable(serial)} on, then Enter (q to stop):").strip().lower() != "q"
+
+
+def lot_link(store: str) -> str:
+    """The link that a lot was begun on, empty when there is none yet."""
+    with UnitStore.open(store, readonly=True) as units:
+        lot = units.lot()
+    return "" if lot is None else lot.link
 
 
 def _consent(*, yes: bool) -> Callable[[str, str], bool]:

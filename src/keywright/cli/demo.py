@@ -36,7 +36,7 @@ _OTHER_KEY: Final = bytes(range(0x50, 0x60)).hex()
 
 
 class Faults(msgspec.Struct, frozen=True):
-    """Which fobs of the order something happens to."""
+    """Which fobs something happens to. The power goes after the new keys are written, before the fob can say so."""
 
     wrong_keys: str
     power_cut: str
@@ -46,7 +46,7 @@ class Faults(msgspec.Struct, frozen=True):
         """What the tray of simulated fobs is to be like."""
         return Plan(
             models={self.wrong_keys: Model(factory_key=_OTHER_KEY)},
-            cuts={self.power_cut: Cut(ins=Ins.PUT_KEY)},
+            cuts={self.power_cut: Cut(ins=Ins.PUT_KEY, commit=0)},
         )
 
 
@@ -64,15 +64,14 @@ def command(
 ) -> None:
     """Provision a lot of simulated key fobs, end to end, and show it.
 
-    Two fobs are made to fail: one has other factory keys than expected, one loses its power inside PUT KEY. Ends with
-    0 only if exactly that happened and every other fob was sealed.
+    To the good fobs of the example come two that fail: one has other factory keys than expected, one loses its power
+    inside PUT KEY. Ends with 0 only if exactly that happened and every other fob was sealed.
     """
     examples = _examples()
-    recipe, order = examples / RECIPE, examples / ORDER
-    store = _fresh(folder)
+    recipe, store = examples / RECIPE, _fresh(folder)
+    order, faults = _order(examples / ORDER, folder / ORDER)
     serials = [row.serial for row in read_order(order)]
-    faults = Faults(serials[len(serials) // 3], serials[2 * len(serials) // 3])
-    note(f"{len(serials)} simulated key fobs, {recipe} and {order}, kept in {folder}/")
+    note(f"{len(serials)} simulated key fobs: {recipe}, {examples / ORDER} and two that fail, kept in {folder}/")
     with watching(str(store), "", None) as watcher:
         done = campaign.run(recipe, order, str(store), Means(watcher=watcher, plan=faults.plan))
     verified = campaign.verify(str(store), Means())
@@ -95,11 +94,28 @@ def _examples() -> Path:
     raise UsageError("the example recipe and order are not here", hint="run this in a checkout of keywright")
 
 
+def _order(example: Path, mine: Path) -> tuple[Path, Faults]:
+    """The example's order and two units more, as any others; what happens to those two stands in no file."""
+    rows = example.read_text("utf-8").splitlines()
+    last = list(read_order(example))[-1]
+    stem, number = last.serial[:-6], int(last.serial[-6:])
+    added = [f"{stem}{number + n:06d}" for n in (1, 2)]
+    like = rows[-1].removeprefix(last.serial)
+    third = len(rows) // 3
+    rows[third:third] = [added[0] + like]
+    rows[2 * third : 2 * third] = [added[1] + like]
+    try:
+        mine.write_text("\n".join(rows) + "\n", "utf-8")
+    except OSError as error:
+        raise UsageError(f"{mine}: cannot be written: {error.strerror}", hint="give another --folder") from error
+    return mine, Faults(*added)
+
+
 def _fresh(folder: Path) -> Path:
     """Make the folder and clear it of an earlier demo, of nothing else. Returns the path of the store."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        for old in (*folder.glob(f"{_LOT}*"), folder / _REPORT):
+        for old in (*folder.glob(f"{_LOT}*"), folder / _REPORT, folder / ORDER):
             old.unlink(missing_ok=True)
     except OSError as error:
         raise UsageError(f"{folder}: cannot be used: {error.strerror}", hint="give another --folder") from error

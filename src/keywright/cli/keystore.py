@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
@@ -12,17 +11,12 @@ import typer
 
 from keywright.cli.options import Json
 from keywright.cli.text import bad, say, show_json, table
-from keywright.errors import PolicyError, UsageError
-from keywright.production.keystore import SoftwareKeystore, Unlock, keystore_path
+from keywright.cli.unlock import Passphrase, UnlockFile, unlock_with
+from keywright.production.keystore import SoftwareKeystore, keystore_path
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 
 File = Annotated[str, typer.Argument(metavar="KEYSTORE", help="The keystore: a path, or software:PATH.")]
-UnlockFile = Annotated[
-    Path | None, typer.Option("--unlock", metavar="FILE", help="The file with its unlock key (default: PATH.unlock).")
-]
-Passphrase = Annotated[bool, typer.Option("--passphrase", help="Ask for a passphrase in place of an unlock file.")]
-
 _TEST: str = "TEST keystore: its keys are in a file and in this program's memory. Try out with it, ship nothing."
 
 
@@ -31,7 +25,7 @@ def new(keystore: File, *, unlock: UnlockFile = None, passphrase: Passphrase = F
     """Make a keystore with new issuer keys and a new certificate authority, sealed in a file of mode 0600."""
     path = keystore_path(keystore)
     made = SoftwareKeystore.create(
-        path, now=datetime.now(UTC), unlock=_unlock(unlock, passphrase=passphrase, twice=True)
+        path, now=datetime.now(UTC), unlock=unlock_with(unlock, passphrase=passphrase, twice=True)
     )
     if json:
         show_json(_document(made, path))
@@ -46,27 +40,12 @@ def new(keystore: File, *, unlock: UnlockFile = None, passphrase: Passphrase = F
 def show(keystore: File, *, unlock: UnlockFile = None, passphrase: Passphrase = False, json: Json = False) -> None:
     """Show which keys a keystore holds: names and check values, never a key."""
     path = keystore_path(keystore)
-    held = SoftwareKeystore.open(path, _unlock(unlock, passphrase=passphrase, twice=False))
+    held = SoftwareKeystore.open(path, unlock_with(unlock, passphrase=passphrase))
     if json:
         show_json(_document(held, path))
         return
     say(f"{path}, keystore {held.keystore_id}")
     _say_keys(held)
-
-
-def _unlock(file: Path | None, *, passphrase: bool, twice: bool) -> Unlock | None:
-    if not passphrase:
-        return file
-    if file is not None:
-        raise UsageError("--unlock and --passphrase exclude each other", hint="give one of them")
-    return lambda: _asked(twice=twice)
-
-
-def _asked(*, twice: bool) -> bytes:
-    if not sys.stdin.isatty():
-        raise PolicyError("nobody is there to type the passphrase", hint="use an unlock file: --unlock FILE")
-    text: str = typer.prompt("Passphrase", hide_input=True, confirmation_prompt=twice, err=True)
-    return text.encode()
 
 
 def _document(keystore: SoftwareKeystore, path: Path) -> dict[str, Any]:

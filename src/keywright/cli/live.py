@@ -182,10 +182,13 @@ def totals(progress: Progress) -> str:
 
 
 @contextmanager
-def shown(learn: Callable[[], Lot]) -> Iterator[tuple[Watcher, ...]]:
-    """Watchers that show the run on stderr until the end of the block; nothing before a unit is taken up."""
+def shown(learn: Callable[[], Lot], *, moving: bool = True) -> Iterator[tuple[Watcher, ...]]:
+    """Watchers that show the run on stderr until the end of the block; nothing before a unit is taken up.
+
+    `moving`: a picture that moves, if there is a terminal; lines where a person may be asked something meanwhile.
+    """
     progress = Progress(learn)
-    if not sys.stderr.isatty():
+    if not moving or not sys.stderr.isatty():
         yield progress, PlainLines(progress)
         return
     with ExitStack() as stack:
@@ -248,7 +251,9 @@ def _bars(progress: Progress) -> RenderableType:
     grid.add_column(justify="right")
     total = lot.ordered - lot.finished
     for step, passed in progress.passed.items():
-        bar = ProgressBar(total=max(total, 1), completed=passed, width=40, finished_style="green")
+        bar = ProgressBar(
+            total=max(total, 1), completed=passed, width=40, complete_style="cyan", finished_style="green"
+        )
         grid.add_row(f"  {step.replace('_', ' ')}", bar, f"{passed}/{total}")
     return grid
 

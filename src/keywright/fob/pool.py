@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import socket
+import struct
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -20,6 +21,7 @@ from keywright.errors import LinkError
 from keywright.fob.fobs import Model
 
 _CHUNK: Final = 1 << 18
+_HEAD: Final = struct.Struct(">IBB")
 _GOODBYE_S: Final = 10.0
 
 COMMAND: Final = 0
@@ -58,28 +60,29 @@ class Cut(msgspec.Struct, frozen=True):
 def frame(kind: int, name: str, payload: bytes = b"") -> bytes:
     """One message of the socket: length 4, kind 1, length of name 1, name, payload."""
     label = name.encode()
-    return (2 + len(label) + len(payload)).to_bytes(4) + bytes((kind, len(label))) + label + payload
+    size = len(label)
+    return _HEAD.pack(2 + size + len(payload), kind, size) + label + payload
 
 
 class Frames:
     """Cuts a byte stream into messages."""
 
     def __init__(self) -> None:
-        self._buffer = bytearray()
+        self._rest = b""
 
     def feed(self, data: bytes) -> list[tuple[int, str, bytes]]:
         """The whole messages that `data` completes: kind, name, payload."""
-        buffer = self._buffer
-        buffer += data
+        buffer = self._rest + data if self._rest else data
         found, at, end = [], 0, len(buffer)
-        while end - at >= 4:
-            size = int.from_bytes(buffer[at : at + 4])
-            if end - at - 4 < size:
+        while end - at >= _HEAD.size:
+            size, kind, label = _HEAD.unpack_from(buffer, at)
+            stop = at + 4 + size
+            if stop > end:
                 break
-            label = at + 6 + buffer[at + 5]
-            found.append((buffer[at + 4], buffer[at + 6 : label].decode(), bytes(buffer[label : at + 4 + size])))
-            at += 4 + size
-        del buffer[:at]
+            payload = at + 6 + label
+            found.append((kind, buffer[at + 6 : payload].decode(), buffer[payload:stop]))
+            at = stop
+        self._rest = buffer[at:]
         return found
 
 

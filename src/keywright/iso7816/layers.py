@@ -8,13 +8,16 @@ stands above it too, because a C-MAC covers Lc as it is coded.
 from __future__ import annotations
 
 from collections.abc import Callable, Generator
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from keywright.errors import DecodeError, LinkError, WireError
 from keywright.iso7816.apdu import SHORT_LE, Command, Response
 from keywright.iso7816.channels import channel_of, is_secured, with_channel
 from keywright.iso7816.status import SW
 from keywright.sansio.dialogue import drive, through
+
+Asked = TypeVar("Asked")
+Result = TypeVar("Result")
 
 GET_RESPONSE = 0xC0
 MAX_ROUNDS = 256
@@ -36,7 +39,7 @@ class Exchange(Protocol):
         """Whether extended-length APDUs may be sent."""
         ...
 
-    def exchange(self, command: bytes) -> bytes:
+    def exchange(self, command: bytes, /) -> bytes:
         """Send one command APDU, return the answer APDU. Raises LinkError."""
         ...
 
@@ -47,6 +50,16 @@ def complete(command: Command) -> Generator[Command, Response, Response]:
     Raises WireError when a card asks for 6Cxx twice or never stops announcing more data.
     """
     response = yield command
+    return (yield from rest(command, response)) if is_partial(response) else response
+
+
+def is_partial(response: Response) -> bool:
+    """Whether this answer is only the beginning: 6Cxx or 61xx."""
+    return response.sw >> 8 in (_WRONG_LE, _MORE)
+
+
+def rest(command: Command, response: Response) -> Generator[Command, Response, Response]:
+    """`complete`, once the first answer is there."""
     if response.sw >> 8 == _WRONG_LE:
         response = yield Command(
             command.cla, command.ins, command.p1, command.p2, command.data, response.sw & 0xFF, command.extended
@@ -109,6 +122,29 @@ def chained(command: Command) -> Generator[Command, Response, Response]:
             raise WireError(f"the card answered {len(response.data)} bytes to a part of a command")
     le = None if le is None else le if 0 < le <= SHORT_LE else 0
     return (yield Command(command.cla, command.ins, command.p1, command.p2, data[whole:], le))
+
+
+def completed(dialogue: Generator[Asked, Response, Result]) -> Generator[Asked, Response, Result]:
+    """`through(dialogue, complete)`, with a layer only for answers that need one, which few do.
+
+    Requests of `dialogue` that are no commands pass.
+    """
+    try:
+        request = next(dialogue)
+        while True:
+            try:
+                response = yield request
+                if type(request) is Command and is_partial(response):
+                    response = yield from rest(request, response)
+            except LinkError as error:
+                request = dialogue.throw(error)
+            else:
+                request = dialogue.send(response)
+    except StopIteration as stop:
+        result: Result = stop.value
+        return result
+    finally:
+        dialogue.close()
 
 
 def transmit(link: Exchange) -> Callable[[Command], Response]:

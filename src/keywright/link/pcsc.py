@@ -161,7 +161,7 @@ class PcscLink:
 def _pyscard() -> Any:
     """The C layer of pyscard. Raises UsageError if it is not installed."""
     try:
-        from smartcard import scard  # noqa: PLC0415 # pyright: ignore[reportMissingImports] - an optional extra
+        from smartcard import scard  # noqa: PLC0415 - an optional extra  # pyright: ignore[reportMissingImports] - as said
     except ImportError as error:
         raise UsageError("PC/SC needs pyscard", hint="install the extra: pip install 'keywright[pcsc]'") from error
     return scard

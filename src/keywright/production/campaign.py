@@ -28,7 +28,7 @@ from keywright.production.authority import DeviceAuthority
 from keywright.production.database import store_path
 from keywright.production.engine import Engine, Outcome, whole_recipe
 from keywright.production.job import Commit, Job, StepDialogue
-from keywright.production.keystore import Keystore, SoftwareKeystore, check_same, open_keystore
+from keywright.production.keystore import Keystore, SoftwareKeystore, Unlock, check_same, open_keystore
 from keywright.production.order import check_order, read_order
 from keywright.production.parameters import Identify, OwnKeys, Personalise
 from keywright.production.recipe import Recipe, parse_recipe, read_recipe
@@ -46,16 +46,18 @@ WIDTH: Final = 64
 SIM: Final = "sim:"
 
 
-class Means(msgspec.Struct, frozen=True, kw_only=True):
+class Means(msgspec.Struct, kw_only=True):
     """What a run may use besides recipe, order and store.
 
-    `keystore` "" is the TEST keystore beside the store, for simulated units only. `link` "" is the recipe's.
+    `keystore` "" is the TEST keystore beside the store, for simulated units only; `unlock` opens the
+    one given. `link` "" is the recipe's.
     `plan` is what a tray of simulated fobs is to be like; its journal is set here. `confirm` is asked before real
     devices are changed, with the lot's name and the link. `swap` has the next device put on the link: it is told the
     serial expected and what is wrong with the device that is there, and answers False to stop.
     """
 
     keystore: str = ""
+    unlock: Unlock | None = None
     link: str = ""
     watcher: Watcher = Unwatched()
     plan: Plan = Plan()
@@ -169,6 +171,8 @@ def verify(store: str, means: Means) -> Verified:
     with UnitStore.open(store, readonly=True) as units:
         lot = _lot(units, store)
         recipe = parse_recipe(lot.recipe.encode(), f"{lot.lot} (as stored)")
+        if recipe.step("own_keys") is None:
+            raise UsageError(f"the recipe of lot {lot.lot!r} gives units no keys of their own: nothing can be verified")
         link = means.link or lot.link
         keystore = _keystore(means, link, store_path(store), lot)
         wrong: list[Disagreement] = []
@@ -178,8 +182,9 @@ def verify(store: str, means: Means) -> Verified:
             for unit in _sealed_on(units, station, means) if one_by_one else units.units(("sealed",)):
                 checked += 1
                 try:
+                    means.watcher.started(unit.n, unit.serial)
                     job = _job(units, unit, recipe, keystore, means)
-                    drive(through(_reading(verify_unit(job)), complete), exchange_with(station, unit.serial))
+                    drive(through(_reading(verify_unit(job)), complete), _watched(means, job, station))
                 except KeywrightError as error:
                     wrong.append(Disagreement(unit.n, unit.serial, error.code, str(error)))
     return Verified(checked, checked - len(wrong), len(wrong), lot.test, tuple(wrong))
@@ -225,7 +230,7 @@ def _keystore(means: Means, link: str, path: Path, lot: Lot | None) -> Keystore:
 
 def _open_or_make(means: Means, link: str, path: Path, lot: Lot | None) -> Keystore:
     if means.keystore:
-        return open_keystore(means.keystore)
+        return open_keystore(means.keystore, means.unlock)
     beside = path.with_name(f"{path.name}.keystore")
     if not link.startswith(SIM):
         raise UsageError("real devices need a keystore of your own", hint="make one: keywright keystore new FILE")
@@ -298,6 +303,8 @@ def _work(units: UnitStore, recipe: Recipe, keystore: Keystore, link: str, means
         finally:
             engine.close()
     summary = summarise(units)
+    if not summary.open:
+        outcome.stopped = ""  # the failures that would have stopped it were its last units
     units.set_lot_state("stopped" if outcome.stopped else "open" if summary.open else "complete")
     return Run(summarise(units), outcome)
 
@@ -397,6 +404,18 @@ def _identified(station: Station, n: int, serial: str, recipe: Recipe) -> Checke
     except KeywrightError as error:
         return Checked(n, serial, "", (), str(error))
     return Checked(n, serial, identity.uid, () if identity.keys is None else identity.keys.versions)
+
+
+def _watched(means: Means, job: Job, station: Station) -> Callable[[Command], Response]:
+    """Exchanges with the job's unit alone, told to the watcher."""
+    exchange = exchange_with(station, job.unit.serial)
+
+    def watched(command: Command) -> Response:
+        response = exchange(command)
+        means.watcher.exchanged(job.unit.n, command, job.plain or command, response, response)
+        return response
+
+    return watched
 
 
 def _reading(dialogue: StepDialogue[object]) -> Dialogue[object]:

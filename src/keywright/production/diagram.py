@@ -15,8 +15,8 @@ from keywright.globalplatform.explain import Explanation, Transcript
 from keywright.globalplatform.messages import Ins
 from keywright.iso7816.apdu import Command, Response
 from keywright.iso7816.status import SW, is_ok, is_warning, meaning
+from keywright.production.rendering import render
 from keywright.production.sequence import AUTHORITY, FOB, HOST, KEYSTORE, STORE, Step
-from keywright.production.templates import render
 
 Explain = Callable[[Command, Response | None], Explanation]
 

@@ -16,7 +16,7 @@ import msgspec
 
 from keywright.crypto.diversification import card_context
 from keywright.errors import KeywrightError, PolicyError, StatusError
-from keywright.globalplatform.host import Dialogue, Identity, secured, select
+from keywright.globalplatform.host import Dialogue, Identity, select
 from keywright.iso7816.apdu import Command, Response
 from keywright.iso7816.status import SW
 from keywright.production.keystore import Keystore
@@ -69,7 +69,7 @@ class Role(Enum):
 class RejectedError(PolicyError):
     """Not a unit for this recipe: another product, or one that has been through the line."""
 
-    code = "rejected"
+    code = "wrong-unit"
     hint = "take it out of the lot; nothing was changed on it"
 
 
@@ -154,6 +154,10 @@ class Job:
         """What was recorded when the action was settled. KeyError when it was not."""
         return self._settled[action]
 
+    def evidence(self) -> Facts:
+        """What each step of the recipe recorded when it was done."""
+        return {spec.name: self._settled[spec.name] for spec in self.recipe.steps if spec.name in self._settled}
+
     # ---- store
 
     def record(self, phase: Phase, action: str, facts: Facts | None = None) -> None:
@@ -226,7 +230,7 @@ class Job:
     def parameters(self, kind: type[Got]) -> Got:
         """Parameters of the recipe's step of that class. KeyError when the recipe has none."""
         for spec in self.recipe.steps:
-            if isinstance(spec.parameters, kind):
+            if type(spec.parameters) is kind:
                 return spec.parameters
         raise KeyError(kind.__name__)
 
@@ -324,12 +328,12 @@ class Job:
 
     def under(self, channel: HostChannel, dialogue: Dialogue[Got]) -> Dialogue[Got]:
         """Run a dialogue under the channel, remembering what the protected commands say in clear."""
-        return (yield from secured(channel, through(dialogue, self._remember_plain)))
+        return (yield from through(dialogue, lambda command: self._protected(channel, command)))
 
-    def _remember_plain(self, command: Command) -> Dialogue[Response]:
+    def _protected(self, channel: HostChannel, command: Command) -> Dialogue[Response]:
         self.plain = command
         try:
-            self.opened = response = yield command
+            self.opened = response = yield from channel.secure(command)
         finally:
             self.plain = None
         return response

@@ -6,7 +6,8 @@ accepted, `requires` the steps that must come before it, `check` what no type ca
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, Final, Literal
+from importlib.metadata import entry_points
+from typing import Annotated, Any, ClassVar, Final, Literal
 
 import msgspec
 from msgspec import Meta
@@ -26,9 +27,10 @@ _HEX: Final = "hex:"
 
 
 class Parameters(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What every step has. `requires` names the steps that must stand before it in the recipe."""
+    """What every step has: the steps that must stand before it in the recipe, and the devices it is for."""
 
     requires: ClassVar[tuple[str, ...]] = ()
+    devices: ClassVar[tuple[str, ...]] = ("fob", "card")
 
     def check(self) -> None:
         """Raise ValueError, naming the key first, for values that do not fit together."""
@@ -49,7 +51,7 @@ class Identify(Parameters, frozen=True, kw_only=True):
     i: tuple[U8, ...] = ()
     """SCP03 "i" parameters that are expected; empty accepts any."""
     fresh: bool = True
-    """Refuse a unit whose key information lists other sets than the one it is to be opened with."""
+    """Refuse a unit whose key information lists other sets than the one `authenticate` opens it with."""
 
 
 class Authenticate(Parameters, frozen=True, kw_only=True):
@@ -86,6 +88,7 @@ class Personalise(Parameters, frozen=True, kw_only=True):
     """Key pair on the unit, device certificate, owner group and configuration."""
 
     requires: ClassVar[tuple[str, ...]] = ("own_keys",)
+    devices: ClassVar[tuple[str, ...]] = ("fob",)
 
     applet: Aid
     ca: Name
@@ -117,6 +120,17 @@ class LockDown(Parameters, frozen=True, kw_only=True):
     requires: ClassVar[tuple[str, ...]] = ("own_keys",)
 
     state: Literal["INITIALIZED", "SECURED"] = "SECURED"
+
+
+_GROUP: Final = "keywright.steps"
+"""Entry points of others: each names a module with `PARAMETERS`, a class as those above, and `run`."""
+
+
+def step_of_others(name: str) -> Any:
+    """The module of a step that another package provides; None when nobody does."""
+    for found in entry_points(group=_GROUP, name=name):
+        return found.load()
+    return None
 
 
 STEPS: Final[dict[str, type[Parameters]]] = {

@@ -13,12 +13,14 @@ from typing import Final, NoReturn
 import msgspec
 
 from keywright.errors import RecipeError
-from keywright.production.parameters import STEPS, Parameters
+from keywright.production.parameters import STEPS, Parameters, step_of_others
 from keywright.production.toml_lines import Lines
 
 RECIPE_BYTES: Final = 1 << 20
 """A recipe is at most this long."""
 
+DEVICES: Final = ("fob", "card")
+"""What a recipe may be for: a fob has our credential applet, a card need not."""
 _TOP: Final = {"name": str, "device": str, "link": str, "step": list}
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
@@ -88,7 +90,7 @@ def parse_recipe(data: bytes, name: str = "recipe", steps: Mapping[str, type[Par
         digest=hashlib.sha256(data).hexdigest(),
         device=document["device"],
         link=document["link"],
-        steps=_steps(source, document["step"], steps),
+        steps=_steps(source, document["device"], document["step"], steps),
         text=text,
     )
 
@@ -111,21 +113,24 @@ def _check_top(source: _Source, document: dict[str, object]) -> None:
             source.refuse((key,), f"{key}: expected {_KINDS[kind]}", hint=_MISSING[key])
     if not _NAME.fullmatch(str(document["name"])):
         source.refuse(("name",), "name: letters, digits, dot, dash and underline, at most 64")
-    if not document["device"] or ":" not in str(document["link"]):
-        key = "link" if document["device"] else "device"
-        source.refuse((key,), f"{key}: not usable", hint=_MISSING[key])
+    if document["device"] not in DEVICES:
+        source.refuse(("device",), f"device: {document['device']!r} is not known", hint=_MISSING["device"])
+    if ":" not in str(document["link"]):
+        source.refuse(("link",), "link: not usable", hint=_MISSING["link"])
 
 
 _KINDS: Final = {str: "a text", list: "tables [[step]]"}
 _MISSING: Final = {
     "name": 'add name = "…" at the top',
-    "device": 'add device = "fob" (or "card") at the top',
+    "device": 'write device = "fob" (a card with our credential applet) or device = "card" (any card)',
     "link": 'add link = "sim:fob" at the top, or pcsc:READER for a real reader',
     "step": "add at least one table [[step]]",
 }
 
 
-def _steps(source: _Source, tables: list[object], known: Mapping[str, type[Parameters]]) -> tuple[StepSpec, ...]:
+def _steps(
+    source: _Source, device: str, tables: list[object], known: Mapping[str, type[Parameters]]
+) -> tuple[StepSpec, ...]:
     if not tables:
         source.refuse(("step",), "the recipe has no steps", hint=_MISSING["step"])
     specs: list[StepSpec] = []
@@ -134,6 +139,10 @@ def _steps(source: _Source, tables: list[object], known: Mapping[str, type[Param
             source.refuse(("step",), "a step is a table [[step]]", hint=_MISSING["step"])
         spec = _step(source, index, table, known)
         _check_order(source, index, spec, specs, list(known))
+        if device not in spec.parameters.devices:
+            source.refuse(
+                ("step", index, "name"), f"the step {spec.name!r} is not for a {device}", hint=_MISSING["device"]
+            )
         specs.append(spec)
     return tuple(specs)
 
@@ -143,10 +152,11 @@ def _step(source: _Source, index: int, table: dict[str, object], known: Mapping[
     name = values.pop("name", None)
     if name is None:
         source.refuse(("step", index), "the step has no name", hint=f"name is one of {', '.join(known)}")
-    if not isinstance(name, str) or name not in known:
+    kind = _kind(name, known)
+    if not isinstance(name, str) or kind is None:
         hint = _did_you_mean(str(name), known)
         source.refuse(("step", index, "name"), f"unknown step {name!r}", hint=hint)
-    parameters = _parameters(source, index, name, values, known[name])
+    parameters = _parameters(source, index, name, values, kind)
     return StepSpec(name, source.lines.of("step", index), parameters)
 
 
@@ -191,8 +201,17 @@ def _check_order(source: _Source, index: int, spec: StepSpec, before: list[StepS
     for required in spec.parameters.requires:
         if required not in names:
             source.refuse(where, f"the step {spec.name!r} needs {required!r} before it", hint=f"add {required!r} above")
-    if names and order.index(spec.name) < order.index(names[-1]):
+    before_this = [order.index(name) for name in names if name in order]
+    if before_this and spec.name in order and order.index(spec.name) < before_this[-1]:
         source.refuse(where, f"the step {spec.name!r} cannot come after {names[-1]!r}", hint=" → ".join(order))
+
+
+def _kind(name: object, known: Mapping[str, type[Parameters]]) -> type[Parameters] | None:
+    """The parameters of a step: ours, or those of another package."""
+    if not isinstance(name, str) or name in known:
+        return known.get(str(name))
+    other = step_of_others(name)
+    return None if other is None else other.PARAMETERS
 
 
 def _explain(error: msgspec.ValidationError) -> tuple[str, tuple[str | int, ...]]:

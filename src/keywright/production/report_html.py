@@ -17,9 +17,9 @@ from keywright.errors import DecodeError, UsageError
 from keywright.production.diagram import Explain, describe, sequence_svg
 from keywright.production.history import Times
 from keywright.production.outfile import replacing
+from keywright.production.rendering import render
 from keywright.production.report import Summary, summarise
 from keywright.production.sequence import from_store, read_sequence, trace_path
-from keywright.production.templates import render
 from keywright.production.units import UnitStore
 
 UNITS_SHOWN: Final = 2000

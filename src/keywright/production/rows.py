@@ -102,10 +102,10 @@ def statements(batch: Iterable[Change]) -> list[Statement]:
     certificates: list[tuple[object, ...]] = []
     units: dict[int, dict[str, Any]] = {}
     for change in batch:
-        if isinstance(change, Event):
+        if type(change) is Event:
             facts = to_json(change.facts) if change.facts else "{}"
             events.append((change.unit, change.step, change.phase, change.attempt, facts, change.at))
-        elif isinstance(change, UnitChange):
+        elif type(change) is UnitChange:
             units.setdefault(change.unit, {}).update(change.values)
         else:
             certificates.append(msgspec.structs.astuple(change))

@@ -81,13 +81,13 @@ class ConflictError(StoreError):
 
 
 class Settings(msgspec.Struct, frozen=True):
-    """How durable the store is, and what it has done in this process."""
+    """How durable the store is, and what was written in this process; None when it only reads."""
 
     journal_mode: str
     synchronous: str
-    commits: int
-    changes: int
-    syncs: int
+    commits: int | None
+    changes: int | None
+    syncs: int | None
     """One for every commit, three for every checkpoint."""
 
 
@@ -257,6 +257,8 @@ class UnitStore:
         with self._engine.connect() as reader:
             journal_mode: str = reader.exec_driver_sql("PRAGMA journal_mode").scalar_one()
             synchronous: int = reader.exec_driver_sql("PRAGMA synchronous").scalar_one()
+        if self._writer is None:
+            return Settings(journal_mode, database.SYNCHRONOUS[synchronous], None, None, None)
         syncs = self._commits + self._checkpoints * _SYNCS_PER_CHECKPOINT
         return Settings(journal_mode, database.SYNCHRONOUS[synchronous], self._commits, self._changes, syncs)
 

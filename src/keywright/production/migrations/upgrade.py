@@ -40,10 +40,10 @@ def upgrade(connection: Connection, path: Path, *, head: str = HEAD, scripts: Pa
     if current == head:
         return
     # alembic takes a quarter of a second to import: only a new or an old store pays for it.
-    from alembic.config import Config  # noqa: PLC0415
-    from alembic.runtime.environment import EnvironmentContext  # noqa: PLC0415
-    from alembic.runtime.migration import MigrationContext, RevisionStep  # noqa: PLC0415
-    from alembic.script import ScriptDirectory  # noqa: PLC0415
+    from alembic.config import Config  # noqa: PLC0415 - only a store of another schema needs it
+    from alembic.runtime.environment import EnvironmentContext  # noqa: PLC0415 - as above
+    from alembic.runtime.migration import MigrationContext, RevisionStep  # noqa: PLC0415 - as above
+    from alembic.script import ScriptDirectory  # noqa: PLC0415 - as above
 
     script = ScriptDirectory(str(scripts))
     known = {revision.revision for revision in script.walk_revisions()}

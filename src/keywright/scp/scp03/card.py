@@ -24,15 +24,15 @@ from keywright.scp.scp03.keys import (
     derive_session,
 )
 from keywright.scp.scp03.messages import (
+    ANSWERED,
     LEVELS,
+    NO_IV,
     SCP03,
     I,
     InitializeUpdateResponse8,
     InitializeUpdateResponse16,
     Level,
 )
-
-_NO_CHAINING = bytes(16)
 
 
 @cache
@@ -58,7 +58,7 @@ class CardChannel:
         self._context = host_challenge + card_challenge
         self._mac_length = len(host_challenge)
         self._keys: SessionKeys = derive_session(static, self._context)
-        self._chaining = _NO_CHAINING
+        self._chaining = NO_IV
         self._counter = 0
 
     @property
@@ -123,7 +123,7 @@ class CardChannel:
     def _decrypt(self, data: bytes) -> bytes:
         if len(data) % 16:
             raise Refusal(SW.SECURITY_STATUS_NOT_SATISFIED)
-        icv = self._keys.enc.encrypt_blocks(self._counter.to_bytes(16))
+        icv = self._keys.enc.encrypt_cbc(NO_IV, self._counter.to_bytes(16))
         try:
             return unpad80(self._keys.enc.decrypt_cbc(icv, data))
         except ValueError:
@@ -138,7 +138,8 @@ class CardChannel:
             return Response(b"", sw)
         data = response.data
         if data and level & Level.R_ENC:
-            icv = self._keys.enc.encrypt_blocks((self._counter | 1 << 127).to_bytes(16))
-            data = self._keys.enc.encrypt_cbc(icv, pad80(data))
+            # The ICV is the encrypted counter: CBC over counter and data from zero gives it as its first block.
+            counter = (self._counter | ANSWERED).to_bytes(16)
+            data = self._keys.enc.encrypt_cbc(NO_IV, counter + pad80(data))[16:]
         mac = self._keys.rmac.cmac(self._chaining + data + sw.to_bytes(2))
         return Response(data + mac[: self._mac_length], sw)

@@ -26,9 +26,11 @@ from keywright.scp.scp03.keys import (
     derive_session,
 )
 from keywright.scp.scp03.messages import (
+    ANSWERED,
     EXTERNAL_AUTHENTICATE,
     INITIALIZE_UPDATE,
     LEVELS,
+    NO_IV,
     SCP03,
     I,
     InitializeUpdateResponse,
@@ -164,7 +166,7 @@ class HostChannel:
         answer = opening.answer
         self._keys = opening.session
         self._mac_length = len(answer.card_cryptogram)
-        self._chaining = bytes(16)
+        self._chaining = NO_IV
         self._counter = 0
         self.keys = opening.keys
         self.kvn = answer.kvn
@@ -201,9 +203,8 @@ class HostChannel:
             raise ValueError(f"{len(data)} bytes do not fit one command; at this level {self.max_data} do")
         self._counter += 1
         if data and level & Level.C_DEC:
-            enc = self._keys.enc
-            icv = enc.encrypt_blocks(self._counter.to_bytes(16))
-            data = enc.encrypt_cbc(icv, pad80(data))
+            # The ICV is the encrypted counter: CBC over counter and data from zero gives it as its first block.
+            data = self._keys.enc.encrypt_cbc(NO_IV, self._counter.to_bytes(16) + pad80(data))[16:]
         return self._with_mac(command, data)
 
     def _with_mac(self, command: Command, data: bytes) -> Command:
@@ -230,7 +231,7 @@ class HostChannel:
         if not body or not self.level & Level.R_ENC:
             return Response(body, sw)
         enc = self._keys.enc
-        icv = enc.encrypt_blocks((self._counter | 1 << 127).to_bytes(16))
+        icv = enc.encrypt_cbc(NO_IV, (self._counter | ANSWERED).to_bytes(16))
         try:
             return Response(unpad80(enc.decrypt_cbc(icv, body)), sw)
         except ValueError:

@@ -33,6 +33,11 @@ class Level:
 LEVELS = (0x00, 0x01, 0x03, 0x11, 0x13, 0x33)
 """The security levels that exist: every protection needs the ones before it."""
 
+NO_IV: Final = bytes(16)
+"""What chaining begins with."""
+ANSWERED: Final = 1 << 127
+"""Set in the command counter for the ICV of an answer (Amd D 6.2.7)."""
+
 
 class InitializeUpdateResponse8(Record, frozen=True):
     """Answer to INITIALIZE UPDATE in S8 mode (Amd D 7.1.1.6)."""
