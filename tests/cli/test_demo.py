@@ -17,7 +17,7 @@ def test_the_demo_shows_and_proves_the_main_job(keywright: Keywright, tmp_path: 
     ran = keywright("demo", "--folder", folder)
     assert ran.code == 0, ran.out + ran.err
     assert ran.out.count("  yes  ") == 4
-    assert "23 fobs sealed, each with keys and a certificate of its own" in ran.out
+    assert "25 fobs sealed, each with keys and a certificate of its own" in ran.out
     assert "0 tries used on it" in ran.out
     assert "lost its power inside PUT KEY: probed, recovered, sealed" in ran.out
     assert "card cryptogram wrong" in ran.out
@@ -26,7 +26,7 @@ def test_the_demo_shows_and_proves_the_main_job(keywright: Keywright, tmp_path: 
     again = keywright("demo", "--folder", folder, "--json")
     assert again.code == 0
     facts = json.loads(again.out)
-    assert (facts["ordered"], facts["sealed"], facts["quarantined"], facts["recovered"]) == (24, 23, 1, 1)
+    assert (facts["ordered"], facts["sealed"], facts["quarantined"], facts["recovered"]) == (26, 25, 1, 1)
     assert all(proof["holds"] for proof in facts["proofs"])
     assert (folder / "notes.txt").read_text() == "mine"
 

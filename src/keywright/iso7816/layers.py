@@ -16,7 +16,7 @@ from keywright.iso7816.channels import channel_of, is_secured, with_channel
 from keywright.iso7816.status import SW
 from keywright.sansio.dialogue import drive, through
 
-Asked = TypeVar("Asked")
+Other = TypeVar("Other")
 Result = TypeVar("Result")
 
 GET_RESPONSE = 0xC0
@@ -124,7 +124,7 @@ def chained(command: Command) -> Generator[Command, Response, Response]:
     return (yield Command(command.cla, command.ins, command.p1, command.p2, data[whole:], le))
 
 
-def completed(dialogue: Generator[Asked, Response, Result]) -> Generator[Asked, Response, Result]:
+def completed(dialogue: Generator[Command | Other, Response, Result]) -> Generator[Command | Other, Response, Result]:
     """`through(dialogue, complete)`, with a layer only for answers that need one, which few do.
 
     Requests of `dialogue` that are no commands pass.

@@ -14,6 +14,7 @@ CARD_CHALLENGE: Final = 0x02
 S_ENC: Final = 0x04
 S_MAC: Final = 0x06
 S_RMAC: Final = 0x07
+_CONSTANTS: Final = (CARD_CRYPTOGRAM, HOST_CRYPTOGRAM, CARD_CHALLENGE, S_ENC, S_MAC, S_RMAC)
 
 GP_TEST_KEY: Final = bytes(range(0x40, 0x50))
 """The well-known test key 40..4F of GlobalPlatform cards; protects nothing."""
@@ -69,19 +70,22 @@ def _prefix(constant: int, bits: int, number: int) -> bytes:
     return bytes(11) + bytes((constant, 0)) + bits.to_bytes(2) + bytes((number,))
 
 
-_PREFIXES: Final = {
-    (constant, size): tuple(_prefix(constant, size * 8, number) for number in range(1, (size + 15) // 16 + 1))
-    for constant in (CARD_CRYPTOGRAM, HOST_CRYPTOGRAM, CARD_CHALLENGE, S_ENC, S_MAC, S_RMAC)
-    for size in (8, 16, 24, 32)
-}
+_FIRST, _SECOND = (
+    {
+        size: {constant: _prefix(constant, size * 8, number) for constant in _CONSTANTS}
+        for size in (8, 16, 24, 32)
+    }
+    for number in (1, 2)
+)
+"""What stands before the context, by size and constant: for the first sixteen bytes, and for what follows."""
 
 
 def derive(key: Prf, constant: int, context: bytes, size: int) -> bytes:
     """KDF in counter mode with CMAC (Amd D 4.1.5); `size` is the output length, 8, 16, 24 or 32 bytes."""
-    prefixes = _PREFIXES[constant, size]
-    if len(prefixes) == 1:
-        return key.cmac(prefixes[0] + context)[:size]
-    return b"".join([key.cmac(prefix + context) for prefix in prefixes])[:size]
+    first = key.cmac(_FIRST[size][constant] + context)
+    if size <= 16:
+        return first[:size]
+    return (first + key.cmac(_SECOND[size][constant] + context))[:size]
 
 
 def derive_session(keys: KeySet, context: bytes) -> SessionKeys:
