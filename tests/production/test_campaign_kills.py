@@ -7,18 +7,18 @@ import shutil
 from pathlib import Path
 
 import pytest
-from support.kills import MASKED, PHASES, Lot, Moment, settled, template
 
 from keywright.crypto.ec import EcPrivateKey
 from keywright.fob.credential.messages import CREDENTIAL_AID, Dgi
 from keywright.fob.fobs import Model
 from keywright.production.keystore import SoftwareKeystore
+from support.kills import MASKED, PHASES, Lot, Moment, settled, template
 
 RECIPE = (Path(__file__).parents[2] / "examples/fob.toml").read_bytes()
 SERIALS = ("K-000001", "K-000002")
 APPLET = f"applet/{CREDENTIAL_AID.hex().upper()}"
 OWN_RANDOM = (f"{APPLET}/key", f"{APPLET}/point", f"{APPLET}/{Dgi.CERTIFICATE:04X}")
-"""What a fob draws itself, or what is made for it from that: different in every run, compared with the store instead."""
+"""What a fob draws itself, or what is made from that: different in every run, compared with the store instead."""
 
 SLICES = 4
 """The moments are dealt out to so many tests, so that they run on all processors."""
@@ -35,7 +35,7 @@ class Ground:
     def __init__(self, place: Path, units: int, model: Model) -> None:
         self.place = place
         self.units = units
-        self.models = dict.fromkeys(SERIALS, model)
+        self.models: dict[str, Model] = dict.fromkeys(SERIALS, model)
         self.keystore: SoftwareKeystore = template(place / "template", RECIPE, order(units))
         lot = self.lot("undisturbed")
         self.moments, ended = lot.run()
@@ -94,7 +94,7 @@ def sweep(ground: Ground, moments: list[tuple[int, Moment]]) -> list[Moment]:
 
 @pytest.mark.parametrize("stays", [False, True], ids=["factory set vanishes", "factory set stays"])
 @pytest.mark.parametrize("part", range(SLICES))
-def test_a_kill_at_any_moment_of_one_unit_loses_nothing(tmp_path: Path, part: int, stays: bool) -> None:
+def test_a_kill_at_any_moment_of_one_unit_loses_nothing(tmp_path: Path, part: int, *, stays: bool) -> None:
     ground = Ground(tmp_path, 1, Model(initial_keys_stay=stays))
     moments = list(enumerate(ground.moments, 1))[part::SLICES]
     fallen = sweep(ground, moments)

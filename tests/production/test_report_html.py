@@ -11,10 +11,10 @@ import pytest
 
 from keywright.errors import StoreError, UsageError
 from keywright.production.order import OrderRow
+from keywright.production.rendering import seconds_text
 from keywright.production.report_html import write_html
 from keywright.production.rows import UnitChange
 from keywright.production.sequence import Recorder, SequenceFile, trace_path
-from keywright.production.rendering import seconds_text
 from keywright.production.units import UnitStore
 from support import lots
 

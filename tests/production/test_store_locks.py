@@ -29,8 +29,15 @@ os.kill(os.getpid(), signal.SIGKILL)
 def test_a_reader_of_the_same_process_does_not_cost_the_commits_of_a_killed_writer(tmp_path: Path) -> None:
     path = str(tmp_path / "lot.db")
     lot = Lot(
-        lot="lot", recipe="", recipe_digest="", order_file="", order_digest="", keystore_id="", test=True,
-        link="sim:fob", created_at=0.0,
+        lot="lot",
+        recipe="",
+        recipe_digest="",
+        order_file="",
+        order_digest="",
+        keystore_id="",
+        test=True,
+        link="sim:fob",
+        created_at=0.0,
     )  # fmt: skip - one field a line says no more
     with UnitStore.open(path, create=True) as store:
         store.import_order(lot, [OrderRow(1, "A", "m", "g")])

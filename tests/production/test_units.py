@@ -353,7 +353,7 @@ def test_checkpoints_are_made_and_counted(store: UnitStore) -> None:
         store.commit([event(n, attempt=attempt * 1000 + k) for k in range(100)])
     settings = store.settings()
     assert (settings.commits, settings.changes) == (51, 5011)
-    assert settings.syncs == settings.commits + 3
+    assert settings.syncs == 51 + 3
     wal = Path(f"{store.path}-wal").stat().st_size
     for attempt in range(1, 20):
         store.commit([event(1, "note", attempt=attempt * 1000 + k) for k in range(100)])

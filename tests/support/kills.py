@@ -10,6 +10,7 @@ import os
 import shutil
 import signal
 import socket
+import traceback
 from collections import Counter
 from collections.abc import Mapping
 from contextlib import contextmanager
@@ -19,8 +20,8 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 
-from keywright.fob.pool import COMMAND, FobPool, Plan, frame
 from keywright.fob.fobs import Model
+from keywright.fob.pool import COMMAND, FobPool, Plan, frame
 from keywright.fob.tray import serve
 from keywright.production import campaign
 from keywright.production.keystore import SoftwareKeystore
@@ -125,9 +126,7 @@ def _child() -> Any:
     try:
         yield
         code = 0
-    except BaseException:
-        import traceback
-
+    except BaseException:  # noqa: BLE001 - a forked child must not go on as the test itself
         traceback.print_exc()
     finally:
         os._exit(code)
@@ -140,18 +139,18 @@ def template(place: Path, recipe: bytes, order: bytes) -> SoftwareKeystore:
     (place / "order.csv").write_bytes(order)
     keystore = SoftwareKeystore.create(place / "lot.db.keystore", now=datetime.now(UTC))
 
-    class Stop(Exception):
+    class StopError(Exception):
         pass
 
     class Never(Unwatched):
         def started(self, unit: int, serial: str) -> None:
-            raise Stop
+            raise StopError
 
     ours, theirs = socket.socketpair()
     means = campaign.Means(watcher=Never(), station=FobPool(ours), opened_keystore=keystore)
     try:
         campaign.run(place / "recipe.toml", place / "order.csv", str(place / "lot.db"), means)
-    except Stop:
+    except StopError:
         pass
     finally:
         ours.close()

@@ -27,6 +27,7 @@ from keywright.production.units import ConflictError, UnitStore
 
 ROOT = Path(__file__).parents[2]
 FOB = (ROOT / "examples/fob.toml").read_text(encoding="utf-8")
+CARD = (ROOT / "examples/card.toml").read_text(encoding="utf-8")
 NOW = 1_795_453_200.0
 
 

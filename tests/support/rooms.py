@@ -66,7 +66,7 @@ PRIMITIVES = {"cryptography": "crypto"}
 # (module, what it imports) -> why it may, though its room may not.
 EXCEPTIONS = {
     ("keywright.crypto.certificates", "datetime"): "validity dates are arguments; reading the clock stays refused",
-    ("keywright.codec.message", "threading"): "a class is compiled once, whichever thread comes first; no thread is made",
+    ("keywright.codec.message", "threading"): "a class is compiled once, whichever thread comes first",
 }
 
 # (room, what it imports) -> why it may for types, under `if TYPE_CHECKING:`.

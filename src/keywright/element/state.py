@@ -18,6 +18,7 @@ KVN, TAG and AID are upper-case hex. Counters commit first and alone; everything
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cache
 from typing import Annotated, final
 
 from keywright.codec.record import U8, U16, U32, Record, prefixed, raw
@@ -35,11 +36,13 @@ FORMAT = 1
 _CACHED_BYTES = 512
 
 
+@cache
 def key_set_name(kvn: int) -> str:
     """Name of the record of a key set."""
     return f"keys/{kvn:02X}"
 
 
+@cache
 def counter_name(kvn: int) -> str:
     """Name of the record of a key set's counters."""
     return f"counter/{kvn:02X}"

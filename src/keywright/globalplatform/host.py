@@ -167,10 +167,7 @@ def put_keys(current: KeySet, new: KeySet, *, kvn: int, replace: int = 0) -> Dia
     """
     response = yield put_key_command(new, current, kvn=kvn, replace=replace)
     data = check(response, f"PUT KEY (KVN {kvn:02X})")
-    try:
-        answer = PutKeyResponse.parse(data) if data else PutKeyResponse(kvn)
-    except DecodeError as error:
-        raise WireError(f"PUT KEY: {error}") from error
+    answer = PutKeyResponse.parse(data) if data else PutKeyResponse(kvn)
     if answer.kvn != kvn or (answer.kcvs and not equal(answer.kcvs, new.kcvs)):
         raise KcvMismatchError(f"PUT KEY (KVN {kvn:02X}): the card confirmed other keys than were sent")
 

@@ -317,7 +317,8 @@ def _claimed(units: UnitStore, means: Means) -> Iterator[Unit]:
 
 def _presented(units: UnitStore, station: Station, means: Means) -> Iterator[Unit]:
     """Units as their devices are put on one link: a device that was identified before is its unit again, another one
-    becomes the next unit of the order. `means.swap` has the device changed; without it the first one is the only one.
+    becomes the next unit of the order. `means.swap` has the device changed, also one that does not answer; without it
+    the first one is the only one.
     """
     unbound = (unit for unit in _claimed(units, means) if unit.device_uid is None)
     following = next(unbound, None)
@@ -326,7 +327,13 @@ def _presented(units: UnitStore, station: Station, means: Means) -> Iterator[Uni
         wanted = following or next(units.units(("running",)), None)
         if wanted is None or (turn and not (means.swap is not None and means.swap(wanted.serial, note))):
             return
-        known = units.find_device(_uid(station, wanted.serial))
+        try:
+            known = units.find_device(_uid(station, wanted.serial))
+        except KeywrightError as error:
+            if means.swap is None:
+                raise
+            note = str(error)
+            continue
         note = "" if known is None or known.state not in FINISHED else f"this one is {known.serial}, {known.state}"
         if known is not None and not note:
             yield known
@@ -344,7 +351,13 @@ def _sealed_on(units: UnitStore, station: Station, means: Means) -> Iterator[Uni
     for turn in count():
         if not left or (turn and not (means.swap is not None and means.swap(next(iter(left.values())), note))):
             return
-        known = units.find_device(_uid(station, "verify"))
+        try:
+            known = units.find_device(_uid(station, "verify"))
+        except KeywrightError as error:
+            if means.swap is None:
+                raise
+            note = str(error)
+            continue
         note = "" if known is not None and known.n in left else "this device is no sealed unit that is left to check"
         if known is not None and not note:
             del left[known.n]

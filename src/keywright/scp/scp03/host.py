@@ -14,7 +14,7 @@ from keywright.crypto.compare import equal
 from keywright.errors import AuthenticationError, DecodeError, LinkError, PolicyError, SequenceError, WireError
 from keywright.iso7816.apdu import Command, Response
 from keywright.iso7816.channels import is_gp, secured, with_channel
-from keywright.iso7816.status import SW, check
+from keywright.iso7816.status import SW, check, status_error
 from keywright.scp.padding import pad80, unpad80
 from keywright.scp.scp03.keys import (
     CARD_CRYPTOGRAM,
@@ -80,7 +80,8 @@ def request_challenge(
         raise ValueError("a host challenge has 8 (S8) or 16 bytes (S16)")
     command = Command(with_channel(0x80, channel), INITIALIZE_UPDATE, kvn, kid, host_challenge, 0)
     response = yield command
-    check(response, f"INITIALIZE UPDATE (KVN {kvn:02X})")
+    if response.sw != SW.OK:
+        raise status_error(response.sw, f"INITIALIZE UPDATE (KVN {kvn:02X})")
     kind = InitializeUpdateResponse8 if len(host_challenge) == 8 else InitializeUpdateResponse16
     try:
         answer = kind.parse(response.data)
@@ -152,7 +153,8 @@ def open_channel(
     aid: bytes | None = None,
 ) -> Generator[Command, Response, HostChannel]:
     """`initialize_update` and `external_authenticate` in one dialogue."""
-    opening = yield from initialize_update(keys, host_challenge, kvn=kvn, channel=channel, aid=aid)
+    answer = yield from request_challenge(host_challenge, kvn=kvn, channel=channel)
+    opening = verify_card(keys, host_challenge, answer, channel=channel, aid=aid)
     return (yield from external_authenticate(opening, level))
 
 
