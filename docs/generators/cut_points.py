@@ -43,8 +43,9 @@ After a cut at each command that changes the unit, the recovery is cut again at 
 ## The process of the line
 
 A campaign of one unit is killed with SIGKILL at each of its moments, and continued. The moments are *before* and
-*after* the commit of an *intent*, *after* a command was *sent*, *after* its *answer* came, and *before* and *after* the
-*commit* that ends the unit. What a step came to is committed together with the next intent, so its moments stand there.
+*after* an *intent* is written, *after* a command was *sent*, *after* its *answer* came, and *before* and *after* the
+*commit* of a step's result. One transaction often holds a result and the next intent: it is cut under both names.
+Reading an identity changes nothing and has no intent.
 The simulated unit lives in a process of its own: a kill leaves it in the middle of whatever it was doing. Afterwards
 everything said above holds, and every unit of the lot is sealed, once.
 

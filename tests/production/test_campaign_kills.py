@@ -95,7 +95,7 @@ def sweep(ground: Ground, moments: list[tuple[int, Moment]]) -> list[Moment]:
 @pytest.mark.parametrize("stays", [False, True], ids=["factory set vanishes", "factory set stays"])
 @pytest.mark.parametrize("part", range(SLICES))
 def test_a_kill_at_any_moment_of_one_unit_loses_nothing(tmp_path: Path, part: int, *, stays: bool) -> None:
-    ground = Ground(tmp_path, 1, Model(initial_keys_stay=stays))
+    ground = Ground(tmp_path, 1, Model(initial_keys_stay=stays, try_limit=3))
     moments = list(enumerate(ground.moments, 1))[part::SLICES]
     fallen = sweep(ground, moments)
     assert len(fallen) == len(moments), "a kill did not fall"
@@ -107,7 +107,7 @@ def test_every_phase_of_every_step_is_there_to_be_cut(tmp_path: Path) -> None:
     steps = ("authenticate", "own_keys", "personalise", "lock_down")
     assert {step for step, _ in found} >= {"identify", *steps}
     for step in steps:
-        for phase in PHASES[:4]:
+        for phase in PHASES:
             assert (step, phase) in found
 
 

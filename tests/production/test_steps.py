@@ -77,7 +77,7 @@ def test_another_product_is_rejected_by_what_differs(device: Callable[[], Secure
     job = unit.fails(RejectedError, "identify", text=text)
     assert unit.device.attempts == 0
     assert unit.ledger.events == []
-    assert job.take_pending() == ()
+    assert job.take_pending().changes == ()
 
 
 def absent(*tags: int) -> Change:

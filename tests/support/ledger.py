@@ -152,7 +152,7 @@ class Ledger:
 
     def settle(self, job: Job) -> None:
         """Write what a job still has to write, as the engine does at its end."""
-        self.commit(job.take_pending())
+        self.commit(job.take_pending().changes)
 
     def phases(self, step: str, n: int = 1) -> list[str]:
         """Phases of the events of a step or action, oldest first."""

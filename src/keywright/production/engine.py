@@ -177,7 +177,7 @@ class Engine:
             self._failed(lane, error)
             return
         if type(request) is Commit:
-            self._watcher.moment(_before(request), lane.job.unit.n, request.step)
+            self._tell(request, lane, "before intent", "before commit")
             self._batch.append(_Waiting(lane, request))
             return
         lane.sent = request
@@ -190,8 +190,12 @@ class Engine:
         job = lane.job
         found = _SEALED if state == "sealed" else {"step": job.step, **(facts or {})}
         job.change(state=state, finished_at=job.clock(), **found)
-        self._watcher.moment("before commit", job.unit.n, job.step)
-        self._batch.append(_Waiting(lane, Commit(job.take_pending(), job.step, intent=False), state, failure))
+        self._end_with(lane, state, failure)
+
+    def _end_with(self, lane: _Lane, state: str, failure: str) -> None:
+        commit = lane.job.take_pending()
+        self._tell(commit, lane, "before intent", "before commit")
+        self._batch.append(_Waiting(lane, commit, state, failure))
 
     def _failed(self, lane: _Lane, error: KeywrightError) -> None:
         job = lane.job
@@ -210,8 +214,7 @@ class Engine:
             self._begin(lane)
             return
         job.change(failure_code=error.code, failure_text=str(error), step=job.step)
-        commit = Commit(job.take_pending(), job.step, intent=False)
-        self._batch.append(_Waiting(lane, commit, "open", f"{error.code}: {error}"))
+        self._end_with(lane, "open", f"{error.code}: {error}")
 
     def _finish(self, waiting: _Waiting) -> None:
         unit, outcome = waiting.lane.job.unit, self.outcome
@@ -255,12 +258,19 @@ class Engine:
             self._committed(waiting)
 
     def _committed(self, waiting: _Waiting) -> None:
-        phase: Phase = "after intent" if waiting.commit.intent else "after commit"
-        self._watcher.moment(phase, waiting.lane.job.unit.n, waiting.commit.step)
+        self._tell(waiting.commit, waiting.lane, "after intent", "after commit")
         if waiting.state:
             self._finish(waiting)
         else:
             self._advance(waiting.lane, lambda dialogue: dialogue.send(_OK))
+
+    def _tell(self, commit: Commit, lane: _Lane, of_intent: Phase, of_result: Phase) -> None:
+        """Tell the watcher of a transaction: for each step of which it holds a result, and for its intent."""
+        n = lane.job.unit.n
+        for step_name in commit.settled or (() if commit.intent else (commit.step,)):
+            self._watcher.moment(of_result, n, step_name)
+        if commit.intent:
+            self._watcher.moment(of_intent, n, commit.step)
 
     def close(self) -> None:
         """Drop the units in work where they stand; the store knows how to go on."""
@@ -269,7 +279,3 @@ class Engine:
                 with contextlib.suppress(KeywrightError):
                     lane.dialogue.close()
         self._lanes.clear()
-
-
-def _before(commit: Commit) -> Phase:
-    return "before intent" if commit.intent else "before commit"

@@ -40,11 +40,16 @@ _NO_SUCH_KEYS: Final = (SW.REFERENCED_DATA_NOT_FOUND, SW.INCORRECT_P1P2)
 
 @final
 class Commit(msgspec.Struct, frozen=True):
-    """Ask for changes to be durable before the dialogue goes on. `step` names what they are about."""
+    """Ask for changes to be durable before the dialogue goes on.
+
+    `step` is where the unit stands; `intent` says that an intent is among the changes, `settled` names the steps of
+    which a result is: one transaction often holds the result of one action and the intent of the next.
+    """
 
     changes: tuple[Change, ...]
     step: str
-    intent: bool
+    intent: bool = False
+    settled: tuple[str, ...] = ()
 
 
 StepDialogue = Generator[Command | Commit, Response, Got]
@@ -119,6 +124,7 @@ class Job:
         self._kdd = unit.kdd
         self._tries = unit.tries
         self._pending: list[Change] = []
+        self._results: list[str] = []
         self._attempts: dict[str, int] = {}
         self._open: dict[str, Event] = {}
         self._settled: dict[str, Facts] = {}
@@ -167,6 +173,8 @@ class Job:
         event = Event(unit=self.unit.n, step=action, phase=phase, attempt=attempt, facts=facts or {}, at=self.clock())
         self._remember(event)
         self._pending.append(event)
+        if phase in ("done", "recovered") and self.step not in self._results:
+            self._results.append(self.step)
 
     def change(self, **values: object) -> None:
         """Set columns of the unit's row with the next commit."""
@@ -177,15 +185,16 @@ class Job:
         self.certificate = certificate
         self._pending.append(certificate)
 
-    def take_pending(self) -> tuple[Change, ...]:
-        """What waits for the next commit; it is then the caller's to write."""
-        pending = tuple(self._pending)
+    def take_pending(self, *, intent: bool = False) -> Commit:
+        """Everything recorded since the last commit; it is then the caller's to write."""
+        pending = Commit(tuple(self._pending), self.step, intent, tuple(self._results))
         self._pending.clear()
+        self._results.clear()
         return pending
 
     def commit(self, *, intent: bool = False) -> StepDialogue[None]:
         """Have everything recorded so far on the disk before going on."""
-        yield Commit(self.take_pending(), self.step, intent)
+        yield self.take_pending(intent=intent)
 
     def intend(self, action: str, facts: Facts) -> StepDialogue[None]:
         """Make the intent of an action durable."""

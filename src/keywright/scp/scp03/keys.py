@@ -71,10 +71,7 @@ def _prefix(constant: int, bits: int, number: int) -> bytes:
 
 
 _FIRST, _SECOND = (
-    {
-        size: {constant: _prefix(constant, size * 8, number) for constant in _CONSTANTS}
-        for size in (8, 16, 24, 32)
-    }
+    {size: {constant: _prefix(constant, size * 8, number) for constant in _CONSTANTS} for size in (8, 16, 24, 32)}
     for number in (1, 2)
 )
 """What stands before the context, by size and constant: for the first sixteen bytes, and for what follows."""
