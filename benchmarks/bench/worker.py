@@ -17,7 +17,8 @@ from pathlib import Path
 import msgspec
 
 from keywright.fob.pool import FobPool, Plan
-from keywright.production.campaign import Means, run
+from keywright.production.campaign import run
+from keywright.production.means import Means
 from keywright.production.report import summarise
 from keywright.production.report_csv import write_csv
 from keywright.production.report_html import write_html

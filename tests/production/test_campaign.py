@@ -12,8 +12,9 @@ import pytest
 from keywright.errors import KeywrightError, LinkError, OrderError, PolicyError, RecipeError, StoreError, UsageError
 from keywright.fob.fobs import Model, simulated_fob
 from keywright.production import campaign
-from keywright.production.campaign import Means, Run
+from keywright.production.campaign import Run
 from keywright.production.keystore import SoftwareKeystore
+from keywright.production.means import Means
 from keywright.production.units import UnitStore
 from keywright.production.watch import Unwatched
 from keywright.store import RamMemory

@@ -319,7 +319,7 @@ def strangers(*numbers: int) -> dict[str, SecureElement]:
 
 def test_three_alike_failures_in_a_row_stop_the_lot_and_say_so() -> None:
     ledger, bench, outcome = lot(6, devices=strangers(2, 3, 4))
-    assert outcome.stopped == "3 units in a row failed alike (card-cryptogram); the lot was stopped"
+    assert outcome.stopped == "3 units in a row failed alike (card-cryptogram at authenticate); the lot was stopped"
     assert outcome.failed == ALIKE_FAILURES
     assert [states(ledger)[serial] for serial in serials(6)] == ["sealed", *["quarantined"] * 3, "planned", "planned"]
     assert "K-000005" not in bench.sent
@@ -337,7 +337,7 @@ def test_a_success_or_another_failure_between_them_lets_the_lot_go_on() -> None:
 
 def test_three_dead_links_in_a_row_stop_the_lot() -> None:
     _, bench, outcome = lot(5, tamper=lambda *_: LinkError("no reader", False))
-    assert "(link)" in outcome.stopped
+    assert "(link at identify)" in outcome.stopped
     assert (outcome.left_open, outcome.failed) == (3, 0)
     assert set(bench.sent) == set(serials(3))
 

@@ -10,7 +10,8 @@ from keywright.element import SecureElement
 from keywright.errors import LinkError
 from keywright.fob.fobs import simulated_fob
 from keywright.production import campaign
-from keywright.production.campaign import Means, Run
+from keywright.production.campaign import Run
+from keywright.production.means import Means
 from keywright.production.stations import LinkStation
 from keywright.production.units import UnitStore
 from keywright.store import RamMemory
@@ -154,10 +155,16 @@ def test_an_empty_reader_is_said_and_another_device_asked_for(place: Place) -> N
     assert notes == ["no card in the reader", "", "no card in the reader", ""]
 
 
-def test_an_empty_reader_without_hands_is_an_error(place: Place) -> None:
-    with pytest.raises(LinkError, match="no card in the reader"):
-        place.run(None)
-    assert set(place.chips().values()) == {"planned"}
+def test_an_empty_reader_without_hands_is_recorded_as_the_failure_of_the_next_unit(place: Place) -> None:
+    run = place.run(None)
+    assert run.exit_code == 1
+    assert run.outcome.left_open == 1
+    with UnitStore.open(str(place.store), readonly=True) as store:
+        unit = store.unit(1)
+        assert unit is not None
+        assert (unit.state, unit.failure_code) == ("planned", "link")
+        assert "no card in the reader" in unit.failure_text
+        assert [event.step for event in store.events(1)] == ["link"] * 3
 
 
 def test_a_device_too_many_is_named_when_only_a_begun_unit_is_left(place: Place) -> None:

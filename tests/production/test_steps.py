@@ -112,11 +112,10 @@ def test_a_unit_without_the_factory_set_is_rejected() -> None:
     unit.fails(RejectedError, "identify", text="already provisioned: it holds key set FF")
 
 
-def test_a_unit_that_does_not_list_its_keys_is_not_refused_for_it() -> None:
+def test_a_unit_that_does_not_list_its_keys_is_refused_before_they_are_replaced() -> None:
     unit = Unit()
-    unit.change = absent(0xE0, 0x66)
-    unit.play("identify")
-    assert unit.ledger.events[-1].facts["key_versions"] == []
+    unit.change = absent(0xE0)
+    unit.fails(RejectedError, "identify", text="gives no key information")
 
 
 def test_a_unit_whose_list_lacks_the_factory_set_is_rejected() -> None:

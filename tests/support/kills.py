@@ -25,6 +25,7 @@ from keywright.fob.pool import COMMAND, FobPool, Plan, frame
 from keywright.fob.tray import serve
 from keywright.production import campaign
 from keywright.production.keystore import SoftwareKeystore
+from keywright.production.means import Means
 from keywright.production.units import UnitStore
 from keywright.production.watch import Unwatched
 from keywright.store import Journal
@@ -101,7 +102,7 @@ class Lot:
         plan = Plan(journal=str(self.fobs), models=self._models)
         sock.sendall(frame(COMMAND, "", msgspec.json.encode(plan)))
         pool = FobPool(sock)
-        means = campaign.Means(watcher=Killer(kill_at, log), station=pool, opened_keystore=self._keystore, wait_s=5.0)
+        means = Means(watcher=Killer(kill_at, log), station=pool, opened_keystore=self._keystore, wait_s=5.0)
         campaign.resume(self.store, means)
         pool.close()
 
@@ -147,7 +148,7 @@ def template(place: Path, recipe: bytes, order: bytes) -> SoftwareKeystore:
             raise StopError
 
     ours, theirs = socket.socketpair()
-    means = campaign.Means(watcher=Never(), station=FobPool(ours), opened_keystore=keystore)
+    means = Means(watcher=Never(), station=FobPool(ours), opened_keystore=keystore)
     try:
         campaign.run(place / "recipe.toml", place / "order.csv", str(place / "lot.db"), means)
     except StopError:

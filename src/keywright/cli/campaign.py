@@ -22,9 +22,10 @@ from keywright.errors import KeywrightError, UsageError
 from keywright.fob.uri import is_simulated
 from keywright.iso7816.apdu import Command, Response
 from keywright.production import campaign
-from keywright.production.campaign import Means, Run
+from keywright.production.campaign import Run
 from keywright.production.database import store_path
 from keywright.production.keystore import Unlock
+from keywright.production.means import Means
 from keywright.production.recipe import parse_recipe, read_recipe
 from keywright.production.report import Summary, summarise
 from keywright.production.report_csv import write_csv
@@ -78,7 +79,7 @@ def run(
     Exit codes: 0 every unit sealed, 7 complete but some units set aside, 1 not complete.
     """
     if check:
-        found = campaign.check(recipe, order, Means(link=link))
+        found = campaign.check(recipe, order, Means(link=link), store)
         _show(found, checked_lines(found), as_json=json)
         raise typer.Exit(1 if any(one.problem for one in found) else 0)
     if not store:

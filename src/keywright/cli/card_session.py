@@ -15,7 +15,6 @@ from keywright.scp.scp03.keys import KeySet
 from keywright.scp.scp03.messages import I
 
 _S8: Final = 8
-_S16: Final = 16
 _NONE: Final = KeyInformation()
 
 
@@ -39,10 +38,9 @@ def challenge_bytes() -> Dialogue[int]:
     """How long the card's challenges are, as its card data say: 16 bytes for S16, else 8."""
     value = yield from get_value(Tag.CARD_DATA)
     try:
-        channels = CardData.parse(value or b"").secure_channels
+        return CardData.parse(value or b"").challenge_bytes
     except DecodeError:
         return _S8
-    return _S16 if any(scp == 0x03 and i & I.S16 for scp, i in channels) else _S8
 
 
 def probe_keys(aid: bytes = b"") -> Dialogue[tuple[KeyInformation, tuple[Probe, ...]]]:

@@ -21,7 +21,8 @@ from keywright.fob.pool import Cut, Plan
 from keywright.fob.uri import SIMULATED, Uri
 from keywright.globalplatform.messages import Ins
 from keywright.production import campaign
-from keywright.production.campaign import Means, Run, Verified
+from keywright.production.campaign import Run, Verified
+from keywright.production.means import Means
 from keywright.production.order import read_order
 from keywright.production.report_html import write_html
 from keywright.production.units import UnitStore

@@ -89,8 +89,9 @@ class Frames:
 class FobPool:
     """Host side of a tray: `submit` and `flush`, then `receive`."""
 
-    width = 64
-    """How many fobs are worth working on at once: more do not make the two processes busier."""
+    width = 128
+    """How many fobs are worth working on at once: with half as many the commits are twice as many, and the two
+    processes wait for each other (measured: 335 fobs a second instead of 385); twice as many gain nothing."""
 
     def __init__(self, sock: socket.socket, process: subprocess.Popen[bytes] | None = None) -> None:
         """Take a connected socket whose other end runs `keywright.fob.tray.serve`."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import sys
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Final
 
 import msgspec
@@ -110,7 +111,8 @@ def serve(sock: socket.socket) -> None:
         return
     plan = msgspec.json.decode(waiting.pop(0)[2], type=Plan)
     try:
-        journal = Journal(plan.journal, wait_s=plan.wait_s) if plan.journal else None
+        there = plan.journal and (plan.keep or Path(plan.journal).exists())
+        journal = Journal(plan.journal, wait_s=plan.wait_s) if there else None
     except KeywrightError as error:
         sock.sendall(frame(_LOST, "", str(error).encode()))
         return

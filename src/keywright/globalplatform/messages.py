@@ -136,6 +136,11 @@ class CardData(Template, frozen=True):
                 found.append((arcs[1], int.from_bytes(arcs[2:])))
         return tuple(found)
 
+    @property
+    def challenge_bytes(self) -> int:
+        """Length of SCP03 challenges with this card: 16 when it names an "i" with the S16 bit, else 8 (Amd D 5.1)."""
+        return 16 if any(scp == 0x03 and i & 0x01 for scp, i in self.secure_channels) else 8
+
 
 GP_OID: Final = bytes.fromhex("2A864886FC6B")
 """1.2.840.114283, the arc of GlobalPlatform."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
@@ -71,6 +73,16 @@ def lock(path: Path, wait_s: float) -> FileLock:
         return FileLock(f"{path.resolve()}.lock", f"the store {path}", wait_s)
     except OSError as error:
         raise StoreError(f"{path}: cannot be locked: {error.strerror}", hint="give another --store") from error
+
+
+@contextmanager
+def closing_lock(path: Path, wait_s: float) -> Iterator[None]:
+    """Hold the lock of a store that is not there yet, while what belongs beside it is made."""
+    held = lock(path, wait_s)
+    try:
+        yield
+    finally:
+        held.release()
 
 
 def checkpoint(connection: sa.Connection) -> None:

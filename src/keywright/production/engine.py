@@ -8,12 +8,13 @@ when its changes are on the disk. While a transaction is written, the station wo
 from __future__ import annotations
 
 import contextlib
+import logging
 from collections.abc import Callable, Iterator
 from typing import Final, final
 
 import msgspec
 
-from keywright.errors import KeywrightError, LinkError
+from keywright.errors import KeywrightError, LinkError, StatusError
 from keywright.iso7816.apdu import Command, Response
 from keywright.iso7816.channels import is_secured
 from keywright.iso7816.layers import completed, parse_answer
@@ -31,6 +32,16 @@ ALIKE_FAILURES: Final = 3
 _OK: Final = Response(b"")
 _SEALED: Final = {"step": "", "failure_code": "", "failure_text": ""}
 """A unit that is done has no trouble any more, whatever an earlier run left it with."""
+
+
+logger = logging.getLogger(__name__)
+
+
+class InternalError(KeywrightError):
+    """A fault of the program, met by one unit. The log has the rest."""
+
+    code = "internal"
+    hint = "the unit is set aside; this is a fault of keywright, report it with the log"
 
 
 class Outcome(msgspec.Struct):
@@ -62,6 +73,8 @@ class _Waiting(msgspec.Struct):
     commit: Commit
     state: str = ""
     failure: str = ""
+    kind: str = ""
+    """What makes two failures alike: code, status word and step."""
 
 
 def whole_recipe(job: Job) -> StepDialogue[None]:
@@ -176,6 +189,10 @@ class Engine:
         except KeywrightError as error:
             self._failed(lane, error)
             return
+        except Exception as fault:  # a fault of ours, met by one unit, must not hold up the lot for ever
+            logger.exception("unit %d, step %s", lane.job.unit.n, lane.job.step)
+            self._failed(lane, InternalError(f"{type(fault).__name__} in step {lane.job.step}"))
+            return
         if type(request) is Commit:
             self._tell(request, lane, "before intent", "before commit")
             self._batch.append(_Waiting(lane, request))
@@ -186,23 +203,24 @@ class Engine:
 
     # ---- endings
 
-    def _end(self, lane: _Lane, state: State, facts: Facts | None = None, failure: str = "") -> None:
+    def _end(self, lane: _Lane, state: State, facts: Facts, error: KeywrightError | None = None) -> None:
         job = lane.job
-        found = _SEALED if state == "sealed" else {"step": job.step, **(facts or {})}
-        job.change(state=state, finished_at=job.clock(), **found)
-        self._end_with(lane, state, failure)
+        where = _SEALED if state == "sealed" else {"step": job.step}
+        job.change(state=state, finished_at=job.clock(), **where, **facts)
+        self._end_with(lane, state, error)
 
-    def _end_with(self, lane: _Lane, state: str, failure: str) -> None:
+    def _end_with(self, lane: _Lane, state: str, error: KeywrightError | None) -> None:
         commit = lane.job.take_pending()
         self._tell(commit, lane, "before intent", "before commit")
-        self._batch.append(_Waiting(lane, commit, state, failure))
+        failure = "" if error is None else f"{error.code}: {error}"
+        self._batch.append(_Waiting(lane, commit, state, failure, "" if error is None else _kind(error, lane.job.step)))
 
     def _failed(self, lane: _Lane, error: KeywrightError) -> None:
         job = lane.job
         job.record("failed", job.step, {"code": error.code, "text": str(error), "hint": error.hint})
         state: State = "rejected" if isinstance(error, RejectedError) else "quarantined"
         facts = {"failure_code": error.code, "failure_text": str(error)}
-        self._end(lane, state, facts, f"{error.code}: {error}")
+        self._end(lane, state, facts, error)
 
     def _link_failed(self, lane: _Lane, error: LinkError) -> None:
         """Reset the unit and let its own probes say what took effect; after some times leave it for the next run."""
@@ -214,7 +232,7 @@ class Engine:
             self._begin(lane)
             return
         job.change(failure_code=error.code, failure_text=str(error), step=job.step)
-        self._end_with(lane, "open", f"{error.code}: {error}")
+        self._end_with(lane, "open", error)
 
     def _finish(self, waiting: _Waiting) -> None:
         unit, outcome = waiting.lane.job.unit, self.outcome
@@ -226,14 +244,14 @@ class Engine:
         else:
             outcome.left_open += waiting.state == "open"
             outcome.failed += waiting.state != "open"
-            self._count_alike(waiting.failure.partition(":")[0])
+            self._count_alike(waiting.kind)
         self._watcher.finished(unit.n, unit.serial, waiting.state, waiting.failure)
 
-    def _count_alike(self, code: str) -> None:
-        kind, number = self._alike
-        self._alike = (code, number + 1 if code == kind else 1)
+    def _count_alike(self, kind: str) -> None:
+        before, number = self._alike
+        self._alike = (kind, number + 1 if kind == before else 1)
         if self._alike[1] >= ALIKE_FAILURES:
-            self.outcome.stopped = f"{ALIKE_FAILURES} units in a row failed alike ({code}); the lot was stopped"
+            self.outcome.stopped = f"{ALIKE_FAILURES} units in a row failed alike ({kind}); the lot was stopped"
 
     # ---- store
 
@@ -279,3 +297,8 @@ class Engine:
                 with contextlib.suppress(KeywrightError):
                     lane.dialogue.close()
         self._lanes.clear()
+
+
+def _kind(error: KeywrightError, step_name: str) -> str:
+    status = f" {error.sw:04X}" if isinstance(error, StatusError) else ""
+    return f"{error.code}{status} at {step_name or 'power on'}"

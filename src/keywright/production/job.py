@@ -280,12 +280,16 @@ class Job:
 
     # ---- sessions
 
+    def challenge(self) -> bytes:
+        """A host challenge of the length that the unit's card data ask for: 8 bytes, or 16 for S16."""
+        return self.rng(self.facts("identify")["challenge_bytes"])
+
     def is_keyed(self, role: Role) -> StepDialogue[bool]:
         """Whether the unit answers to these keys, by INITIALIZE UPDATE alone: costs no try.
 
         No such key set, or another card cryptogram, is a no; every other refusal raises StatusError.
         """
-        challenge = self.rng(8)
+        challenge = self.challenge()
         try:
             answer = yield from request_challenge(challenge, kvn=self.kvn(role))
             self._learn(answer.kdd)
@@ -306,7 +310,7 @@ class Job:
         """
         yield from select(aid)
         action = _session(role)
-        kvn, challenge = self.kvn(role), self.rng(8)
+        kvn, challenge = self.kvn(role), self.challenge()
         answer = yield from request_challenge(challenge, kvn=kvn)
         self._learn(answer.kdd)
         keys = self.keys(role)

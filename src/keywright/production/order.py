@@ -23,6 +23,9 @@ REQUIRED: Final = ("serial", "model", "owner_group")
 SERIAL_LENGTH: Final = 64
 """Longest serial in characters; the limit of serialNumber in a certificate's subject (RFC 5280 A.1)."""
 
+SERIAL_BYTES: Final = 255
+"""The same in bytes: serials stand in frames and file names, whose lengths are counted in bytes."""
+
 _LINE_BYTES: Final = 1 << 16
 _CONTROL: Final = ("Cc", "Cs")
 """Categories of control characters and of halves of a surrogate pair."""
@@ -235,6 +238,8 @@ def _fault(serial: str) -> str:
     """Why a serial may not name a unit, or nothing: it reaches file names, certificates, labels and spreadsheets."""
     if len(serial) > SERIAL_LENGTH:
         return f"has {len(serial)} characters; at most {SERIAL_LENGTH} are allowed"
+    if len(serial.encode()) > SERIAL_BYTES:
+        return f"has {len(serial.encode())} bytes in UTF-8; at most {SERIAL_BYTES} are allowed"
     if "/" in serial or "\\" in serial or ".." in serial:
         return "contains / or \\ or .., which would lead a file name astray"
     if serial[0] in _FORMULA:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from keywright.globalplatform.host import Identity
 from keywright.globalplatform.host import identify as read_identity
 from keywright.production.job import Job, MismatchError, RejectedError, StepDialogue
-from keywright.production.parameters import Authenticate, Identify
+from keywright.production.parameters import Authenticate, Identify, OwnKeys
+from keywright.production.recipe import Recipe
 from keywright.scp.scp03.messages import SCP03
 
 
@@ -21,8 +22,8 @@ def run(job: Job, p: Identify) -> StepDialogue[None]:
         if job.facts("identify")["uid"] != identity.uid:
             raise MismatchError(f"another device ({identity.uid}) answers in the place of this unit")
         return
-    if p.fresh and job.recipe.step("authenticate") is not None:
-        check_fresh(job, identity)
+    if p.fresh:
+        check_fresh(job.recipe, identity)
     job.change(device_uid=uid, state="running", started_at=job.begun)
     job.record("done", "identify", facts(identity))
 
@@ -43,11 +44,19 @@ def check_product(p: Identify, identity: Identity) -> None:
             raise RejectedError(f"another product: SCP03 i={', '.join(f'{i:02X}' for i in offered) or 'none'}")
 
 
-def check_fresh(job: Job, identity: Identity) -> None:
-    """Raise RejectedError when key information lists sets other than the one a factory-fresh unit has."""
-    if identity.keys is None:
+def check_fresh(recipe: Recipe, identity: Identity) -> None:
+    """Raise RejectedError when key information lists sets other than the one a factory-fresh unit has.
+
+    A recipe that opens no session cannot tell; one that is to leave only its own keys needs key information.
+    """
+    opens, owns = recipe.step("authenticate"), recipe.step("own_keys")
+    if opens is None or not isinstance(opens.parameters, Authenticate):
         return
-    factory = job.parameters(Authenticate).kvn
+    if identity.keys is None:
+        if owns is not None and isinstance(owns.parameters, OwnKeys) and owns.parameters.remove_factory:
+            raise RejectedError("it gives no key information: whether only our keys are left could not be seen")
+        return
+    factory = opens.parameters.kvn
     expected = {factory} if factory else set(identity.keys.versions[:1])
     others = sorted(set(identity.keys.versions) - expected)
     if others:
@@ -63,6 +72,7 @@ def facts(identity: Identity) -> dict[str, object]:
         "uid": identity.uid,
         "cplc": "" if identity.cplc is None else identity.cplc.build().hex(),
         "key_versions": [] if identity.keys is None else list(identity.keys.versions),
+        "challenge_bytes": 8 if identity.card_data is None else identity.card_data.challenge_bytes,
         "iin": (identity.iin or b"").hex(),
         "cin": (identity.cin or b"").hex(),
     }

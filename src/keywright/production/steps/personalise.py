@@ -59,11 +59,12 @@ def _probe_generate(job: Job, channel: HostChannel) -> StepDialogue[tuple[Verdic
 
 def _certify(job: Job, p: Personalise, point: bytes) -> bytes:
     """The unit's certificate: the one in the store, or a new one that the next commit stores."""
-    if job.certificate is None:
-        authority = DeviceAuthority(job.keystore, p.ca)
-        job.keep(authority.issue(job.unit, point, at=job.clock(), validity_days=p.validity_days, rng=job.rng))
     certificate = job.certificate
-    if certificate is None or certificate.spki_sha256 != DeviceAuthority.spki_digest(point):
+    if certificate is None:
+        authority = DeviceAuthority(job.keystore, p.ca)
+        certificate = authority.issue(job.unit, point, at=job.clock(), validity_days=p.validity_days, rng=job.rng)
+        job.keep(certificate)
+    elif certificate.spki_sha256 != DeviceAuthority.spki_digest(point):
         raise MismatchError("the unit's key pair is not the one its certificate was issued for")
     return certificate.der
 

@@ -1,0 +1,44 @@
+"""What a campaign may use besides recipe, order and store."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from typing import Final
+
+import msgspec
+
+from keywright.fob.pool import Plan
+from keywright.production.keystore import Keystore, Unlock
+from keywright.production.stations import Station
+from keywright.production.watch import Unwatched, Watcher
+
+WIDTH: Final = 64
+"""Simulated units worked on at once."""
+SIM: Final = "sim:"
+
+
+class Means(msgspec.Struct, kw_only=True):
+    """What a run may use besides recipe, order and store.
+
+    `keystore` "" is the TEST keystore beside the store, for simulated units only; `unlock` opens the
+    one given. `link` "" is the recipe's.
+    `plan` is what a tray of simulated fobs is to be like; its journal is set here. `confirm` is asked before real
+    devices are changed, with the lot's name and the link. `swap` has the next device put on the link: it is told the
+    serial expected and what is wrong with the device that is there, and answers False to stop.
+    """
+
+    keystore: str = ""
+    unlock: Unlock | None = None
+    link: str = ""
+    watcher: Watcher = Unwatched()
+    plan: Plan = Plan()
+    confirm: Callable[[str, str], bool] | None = None
+    swap: Callable[[str, str], bool] | None = None
+    station: Station | None = None
+    opened_keystore: Keystore | None = None
+    clock: Callable[[], float] = time.time
+    rng: Callable[[int], bytes] = os.urandom
+    width: int = WIDTH
+    wait_s: float = 0.0

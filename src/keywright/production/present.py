@@ -1,0 +1,88 @@
+"""Which unit is it? A tray has them all at hand; on one link whoever is put on it decides."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import count
+
+from keywright.errors import KeywrightError, LinkError
+from keywright.globalplatform.host import identify
+from keywright.iso7816.layers import complete
+from keywright.production.means import Means
+from keywright.production.stations import Station, exchange_with
+from keywright.production.tables import FINISHED
+from keywright.production.units import Unit, UnitStore
+from keywright.sansio.dialogue import drive, through
+
+
+def claimed(units: UnitStore, means: Means) -> Iterator[Unit]:
+    """Units as the order has them, those that were begun before first; each is at hand when it is wanted."""
+    while found := units.claim(means.width):
+        yield from found
+
+
+def presented(units: UnitStore, station: Station, means: Means) -> Iterator[Unit]:
+    """Units as their devices are put on one link: a device that was identified before is its unit again, another one
+    becomes the next unit of the order. `means.swap` has the device changed; without it the first is the only one.
+
+    A device that cannot be identified becomes the next unit too, so that its failure is recorded with a name; only
+    where somebody changes devices, a link without one is said to him first.
+    """
+    unbound = (unit for unit in claimed(units, means) if unit.device_uid is None)
+    following = next(unbound, None)
+    note, lost = "", False
+    for turn in count():
+        wanted = following or next(units.units(("running",)), None)
+        if wanted is None or (turn and not _changed(means, wanted.serial, note)):
+            break
+        known, note, lost = _known(units, station, wanted.serial)
+        if known is not None and known.state in FINISHED:
+            note = f"this one is {known.serial}, {known.state}"
+        elif known is not None:
+            yield known
+        elif following is None:
+            note = note or "this device belongs to no unit that is left"
+        elif not lost:
+            yield following
+            following, note = next(unbound, None), ""
+    if lost and following is not None:
+        yield following
+
+
+def sealed_on(units: UnitStore, station: Station, means: Means) -> Iterator[Unit]:
+    """Sealed units as their devices are put on one link; ends when every one was there, or nobody changes them.
+
+    Raises LinkError when the last device could not be identified.
+    """
+    left = {unit.n: unit.serial for unit in units.units(("sealed",))}
+    note = ""
+    for turn in count():
+        if not left or (turn and not _changed(means, next(iter(left.values())), note)):
+            break
+        known, note, _ = _known(units, station, "verify")
+        if known is not None and known.n in left:
+            del left[known.n]
+            yield known
+        else:
+            note = note or "this device is no sealed unit that is left to check"
+    if note and left:
+        raise LinkError(note, delivered=False, hint="put a device of the lot on the link")
+
+
+def _changed(means: Means, serial: str, note: str) -> bool:
+    return means.swap is not None and means.swap(serial, note)
+
+
+def _known(units: UnitStore, station: Station, name: str) -> tuple[Unit | None, str, bool]:
+    """The unit that the device on the link was identified as before, what went wrong, and whether nothing was there."""
+    try:
+        station.power_on(name)
+        ((_, answer),) = station.receive()
+        if isinstance(answer, LinkError):
+            raise answer
+        identity = drive(through(identify(), complete), exchange_with(station, name))
+    except LinkError as error:
+        return None, str(error), True
+    except KeywrightError as error:
+        return None, str(error), False
+    return units.find_device(bytes.fromhex(identity.uid)), "", False

@@ -1,0 +1,97 @@
+"""Is everything there, and does it fit, before the first unit is touched?"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+from keywright.errors import PolicyError, StoreError, UsageError
+from keywright.production.authority import DeviceAuthority
+from keywright.production.keystore import Keystore, SoftwareKeystore, check_same, open_keystore
+from keywright.production.means import SIM, Means
+from keywright.production.parameters import OwnKeys, Personalise
+from keywright.production.recipe import Recipe
+from keywright.production.units import Lot, UnitStore
+
+
+def lot_in(units: UnitStore, store: str) -> Lot:
+    """The lot of a store. Raises StoreError when none was begun."""
+    lot = units.lot()
+    if lot is None:
+        raise StoreError(f"{store}: no lot was begun here", hint="begin one: keywright campaign run RECIPE --order …")
+    return lot
+
+
+def check_same_lot(lot: Lot, recipe: Recipe, order_digest: str, link: str, store: str) -> None:
+    """Raise PolicyError unless the store's lot was begun with this recipe, order and link."""
+    for what, same in (("recipe", lot.recipe_digest == recipe.digest), ("order", lot.order_digest == order_digest)):
+        if not same:
+            raise PolicyError(
+                f"{store} holds lot {lot.lot!r}, begun with another {what}; it is not mixed with this one",
+                hint=f"use the {what} it was begun with (or campaign resume), or another --store",
+            )
+    if lot.link != link:
+        raise PolicyError(
+            f"this lot was begun on {lot.link}, not on {link}", hint="use the same --link, or another --store"
+        )
+
+
+def ready(means: Means, recipe: Recipe, link: str, path: Path, lot: Lot | None) -> Keystore:
+    """The keystore, once everything that can be known beforehand has been found to fit."""
+    keystore = the_keystore(means, link, path, lot)
+    _check_keystore(recipe, keystore, means.clock())
+    _check_consent(means, recipe, link)
+    return keystore
+
+
+def the_keystore(means: Means, link: str, path: Path, lot: Lot | None) -> Keystore:
+    """The keystore of a lot, or the one a new lot is to have. Raises PolicyError for one of another lot."""
+    keystore = means.opened_keystore or _open_or_make(means, link, path, lot)
+    if lot is not None:
+        check_same(keystore, lot.keystore_id)
+    return keystore
+
+
+def _open_or_make(means: Means, link: str, path: Path, lot: Lot | None) -> Keystore:
+    if means.keystore:
+        return open_keystore(means.keystore, means.unlock)
+    beside = path.with_name(f"{path.name}.keystore")
+    if not link.startswith(SIM):
+        raise UsageError("real devices need a keystore of your own", hint="make one: keywright keystore new FILE")
+    if beside.exists():
+        return open_keystore(str(beside))
+    if lot is not None:
+        raise StoreError(
+            f"the keystore of this lot, {beside}, is missing; its units' keys cannot be derived without it",
+            hint="restore it with its unlock key, or give another place with --keystore",
+        )
+    return SoftwareKeystore.create(beside, now=datetime.fromtimestamp(means.clock(), UTC))
+
+
+def _check_keystore(recipe: Recipe, keystore: Keystore, now: float) -> None:
+    """Every key the recipe names must be there, and fit its use, before the first unit is touched."""
+    held = {(facts.purpose, facts.name) for facts in keystore.show()}
+    for spec in recipe.steps:
+        for field, purpose in (("master", "master"), ("keys", "factory"), ("ca", "ca")):
+            name = getattr(spec.parameters, field, None)
+            if name is not None and (purpose, name) not in held:
+                known = ", ".join(sorted(n for kind, n in held if kind == purpose)) or "none"
+                raise StoreError(
+                    f"step {spec.name} (line {spec.line}) needs {field} {name!r}, which the keystore does not hold",
+                    hint=f"it holds: {known}",
+                )
+        match spec.parameters:
+            case OwnKeys(master=master, scheme=scheme, key_bytes=size):
+                keystore.derive_key_set(master, scheme, bytes(10), size)
+            case Personalise(ca=ca, validity_days=days):
+                DeviceAuthority(keystore, ca).check_validity(now, days)
+            case _:
+                pass
+
+
+def _check_consent(means: Means, recipe: Recipe, link: str) -> None:
+    if not link.startswith(SIM) and (means.confirm is None or not means.confirm(recipe.name, link)):
+        raise PolicyError(
+            f"lot {recipe.name!r} would replace keys on real devices ({link}); nothing was done",
+            hint="confirm with --yes, or type the lot's name when asked",
+        )
