@@ -11,7 +11,10 @@ from pathlib import Path
 from cryptography.hazmat.backends.openssl import backend
 
 from bench.figures import SHORT, Figure, table
+from bench.measure import Contender, race
 from keywright import __version__
+
+_TURNS = 10_000
 
 _HOW = """\
 Contenders take turns in one process, A B C A B C …, in many rounds of about two milliseconds with the garbage collector
@@ -62,8 +65,21 @@ def machine() -> str:
     return (
         f"{_processor()}, {os.cpu_count()} cores, {platform.system()}; {platform.python_implementation()} "
         f"{platform.python_version()}, cryptography {version('cryptography')} ({backend.openssl_version_text()}), "
-        f"yubikey-manager {version('yubikey-manager')}, keywright {__version__}. Load averages when it ended: {load}."
+        f"yubikey-manager {version('yubikey-manager')}, keywright {__version__}. When it ended, load averages were "
+        f"{load} and a turn of an empty loop took {_turn() * 1e9:.0f} ns: that is how far absolute figures can be "
+        "trusted."
     )
+
+
+def _turn() -> float:
+    """Seconds of one turn of a loop that adds: how fast this processor runs Python just now."""
+
+    def loop() -> None:
+        total = 0
+        for number in range(_TURNS):
+            total += number
+
+    return race([Contender("loop", loop, _TURNS)], rounds=51).median("loop")
 
 
 def _processor() -> str:

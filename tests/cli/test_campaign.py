@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 import signal
@@ -10,6 +11,8 @@ from pathlib import Path
 import pytest
 
 from keywright.cli.campaign import lot_of
+from keywright.production.units import UnitStore
+from keywright.store import Journal
 from support.commands import Keywright, started
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
@@ -137,6 +140,40 @@ def test_check_identifies_and_leaves_nothing(keywright: Keywright, tmp_path: Pat
     assert list(tmp_path.iterdir()) == [units]
     found = json.loads(keywright("campaign", "run", RECIPE, "--order", units, "--check", "--json").out)
     assert [unit["serial"] for unit in found] == ["KW-0000", "KW-0001", "KW-0002"]
+    link = f"sim:fob?memory={tmp_path / 'fobs'}"
+    assert keywright("campaign", "run", RECIPE, "--order", units, "--check", "--link", link).code == 0
+    assert list(tmp_path.iterdir()) == [units]
+
+
+def hashes(folder: Path) -> dict[str, str]:
+    """Every file of a folder, but those that only say who is at work."""
+    files = (file for file in folder.iterdir() if file.suffix != ".lock")
+    return {file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in files}
+
+
+def test_check_of_a_sealed_lot_shows_its_keys_and_changes_no_file(keywright: Keywright, tmp_path: Path) -> None:
+    units, store = order(tmp_path, 3), tmp_path / "lot.db"
+    assert keywright("campaign", "run", RECIPE, "--order", units, "--store", store).code == 0
+    fobs = tmp_path / "lot.db.fobs"
+    fobs.write_bytes(fobs.read_bytes() + b"as a kill leaves it")
+    before = hashes(tmp_path)
+    assert "lot.db.fobs" in before
+    ran = keywright("campaign", "run", RECIPE, "--order", units, "--store", store, "--check")
+    assert ran.code == 1
+    assert ran.out.count("30   already provisioned: it holds key set 30") == 3
+    assert "0 of 3 can go through this recipe; nothing was changed" in ran.out
+    assert hashes(tmp_path) == before
+    found = json.loads(keywright("campaign", "run", RECIPE, "--order", units, "--check", "--json").out)
+    assert [(unit["key_versions"], unit["problem"]) for unit in found] == [([0xFF], "")] * 3
+    assert hashes(tmp_path) == before
+
+
+def test_check_may_look_while_the_lot_is_in_work(keywright: Keywright, tmp_path: Path) -> None:
+    units, store = order(tmp_path, 2), tmp_path / "lot.db"
+    keywright("campaign", "run", RECIPE, "--order", units, "--store", store)
+    with Journal(tmp_path / "lot.db.fobs"), UnitStore.open(str(store)):
+        ran = keywright("campaign", "run", RECIPE, "--order", units, "--store", store, "--check", "--json")
+    assert [unit["key_versions"] for unit in json.loads(ran.out)] == [[0x30]] * 2
 
 
 def test_run_needs_a_place(keywright: Keywright, tmp_path: Path) -> None:

@@ -12,7 +12,8 @@ import pytest
 from keywright.element import SecureElement
 from keywright.errors import KeywrightError, LinkError, StoreError, UsageError
 from keywright.fob import open as opening
-from keywright.fob.open import DEFAULT_SERIAL, check_link, open_link, open_server, open_simulated
+from keywright.fob.fobs import Model
+from keywright.fob.open import DEFAULT_SERIAL, check_link, model_of, open_link, open_server, open_simulated
 from keywright.fob.uri import FORMS, Uri, forms, is_simulated, parse_uri
 from keywright.link import base
 from keywright.link.record import Recording
@@ -137,9 +138,17 @@ def test_a_uri_that_cannot_be_used_says_why_and_what_to_do(uri: str, message: st
 def test_a_link_is_checked_without_opening_it() -> None:
     assert check_link("pcsc:no such reader").rest == "no such reader"
     assert check_link("sim:fob?memory=/nonexistent/x").is_simulated
-    for uri in ("vpcd:127.0.0.1:1", "sim:fbo", "nothing"):
+    for uri in ("vpcd:127.0.0.1:1", "sim:fbo", "nothing", "sim:fob?i=41", "sim:element?kvn=00", "sim:fob?i=112"):
         with pytest.raises(UsageError):
             check_link(uri)
+
+
+def test_what_a_link_does_not_say_of_its_device_is_as_usual() -> None:
+    usual = Model(kvn=0x20, i=0x60, initial_keys_stay=True, try_limit=3, factory_key="11" * 16)
+    assert model_of(parse_uri("sim:fob"), usual) == usual
+    said = model_of(parse_uri("sim:fob?kvn=30&i=71&stay=no"), usual)
+    assert said == msgspec.structs.replace(usual, kvn=0x30, i=0x71, initial_keys_stay=False)
+    assert model_of(parse_uri("sim:fob?stay=yes")) == Model(initial_keys_stay=True)
 
 
 def test_every_form_is_known_to_the_parser_and_listed_for_its_use() -> None:

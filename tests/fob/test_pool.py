@@ -239,6 +239,21 @@ def test_a_journal_held_by_another_comes_as_the_error_of_the_first_answer(servin
     journal.close()
 
 
+def test_what_the_process_said_before_it_went_is_not_lost_when_more_is_sent(tmp_path: Path) -> None:
+    ours, theirs = socket.socketpair()
+    pool = FobPool(ours)
+    with Journal(tmp_path / "fobs"), theirs:
+        ours.sendall(frame(COMMAND, "", msgspec.json.encode(Plan(journal=str(tmp_path / "fobs"), wait_s=0.0))))
+        serve(theirs)
+    pool.submit("A", CPLC)
+    with pytest.raises(LinkError, match=f"in use by process {os.getpid()}"):
+        pool.flush()
+    pool.submit("A", CPLC)
+    with pytest.raises(LinkError, match="the process of the simulated fobs is gone"):
+        pool.flush()
+    pool.close()
+
+
 # ---- the process ----------------------------------------------------------------------------------------------
 
 

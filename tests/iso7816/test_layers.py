@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Generator, Iterable
 
 import pytest
 from hypothesis import given
@@ -12,7 +12,7 @@ from keywright.errors import LinkError, StatusError, WireError
 from keywright.globalplatform.host import Dialogue, get_value, secured, select, store_data
 from keywright.iso7816 import Command, Response, chained, complete, sized, transmit
 from keywright.iso7816.channels import with_channel
-from keywright.iso7816.layers import MAX_ROUNDS, SHORT_LC, parse_answer
+from keywright.iso7816.layers import MAX_ROUNDS, SHORT_LC, completed, parse_answer
 from keywright.link import Loopback
 from keywright.sansio.dialogue import drive, through
 from keywright.scp.scp03 import KeySet, open_channel
@@ -274,3 +274,56 @@ def test_layers_alone_and_composed_are_the_same_dialogue() -> None:
 def test_a_status_error_names_the_command_of_a_chain() -> None:
     with pytest.raises(StatusError, match="STORE DATA"):
         drive(store_data(bytes(300), size=300), transmit(Script(["6884"], extended=False)))
+
+
+# ---- the same for a whole dialogue ----------------------------------------------------------------------------
+
+
+def two_reads() -> Dialogue[list[Response]]:
+    """Asks twice, and once more when the link fails."""
+    answers = []
+    for _ in range(2):
+        try:
+            answers.append((yield READ))
+        except LinkError:
+            answers.append((yield READ))
+    return answers
+
+
+@pytest.mark.parametrize(
+    "script",
+    [
+        ["AA9000", "BB9000"],
+        ["AA6102", "BBCC9000", "6C02", "DDEE9000"],
+        ["6C02", "AA6101", "BB9000", "6A88"],
+        ["lost", "AA9000", "BB9000"],
+        ["AA6101", "lost", "AABB9000", "CC9000"],
+    ],
+)
+def test_completed_is_through_complete_for_a_whole_dialogue(script: list[str]) -> None:
+    def run(dialogue: Dialogue[list[Response]]) -> tuple[list[Response], list[Command]]:
+        sent, answers = list[Command](), iter(script)
+
+        def exchange(command: Command) -> Response:
+            sent.append(command)
+            answer = next(answers)
+            if answer == "lost":
+                raise LinkError(answer)
+            return Response.parse(bytes.fromhex(answer))
+
+        return drive(dialogue, exchange), sent
+
+    assert run(completed(two_reads())) == run(through(two_reads(), complete))
+
+
+def test_completed_lets_an_endless_answer_end_the_dialogue() -> None:
+    with pytest.raises(WireError, match=str(MAX_ROUNDS)):
+        drive(completed(two_reads()), lambda _: Response(b"", 0x6100))
+
+
+def test_completed_passes_requests_that_are_no_commands() -> None:
+    def dialogue() -> Generator[Command | str, Response, Response]:
+        return (yield "not a command")
+
+    partial = Response(b"", 0x6100)
+    assert drive(completed(dialogue()), lambda _: partial) is partial

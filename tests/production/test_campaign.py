@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import csv
+import hashlib
+import json
 import multiprocessing
 import os
 from collections.abc import Callable
@@ -9,12 +12,14 @@ from pathlib import Path
 
 import pytest
 
+from keywright.crypto.certificates import load_certificate
 from keywright.errors import KeywrightError, LinkError, OrderError, PolicyError, RecipeError, StoreError, UsageError
 from keywright.fob.fobs import Model, simulated_fob
 from keywright.production import campaign
 from keywright.production.campaign import Run
 from keywright.production.keystore import SoftwareKeystore
 from keywright.production.means import Means
+from keywright.production.report_csv import write_csv
 from keywright.production.units import UnitStore
 from keywright.production.watch import Unwatched
 from keywright.store import RamMemory
@@ -165,6 +170,67 @@ def test_one_device_for_two_units_sets_only_the_second_aside(place: Place) -> No
     assert (unit.failure_code, unit.device_uid) == ("conflict", None)
     assert events[-1][1] == "failed"
     assert twin.attempts == 0
+
+
+def test_units_with_the_longest_serials_go_through_the_whole_line(place: Place) -> None:
+    """Serials reach frames, a journal, certificates and rows; each of these counts in its own way."""
+    serials = ["\U00020000" * 16, "A" * 64, "é" * 32]
+    rows = "".join(f"{serial},fob-one,north\n" for serial in serials)
+    place.order.write_text(f"serial,model,owner_group\n{rows}", encoding="utf-8")
+    assert place.run(station=None).exit_code == 0
+    assert campaign.verify(place.store, place.means(station=None)).agree == 3
+    with UnitStore.open(place.store, readonly=True) as store:
+        assert [load_certificate(one.der).subject for one in store.certificates()] == serials
+
+
+# ---- evidence -------------------------------------------------------------------------------------------------
+
+
+class StopAt(Unwatched):
+    """Ends the run at the first such moment."""
+
+    def __init__(self, *moment: str) -> None:
+        self._moment = moment
+
+    def moment(self, phase: str, unit: int, step: str) -> None:
+        if (phase, step) == self._moment:
+            raise StopError
+
+
+@pytest.mark.parametrize("stopped_at", [None, ("after send", "personalise"), ("before commit", "lock_down")])
+def test_a_sealed_unit_has_its_evidence_in_the_store_and_in_its_row(
+    place: Place, stopped_at: tuple[str, str] | None
+) -> None:
+    """Also when the run that seals it is not the one that did the steps."""
+    devices = {f"K-{n:06d}": simulated_fob(f"K-{n:06d}", RamMemory()) for n in (1, 2, 3)}
+    if stopped_at is not None:
+        with pytest.raises(StopError):
+            place.run(Bench(devices=devices), watcher=StopAt(*stopped_at))
+    assert place.run(Bench(devices=devices)).exit_code == 0
+    with UnitStore.open(place.store, readonly=True) as store:
+        units = list(store.units())
+        certificates = {one.unit: one for one in store.certificates()}
+        write_csv(store, place.folder / "units.csv")
+    with (place.folder / "units.csv").open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == len(units) == 3
+    for unit, row in zip(units, rows, strict=True):
+        evidence = unit.evidence
+        assert list(evidence) == ["identify", "authenticate", "own_keys", "personalise", "lock_down"]
+        assert evidence["identify"]["uid"] == (unit.device_uid or b"").hex()
+        assert (evidence["own_keys"]["kvn"], evidence["own_keys"]["key_versions"]) == (0x30, [0x30])
+        assert evidence["personalise"]["certificate"] == hashlib.sha256(certificates[unit.n].der).hexdigest()
+        assert json.loads(row["evidence"]) == evidence
+        assert row["certificate_serial"] == certificates[unit.n].serial_number
+
+
+def test_a_unit_set_aside_has_no_evidence_of_being_sealed(place: Place) -> None:
+    stranger = simulated_fob("K-000002", RamMemory(), Model(factory_key="11" * 16))
+    place.run(Bench(devices={"K-000002": stranger}))
+    with UnitStore.open(place.store, readonly=True) as store:
+        unit = store.unit(2)
+    assert unit is not None
+    assert unit.evidence == {}
 
 
 # ---- refused before any device is touched ---------------------------------------------------------------------

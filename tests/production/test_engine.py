@@ -335,6 +335,49 @@ def test_a_success_or_another_failure_between_them_lets_the_lot_go_on() -> None:
     assert states(ledger)["K-000006"] == "sealed"
 
 
+SELECT, PUT_KEY, GENERATE = 0xA4, 0xD8, 0x46
+
+
+def refusing(*refusals: tuple[int, str]) -> Tamper:
+    """The n-th unit refuses the first command of that instruction with that status; the ones after them are good."""
+    seen: set[str] = set()
+
+    def tamper(name: str, _number: int, command: bytes, answer: bytes) -> bytes:
+        place = int(name[2:]) - 1
+        if place >= len(refusals) or name in seen or command[1] != refusals[place][0]:
+            return answer
+        seen.add(name)
+        return bytes.fromhex(refusals[place][1])
+
+    return tamper
+
+
+DIFFERENT = {
+    "status words": ((PUT_KEY, "6F00"), (PUT_KEY, "6A80"), (PUT_KEY, "6985")),
+    "steps": ((SELECT, "6F00"), (PUT_KEY, "6F00"), (GENERATE, "6F00")),
+    "two alike and another": ((PUT_KEY, "6F00"), (PUT_KEY, "6F00"), (PUT_KEY, "6A80"), (PUT_KEY, "6F00")),
+}
+
+
+@pytest.mark.parametrize("name", DIFFERENT)
+def test_failures_that_differ_in_status_word_or_step_do_not_stop_the_lot(name: str) -> None:
+    refusals = DIFFERENT[name]
+    ledger, _, outcome = lot(len(refusals) + 2, tamper=refusing(*refusals))
+    assert (outcome.stopped, outcome.failed, outcome.sealed) == ("", len(refusals), 2)
+    assert {one.failure_code for one in ledger.units.values()} == {"status", ""}
+
+
+@pytest.mark.parametrize(
+    ("ins", "sw", "kind"),
+    [(PUT_KEY, "6F00", "status 6F00 at own_keys"), (GENERATE, "6A80", "status 6A80 at personalise")],
+)
+def test_three_alike_in_status_word_and_step_stop_the_lot(ins: int, sw: str, kind: str) -> None:
+    ledger, bench, outcome = lot(5, tamper=refusing(*[(ins, sw)] * 3))
+    assert outcome.stopped == f"3 units in a row failed alike ({kind}); the lot was stopped"
+    assert (outcome.failed, outcome.sealed) == (3, 0)
+    assert "K-000004" not in bench.sent
+
+
 def test_three_dead_links_in_a_row_stop_the_lot() -> None:
     _, bench, outcome = lot(5, tamper=lambda *_: LinkError("no reader", False))
     assert "(link at identify)" in outcome.stopped

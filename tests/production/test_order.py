@@ -5,13 +5,15 @@ from __future__ import annotations
 import hashlib
 import json
 import tracemalloc
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import event, given
 from hypothesis import strategies as st
 
 from keywright.errors import OrderError
+from keywright.fob.pool import COMMAND, Frames, frame
 from keywright.production.order import OrderRow, check_order, order_digest, read_order
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
@@ -187,3 +189,65 @@ def test_any_bytes_are_read_or_refused_as_an_order(tmp_path_factory: pytest.Temp
                 continue
             assert rows
             assert check_order(path).rows == len(rows)
+
+
+# ---- a serial goes where its unit goes ------------------------------------------------------------------------
+
+WIDE = "\U00020000"
+"""A character of four bytes in UTF-8."""
+LONGEST = (WIDE * 16, "A" * 64, "é" * 32)
+SERIALS = st.one_of(
+    st.text(st.characters(codec="utf-8"), min_size=1, max_size=70),
+    st.text(st.characters(codec="utf-8", exclude_categories=["C", "Z"]), min_size=1, max_size=20),
+    st.text(st.sampled_from(f"{WIDE}機é1"), min_size=16, max_size=30),
+)
+FORMS: dict[str, Callable[[list[str]], str]] = {
+    "order.csv": lambda serials: "serial,model,owner_group\n" + "".join(f"{serial},m,g\n" for serial in serials),
+    "order.jsonl": lambda serials: "".join(
+        json.dumps({"serial": serial, "model": "m", "owner_group": "g"}, ensure_ascii=False) + "\n"
+        for serial in serials
+    ),
+}
+
+
+def framed(serial: str) -> str:
+    """The serial as the tray of simulated fobs gets it, in the middle of others."""
+    frames = Frames()
+    stream = frame(COMMAND, "before", b"1") + frame(COMMAND, serial, b"\x80\xca") + frame(COMMAND, "after")
+    (_, (kind, name, payload), last) = frames.feed(stream)
+    assert (kind, payload, last) == (COMMAND, b"\x80\xca", (COMMAND, "after", b""))
+    return name
+
+
+@given(SERIALS)
+def test_every_serial_that_an_order_may_have_goes_through_a_frame_unchanged(
+    tmp_path_factory: pytest.TempPathFactory, serial: str
+) -> None:
+    path = tmp_path_factory.getbasetemp() / "serial.jsonl"
+    path.write_text(FORMS["order.jsonl"]([serial]), encoding="utf-8")
+    try:
+        (row,) = read_order(path)
+    except OrderError:
+        event("refused")
+        return
+    event("taken")
+    assert framed(row.serial) == serial
+
+
+@pytest.mark.parametrize("name", FORMS)
+@pytest.mark.parametrize("serial", LONGEST)
+def test_the_longest_serials_are_taken_and_go_through_a_frame(tmp_path: Path, name: str, serial: str) -> None:
+    path = tmp_path / name
+    path.write_text(FORMS[name]([serial]), encoding="utf-8")
+    (row,) = read_order(path)
+    assert framed(row.serial) == serial
+
+
+@pytest.mark.parametrize("name", FORMS)
+@pytest.mark.parametrize(("serial", "length"), [(WIDE * 64, 256), (WIDE * 16 + "1", 65), ("A" * 65, 65)])
+def test_a_serial_of_too_many_bytes_is_refused_with_line_and_column(
+    tmp_path: Path, name: str, serial: str, length: int
+) -> None:
+    message = refusal(tmp_path / name, FORMS[name](["good", serial]))
+    assert message.startswith(f"line {3 if name == 'order.csv' else 2}, column 1 (serial): ")
+    assert f"has {length} bytes in UTF-8; at most 64 are allowed" in message

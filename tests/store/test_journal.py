@@ -585,3 +585,44 @@ def test_a_holder_of_another_user_is_named(path: Path, monkeypatch: pytest.Monke
         monkeypatch.setattr(os, "kill", not_ours)
         with pytest.raises(StoreError, match=f"in use by process {os.getpid()}$"):
             Journal(path)
+
+
+# looking only
+
+
+def test_looking_changes_nothing_not_even_a_torn_tail_or_garbage(path: Path) -> None:
+    with Journal(path) as journal:
+        for number in range(200):
+            journal.memory("fob").commit({"a": bytes([number]) * 1000})
+    path.write_bytes(path.read_bytes() + b"torn")
+    Path(f"{path}.lock").unlink()
+    before = path.read_bytes()
+    with Journal(path, readonly=True) as journal:
+        assert journal.dropped_bytes == 4
+        assert journal.memory("fob").load("a") == bytes([199]) * 1000
+        for change in (lambda: journal.memory("fob").commit({"a": b""}), journal.compact):
+            with pytest.raises(StoreError, match="read only"):
+                change()
+    assert path.read_bytes() == before
+    assert [file.name for file in path.parent.iterdir()] == [path.name]
+
+
+def test_looking_needs_no_lock_and_sees_one_moment(path: Path, holder: subprocess.Popen[str]) -> None:
+    with Journal(path, readonly=True) as journal:
+        assert holder.stdin is not None
+        print(file=holder.stdin, flush=True)
+        holder.wait()
+        with Journal(path) as writer:
+            writer.memory("fob").commit({"held": b"2"})
+            writer.compact()
+        assert journal.memory("fob").load("held") == b"1"
+
+
+def test_an_empty_or_missing_file_is_not_made_a_journal_by_looking(path: Path) -> None:
+    with pytest.raises(StoreError, match="No such file"):
+        Journal(path, readonly=True)
+    assert not path.exists()
+    path.touch()
+    with Journal(path, readonly=True) as journal:
+        assert journal.namespaces() == []
+    assert path.stat().st_size == 0

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
@@ -12,10 +11,11 @@ import msgspec
 import typer
 
 from keywright.cli.campaign_text import checked_lines, summary_lines, verified_lines
-from keywright.cli.links import ask, trace_sink
+from keywright.cli.links import trace_sink
 from keywright.cli.live import EMPTY, Lot, Watchers, shown
 from keywright.cli.lot_trace import LotTrace
 from keywright.cli.options import Json, Yes
+from keywright.cli.person import ask, is_attended
 from keywright.cli.text import bad, note, printable, say, show_json
 from keywright.cli.unlock import Passphrase, UnlockFile, unlock_with
 from keywright.errors import KeywrightError, UsageError
@@ -250,11 +250,12 @@ def _means(keystore: str, unlock: Unlock | None, link: str, *, yes: bool) -> Mea
 
 def _swap(serial: str, wrong: str) -> bool:
     """Ask the person at the terminal to change the device; without one the first device is the only one."""
-    if not sys.stdin.isatty():
+    if not is_attended():
         return False
     if wrong:
         note(printable(wrong))
-    return ask(f"Put the device for {printable(serial)} on, then Enter (q to stop):").strip().lower() != "q"
+    answer = ask(f"Put the device for {printable(serial)} on, then Enter (q to stop):")
+    return answer != "" and answer.strip().lower() != "q"  # empty: the terminal is gone
 
 
 def lot_link(store: str) -> str:
@@ -268,7 +269,7 @@ def _consent(*, yes: bool) -> Callable[[str, str], bool]:
     """Whether real devices may be changed: `--yes`, or the lot's name typed at a terminal."""
 
     def consent(lot: str, link: str) -> bool:
-        if yes or not sys.stdin.isatty():
+        if yes or not is_attended():
             return yes
         note(f"This will replace keys on real devices ({link}). It cannot be undone without the keystore.")
         return ask(f"Type the lot's name ({lot}) to go on:").strip() == lot

@@ -33,7 +33,7 @@ def command(
     An answer belongs to the command before it. `-` reads standard input: hex lines, with > and < in front if you
     like, or a trace file. What may be keys is masked.
     """
-    texts = sys.stdin if messages == ["-"] else _joined(messages)
+    texts = (sys.stdin or ()) if messages == ["-"] else _joined(messages)
     transcript = Transcript(KNOWN)
     is_first = True
     for piece in pieces(texts):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import stat
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import Final
 
 import msgspec
 
+from keywright.cli.person import ask, is_attended
 from keywright.cli.text import note
 from keywright.errors import DecodeError, PolicyError, UsageError
 from keywright.fob.open import open_link
@@ -81,15 +81,8 @@ def confirm(uri: str, what: str, *, yes: bool) -> None:
     """Ask before `what` is done to a real device. Raises PolicyError for a no, and where nobody can be asked."""
     if yes or is_simulated(uri or DEFAULT):
         return
-    if not sys.stdin.isatty():
+    if not is_attended():
         raise PolicyError(f"{what} on {uri} needs a confirmation", hint="repeat it with --yes")
     note(f"This will {what} on {uri}. It may not be possible to undo it.")
     if ask("Go on? [y/N]").strip().lower() not in ("y", "yes"):
         raise PolicyError("not confirmed; nothing was done", hint="repeat it when you are sure")
-
-
-def ask(question: str) -> str:
-    """A line typed by the person at the terminal; the question stands on stderr, empty when the input ends."""
-    sys.stderr.write(f"{question} ")
-    sys.stderr.flush()
-    return sys.stdin.readline()

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Annotated, TypeAlias
 
 import typer
 
+from keywright.cli.person import is_attended
 from keywright.errors import PolicyError, UsageError
 from keywright.production.keystore import Unlock
 
@@ -32,7 +32,7 @@ def unlock_with(file: Path | None, *, passphrase: bool, twice: bool = False) -> 
 
 
 def _asked(*, twice: bool) -> bytes:
-    if not sys.stdin.isatty():
+    if not is_attended():
         raise PolicyError("nobody is there to type the passphrase", hint="use an unlock file: --unlock FILE")
     text: str = typer.prompt("Passphrase", hide_input=True, confirmation_prompt=twice, err=True)
     return text.encode()

@@ -7,6 +7,8 @@ import os
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Final, final
 
+import msgspec
+
 from keywright.errors import LinkError, StoreError, UsageError
 from keywright.fob.uri import Uri, forms, parse_uri
 from keywright.link.base import Exchange
@@ -40,12 +42,12 @@ def open_link(uri: str) -> Exchange:
 
 
 def check_link(text: str) -> Uri:
-    """Take a URI apart and see that a device of that kind can be asked; opens nothing. Raises UsageError."""
+    """Take a URI apart and see that such a device can be asked; opens nothing and keeps nothing. Raises UsageError."""
     uri = parse_uri(text)
     if uri.scheme not in _OPENERS:
         raise UsageError(f"{text}: this form serves a device; it cannot be asked", hint=f"one of: {forms()}")
     if uri.is_simulated:
-        _maker(uri)
+        _made(uri, DEFAULT_SERIAL, RamMemory())
     return uri
 
 
@@ -92,7 +94,7 @@ class SimulatedLink:
 
 def open_simulated(uri: Uri) -> SimulatedLink:
     """The simulated device of a `sim` URI. Raises as `open_link`."""
-    make = _maker(uri)
+    _maker(uri)
     namespace = uri.parameters.get("serial", DEFAULT_SERIAL) if uri.rest == "fob" else ELEMENT
     if "serial" in uri.parameters and uri.rest != "fob":
         raise UsageError(f"{uri}: only sim:fob has a serial", hint="leave it out, or use sim:fob")
@@ -101,14 +103,21 @@ def open_simulated(uri: Uri) -> SimulatedLink:
     try:
         if journal is not None:
             _refuse_stranger(journal, namespace, uri)
-        element = make(uri, namespace, journal.memory(namespace) if journal else RamMemory())
-    except BaseException as error:
+        element = _made(uri, namespace, journal.memory(namespace) if journal else RamMemory())
+    except BaseException:
         if journal is not None:
             journal.close()
-        if isinstance(error, ValueError) and not isinstance(error, UsageError):
-            raise UsageError(f"{uri}: {error}") from error
         raise
     return SimulatedLink(str(uri), element, journal.close if journal else element.close)
+
+
+def _made(uri: Uri, serial: str, memory: Memory) -> SecureElement:
+    """The device of a `sim` URI over a memory. Raises UsageError naming what of it cannot be."""
+    make = _maker(uri)
+    try:
+        return make(uri, serial, memory)
+    except ValueError as error:
+        raise UsageError(f"{uri}: {error}") from error
 
 
 def _maker(uri: Uri) -> Callable[[Uri, str, Memory], SecureElement]:
@@ -149,16 +158,17 @@ def _fob(uri: Uri, serial: str, memory: Memory) -> SecureElement:
     return simulated_fob(serial, memory, model_of(uri))
 
 
-def model_of(uri: Uri) -> Model:
-    """How the simulated devices of a URI leave their maker. Raises UsageError."""
+def model_of(uri: Uri, usual: Model | None = None) -> Model:
+    """How the simulated devices of a URI leave their maker: what it does not say is as usual. Raises UsageError."""
     from keywright.fob.fobs import Model  # noqa: PLC0415 - loads only where one is simulated
 
-    usual = Model()
+    usual = usual or Model()
     kvn, i = uri.number("kvn"), uri.number("i")
-    return Model(
+    return msgspec.structs.replace(
+        usual,
         kvn=usual.kvn if kvn is None else kvn,
         i=usual.i if i is None else i,
-        initial_keys_stay=uri.flag("stay"),
+        initial_keys_stay=uri.flag("stay") if "stay" in uri.parameters else usual.initial_keys_stay,
     )
 
 

@@ -7,6 +7,7 @@ what a killed host finds afterwards is what its fobs were left with.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 import struct
@@ -139,7 +140,15 @@ class FobPool:
         try:
             self._sock.sendall(data)
         except OSError as error:
-            raise LinkError("the process of the simulated fobs is gone", None) from error
+            raise self._gone() from error
+
+    def _gone(self) -> LinkError:
+        """Why the fobs' process is gone, in its own last words if it had any."""
+        with contextlib.suppress(OSError):
+            for _, name, payload in self._frames.feed(self._sock.recv(_CHUNK, socket.MSG_DONTWAIT)):
+                if not name:
+                    return LinkError(payload.decode(), delivered=False)
+        return LinkError("the process of the simulated fobs is gone", None)
 
     def receive(self, *, block: bool = True) -> list[tuple[str, bytes | LinkError]]:
         """Messages that have arrived: (fob, answer or what happened instead). Empty only when not blocking.

@@ -112,7 +112,7 @@ def serve(sock: socket.socket) -> None:
     plan = msgspec.json.decode(waiting.pop(0)[2], type=Plan)
     try:
         there = plan.journal and (plan.keep or Path(plan.journal).exists())
-        journal = Journal(plan.journal, wait_s=plan.wait_s) if there else None
+        journal = Journal(plan.journal, wait_s=plan.wait_s, readonly=not plan.keep) if there else None
     except KeywrightError as error:
         sock.sendall(frame(_LOST, "", str(error).encode()))
         return

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import msgspec
 
-from keywright.errors import KeywrightError, OrderError, UsageError
+from keywright.errors import KeywrightError, LinkError, OrderError, StoreError, UsageError
 from keywright.fob.open import check_link, model_of, open_link
 from keywright.fob.pool import FobPool, Plan
 from keywright.globalplatform.host import Dialogue, identify
@@ -27,7 +27,15 @@ from keywright.production.means import SIM, Means
 from keywright.production.order import OrderRow, check_order, order_digest, read_order
 from keywright.production.parameters import Identify
 from keywright.production.present import claimed, presented, sealed_on
-from keywright.production.readiness import check_same_lot, lot_in, ready, the_keystore
+from keywright.production.readiness import (
+    check_lot_link,
+    check_memory,
+    check_same_lot,
+    lot_in,
+    memory_of,
+    ready,
+    the_keystore,
+)
 from keywright.production.recipe import Recipe, parse_recipe, read_recipe
 from keywright.production.report import Summary, summarise
 from keywright.production.stations import LinkStation, Station, exchange_with
@@ -84,10 +92,10 @@ def run(recipe: Path, order: Path, store: str, means: Means) -> Run:
     """Begin a lot, or go on with it. Raises before any device is touched when something does not fit."""
     read = read_recipe(recipe)
     link = means.link or read.link
-    check_link(link)
+    check_lot_link(link)
     digest = check_order(order).digest
     path = store_path(store)
-    if path.exists():
+    if path.exists() and path.stat().st_size:  # one of no size was begun when the disk was full, or by a killed process
         with UnitStore.open(store, wait_s=means.wait_s) as units:
             return _begin_or_go_on(units, read, order, digest, link, means)
     with closing_lock(path, means.wait_s):
@@ -113,6 +121,7 @@ def resume(store: str, means: Means) -> Run:
         lot = lot_in(units, store)
         recipe = parse_recipe(lot.recipe.encode(), f"{lot.lot} (as stored)")
         link = means.link or lot.link
+        check_lot_link(link)
         keystore = ready(means, recipe, link, store_path(store), lot)
         return _work(units, recipe, keystore, link, means)
 
@@ -131,7 +140,7 @@ def check(recipe: Path, order: Path, means: Means, store: str = "") -> list[Chec
     read = read_recipe(recipe)
     found: list[Checked] = []
     link = means.link or read.link
-    check_link(link)
+    check_lot_link(link)
     with _station(means, link, store_path(store) if store else None, keep=False) as station:
         for row in read_order(order):
             found.append(_identified(station, row.n, row.serial, read))
@@ -148,7 +157,9 @@ def verify(store: str, means: Means) -> Verified:
         if recipe.step("own_keys") is None:
             raise UsageError(f"the recipe of lot {lot.lot!r} gives units no keys of their own: nothing can be verified")
         link = means.link or lot.link
+        check_lot_link(link)
         keystore = the_keystore(means, link, store_path(store), lot)
+        check_memory(units, link, means)
         wrong: list[Disagreement] = []
         checked = 0
         with _station(means, link, store_path(store), keep=True) as station:
@@ -159,6 +170,8 @@ def verify(store: str, means: Means) -> Verified:
                     means.watcher.started(unit.n, unit.serial)
                     job = _job(units, unit, recipe, keystore, means)
                     drive(through(_reading(verify_unit(job)), complete), _watched(means, job, station))
+                except (LinkError, StoreError):
+                    raise  # says nothing of the unit
                 except KeywrightError as error:
                     wrong.append(Disagreement(unit.n, unit.serial, error.code, str(error)))
     return Verified(checked, checked - len(wrong), len(wrong), lot.test, tuple(wrong))
@@ -192,6 +205,7 @@ def _unchanged(order: Path, digest: str) -> Iterator[OrderRow]:
 
 
 def _work(units: UnitStore, recipe: Recipe, keystore: Keystore, link: str, means: Means) -> Run:
+    check_memory(units, link, means)
     with _station(means, link, units.path, keep=True) as station:
         source = presented(units, station, means) if isinstance(station, LinkStation) else claimed(units, means)
         jobs = (_job(units, unit, recipe, keystore, means) for unit in source)
@@ -200,10 +214,11 @@ def _work(units: UnitStore, recipe: Recipe, keystore: Keystore, link: str, means
             outcome = engine.run()
         finally:
             engine.close()
-    summary = summarise(units)
-    if not summary.open:
+    counts = units.counts()
+    is_open = counts["planned"] + counts["running"] > 0
+    if not is_open:
         outcome.stopped = ""  # the failures that would have stopped it were its last units
-    units.set_lot_state("stopped" if outcome.stopped else "open" if summary.open else "complete")
+    units.set_lot_state("stopped" if outcome.stopped else "open" if is_open else "complete")
     return Run(summarise(units), outcome)
 
 
@@ -238,8 +253,8 @@ def _station(means: Means, link: str, store: Path | None, *, keep: bool) -> Iter
 
 def _plan(means: Means, link: str, store: Path | None, *, keep: bool) -> Plan:
     uri = check_link(link)
-    journal = uri.parameters.get("memory") or (f"{store}.fobs" if store is not None else "")
-    return msgspec.structs.replace(means.plan, journal=journal, keep=keep, usual=model_of(uri))
+    journal = memory_of(uri, store)
+    return msgspec.structs.replace(means.plan, journal=journal, keep=keep, usual=model_of(uri, means.plan.usual))
 
 
 def _identified(station: Station, n: int, serial: str, recipe: Recipe) -> Checked:

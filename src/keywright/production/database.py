@@ -32,7 +32,7 @@ _SETTINGS: Final = (
 def store_path(url: str) -> Path:
     """The file of a store: `sqlite:///PATH` or a bare path. Raises UsageError for any other URL."""
     path = url.removeprefix(_SCHEME)
-    if not path or "://" in path or path.startswith("sqlite:") or "\x00" in path:
+    if not path or "://" in path or path.startswith(("sqlite:", ":")) or "\x00" in path:
         raise UsageError(f"--store {url}: not an address of a store", hint="give a path or sqlite:///PATH")
     return Path(path)
 

@@ -24,9 +24,10 @@ class Means(msgspec.Struct, kw_only=True):
 
     `keystore` "" is the TEST keystore beside the store, for simulated units only; `unlock` opens the
     one given. `link` "" is the recipe's.
-    `plan` is what a tray of simulated fobs is to be like; its journal is set here. `confirm` is asked before real
-    devices are changed, with the lot's name and the link. `swap` has the next device put on the link: it is told the
-    serial expected and what is wrong with the device that is there, and answers False to stop.
+    `plan` is what a tray of simulated fobs is to be like; its journal is set here, and what the link says of its
+    devices counts more. `confirm` is asked before real devices are changed, with the lot's name and the link. `swap`
+    has the next device put on the link: it is told the serial expected and what is wrong with the device that is
+    there, and answers False to stop.
     """
 
     keystore: str = ""

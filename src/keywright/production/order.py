@@ -20,11 +20,11 @@ import msgspec
 from keywright.errors import OrderError
 
 REQUIRED: Final = ("serial", "model", "owner_group")
-SERIAL_LENGTH: Final = 64
-"""Longest serial in characters; the limit of serialNumber in a certificate's subject (RFC 5280 A.1)."""
-
-SERIAL_BYTES: Final = 255
-"""The same in bytes: serials stand in frames and file names, whose lengths are counted in bytes."""
+VALUE_BYTES: Final = 255
+"""Longest model or owner group in UTF-8; the owner group is written to the unit."""
+SERIAL_BYTES: Final = 64
+"""Longest serial, in bytes of UTF-8: the limit of a name in a certificate's subject (RFC 5280 A.1), as it is counted
+by the library that makes them. Frames and journals, which count bytes too, take more."""
 
 _LINE_BYTES: Final = 1 << 16
 _CONTROL: Final = ("Cc", "Cs")
@@ -228,6 +228,8 @@ def _row(place: _Place, n: int, values: dict[str, str]) -> OrderRow:
             place.refuse("control characters are not allowed", column, hint="remove the character and save again")
         if name in REQUIRED and (not value or value != value.strip()):
             place.refuse("the value is empty or has spaces at an end", column)
+        if name in REQUIRED[1:] and len(value.encode()) > VALUE_BYTES:
+            place.refuse(f"the value has {len(value.encode())} bytes; at most {VALUE_BYTES} are allowed", column)
     serial, model, owner_group = (values.pop(name) for name in REQUIRED)
     if why := _fault(serial):
         place.refuse(f"the serial {serial[:80]!r} {why}", place.columns.index("serial") + 1)
@@ -236,8 +238,6 @@ def _row(place: _Place, n: int, values: dict[str, str]) -> OrderRow:
 
 def _fault(serial: str) -> str:
     """Why a serial may not name a unit, or nothing: it reaches file names, certificates, labels and spreadsheets."""
-    if len(serial) > SERIAL_LENGTH:
-        return f"has {len(serial)} characters; at most {SERIAL_LENGTH} are allowed"
     if len(serial.encode()) > SERIAL_BYTES:
         return f"has {len(serial.encode())} bytes in UTF-8; at most {SERIAL_BYTES} are allowed"
     if "/" in serial or "\\" in serial or ".." in serial:

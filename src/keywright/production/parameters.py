@@ -23,6 +23,8 @@ Aid = Annotated[str, Meta(pattern=r"^(?:[0-9A-Fa-f]{2}){5,16}$")]
 """Application identifier as hex text, 5 to 16 bytes (ISO/IEC 7816-5)."""
 ConfigurationKey = Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9_-]*$", max_length=32)]
 
+CONFIGURATION_BYTES: Final = 2048
+"""Room for the configuration on a unit as it is written there (JSON, values in hex)."""
 _HEX: Final = "hex:"
 
 
@@ -106,12 +108,15 @@ class Personalise(Parameters, frozen=True, kw_only=True):
         return tuple((key, _value(value)) for key, value in self.configuration.items())
 
     def check(self) -> None:
-        """Raise ValueError for a `hex:` value that is not hex."""
+        """Raise ValueError for a `hex:` value that is not hex, or for more than a unit takes."""
         for key, value in self.configuration.items():
             try:
                 _value(value)
             except ValueError:
                 raise ValueError(f"configuration.{key}: after hex: come pairs of hexadecimal digits") from None
+        size = sum(len(key) + 2 * len(value) + 6 for key, value in self.configuration_items())
+        if size > CONFIGURATION_BYTES:
+            raise ValueError(f"configuration: takes {size} bytes on the unit; at most {CONFIGURATION_BYTES} fit")
 
 
 class LockDown(Parameters, frozen=True, kw_only=True):

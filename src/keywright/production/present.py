@@ -25,12 +25,13 @@ def presented(units: UnitStore, station: Station, means: Means) -> Iterator[Unit
     """Units as their devices are put on one link: a device that was identified before is its unit again, another one
     becomes the next unit of the order. `means.swap` has the device changed; without it the first is the only one.
 
-    A device that cannot be identified becomes the next unit too, so that its failure is recorded with a name; only
-    where somebody changes devices, a link without one is said to him first.
+    A device that cannot be identified becomes the next unit too, so that its failure is recorded with a name; a link
+    without one is the failure of the unit that was wanted, once nobody puts one on. Raises LinkError when no device
+    was a unit that is left.
     """
     unbound = (unit for unit in claimed(units, means) if unit.device_uid is None)
     following = next(unbound, None)
-    note, lost = "", False
+    note, lost, some = "", False, False
     for turn in count():
         wanted = following or next(units.units(("running",)), None)
         if wanted is None or (turn and not _changed(means, wanted.serial, note)):
@@ -39,33 +40,43 @@ def presented(units: UnitStore, station: Station, means: Means) -> Iterator[Unit
         if known is not None and known.state in FINISHED:
             note = f"this one is {known.serial}, {known.state}"
         elif known is not None:
+            some = True
             yield known
         elif following is None:
             note = note or "this device belongs to no unit that is left"
         elif not lost:
+            some = True
             yield following
             following, note = next(unbound, None), ""
-    if lost and following is not None:
-        yield following
+    if lost and wanted is not None:
+        yield wanted
+    elif not some:
+        _refuse(note)
 
 
 def sealed_on(units: UnitStore, station: Station, means: Means) -> Iterator[Unit]:
     """Sealed units as their devices are put on one link; ends when every one was there, or nobody changes them.
 
-    Raises LinkError when the last device could not be identified.
+    Raises LinkError when no device was a sealed unit.
     """
     left = {unit.n: unit.serial for unit in units.units(("sealed",))}
-    note = ""
+    note, some = "", False
     for turn in count():
-        if not left or (turn and not _changed(means, next(iter(left.values())), note)):
+        if turn and not (left and _changed(means, next(iter(left.values())), note)):
             break
         known, note, _ = _known(units, station, "verify")
         if known is not None and known.n in left:
+            some = True
             del left[known.n]
             yield known
         else:
             note = note or "this device is no sealed unit that is left to check"
-    if note and left:
+    if not some:
+        _refuse(note)
+
+
+def _refuse(note: str) -> None:
+    if note:
         raise LinkError(note, delivered=False, hint="put a device of the lot on the link")
 
 

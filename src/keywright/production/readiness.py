@@ -6,11 +6,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from keywright.errors import PolicyError, StoreError, UsageError
+from keywright.fob.open import check_link
+from keywright.fob.uri import Uri
 from keywright.production.authority import DeviceAuthority
 from keywright.production.keystore import Keystore, SoftwareKeystore, check_same, open_keystore
 from keywright.production.means import SIM, Means
 from keywright.production.parameters import OwnKeys, Personalise
 from keywright.production.recipe import Recipe
+from keywright.production.tables import FINISHED
 from keywright.production.units import Lot, UnitStore
 
 
@@ -20,6 +23,35 @@ def lot_in(units: UnitStore, store: str) -> Lot:
     if lot is None:
         raise StoreError(f"{store}: no lot was begun here", hint="begin one: keywright campaign run RECIPE --order …")
     return lot
+
+
+def check_lot_link(link: str) -> None:
+    """Raise UsageError for a link that cannot be asked, or that is one simulated element with a memory of its own."""
+    uri = check_link(link)
+    if uri.is_simulated and uri.rest != "fob" and "memory" in uri.parameters:
+        raise UsageError(
+            f"{link}: a lot has many units, this is one element",
+            hint="serve it (keywright element serve --memory FILE --link tcp:HOST:PORT) and give that as --link",
+        )
+
+
+def memory_of(uri: Uri, store: Path | None) -> str:
+    """The file with the memory of the simulated units: named by the link, or beside the store; empty for neither."""
+    return uri.parameters.get("memory") or (f"{store}.fobs" if store is not None else "")
+
+
+def check_memory(units: UnitStore, link: str, means: Means) -> None:
+    """Raise StoreError if units were begun and the memory of the simulated ones is gone: new ones are not invented."""
+    uri = check_link(link)
+    if not uri.is_simulated or means.station is not None:
+        return
+    journal = memory_of(uri, units.path)
+    begun = sum(number for state, number in units.counts().items() if state in ("running", *FINISHED))
+    if begun and not Path(journal).exists():
+        raise StoreError(
+            f"{journal}: the memory of the simulated units is missing; {begun} of them were begun",
+            hint="restore it; to begin anew, use another --store",
+        )
 
 
 def check_same_lot(lot: Lot, recipe: Recipe, order_digest: str, link: str, store: str) -> None:

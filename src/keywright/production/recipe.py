@@ -83,6 +83,8 @@ def parse_recipe(data: bytes, name: str = "recipe", steps: Mapping[str, type[Par
         raise _syntax(name, text, error) from error
     except RecursionError as error:
         raise RecipeError(f"{name}:1: nested too deeply") from error
+    except ValueError as error:
+        raise RecipeError(f"{name}:1: a number in it is too long") from error
     source = _Source(name, Lines(text))
     _check_top(source, document)
     return Recipe(
@@ -117,6 +119,8 @@ def _check_top(source: _Source, document: dict[str, object]) -> None:
         source.refuse(("device",), f"device: {document['device']!r} is not known", hint=_MISSING["device"])
     if ":" not in str(document["link"]):
         source.refuse(("link",), "link: not usable", hint=_MISSING["link"])
+    if "memory=" in str(document["link"]):
+        source.refuse(("link",), "link: a recipe names no files", hint="give such a link on the command line: --link")
 
 
 _KINDS: Final = {str: "a text", list: "tables [[step]]"}

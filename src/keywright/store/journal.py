@@ -6,6 +6,7 @@ where the next opening drops it. The index keeps name -> place of the value; val
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import threading
@@ -48,15 +49,19 @@ class Journal:
     fdatasync. `dropped_bytes` says how long a torn tail was found at opening.
     """
 
-    def __init__(self, path: str | os.PathLike[str], *, sync: bool = False, wait_s: float = 0.0) -> None:
+    def __init__(
+        self, path: str | os.PathLike[str], *, sync: bool = False, wait_s: float = 0.0, readonly: bool = False
+    ) -> None:
         """Open or create (mode 0600). wait_s: seconds to wait for another holder to finish.
 
-        Raises StoreError if another process holds it (naming its pid), it is no journal, or it is damaged
-        anywhere but at its end (naming the offset).
+        readonly: hold what is there at this moment and change nothing on disk, not even a torn tail; another process
+        may be writing. Raises StoreError if another process holds it (naming its pid), it is no journal, or it is
+        damaged anywhere but at its end (naming the offset).
         """
         self.path = os.fspath(path)
         self.dropped_bytes = 0
         self._sync = sync
+        self._readonly = readonly
         self._mutex = threading.Lock()
         self._index: dict[str, dict[str, int]] = {}
         self._live = 0
@@ -67,8 +72,9 @@ class Journal:
         self._failed = ""
         self._fd = -1
         self._pid = os.getpid()
+        _check_ours(self.path)
         try:
-            self._lock = FileLock(f"{self.path}.lock", self.path, wait_s)
+            self._lock = None if readonly else FileLock(f"{self.path}.lock", self.path, wait_s)
         except OSError as error:
             raise StoreError(f"{self.path}: {error.strerror}") from error
         try:
@@ -139,7 +145,8 @@ class Journal:
             if self._fd >= 0:
                 os.close(self._fd)
                 self._fd = -1
-            self._lock.release()
+            if self._lock is not None:
+                self._lock.release()
 
     def __enter__(self) -> Self:
         return self
@@ -153,15 +160,21 @@ class Journal:
         return f"<Journal {self.path} {len(self._index)} namespaces>"
 
     def _open(self) -> None:
-        if not Path(self.path).exists() or Path(self.path).stat().st_size == 0:
+        if not self._readonly and (not Path(self.path).exists() or Path(self.path).stat().st_size == 0):
             self._compact()
             return
-        self._fd = os.open(self.path, os.O_RDWR | os.O_APPEND | os.O_CLOEXEC)
-        with Path(self.path).open("rb", buffering=_BUFFER) as stream:
-            size = os.fstat(stream.fileno()).st_size
+        mode = os.O_RDONLY if self._readonly else os.O_RDWR | os.O_APPEND
+        self._fd = os.open(self.path, mode | os.O_CLOEXEC)
+        size = os.fstat(self._fd).st_size
+        if not size:
+            return
+        # The same descriptor: a writer may put a compacted file into this one's place.
+        with open(self._fd, "rb", buffering=_BUFFER, closefd=False) as stream:
             self._salt = parse_header(stream.read(HEADER_SIZE), self.path)
             self._end = read_records(stream, self._salt, size, self._enter, self.path)
         self.dropped_bytes = size - self._end
+        if self._readonly:
+            return
         if self.dropped_bytes:
             logger.warning("journal torn tail path=%s offset=%d bytes=%d", self.path, self._end, self.dropped_bytes)
             os.ftruncate(self._fd, self._end)
@@ -177,6 +190,8 @@ class Journal:
             raise StoreError(f"{self.path}: {self._failed}", hint="open the journal again")
         if self._pid != os.getpid():
             raise StoreError(f"{self.path}: opened by process {self._pid}, not by this one")
+        if self._readonly:
+            raise StoreError(f"{self.path}: was opened to be read only")
 
     def _append(self, record: bytes) -> None:
         """Write one record at the end, or leave the file as it was."""
@@ -254,7 +269,9 @@ class Journal:
         fresh = f"{self.path}.new"
         salt = int.from_bytes(os.urandom(4), "big")
         places: dict[str, dict[str, int]] = {}
-        fd = os.open(fresh, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+        _check_ours(fresh)
+        Path(fresh).unlink(missing_ok=True)
+        fd = os.open(fresh, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
         try:
             with open(fd, "wb", buffering=_BUFFER, closefd=False) as stream:
                 stream.write(build_header(salt))
@@ -304,6 +321,18 @@ class JournalMemory:
 
     def __repr__(self) -> str:
         return f"<JournalMemory {self._namespace} in {self._journal.path}>"
+
+
+def _check_ours(path: str) -> None:
+    """Raise StoreError if there is something at `path` that is no journal, before anything is written beside it."""
+    with contextlib.suppress(FileNotFoundError), open(path, "rb", opener=_without_waiting) as stream:
+        head = stream.read(HEADER_SIZE)
+        if head:
+            parse_header(head, path)
+
+
+def _without_waiting(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NONBLOCK)
 
 
 def _compact_at(live: int) -> int:

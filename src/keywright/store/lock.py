@@ -22,9 +22,14 @@ class FileLock:
     """
 
     def __init__(self, path: str, subject: str, wait_s: float = 0.0) -> None:
-        """Take the lock, waiting up to wait_s seconds. Raises StoreError naming `subject` and the holder's pid."""
-        self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        """Take the lock, waiting up to wait_s seconds.
+
+        Raises StoreError naming `subject` and the holder's pid, or naming a file of that name that is no lock of ours
+        and is left as it is.
+        """
+        self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
         try:
+            _check_ours(self._fd, path)
             _take(self._fd, subject, time.monotonic() + wait_s)
         except BaseException:
             os.close(self._fd)
@@ -39,6 +44,13 @@ class FileLock:
                 os.ftruncate(self._fd, 0)
             os.close(self._fd)
             self._fd = -1
+
+
+def _check_ours(fd: int, path: str) -> None:
+    """A lock file holds a pid or nothing."""
+    content = os.pread(fd, 64, 0)
+    if content and not content.strip().isdigit():
+        raise StoreError(f"{path}: is in the way, and no lock of this program", hint="move it, or use another name")
 
 
 def _take(fd: int, subject: str, deadline: float) -> None:
