@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import os
 import signal
 from pathlib import Path
 
@@ -90,7 +91,14 @@ def test_verify_opens_a_fresh_session_to_each(keywright: Keywright, sealed: Path
 def test_verify_finds_a_unit_that_is_not_as_recorded(keywright: Keywright, tmp_path: Path) -> None:
     store = tmp_path / "lot.db"
     keywright("campaign", "run", RECIPE, "--order", order(tmp_path, 2), "--store", store)
-    (tmp_path / "lot.db.fobs").unlink()
+    fobs = tmp_path / "lot.db.fobs"
+    fobs.rename(tmp_path / "kept")
+    ran = keywright("campaign", "verify", "--store", store)
+    assert ran.code == 1
+    assert "the memory of the simulated units is missing" in ran.err
+    other = tmp_path / "other.db"
+    keywright("campaign", "run", RECIPE, "--order", order(tmp_path, 2), "--store", other)
+    (tmp_path / "other.db.fobs").rename(fobs)
     ran = keywright("campaign", "verify", "--store", store, "--json")
     assert ran.code == 1
     assert json.loads(ran.out)["disagree"] == 2
@@ -104,6 +112,71 @@ def test_the_report_is_written_as_page_and_rows(keywright: Keywright, sealed: Pa
     assert "SELECT" in page.read_text()
     assert rows.read_text().count("sealed") == 3
     assert f"wrote {rows}, 3 units" in ran.err
+
+
+def test_a_report_takes_the_place_of_an_earlier_one_and_its_mode_is_the_umasks(
+    keywright: Keywright, sealed: Path, tmp_path: Path
+) -> None:
+    page, rows = tmp_path / "r.html", tmp_path / "r.csv"
+    words = ("campaign", "report", "--store", sealed, "--html", page, "--csv", rows)
+    before = os.umask(0o027)
+    try:
+        assert [keywright(*words).code for _ in range(2)] == [0, 0]
+    finally:
+        os.umask(before)
+    assert {path.stat().st_mode & 0o777 for path in (page, rows)} == {0o640}
+    assert sorted(tmp_path.iterdir()) == [rows, page]
+
+
+@pytest.mark.parametrize("option", ["--html", "--csv"])
+def test_a_report_takes_the_place_of_nothing_else(
+    keywright: Keywright, sealed: Path, tmp_path: Path, option: str
+) -> None:
+    (tmp_path / "keys").write_text("precious")
+    (tmp_path / "page").write_text("<!doctype html>\n<title>mine</title>\n")
+    (tmp_path / "order.csv").write_text("n,serial,model\n")
+    (tmp_path / "link").symlink_to("nowhere")
+    (tmp_path / "store").hardlink_to(sealed)
+    os.mkfifo(tmp_path / "pipe")
+    before = hashes(sealed.parent)
+    for path in sorted(tmp_path.iterdir()):
+        content = path.read_bytes() if path.is_file() else b""
+        ran = keywright("campaign", "report", "--store", sealed, option, path)
+        assert (ran.code, str(path) in ran.err) == (2, True)
+        assert (path.read_bytes() if path.is_file() else b"") == content
+    assert hashes(sealed.parent) == before
+
+
+@pytest.mark.parametrize("suffix", ["", "-wal", "-journal", ".fobs", ".trace.jsonl", ".lock"])
+def test_a_report_is_not_the_store_nor_one_of_its_files(keywright: Keywright, sealed: Path, suffix: str) -> None:
+    before = hashes(sealed.parent)
+    ran = keywright("campaign", "report", "--store", sealed, "--html", f"{sealed}{suffix}")
+    assert ran.code == 2
+    assert f"{sealed}{suffix}: belongs to the store" in ran.err
+    assert hashes(sealed.parent) == before
+
+
+def test_page_and_rows_are_two_files(keywright: Keywright, sealed: Path, tmp_path: Path) -> None:
+    ran = keywright(
+        "campaign",
+        "report",
+        "--store",
+        sealed,
+        "--html",
+        tmp_path / "r",
+        "--csv",
+        tmp_path / "." / ".." / tmp_path.name / "r",
+    )
+    assert (ran.code, "--html and --csv both name" in ran.err) == (2, True)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_verify_of_a_lot_without_a_sealed_unit_says_so(keywright: Keywright, tmp_path: Path) -> None:
+    recipe, store = tmp_path / "r.toml", tmp_path / "lot.db"
+    recipe.write_text(RECIPE.read_text().replace("i = [0x70]", "i = [0x60]"))
+    keywright("campaign", "run", recipe, "--order", order(tmp_path, 1), "--store", store)
+    ran = keywright("campaign", "verify", "--store", store)
+    assert (ran.code, ran.out) == (0, "nothing to verify: no unit of this lot is sealed\n")
 
 
 def test_every_exchange_is_traced_without_keys(keywright: Keywright, sealed: Path) -> None:
@@ -139,7 +212,8 @@ def test_check_identifies_and_leaves_nothing(keywright: Keywright, tmp_path: Pat
     assert "3 of 3 can go through this recipe; nothing was changed" in ran.out
     assert list(tmp_path.iterdir()) == [units]
     found = json.loads(keywright("campaign", "run", RECIPE, "--order", units, "--check", "--json").out)
-    assert [unit["serial"] for unit in found] == ["KW-0000", "KW-0001", "KW-0002"]
+    assert (found["checked"], found["ok"]) == (3, 3)
+    assert [unit["serial"] for unit in found["units"]] == ["KW-0000", "KW-0001", "KW-0002"]
     link = f"sim:fob?memory={tmp_path / 'fobs'}"
     assert keywright("campaign", "run", RECIPE, "--order", units, "--check", "--link", link).code == 0
     assert list(tmp_path.iterdir()) == [units]
@@ -164,7 +238,7 @@ def test_check_of_a_sealed_lot_shows_its_keys_and_changes_no_file(keywright: Key
     assert "0 of 3 can go through this recipe; nothing was changed" in ran.out
     assert hashes(tmp_path) == before
     found = json.loads(keywright("campaign", "run", RECIPE, "--order", units, "--check", "--json").out)
-    assert [(unit["key_versions"], unit["problem"]) for unit in found] == [([0xFF], "")] * 3
+    assert [(unit["key_versions"], unit["problem"]) for unit in found["units"]] == [([0xFF], "")] * 3
     assert hashes(tmp_path) == before
 
 
@@ -173,7 +247,7 @@ def test_check_may_look_while_the_lot_is_in_work(keywright: Keywright, tmp_path:
     keywright("campaign", "run", RECIPE, "--order", units, "--store", store)
     with Journal(tmp_path / "lot.db.fobs"), UnitStore.open(str(store)):
         ran = keywright("campaign", "run", RECIPE, "--order", units, "--store", store, "--check", "--json")
-    assert [unit["key_versions"] for unit in json.loads(ran.out)] == [[0x30]] * 2
+    assert [unit["key_versions"] for unit in json.loads(ran.out)["units"]] == [[0x30]] * 2
 
 
 def test_run_needs_a_place(keywright: Keywright, tmp_path: Path) -> None:

@@ -197,6 +197,54 @@ def test_an_interrupt_is_130_and_one_line(
     assert ran.err == "\nkeywright: interrupted\n"
 
 
+def test_an_interrupt_under_json_is_an_error_object(keywright: Keywright, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(entry, "_run", lambda _: (_ for _ in ()).throw(KeyboardInterrupt))
+    ran = keywright("card", "info", "--json")
+    assert (ran.code, ran.err) == (130, "")
+    assert json.loads(ran.out)["error"]["code"] == "interrupted"
+
+
+def in_shell(words: str, **more: str) -> subprocess.CompletedProcess[str]:
+    """A command line of the program with redirections."""
+    line = f"{sys.executable} -m keywright {words}"
+    return subprocess.run(
+        ["bash", "-c", line], capture_output=True, text=True, timeout=60, check=False, env=environment(**more)
+    )
+
+
+@pytest.mark.parametrize(
+    ("words", "code"),
+    [
+        ("--version >&-", 0),
+        ("decode 00A4040000 --json >&-", 0),
+        ("card info --link x >&- 2>&-", 2),
+        ("decode - <&-", 6),
+    ],
+)
+def test_a_closed_stream_is_no_fault(words: str, code: int) -> None:
+    done = in_shell(words)
+    assert done.returncode == code
+    assert "Traceback" not in done.stderr
+    assert "internal" not in done.stderr
+
+
+@pytest.mark.parametrize("words", ["--version", "decode 00A4040000", "card info --link nothing --json"])
+def test_output_that_cannot_be_written_is_one_line_and_1(words: str) -> None:
+    done = in_shell(f"{words} >/dev/full")
+    assert done.returncode == 1
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("keywright: ")
+    assert line.endswith("No space left on device")
+
+
+def test_text_and_json_need_no_particular_locale() -> None:
+    ascii_only = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0", "PYTHONIOENCODING": "ascii"}
+    shown = in_shell("decode --json fob-ü.txt", **ascii_only)
+    assert json.loads(shown.stdout)["error"]["code"] != "internal"
+    said = in_shell("card info --link ü", **ascii_only)
+    assert (said.returncode, "Traceback" in said.stderr) == (2, False)
+
+
 def complete(program: Program, line: str) -> set[str]:
     """What bash would offer for the last word of a line."""
     words = line.split(" ")

@@ -41,9 +41,7 @@ def test_the_next_device_is_waited_for_until_q_or_the_end_of_the_input(
 ) -> None:
     monkeypatch.setattr("sys.stdin", Terminal(typed))
     assert _swap("K-2", "this one is K-1, sealed") is goes_on
-    assert capsys.readouterr().err == (
-        "this one is K-1, sealed\nPut the device for K-2 on, then Enter (q to stop): "
-    )
+    assert capsys.readouterr().err == ("this one is K-1, sealed\nPut the device for K-2 on, then Enter (q to stop): ")
 
 
 def test_without_a_standard_input_every_question_is_refused_with_what_to_do(

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from keywright.cli.text import pairs, printable, table, width, wrapped
+from keywright.cli.text import pairs, printable, show_json, table, width, wrapped
 
 
 @pytest.mark.parametrize(("columns", "expected"), [("20", 60), ("80", 80), ("300", 100), ("", 80)])
@@ -18,6 +18,11 @@ def test_the_width_stays_within_reason(monkeypatch: pytest.MonkeyPatch, columns:
 @given(st.text())
 def test_text_from_outside_stays_on_its_line_and_steers_no_terminal(text: str) -> None:
     assert printable(text).isprintable()
+
+
+def test_json_is_one_line_of_ascii(capsys: pytest.CaptureFixture[str]) -> None:
+    show_json({"serial": "fob-ü\n"})
+    assert capsys.readouterr().out == '{"serial": "fob-\\u00fc\\n"}\n'
 
 
 def test_values_go_on_under_their_column(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import threading
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -127,6 +128,39 @@ def test_no_answer_in_time_is_unknown(silent: socket.socket) -> None:
     with pytest.raises(LinkError, match="timed out") as caught:
         link.exchange(b"a")
     assert caught.value.delivered is None
+
+
+def test_an_answer_that_dribbles_is_too_late_although_bytes_keep_coming(silent: socket.socket) -> None:
+    link = TcpLink("127.0.0.1", silent.getsockname()[1], timeout_s=0.1)
+    peer, _ = silent.accept()
+    gone = threading.Event()
+
+    def dribble() -> None:
+        peer.sendall(b"\x01\x00")
+        while not gone.wait(0.02):
+            peer.sendall(b"x")
+
+    thread = threading.Thread(target=dribble)
+    thread.start()
+    begun = time.monotonic()
+    try:
+        with pytest.raises(LinkError, match="timed out") as caught:
+            link.exchange(b"a")
+        assert time.monotonic() - begun < 2
+    finally:
+        gone.set()
+        thread.join()
+        peer.close()
+    assert caught.value.delivered is None
+
+
+@pytest.mark.parametrize("host", [".", "a" * 70])
+def test_what_is_no_name_of_a_host_is_not_dialled(host: str) -> None:
+    with pytest.raises(LinkError, match="not the name of a host") as caught:
+        TcpLink(host, 1)
+    assert caught.value.delivered is False
+    with pytest.raises(LinkError, match="cannot listen"):
+        TcpServer(Echo(), host, remote=True)
 
 
 def test_what_cannot_be_sent_was_not_delivered(silent: socket.socket) -> None:

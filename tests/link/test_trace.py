@@ -135,3 +135,11 @@ def test_a_closed_trace_refuses(tmp_path: Path) -> None:
     trace.close()
     with pytest.raises(StoreError, match="closed"):
         trace.write(event(1))
+
+
+def test_a_trace_is_not_written_through_a_symbolic_link(tmp_path: Path) -> None:
+    (tmp_path / "real").write_text("")
+    (tmp_path / "link").symlink_to(tmp_path / "real")
+    with pytest.raises(UsageError, match="cannot be written"):
+        TraceFile(tmp_path / "link")
+    assert (tmp_path / "real").read_text() == ""

@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-import hashlib
 import shutil
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
 
-from keywright.crypto.ec import EcPrivateKey
-from keywright.fob.credential.messages import CREDENTIAL_AID, Dgi
 from keywright.fob.fobs import Model
 from keywright.production.keystore import SoftwareKeystore
-from support.kills import MASKED, PHASES, Lot, Moment, settled, template
+from support.endings import EXTERNAL_AUTHENTICATE, check_end, no_try_is_wrong
+from support.kills import MOST_SESSIONS_MORE, PHASES, Lot, template
 
 RECIPE = (Path(__file__).parents[2] / "examples/fob.toml").read_bytes()
-SERIALS = ("K-000001", "K-000002")
-APPLET = f"applet/{CREDENTIAL_AID.hex().upper()}"
-OWN_RANDOM = (f"{APPLET}/key", f"{APPLET}/point", f"{APPLET}/{Dgi.CERTIFICATE:04X}")
-"""What a fob draws itself, or what is made from that: different in every run, compared with the store instead."""
+SERIALS = ("K-000001", "K-000002", "K-000003")
 
 SLICES = 4
 """The moments are dealt out to so many tests, so that they run on all processors."""
@@ -30,80 +27,70 @@ def order(units: int) -> bytes:
 
 
 class Ground:
-    """A template lot, and what an undisturbed run makes of it."""
+    """A template lot, and the moments of a run that nothing disturbs."""
 
     def __init__(self, place: Path, units: int, model: Model) -> None:
         self.place = place
-        self.units = units
-        self.models: dict[str, Model] = dict.fromkeys(SERIALS, model)
-        self.keystore: SoftwareKeystore = template(place / "template", RECIPE, order(units))
-        lot = self.lot("undisturbed")
-        self.moments, ended = lot.run()
+        self.serials = SERIALS[:units]
+        self._models: dict[str, Model] = dict.fromkeys(SERIALS, model)
+        self._keystore: SoftwareKeystore = template(place / "template", RECIPE, order(units))
+        self.undisturbed = self.lot("undisturbed")
+        self.moments, ended = self.undisturbed.run()
         assert ended
-        self.memories = {serial: lot.memory(serial) for serial in SERIALS[:units]}
-        self.check(lot, killed=False)
+        self.memories = {serial: self.undisturbed.memory(serial) for serial in self.serials}
 
     def lot(self, name: str) -> Lot:
-        return Lot(self.place / "template", self.place / name, self.keystore, self.models)
+        return Lot(self.place / "template", self.place / name, self._keystore, self._models)
 
-    def check(self, lot: Lot, *, killed: bool) -> None:
-        """Nothing lost, nothing twice, every fob as an undisturbed run leaves it, no try wasted."""
+    def killed(self, moments: Iterable[int]) -> Iterator[tuple[dict[int, str], Lot]]:
+        """For each of these moments, counted from 1, a lot that was killed there, and where its units were."""
+        for at in moments:
+            lot = self.lot(f"cut-{at}")
+            passed, ended = lot.run(kill_at=at)
+            assert not ended, "a kill did not fall"
+            assert len(passed) == at
+            yield {moment.unit: moment.step for moment in passed}, lot
+            shutil.rmtree(lot.place)
+
+
+class Line(Ground):
+    """A lot whose units are all good."""
+
+    def __init__(self, place: Path, units: int, model: Model) -> None:
+        super().__init__(place, units, model)
+        self.check(self.undisturbed, {})
+
+    def check(self, lot: Lot, most: Mapping[int, int]) -> None:
+        """Every unit sealed, once; `most`: sessions more than undisturbed of a unit."""
         with lot.units() as store:
             units = list(store.units())
             certificates = {certificate.unit: certificate for certificate in store.certificates()}
-            assert [unit.state for unit in units] == ["sealed"] * self.units
+            events = {unit.n: list(store.events(unit.n)) for unit in units}
             assert not list(store.open_intents())
-            assert sorted(certificates) == [unit.n for unit in units]
-            for unit in units:
-                memory = lot.memory(unit.serial)
-                expected = self.memories[unit.serial]
-                assert memory.keys() == expected.keys()
-                same = [name for name in expected if name not in OWN_RANDOM and not name.startswith(MASKED)]
-                assert {name: memory[name] for name in same} == {name: expected[name] for name in same}
-                key = EcPrivateKey.from_pkcs8(memory[f"{APPLET}/key"], "P-256")
-                certificate = certificates[unit.n]
-                assert memory[f"{APPLET}/{Dgi.CERTIFICATE:04X}"] == certificate.der
-                assert hashlib.sha256(key.public.spki()).digest() == certificate.spki_sha256
-                generated = [
-                    e
-                    for e in store.events(unit.n)
-                    if e.step == "personalise.generate" and e.phase in ("done", "recovered")
-                ]
-                assert len(generated) == 1
-                assert generated[0].facts["point"] == memory[f"{APPLET}/point"].hex()
-                assert not any(event.phase == "mismatch" for event in store.events(unit.n))
-                tries = int.from_bytes(memory["attempts"]) - int.from_bytes(expected["attempts"])
-                assert 0 <= tries <= (8 if killed else 0), "sessions were opened again and again"
-                failures = [value[-2:] for name, value in memory.items() if name.startswith("counter/")]
-                assert failures == [b"\0\0"] * len(failures), "an EXTERNAL AUTHENTICATE was wrong"
+        assert [unit.state for unit in units] == ["sealed"] * len(self.serials)
+        assert sorted(certificates) == [unit.n for unit in units]
+        for unit in units:
+            answers = [(ins, sw) for serial, ins, sw in lot.answers() if serial == unit.serial]
+            memory, expected = lot.memory(unit.serial), self.memories[unit.serial]
+            check_end(memory, expected, events[unit.n], certificates[unit.n], answers, most=most.get(unit.n, 0))
 
-
-def sweep(ground: Ground, moments: list[tuple[int, Moment]]) -> list[Moment]:
-    """Kill at each of these moments, continue, check; returns where the kills fell."""
-    fallen = []
-    for at, _ in moments:
-        lot = ground.lot(f"cut-{at}")
-        passed, ended = lot.run(kill_at=at)
-        if not ended:
-            fallen.append(passed[-1])
-        assert lot.run()[1]
-        ground.check(lot, killed=True)
-        shutil.rmtree(lot.place)
-    return fallen
+    def sweep(self, moments: Iterable[int]) -> None:
+        """Kill at each of these moments, continue, check."""
+        for where, lot in self.killed(moments):
+            assert lot.run()[1]
+            self.check(lot, {n: MOST_SESSIONS_MORE[step] for n, step in where.items()})
 
 
 @pytest.mark.parametrize("stays", [False, True], ids=["factory set vanishes", "factory set stays"])
 @pytest.mark.parametrize("part", range(SLICES))
 def test_a_kill_at_any_moment_of_one_unit_loses_nothing(tmp_path: Path, part: int, *, stays: bool) -> None:
-    ground = Ground(tmp_path, 1, Model(initial_keys_stay=stays, try_limit=3))
-    moments = list(enumerate(ground.moments, 1))[part::SLICES]
-    fallen = sweep(ground, moments)
-    assert len(fallen) == len(moments), "a kill did not fall"
+    line = Line(tmp_path, 1, Model(initial_keys_stay=stays, try_limit=3))
+    line.sweep(range(1 + part, len(line.moments) + 1, SLICES))
 
 
 def test_every_phase_of_every_step_is_there_to_be_cut(tmp_path: Path) -> None:
-    ground = Ground(tmp_path, 1, Model(initial_keys_stay=True))
-    found = {(moment.step, moment.phase) for moment in ground.moments}
+    line = Line(tmp_path, 1, Model(initial_keys_stay=True))
+    found = {(moment.step, moment.phase) for moment in line.moments}
     steps = ("authenticate", "own_keys", "personalise", "lock_down")
     assert {step for step, _ in found} >= {"identify", *steps}
     for step in steps:
@@ -111,5 +98,77 @@ def test_every_phase_of_every_step_is_there_to_be_cut(tmp_path: Path) -> None:
             assert (step, phase) in found
 
 
-def test_settled_masks_only_what_counts() -> None:
-    assert settled({"life": b"1", "counter/FF": b"2", "attempts": b"3"}) == {"life": b"1"}
+# ---- units in one transaction ---------------------------------------------------------------------------------
+
+
+class Pair(Line):
+    """Two units side by side: the first unit of a lot goes alone, the others then share transactions."""
+
+    def __init__(self, place: Path) -> None:
+        super().__init__(place, 3, Model(initial_keys_stay=True, try_limit=3))
+        self.together = [at for at, moment in enumerate(self.moments, 1) if moment.unit > 1]
+
+
+EVERY = 3
+
+
+@pytest.mark.parametrize("part", range(SLICES))
+def test_a_kill_among_units_that_share_transactions_loses_nothing_of_either(tmp_path: Path, part: int) -> None:
+    pair = Pair(tmp_path)
+    durable = ("after intent", "after commit")
+    shared = [
+        one
+        for one, other in pairwise(pair.moments)
+        if one.unit != other.unit and one.phase in durable and other.phase in durable
+    ]
+    assert len(shared) > 4, "their transactions were not grouped"
+    pair.sweep(pair.together[::EVERY][part::SLICES])
+
+
+# ---- keys that do not fit -------------------------------------------------------------------------------------
+
+
+def test_a_kill_at_any_moment_of_a_unit_with_other_keys_costs_no_try_and_one_mismatch(tmp_path: Path) -> None:
+    ground = Ground(tmp_path, 1, Model(factory_key="11" * 16, try_limit=3))
+    set_aside(ground.undisturbed)
+    assert {moment.step for moment in ground.moments} == {"identify", "authenticate"}
+    for _, lot in ground.killed(range(1, len(ground.moments) + 1)):
+        assert lot.run()[1]
+        set_aside(lot)
+        heard = lot.answers()
+        assert lot.run() == ([], True), "the unit was touched again"
+        assert lot.answers() == heard
+        set_aside(lot)
+
+
+def set_aside(lot: Lot) -> None:
+    """Quarantined by one mismatch that was seen, with no try: nothing in the unit counts one, and none was sent."""
+    with lot.units() as store:
+        (unit,) = store.units()
+        events = list(store.events(unit.n))
+        assert not list(store.open_intents())
+    assert (unit.state, unit.step, unit.failure_code, unit.tries) == (
+        "quarantined",
+        "authenticate",
+        "card-cryptogram",
+        0,
+    )
+    ends = [(event.step, event.phase) for event in events if event.phase in ("mismatch", "failed")]
+    assert ends == [("session.factory", "mismatch"), ("authenticate", "failed")]
+    assert int.from_bytes(lot.memory(unit.serial).get("attempts", b"")) == 0
+    assert EXTERNAL_AUTHENTICATE not in {ins for _, ins, _ in lot.answers()}
+
+
+# ---- the sweep can fail ---------------------------------------------------------------------------------------
+
+
+def test_a_try_that_was_wrong_is_heard(tmp_path: Path) -> None:
+    """What the sweeps look for is there when it happens: a status of EXTERNAL AUTHENTICATE other than 9000."""
+    line = Line(tmp_path, 1, Model(try_limit=3))
+    answers = [(ins, sw) for _, ins, sw in line.undisturbed.answers()]
+    assert [sw for ins, sw in answers if ins == EXTERNAL_AUTHENTICATE] == [0x9000] * 6
+    assert no_try_is_wrong(answers) == []
+    with line.undisturbed.heard.open("a") as file:
+        file.write(f"{SERIALS[0]} {EXTERNAL_AUTHENTICATE:02X} 6982\n")
+    with pytest.raises(AssertionError, match=r"EXTERNAL AUTHENTICATE was answered \['6982'\]"):
+        line.check(line.undisturbed, {})

@@ -372,7 +372,7 @@ def test_failures_that_differ_in_status_word_or_step_do_not_stop_the_lot(name: s
     [(PUT_KEY, "6F00", "status 6F00 at own_keys"), (GENERATE, "6A80", "status 6A80 at personalise")],
 )
 def test_three_alike_in_status_word_and_step_stop_the_lot(ins: int, sw: str, kind: str) -> None:
-    ledger, bench, outcome = lot(5, tamper=refusing(*[(ins, sw)] * 3))
+    _, bench, outcome = lot(5, tamper=refusing(*[(ins, sw)] * 3))
     assert outcome.stopped == f"3 units in a row failed alike ({kind}); the lot was stopped"
     assert (outcome.failed, outcome.sealed) == (3, 0)
     assert "K-000004" not in bench.sent

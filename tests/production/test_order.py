@@ -159,8 +159,8 @@ def test_a_json_object_with_a_key_twice_is_refused(tmp_path: Path) -> None:
 
 def test_rows_are_streamed_and_only_a_digest_of_each_serial_is_kept(path: Path) -> None:
     with path.open("w") as file:
-        file.write(HEADER)
-        file.writelines(f"KW-{n:09d},fob-one,{'g' * 500}\n" for n in range(10_000))
+        file.write("serial,model,owner_group,note\n")
+        file.writelines(f"KW-{n:09d},fob-one,{'g' * 255},{'e' * 245}\n" for n in range(10_000))
     tracemalloc.start()
     count = sum(1 for _ in read_order(path))
     peak = tracemalloc.get_traced_memory()[1]
@@ -251,3 +251,9 @@ def test_a_serial_of_too_many_bytes_is_refused_with_line_and_column(
     message = refusal(tmp_path / name, FORMS[name](["good", serial]))
     assert message.startswith(f"line {3 if name == 'order.csv' else 2}, column 1 (serial): ")
     assert f"has {length} bytes in UTF-8; at most 64 are allowed" in message
+
+
+def test_an_owner_group_longer_than_a_unit_takes_is_refused(path: Path) -> None:
+    path.write_text(f"serial,model,owner_group\nA,m,{'g' * 256}\n")
+    with pytest.raises(OrderError, match=r"line 2, column 3 \(owner_group\): the value has 256 bytes"):
+        list(read_order(path))

@@ -264,3 +264,16 @@ def test_a_step_that_needs_our_applet_is_refused_for_any_card() -> None:
     text = (EXAMPLES / "fob.toml").read_bytes().replace(b'device = "fob"', b'device = "card"')
     with pytest.raises(RecipeError, match="'personalise' is not for a card"):
         parse_recipe(text)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (('radio = "hex:0A1F"', f'radio = "{"x" * 1100}"'), "configuration: takes .* at most 2048 fit"),
+        (('link = "sim:fob"', 'link = "sim:fob?memory=/tmp/x"'), ":[0-9]+: link: a recipe names no files"),
+        (("kvn = 0x30", f"kvn = {'9' * 5000}"), "a number in it is too long|kvn"),
+    ],
+)
+def test_what_would_fail_after_the_keys_were_changed_is_refused_before(change: tuple[str, str], message: str) -> None:
+    with pytest.raises(RecipeError, match=message):
+        parse_recipe((EXAMPLES / "fob.toml").read_text().replace(*change).encode())

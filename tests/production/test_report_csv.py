@@ -90,19 +90,20 @@ def test_quotes_commas_and_line_ends_stay_inside_their_cell(tmp_path: Path) -> N
 
 def test_a_file_is_whole_or_as_it_was(tmp_path: Path) -> None:
     path = tmp_path / "lot.csv"
-    path.write_text("before")
+    before = ",".join(COLUMNS) + "\r\nbefore"
+    path.write_bytes(before.encode())
     with lots.made_up(tmp_path / "lot.db", lots.order(3)) as store:
         store.close()
         (tmp_path / "lot.db").write_bytes(b"no store any more")
         with pytest.raises(Exception, match="not a database"):
             write_csv(store, path)
-    assert path.read_text() == "before"
+    assert path.read_bytes() == before.encode()
     assert [entry.name for entry in tmp_path.iterdir() if entry.name.startswith(".lot.csv")] == []
 
 
 def test_a_file_takes_the_place_of_an_older_one(tmp_path: Path) -> None:
     path = tmp_path / "lot.csv"
-    path.write_text("before" * 1000)
+    path.write_text(",".join(COLUMNS) + "\r\nbefore" * 1000)
     with lots.made_up(tmp_path / "lot.db", lots.order(1)) as store:
         assert write_csv(store, path) == 1
     assert path.read_bytes().startswith(b"n,serial,")

@@ -383,11 +383,31 @@ def test_a_compaction_nobody_asked_for_that_fails_does_not_fail_the_commit(
 
 def test_what_a_kill_in_a_compaction_left_behind_does_no_harm(path: Path) -> None:
     write(path, 3)
-    Path(f"{path}.new").write_bytes(b"half a file")
+    Path(f"{path}.new").write_bytes(path.read_bytes()[:30])
     assert contents(path)["last"] == b"2"
     with Journal(path) as journal:
         journal.compact()
     assert contents(path)["last"] == b"2"
+
+
+def test_a_file_that_is_no_journal_is_neither_replaced_nor_locked(path: Path) -> None:
+    write(path, 3)
+    Path(f"{path}.new").write_bytes(b"somebody's own, long enough to have a header")
+    with Journal(path) as journal, pytest.raises(StoreError, match="is not a keywright journal"):
+        journal.compact()
+    assert Path(f"{path}.new").read_bytes().startswith(b"somebody's own")
+    other = path.with_name("other")
+    other.write_bytes(b"not a journal, whatever it is")
+    with pytest.raises(StoreError, match="is not a keywright journal"):
+        Journal(other)
+    assert not Path(f"{other}.lock").exists()
+
+
+def test_a_lock_file_of_another_program_is_left_as_it_is(path: Path) -> None:
+    Path(f"{path}.lock").write_text("[[package]]\n")
+    with pytest.raises(StoreError, match="no lock of this program"):
+        Journal(path)
+    assert Path(f"{path}.lock").read_text() == "[[package]]\n"
 
 
 # cache and threads
@@ -600,9 +620,10 @@ def test_looking_changes_nothing_not_even_a_torn_tail_or_garbage(path: Path) -> 
     with Journal(path, readonly=True) as journal:
         assert journal.dropped_bytes == 4
         assert journal.memory("fob").load("a") == bytes([199]) * 1000
-        for change in (lambda: journal.memory("fob").commit({"a": b""}), journal.compact):
-            with pytest.raises(StoreError, match="read only"):
-                change()
+        with pytest.raises(StoreError, match="read only"):
+            journal.memory("fob").commit({"a": b""})
+        with pytest.raises(StoreError, match="read only"):
+            journal.compact()
     assert path.read_bytes() == before
     assert [file.name for file in path.parent.iterdir()] == [path.name]
 

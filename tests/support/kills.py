@@ -15,14 +15,15 @@ from collections import Counter
 from collections.abc import Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 import msgspec
 
+from keywright.fob import tray
 from keywright.fob.fobs import Model
-from keywright.fob.pool import COMMAND, FobPool, Plan, frame
-from keywright.fob.tray import serve
+from keywright.fob.pool import COMMAND, FobPool, Frames, Plan, frame
 from keywright.production import campaign
 from keywright.production.keystore import SoftwareKeystore
 from keywright.production.means import Means
@@ -49,6 +50,28 @@ class Killer(Unwatched):
             os.kill(os.getpid(), signal.SIGKILL)
 
 
+class Answer(NamedTuple):
+    """What a fob answered to a command."""
+
+    serial: str
+    ins: int
+    sw: int
+
+
+class HeardTray(tray.Tray):
+    """Writes serial, INS and status of every answer to a file, before the host can see it."""
+
+    file = -1
+
+    def answer(self, kind: int, name: str, payload: bytes) -> bytes:
+        """As the tray."""
+        message = super().answer(kind, name, payload)
+        if kind == COMMAND:
+            ((_, _, answer),) = Frames().feed(message)
+            os.write(self.file, f"{name} {payload[1]:02X} {answer[-2:].hex()}\n".encode())
+        return message
+
+
 class Moment(NamedTuple):
     """Where a kill fell."""
 
@@ -65,6 +88,7 @@ class Lot:
         self.place = place
         self.store = str(place / "lot.db")
         self.fobs = place / "lot.db.fobs"
+        self.heard = place / "heard"
         self._keystore = keystore
         self._models = dict(models)
 
@@ -72,13 +96,13 @@ class Lot:
         """Resume in a forked worker. Returns the moments it passed, and whether it came to its end."""
         reader, writer = os.pipe()
         ours, theirs = socket.socketpair()
-        tray = os.fork()
-        if not tray:
+        fobs = os.fork()
+        if not fobs:
             os.close(reader)
             os.close(writer)
             ours.close()
             with _child():
-                serve(theirs)
+                self._serve(theirs)
         theirs.close()
         worker = os.fork()
         if not worker:
@@ -90,13 +114,23 @@ class Lot:
         with os.fdopen(reader, "rb") as log:
             moments = [Moment(p, int(u), s) for p, u, s in (line.decode().strip().split("|") for line in log)]
         _, status = os.waitpid(worker, 0)
-        _, tray_status = os.waitpid(tray, 0)
+        _, tray_status = os.waitpid(fobs, 0)
         assert tray_status == 0, "the fobs' process failed"
         if not kill_at or os.WIFEXITED(status):
             assert status == 0, f"the worker ended with status {status}"
             return moments, True
         assert os.WTERMSIG(status) == signal.SIGKILL
         return moments, False
+
+    def answers(self) -> list[Answer]:
+        """Every answer of a fob in every run so far, oldest first."""
+        lines = (line.split() for line in self.heard.read_text().splitlines())
+        return [Answer(serial, int(ins, 16), int(sw, 16)) for serial, ins, sw in lines]
+
+    def _serve(self, sock: socket.socket) -> None:
+        HeardTray.file = os.open(self.heard, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+        tray.Tray = HeardTray  # type: ignore[misc]  # in this forked child alone
+        tray.serve(sock)
 
     def _work(self, sock: socket.socket, kill_at: int, log: int) -> None:
         plan = Plan(journal=str(self.fobs), models=self._models)
@@ -161,15 +195,21 @@ def template(place: Path, recipe: bytes, order: bytes) -> SoftwareKeystore:
     return keystore
 
 
-MASKED: Final = ("attempts", "counter/")
-"""Records that count what was tried, and so differ after a recovery."""
-
-
-def settled(memory: Mapping[str, bytes]) -> dict[str, bytes]:
-    """A fob's memory without the records that count."""
-    return {name: value for name, value in memory.items() if not name.startswith(MASKED)}
+MOST_SESSIONS_MORE: Final = {"identify": 0, "authenticate": 1, "own_keys": 2, "personalise": 2, "lock_down": 3}
+"""EXTERNAL AUTHENTICATE that a kill costs at most, by the step it falls into: measured, as everything here is certain."""
 
 
 def count_phases(moments: list[Moment]) -> Counter[tuple[str, str]]:
     """How many moments there are of each step and phase."""
     return Counter((moment.step, moment.phase) for moment in moments)
+
+
+def count_named_again(moments: list[Moment]) -> int:
+    """How many moments stand for the same state of the program as the one before them.
+
+    A transaction with the results of some steps and an intent has a moment for each; between these nothing happens.
+    """
+    before, after = ("before commit", "before intent"), ("after commit", "after intent")
+    return sum(
+        one.phase in same and other.phase in same for one, other in pairwise(moments) for same in (before, after)
+    )

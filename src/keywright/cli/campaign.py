@@ -80,8 +80,9 @@ def run(
     """
     if check:
         found = campaign.check(recipe, order, Means(link=link), store)
-        _show(found, checked_lines(found), as_json=json)
-        raise typer.Exit(1 if any(one.problem for one in found) else 0)
+        ok = sum(not one.problem for one in found)
+        _show({"checked": len(found), "ok": ok, "units": found}, checked_lines(found), as_json=json)
+        raise typer.Exit(0 if ok == len(found) else 1)
     if not store:
         raise UsageError("--store is missing: a lot needs a place", hint="for example --store lot.db")
     means = _means(keystore, unlock_with(unlock, passphrase=passphrase), link, yes=yes)
@@ -127,6 +128,8 @@ def report(
     json: Json = False,
 ) -> None:
     """Show what came of a lot: yield, time per step, exceptions. Can write it as a page and every unit to CSV."""
+    if html is not None and csv is not None and _same_file(html, csv):
+        raise UsageError(f"--html and --csv both name {html}", hint="give each its own file")
     with UnitStore.open(store, readonly=True) as units:
         summary = summarise(units)
         if html is not None:
@@ -228,6 +231,10 @@ def finish(done: Run, store: str, *, as_json: bool) -> None:
             say(bad(f"Stopped: {outcome.stopped}"))
         say(f"Next: {_next(summary, store)}")
     raise typer.Exit(done.exit_code)
+
+
+def _same_file(one: Path, other: Path) -> bool:
+    return one.parent.resolve() / one.name == other.parent.resolve() / other.name
 
 
 def _next(summary: Summary, store: str) -> str:

@@ -71,6 +71,9 @@ def checked_lines(found: Sequence[Checked]) -> Iterator[str]:
 
 def verified_lines(verified: Verified) -> Iterator[str]:
     """What a fresh session to every finished unit showed."""
+    if not verified.checked:
+        yield caution("nothing to verify: no unit of this lot is sealed")
+        return
     text = f"{verified.checked} checked, {verified.agree} agree, {verified.disagree} disagree"
     yield (bad if verified.disagree else good)(text) + (f"  {caution(TEST)}" if verified.test else "")
     for one in verified.units:

@@ -6,9 +6,11 @@ little more than the start of the interpreter.
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from importlib import import_module
 from typing import TYPE_CHECKING, Final
 
@@ -20,7 +22,8 @@ if TYPE_CHECKING:
 PROGRAM: Final = "keywright"
 INTERRUPTED: Final = 130
 """Exit code after Ctrl-C, as shells have it."""
-BROKEN_PIPE: Final = 1
+UNWRITTEN: Final = 1
+"""Exit code when the output could not be written."""
 
 _HELP: Final = frozenset({"-h", "--help"})
 _COMPLETE: Final = "_KEYWRIGHT_COMPLETE"
@@ -40,19 +43,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     debug, as_json = "--debug" in switches, "--json" in switches
     if debug:
         words.remove("--debug")
+    _prepare_streams()
     try:
-        code = _run(words)
+        code = _answered(words, debug=debug, as_json=as_json)
         sys.stdout.flush()
-    except BrokenPipeError:
-        return _broken_pipe()
-    except KeyboardInterrupt:
-        return _interrupted()
-    except Exception as error:
-        if debug:
+    except OSError as error:
+        if debug and not isinstance(error, BrokenPipeError):
             raise
-        from keywright.cli.failure import report  # noqa: PLC0415 - loads what --help does not need
-
-        return report(error, as_json=as_json)
+        return _unwritten(error)
     return code
 
 
@@ -101,6 +99,22 @@ def application(noun: str) -> typer.Typer:
     return app
 
 
+def _answered(words: list[str], *, debug: bool, as_json: bool) -> int:
+    """Run the words and show what went wrong; an OSError that comes out of here is one of our output."""
+    try:
+        return _run(words)
+    except BrokenPipeError:
+        raise
+    except KeyboardInterrupt:
+        return _interrupted(as_json=as_json)
+    except Exception as error:
+        if debug:
+            raise
+        from keywright.cli.failure import report  # noqa: PLC0415 - loads what --help does not need
+
+        return report(error, as_json=as_json)
+
+
 def _run(words: list[str]) -> int:
     if _COMPLETE not in os.environ:
         if not words or words[0] in _HELP:
@@ -134,12 +148,34 @@ def _nothing() -> None:
     """Stands for a noun that is not loaded."""
 
 
-def _broken_pipe() -> int:
-    """The reader of our output has gone: nobody to tell, and the interpreter shall not try to at exit."""
+def _prepare_streams() -> None:
+    """Make stdout and stderr take any text; one that was closed (`>&-`) goes nowhere.
+
+    A closed descriptor is taken first, or the next file that is opened gets its number and what is meant for people.
+    """
+    if sys.stdin is None:
+        os.open(os.devnull, os.O_RDONLY)
+    if sys.stdout is None:
+        sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115, PTH123 - as long as the process
+    if sys.stderr is None:
+        sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115, PTH123 - as above
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def _unwritten(error: OSError) -> int:
+    """Our output cannot be written. The interpreter shall not try again at exit; a reader that has gone is not told."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    return BROKEN_PIPE
+    if not isinstance(error, BrokenPipeError):
+        with suppress(OSError):
+            sys.stderr.write(f"{PROGRAM}: the output was not written: {error.strerror}\n")
+    return UNWRITTEN
 
 
-def _interrupted() -> int:
-    sys.stderr.write(f"\n{PROGRAM}: interrupted\n")
+def _interrupted(*, as_json: bool) -> int:
+    if as_json:
+        sys.stdout.write('{"error": {"code": "interrupted", "message": "interrupted", "hint": ""}}\n')
+    else:
+        sys.stderr.write(f"\n{PROGRAM}: interrupted\n")
     return INTERRUPTED

@@ -40,8 +40,8 @@ def note(text: str) -> None:
 
 
 def show_json(document: object) -> None:
-    """One object on one line of stdout."""
-    sys.stdout.write(json.dumps(document, ensure_ascii=False) + "\n")
+    """One object on one line of stdout, in ASCII: it can be written whatever the locale."""
+    sys.stdout.write(json.dumps(document) + "\n")
 
 
 def heading(text: str) -> str:

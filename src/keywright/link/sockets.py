@@ -77,7 +77,7 @@ def listen(host: str, port: int, *, remote: bool = False) -> socket.socket:
         )
     try:
         return socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
-    except (OSError, OverflowError) as error:
+    except (OSError, OverflowError, UnicodeError) as error:  # UnicodeError: no name of a host
         why = getattr(error, "strerror", None) or str(error)
         raise LinkError(f"{host}:{port}: cannot listen: {why}", delivered=False, hint="choose another port") from error
 
@@ -88,7 +88,7 @@ def is_loopback(host: str) -> bool:
         return True
     try:
         return socket.inet_pton(socket.AF_INET, host)[0] == _LOOPBACK_NET
-    except OSError:
+    except (OSError, ValueError):
         return False
 
 
@@ -96,6 +96,8 @@ def dial(host: str, port: int, timeout_s: float, hint: str) -> socket.socket:
     """A connected socket without Nagle's delay. Raises LinkError."""
     try:
         connection = socket.create_connection((host, port), timeout=timeout_s)
+    except UnicodeError as error:
+        raise LinkError(f"{host}:{port}: not the name of a host", delivered=False, hint="check the address") from error
     except OSError as error:
         why = error.strerror or str(error)
         raise LinkError(f"{host}:{port}: cannot connect: {why}", delivered=False, hint=hint) from error

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import socket
+import time
 from typing import final
 
 from keywright.errors import LinkError
@@ -23,7 +24,7 @@ class TcpLink:
     """A link to a device behind a TCP port."""
 
     def __init__(self, host: str, port: int, *, timeout_s: float = 60.0, extended: bool = True) -> None:
-        """Connect. timeout_s: how long an answer may take. Raises LinkError."""
+        """Connect. timeout_s: how long a whole answer may take, counted from the command. Raises LinkError."""
         self.name = f"tcp:{host}:{port}"
         self.atr = b""
         self.extended = extended
@@ -39,13 +40,15 @@ class TcpLink:
             raise LinkError(f"{self.name}: not connected", delivered=False, hint="reset the link")
         if len(command) > MAX_MESSAGE:
             raise LinkError(f"{self.name}: {len(command)} bytes, at most {MAX_MESSAGE} can be sent", delivered=False)
+        deadline = time.monotonic() + self._timeout_s
         try:
+            connection.settimeout(self._timeout_s)
             connection.sendall(frame(command))
         except OSError as error:
             self._drop()
             raise LinkError(f"{self.name}: not sent: {error}", delivered=False, hint="reset the link") from error
         try:
-            return self._receive(connection)
+            return _receive(connection, deadline)
         except OSError as error:
             self._drop()
             raise LinkError(f"{self.name}: no answer: {error}", delivered=None, hint="reset and probe") from error
@@ -63,23 +66,26 @@ class TcpLink:
     def _connect(self) -> None:
         host, port = self._address
         self._connection = dial(host, port, _CONNECT_TIMEOUT_S, _HINT)
-        self._connection.settimeout(self._timeout_s)
-
-    def _receive(self, connection: socket.socket) -> bytes:
-        framer = Framer()
-        while True:
-            data = connection.recv(1 << 16)
-            if not data:
-                raise ConnectionError("the other side closed the connection")
-            messages = framer.feed(data)
-            if messages:
-                return messages[0]
 
     def _drop(self) -> None:
         if self._connection is not None:
             with contextlib.suppress(OSError):
                 self._connection.close()
             self._connection = None
+
+
+def _receive(connection: socket.socket, deadline: float) -> bytes:
+    """The next message. Raises OSError (TimeoutError if it is not whole by the deadline, however many bytes came)."""
+    framer = Framer()
+    while (left := deadline - time.monotonic()) > 0:
+        connection.settimeout(left)
+        data = connection.recv(1 << 16)
+        if not data:
+            raise ConnectionError("the other side closed the connection")
+        messages = framer.feed(data)
+        if messages:
+            return messages[0]
+    raise TimeoutError("timed out")
 
 
 @final

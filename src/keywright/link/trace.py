@@ -69,10 +69,10 @@ class TraceFile:
     """Appends events to a file that only its owner may read (0600); every event is written at once."""
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
-        """Open or create. Raises UsageError if it cannot be written."""
+        """Open or create. Raises UsageError if it cannot be written or is a symbolic link."""
         self.path = os.fspath(path)
         try:
-            self._fd = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            self._fd = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
             if stat.S_ISREG(os.fstat(self._fd).st_mode):
                 os.fchmod(self._fd, 0o600)
         except OSError as error:

@@ -32,6 +32,7 @@ def presented(units: UnitStore, station: Station, means: Means) -> Iterator[Unit
     unbound = (unit for unit in claimed(units, means) if unit.device_uid is None)
     following = next(unbound, None)
     note, lost, some = "", False, False
+    wanted: Unit | None = None
     for turn in count():
         wanted = following or next(units.units(("running",)), None)
         if wanted is None or (turn and not _changed(means, wanted.serial, note)):

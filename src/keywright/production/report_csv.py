@@ -36,6 +36,9 @@ COLUMNS: Final = (
 )
 """What stands in the header; new columns come at the end. Times in UTC, bytes as hex, the last two JSON objects."""
 
+_OPENING: Final = ",".join(COLUMNS)
+"""How every file begins: by this an older one is known, which a new one may replace."""
+
 _QUERY: Final = (
     sa.select(unit, certificate.c.serial_number.label("certificate_serial"))
     .join_from(unit, certificate, certificate.c.unit == unit.c.n, isouter=True)
@@ -48,11 +51,11 @@ def write_csv(store: UnitStore, target: str | os.PathLike[str] | IO[str]) -> int
 
     A cell that a spreadsheet would take for a formula gets an apostrophe before it. A path gets its new content whole
     or keeps its old one; an open file should have been opened with `newline=""`. Raises UsageError if the path cannot
-    be written.
+    be written or is there already and no such file.
     """
     if not isinstance(target, (str, os.PathLike)):
         return _write(store, target)
-    with replacing(target) as file:
+    with replacing(target, opening=_OPENING, store=store.path) as file:
         return _write(store, file)
 
 

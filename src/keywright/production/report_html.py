@@ -24,6 +24,10 @@ from keywright.production.units import UnitStore
 
 UNITS_SHOWN: Final = 2000
 """Rows of the table of units; the CSV has all."""
+_OPENING: Final = (
+    '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n<meta name="generator" content="keywright '
+)
+"""How every page begins: by this an older one is known, which a new one may replace."""
 _STEPS_READ: Final = 4000
 """Lines of a trace that are read; far fewer are drawn."""
 
@@ -67,7 +71,8 @@ def write_html(
     """Write the report of the lot in `store`; `path` gets its new content whole or keeps its old one.
 
     The exchange is drawn from the trace beside the store, if there is one; `explain` puts it into words. `made_at`
-    is now unless given. Raises StoreError if there is no lot, UsageError if the file cannot be written.
+    is now unless given. Raises StoreError if there is no lot, UsageError if the file cannot be written
+    or is there already and no such report.
     """
     summary = summary or summarise(store)
     lot = store.lot()
@@ -89,7 +94,7 @@ def write_html(
         version=__version__,
         made_at=made_at or datetime.now(UTC),
     )
-    with replacing(path) as file:
+    with replacing(path, opening=_OPENING, store=store.path) as file:
         file.write(page)
 
 

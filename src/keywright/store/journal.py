@@ -72,8 +72,8 @@ class Journal:
         self._failed = ""
         self._fd = -1
         self._pid = os.getpid()
-        _check_ours(self.path)
         try:
+            _check_ours(self.path)
             self._lock = None if readonly else FileLock(f"{self.path}.lock", self.path, wait_s)
         except OSError as error:
             raise StoreError(f"{self.path}: {error.strerror}") from error
