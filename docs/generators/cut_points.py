@@ -52,8 +52,8 @@ every unit of the lot is sealed, once.
 
 {kill_table}
 
-That is {kills} kills in {states} distinct states of the program: one transaction often holds the result of a step and the
-next intent, and its two moments are cut under both names; so {again} kills fall where another one falls too.
+That is {kills} kills in {states} distinct states of the program: one transaction often holds the result of a step and
+the next intent, and its two moments are cut under both names; so {again} kills fall where another one falls too.
 
 Two more lots are killed and continued. One has units side by side, whose changes share transactions: it is killed at
 every third moment that they have. One is a unit with other factory keys than the recipe's: wherever it is killed, it is

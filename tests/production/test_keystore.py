@@ -122,28 +122,12 @@ def test_key_sets_are_those_of_the_diversification_scheme(
     assert (found.enc.reveal(), found.mac.reveal(), found.dek.reveal()) == expected
 
 
-@pytest.mark.parametrize("count", [0, 3, 50])
-@pytest.mark.parametrize("scheme", ["sp800-108", "emv"])
-def test_many_key_sets_are_those_derived_one_by_one(keystore: SoftwareKeystore, scheme: str, count: int) -> None:
-    name = "issuer-des" if scheme == "emv" else "issuer"
-    contexts = [bytes([n]) * 10 for n in range(count)]
-    many = keystore.derive_many(name, scheme, contexts, 16)
-    assert many == [keystore.derive_key_set(name, scheme, context, 16) for context in contexts]
-
-
-def test_contexts_of_different_lengths_are_derived_as_well(keystore: SoftwareKeystore) -> None:
-    contexts = [b"x" * (n + 1) for n in range(40)]
-    many = keystore.derive_many("issuer", "sp800-108", contexts, 16)
-    assert many[39] == keystore.derive_key_set("issuer", "sp800-108", b"x" * 40, 16)
-    assert len({keys.kcvs for keys in many}) == 40
-
-
 def test_a_master_of_the_wrong_kind_is_refused_with_the_ones_that_fit(keystore: SoftwareKeystore) -> None:
     with pytest.raises(PolicyError, match="not a key for the scheme emv") as caught:
         keystore.derive_key_set("issuer", "emv", KDD, 16)
     assert caught.value.hint == "masters that are: issuer-des"
     with pytest.raises(PolicyError, match="not a key for the scheme kdf3"):
-        keystore.derive_many("issuer-des", "kdf3", [KDD] * 40, 16)
+        keystore.derive_key_set("issuer-des", "kdf3", KDD, 16)
 
 
 def test_an_unknown_name_is_refused_with_the_known_ones(keystore: SoftwareKeystore) -> None:

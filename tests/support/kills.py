@@ -196,7 +196,7 @@ def template(place: Path, recipe: bytes, order: bytes) -> SoftwareKeystore:
 
 
 MOST_SESSIONS_MORE: Final = {"identify": 0, "authenticate": 1, "own_keys": 2, "personalise": 2, "lock_down": 3}
-"""EXTERNAL AUTHENTICATE that a kill costs at most, by the step it falls into: measured, as everything here is certain."""
+"""EXTERNAL AUTHENTICATE that a kill costs at most, by the step it falls into: measured; nothing here is by chance."""
 
 
 def count_phases(moments: list[Moment]) -> Counter[tuple[str, str]]:

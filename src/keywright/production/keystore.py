@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 from typing import Final, Protocol, TypeAlias, TypeVar, final
@@ -19,7 +19,7 @@ import msgspec
 from keywright.crypto.aes import AesKey
 from keywright.crypto.certificates import Issuer
 from keywright.crypto.des import TripleDesKey
-from keywright.crypto.diversification import derive_key_set, derive_key_sets
+from keywright.crypto.diversification import derive_key_set
 from keywright.crypto.ec import EcPrivateKey, EcPublicKey
 from keywright.crypto.key import Secret
 from keywright.errors import PolicyError, StoreError, UsageError
@@ -37,8 +37,6 @@ UNLOCK_SUFFIX: Final = ".unlock"
 _UNLOCK_KEY: Final = "unlock key"
 _UNLOCK_BYTES: Final = 4096
 _DES_SCHEMES: Final = ("emv", "visa2")
-_BATCH: Final = 32
-"""From so many units on, deriving them together is worth loading numpy for."""
 
 
 class KeyFacts(msgspec.Struct, frozen=True):
@@ -74,10 +72,6 @@ class Keystore(Protocol):
 
     def derive_key_set(self, master: str, scheme: str, context: bytes, key_bytes: int) -> KeySet:
         """One unit's keys. `context`: the KDD of 10 bytes, or for sp800-108 what names the unit. Raises PolicyError."""
-        ...
-
-    def derive_many(self, master: str, scheme: str, contexts: Sequence[bytes], key_bytes: int) -> list[KeySet]:
-        """The keys of many units at once, in the order of `contexts`."""
         ...
 
     def factory_key_set(self, name: str, kdd: bytes) -> KeySet:
@@ -192,19 +186,6 @@ class SoftwareKeystore(Secret):
         key = self._master(master, scheme)
         with self._mutex:
             return KeySet.of(*derive_key_set(key, scheme, context, key_bytes=key_bytes))
-
-    def derive_many(self, master: str, scheme: str, contexts: Sequence[bytes], key_bytes: int) -> list[KeySet]:
-        """The keys of many units at once, in the order of `contexts`; fastest if these have one length."""
-        widths = {len(context) for context in contexts}
-        if len(contexts) < _BATCH or len(widths) > 1:
-            return [self.derive_key_set(master, scheme, context, key_bytes) for context in contexts]
-        key = self._master(master, scheme)
-        with self._mutex:
-            keys = bytes(
-                derive_key_sets(key, scheme, b"".join(contexts), key_bytes=key_bytes, context_bytes=widths.pop())
-            )
-        starts = range(0, len(keys), 3 * key_bytes)
-        return [KeySet.of(*(keys[at + k * key_bytes : at + (k + 1) * key_bytes] for k in range(3))) for at in starts]
 
     def factory_key_set(self, name: str, kdd: bytes) -> KeySet:
         """The keys a unit came with; the same for every `kdd`, because a keystore of this kind has only fixed sets."""
