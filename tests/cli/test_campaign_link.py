@@ -157,6 +157,7 @@ def test_a_link_that_dies_leaves_the_unit_open_with_its_failure_and_it_is_sealed
     assert "not complete, 2 of 2 to go" in ran.out
     assert "C-1: open: link: " in ran.err
     assert "Connection refused" in ran.err
+    assert f"C-1  {state} at {step.replace('_', ' ') or 'begin'}: " in ran.out
     unit, events = lot.first()
     assert (unit.state, unit.step, unit.failure_code) == (state, step, "link")
     assert "Connection refused" in unit.failure_text

@@ -204,7 +204,7 @@ def test_a_campaign_takes_over_a_card_in_a_reader(place: Path, keywright: Keywri
     keywright("keystore", "new", keystore)
     with served_to_a_driver_that_dials(memory, place):
         checked = keywright.json("campaign", "run", *lot, "--check")
-        assert [(one["serial"], one["problem"]) for one in checked] == [("CARD-1", "")]
+        assert [(one["serial"], one["problem"]) for one in checked["units"]] == [("CARD-1", "")]
         assert "--yes" in keywright("campaign", "run", *lot, code=5)
         assert not (tmp_path / "cards.db").exists()
         with closing(PcscLink(READER)) as link:

@@ -13,8 +13,8 @@ from keywright.errors import LinkError
 from keywright.fob.credential.applet import CredentialApplet
 from keywright.fob.fobs import Model, _cplc, simulated_fob
 from keywright.iso7816.apdu import Command, Response
-from keywright.production.engine import ALIKE_FAILURES, MAX_RESTARTS, Engine, Outcome
-from keywright.production.job import Job
+from keywright.production.engine import ALIKE_FAILURES, MAX_RESTARTS, Engine, Outcome, whole_recipe
+from keywright.production.job import Job, StepDialogue
 from keywright.production.rows import Unit
 from keywright.production.watch import Unwatched
 from keywright.store import RamMemory
@@ -259,6 +259,22 @@ def test_a_refusal_says_which_command_was_refused_with_what(sw: str) -> None:
     assert ledger.units[1].step == "own_keys"
     assert f"PUT KEY (KVN 30): status {sw}" in ledger.units[1].failure_text
     assert (1, "own_keys.put") in ledger.open_intents(), "whether it took effect is for a person to see"
+
+
+def test_a_fault_of_ours_sets_its_unit_aside_and_only_the_log_has_its_text(caplog: pytest.LogCaptureFixture) -> None:
+    def work(job: Job) -> StepDialogue[None]:
+        yield from whole_recipe(job)
+        if job.unit.n == 2:
+            raise ZeroDivisionError("may hold a key")
+
+    ledger, bench = Ledger.of(FOB, *serials(3)), Bench()
+    outcome = Engine(ledger.as_store(), bench, jobs(ledger), work=work).run()
+    assert (outcome.sealed, outcome.failed, outcome.stopped) == (2, 1, "")
+    one = ledger.units[2]
+    assert (one.state, one.failure_code) == ("quarantined", "internal")
+    assert one.failure_text == "ZeroDivisionError in step lock_down"
+    assert ledger.phases("lock_down", 2)[-1] == "failed"
+    assert "may hold a key" in caplog.text
 
 
 # ---- links ----------------------------------------------------------------------------------------------------
