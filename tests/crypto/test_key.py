@@ -34,7 +34,8 @@ def make(kind: str, raw: bytes = RAW) -> Secret:
 
 def test_every_class_of_secrets_is_tested_here() -> None:
     def leaves(base: type) -> set[str]:
-        below = [one for one in base.__subclasses__() if one.__module__.startswith("keywright.crypto.")]
+        every: list[type] = base.__subclasses__()
+        below = [one for one in every if one.__module__.startswith("keywright.crypto.")]
         return {name for one in below for name in leaves(one)} if below else {base.__name__}
 
     assert leaves(Secret) == set(MAKERS)
