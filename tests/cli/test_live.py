@@ -45,6 +45,14 @@ def test_a_unit_passes_the_steps_before_the_one_it_is_at() -> None:
     assert (counted.sealed, counted.set_aside, counted.done) == (1, 0, 1)
 
 
+def test_a_result_that_is_written_late_takes_no_unit_back() -> None:
+    counted, _ = progress()
+    counted.started(1, "A")
+    counted.moment("after send", 1, STEPS[1])
+    counted.moment("before commit", 1, STEPS[0])
+    assert counted.in_work[1] == ("A", STEPS[1])
+
+
 def test_what_is_not_a_step_or_not_in_work_is_passed_over() -> None:
     counted, _ = progress()
     counted.started(1, "A")

@@ -72,7 +72,7 @@ def command(
     recipe, store = examples / RECIPE, _fresh(folder)
     order, faults = _order(examples / ORDER, folder / ORDER)
     serials = [row.serial for row in read_order(order)]
-    note(f"{len(serials)} simulated key fobs: {recipe}, {examples / ORDER} and two that fail, kept in {folder}/")
+    note(f"{len(serials)} simulated key fobs, two of which will fail; {recipe} says what they get, {folder}/ keeps it")
     with watching(str(store), "", None) as watcher:
         done = campaign.run(recipe, order, str(store), Means(watcher=watcher, plan=faults.plan))
     verified = campaign.verify(str(store), Means())

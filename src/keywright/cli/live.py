@@ -83,10 +83,10 @@ class Progress(Unwatched):
         self.in_work[unit] = (serial, "")
 
     def moment(self, phase: Phase, unit: int, step: str) -> None:
-        """A unit is at a step: it has passed those before."""
+        """A unit is at a step: it has passed those before. A result that is written late takes nobody back."""
         del phase
         entry = self.in_work.get(unit)
-        if entry is None or entry[1] == step or step not in self._order:
+        if entry is None or entry[1] == step or self._order.get(step, -1) <= self._order.get(entry[1], -1):
             return
         self.in_work[unit] = (entry[0], step)
         self._pass(unit, self._order[step])
