@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Generator, Iterable
 
 import pytest
 from hypothesis import given
@@ -12,7 +12,7 @@ from keywright.errors import LinkError, StatusError, WireError
 from keywright.globalplatform.host import Dialogue, get_value, secured, select, store_data
 from keywright.iso7816 import Command, Response, chained, complete, sized, transmit
 from keywright.iso7816.channels import with_channel
-from keywright.iso7816.layers import MAX_ROUNDS, SHORT_LC, parse_answer
+from keywright.iso7816.layers import MAX_ROUNDS, SHORT_LC, completed, parse_answer
 from keywright.link import Loopback
 from keywright.sansio.dialogue import drive, through
 from keywright.scp.scp03 import KeySet, open_channel
@@ -291,31 +291,39 @@ def two_reads() -> Dialogue[list[Response]]:
 
 
 @pytest.mark.parametrize(
-    ("script", "answers"),
+    "script",
     [
-        (["AA9000", "BB9000"], ["AA9000", "BB9000"]),
-        (["AA6102", "BBCC9000", "6C02", "DDEE9000"], ["AABBCC9000", "DDEE9000"]),
-        (["6C02", "AA6101", "BB9000", "6A88"], ["AABB9000", "6A88"]),
-        (["lost", "AA9000", "BB9000"], ["AA9000", "BB9000"]),
-        (["AA6101", "lost", "AABB9000", "CC9000"], ["AABB9000", "CC9000"]),
+        ["AA9000", "BB9000"],
+        ["AA6102", "BBCC9000", "6C02", "DDEE9000"],
+        ["6C02", "AA6101", "BB9000", "6A88"],
+        ["lost", "AA9000", "BB9000"],
+        ["AA6101", "lost", "AABB9000", "CC9000"],
     ],
 )
-def test_a_dialogue_through_complete_gets_whole_answers_and_every_failure(
-    script: list[str], answers: list[str]
-) -> None:
-    coming = iter(script)
+def test_completed_is_through_complete_for_a_whole_dialogue(script: list[str]) -> None:
+    def run(dialogue: Dialogue[list[Response]]) -> tuple[list[Response], list[Command]]:
+        sent, answers = list[Command](), iter(script)
 
-    def exchange(_: Command) -> Response:
-        answer = next(coming)
-        if answer == "lost":
-            raise LinkError(answer)
-        return Response.parse(bytes.fromhex(answer))
+        def exchange(command: Command) -> Response:
+            sent.append(command)
+            answer = next(answers)
+            if answer == "lost":
+                raise LinkError(answer)
+            return Response.parse(bytes.fromhex(answer))
 
-    found = drive(through(two_reads(), complete), exchange)
-    assert [response.encode().hex().upper() for response in found] == answers
-    assert next(coming, None) is None
+        return drive(dialogue, exchange), sent
+
+    assert run(completed(two_reads())) == run(through(two_reads(), complete))
 
 
-def test_an_endless_answer_ends_the_dialogue() -> None:
+def test_completed_lets_an_endless_answer_end_the_dialogue() -> None:
     with pytest.raises(WireError, match=str(MAX_ROUNDS)):
-        drive(through(two_reads(), complete), lambda _: Response(b"", 0x6100))
+        drive(completed(two_reads()), lambda _: Response(b"", 0x6100))
+
+
+def test_completed_passes_requests_that_are_no_commands() -> None:
+    def dialogue() -> Generator[Command | str, Response, Response]:
+        return (yield "not a command")
+
+    partial = Response(b"", 0x6100)
+    assert drive(completed(dialogue()), lambda _: partial) is partial

@@ -8,13 +8,16 @@ stands above it too, because a C-MAC covers Lc as it is coded.
 from __future__ import annotations
 
 from collections.abc import Callable, Generator
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from keywright.errors import DecodeError, LinkError, WireError
 from keywright.iso7816.apdu import SHORT_LE, Command, Response
 from keywright.iso7816.channels import channel_of, is_secured, with_channel
 from keywright.iso7816.status import SW
 from keywright.sansio.dialogue import drive, through
+
+Other = TypeVar("Other")
+Result = TypeVar("Result")
 
 GET_RESPONSE = 0xC0
 MAX_ROUNDS = 256
@@ -119,6 +122,29 @@ def chained(command: Command) -> Generator[Command, Response, Response]:
             raise WireError(f"the card answered {len(response.data)} bytes to a part of a command")
     le = None if le is None else le if 0 < le <= SHORT_LE else 0
     return (yield Command(command.cla, command.ins, command.p1, command.p2, data[whole:], le))
+
+
+def completed(dialogue: Generator[Command | Other, Response, Result]) -> Generator[Command | Other, Response, Result]:
+    """`through(dialogue, complete)`, with a layer only for answers that need one, which few do.
+
+    Requests of `dialogue` that are no commands pass.
+    """
+    try:
+        request = next(dialogue)
+        while True:
+            try:
+                response = yield request
+                if type(request) is Command and is_partial(response):
+                    response = yield from rest(request, response)
+            except LinkError as error:
+                request = dialogue.throw(error)
+            else:
+                request = dialogue.send(response)
+    except StopIteration as stop:
+        result: Result = stop.value
+        return result
+    finally:
+        dialogue.close()
 
 
 def transmit(link: Exchange) -> Callable[[Command], Response]:

@@ -17,14 +17,13 @@ import msgspec
 from keywright.errors import KeywrightError, LinkError, StatusError
 from keywright.iso7816.apdu import Command, Response
 from keywright.iso7816.channels import is_secured
-from keywright.iso7816.layers import complete, parse_answer
+from keywright.iso7816.layers import completed, parse_answer
 from keywright.production.job import Commit, Facts, Job, RejectedError, StepDialogue
 from keywright.production.stations import Station
 from keywright.production.steps.table import step
 from keywright.production.tables import State
 from keywright.production.units import ConflictError, UnitStore
 from keywright.production.watch import Phase, Unwatched, Watcher
-from keywright.sansio.dialogue import through
 
 MAX_RESTARTS: Final = 2
 """How often a unit whose link failed is reset and probed in one run, before it is left for the next."""
@@ -154,7 +153,7 @@ class Engine:
             if isinstance(answer, LinkError):
                 self._link_failed(lane, answer)
                 return
-            lane.dialogue = through(self._work(job), _layer)
+            lane.dialogue = completed(self._work(job))
             self._advance(lane, next)
             return
         if isinstance(answer, LinkError):
@@ -303,10 +302,3 @@ class Engine:
 def _kind(error: KeywrightError, step_name: str) -> str:
     status = f" {error.sw:04X}" if isinstance(error, StatusError) else ""
     return f"{error.code}{status} at {step_name or 'power on'}"
-
-
-def _layer(request: Command | Commit) -> StepDialogue[Response]:
-    """6Cxx and 61xx for commands; commits pass."""
-    if type(request) is Commit:
-        return (yield request)
-    return (yield from complete(request))
