@@ -17,10 +17,10 @@ from keywright.iso7816.apdu import Command, Response
 from keywright.iso7816.channels import with_channel
 from keywright.iso7816.refusal import Refusal
 from keywright.sansio.dialogue import drive
+from keywright.scp.level import LEVELS
 from keywright.scp.scp03.card import CardChannel, allowed_levels
 from keywright.scp.scp03.host import HostChannel, external_authenticate, initialize_update
 from keywright.scp.scp03.keys import KeySet
-from keywright.scp.scp03.messages import LEVELS
 
 SIZES = (16, 24, 32)
 MODES = (8, 16)

@@ -18,7 +18,7 @@ from keywright.globalplatform.life_cycle import CardState
 from keywright.globalplatform.messages import Ins
 from keywright.iso7816.apdu import Command, Response
 from keywright.iso7816.status import SW
-from keywright.scp.scp03.messages import Level
+from keywright.scp.level import Level
 
 Function: TypeAlias = Callable[[Card, Channel, Command, Transaction], Response]
 

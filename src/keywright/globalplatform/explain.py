@@ -29,7 +29,8 @@ from keywright.globalplatform.redaction import is_secret
 from keywright.iso7816.apdu import Command, Response
 from keywright.iso7816.channels import channel_of, is_gp, is_secured
 from keywright.iso7816.status import SW, is_ok, is_warning, meaning
-from keywright.scp.scp03.messages import InitializeUpdateResponse8, InitializeUpdateResponse16, Level
+from keywright.scp.level import Level
+from keywright.scp.scp03.messages import InitializeUpdateResponse8, InitializeUpdateResponse16
 
 
 class Explanation(msgspec.Struct, frozen=True):

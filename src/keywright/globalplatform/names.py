@@ -6,7 +6,8 @@ from typing import Final
 
 from keywright.globalplatform.life_cycle import name_of
 from keywright.globalplatform.messages import GP_OID, KeyComponent, KeyEntry, KeyType
-from keywright.scp.scp03.messages import I, Level
+from keywright.scp.level import Level
+from keywright.scp.scp03.messages import I
 
 _SCP02_BITS: Final = (
     (0x01, "three keys"),

@@ -29,7 +29,7 @@ from keywright.iso7816.apdu import Command, Response
 from keywright.iso7816.channels import is_gp
 from keywright.iso7816.refusal import Refusal
 from keywright.iso7816.status import SW
-from keywright.scp.scp03.messages import Level
+from keywright.scp.level import Level
 
 MAX_GROUPS_BYTES: Final = 4096
 """Longest chain of STORE DATA blocks the applet gathers; more is refused with 6A84."""

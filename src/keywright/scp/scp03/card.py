@@ -14,6 +14,7 @@ from keywright.iso7816.apdu import Command, Response
 from keywright.iso7816.channels import is_gp, is_secured, plain
 from keywright.iso7816.refusal import Refusal
 from keywright.iso7816.status import SW
+from keywright.scp.level import LEVELS, Level
 from keywright.scp.padding import pad80, unpad80
 from keywright.scp.scp03.keys import (
     CARD_CRYPTOGRAM,
@@ -25,13 +26,12 @@ from keywright.scp.scp03.keys import (
 )
 from keywright.scp.scp03.messages import (
     ANSWERED,
-    LEVELS,
+    END_SESSION,
     NO_IV,
     SCP03,
     I,
     InitializeUpdateResponse8,
     InitializeUpdateResponse16,
-    Level,
 )
 
 
@@ -49,17 +49,39 @@ def allowed_levels(i: int) -> tuple[int, ...]:
 class CardChannel:
     """One session: `initialize_update` made it, `external_authenticate` opens it."""
 
-    __slots__ = ("_chaining", "_context", "_counter", "_keys", "_mac_length", "i", "level", "static")
+    __slots__ = ("_chaining", "_context", "_counter", "_keys", "_mac_length", "_next_level", "i", "level", "static")
 
     def __init__(self, static: KeySet, i: int, host_challenge: bytes, card_challenge: bytes) -> None:
         self.static = static
         self.i = i
         self.level: int | None = None
+        self._next_level: int | None = None
         self._context = host_challenge + card_challenge
         self._mac_length = len(host_challenge)
         self._keys: SessionKeys = derive_session(static, self._context)
         self._chaining = NO_IV
         self._counter = 0
+
+    @property
+    def scp(self) -> int:
+        """3."""
+        return SCP03
+
+    @property
+    def authentication(self) -> int:
+        """Whoever knows the keys is their owner (GPCS 10.4.2)."""
+        return Level.AUTHENTICATED if self.level is not None else 0
+
+    @property
+    def sensitive_block(self) -> int:
+        """16."""
+        return self.static.sensitive_block
+
+    def decrypt_sensitive(self, data: bytes) -> bytes:
+        """Open whole blocks under the static K-DEK: AES-CBC, ICV 0 (Amd D 6.2.8). Refuses with 6A80 for a rest."""
+        if len(data) % self.sensitive_block:
+            raise Refusal(SW.INCORRECT_DATA)
+        return self.static.dek.decrypt_cbc(NO_IV, data)
 
     @property
     def is_authenticated(self) -> bool:
@@ -132,6 +154,8 @@ class CardChannel:
     def wrap(self, response: Response) -> Response:
         """Protect one answer: only 9000, 62xx and 63xx are; every other status goes bare (Amd D 6.2.5)."""
         level, sw = self.level or 0, response.sw
+        if self._next_level is not None:
+            self.level, self._next_level = self._next_level, None
         if not level & Level.R_MAC:
             return response
         if sw != SW.OK and sw >> 8 not in (0x62, 0x63):
@@ -143,3 +167,30 @@ class CardChannel:
             data = self._keys.enc.encrypt_cbc(NO_IV, counter + pad80(data))[16:]
         mac = self._keys.rmac.cmac(self._chaining + data + sw.to_bytes(2))
         return Response(data + mac[: self._mac_length], sw)
+
+    def begin_r_mac(self, p1: int, data: bytes) -> None:
+        """BEGIN R-MAC SESSION (Amd D 7.1.3): P1 10 adds R-MAC, 30 R-MAC and R-ENC, from the next command on.
+
+        `data` is for a host that wants it in the chain of SCP02; here it changes nothing. Refuses with 6A86 (P1), 6985
+        when the level has response protection already, lacks what must come before it, or "i" does not offer it.
+        """
+        del data
+        level = self.level or 0
+        if p1 not in (Level.R_MAC, Level.R_MAC | Level.R_ENC):
+            raise Refusal(SW.INCORRECT_P1P2)
+        if level & Level.R_MAC or level | p1 not in allowed_levels(self.i):
+            raise Refusal(SW.CONDITIONS_NOT_SATISFIED)
+        self._next_level = level | p1
+
+    def end_r_mac(self, p2: int) -> bytes:
+        """END R-MAC SESSION (Amd D 7.1.4), P2 03: no response protection from the next command on; no data.
+
+        Refuses with 6A86 (P2), 6985 when answers are not protected.
+        """
+        level = self.level or 0
+        if p2 != END_SESSION:
+            raise Refusal(SW.INCORRECT_P1P2)
+        if not level & Level.R_MAC:
+            raise Refusal(SW.CONDITIONS_NOT_SATISFIED)
+        self._next_level = level & (Level.C_MAC | Level.C_DEC)
+        return b""

@@ -15,6 +15,7 @@ from keywright.errors import AuthenticationError, DecodeError, LinkError, Policy
 from keywright.iso7816.apdu import Command, Response
 from keywright.iso7816.channels import is_gp, secured, with_channel
 from keywright.iso7816.status import SW, check, status_error
+from keywright.scp.level import LEVELS, Level
 from keywright.scp.padding import pad80, unpad80
 from keywright.scp.scp03.keys import (
     CARD_CRYPTOGRAM,
@@ -29,14 +30,12 @@ from keywright.scp.scp03.messages import (
     ANSWERED,
     EXTERNAL_AUTHENTICATE,
     INITIALIZE_UPDATE,
-    LEVELS,
     NO_IV,
     SCP03,
     I,
     InitializeUpdateResponse,
     InitializeUpdateResponse8,
     InitializeUpdateResponse16,
-    Level,
 )
 
 _SHORT_LC = 255
@@ -176,6 +175,20 @@ class HostChannel:
         self.channel = opening.channel
         self.level = level
         self.is_open = True
+
+    @property
+    def scp(self) -> int:
+        """3."""
+        return SCP03
+
+    @property
+    def sensitive_block(self) -> int:
+        """16."""
+        return self.keys.sensitive_block
+
+    def encrypt_sensitive(self, data: bytes) -> bytes:
+        """Whole blocks under the static K-DEK (Amd D 6.2.8). Raises ValueError for a rest."""
+        return self.keys.encrypt_sensitive(data)
 
     def authenticate(self, host_cryptogram: bytes, level: int) -> Command:
         """EXTERNAL AUTHENTICATE, the first command under the C-MAC."""

@@ -7,6 +7,7 @@ from typing import Final, Protocol
 import msgspec
 
 from keywright.crypto.aes import AesKey
+from keywright.scp.scp03.messages import NO_IV
 
 CARD_CRYPTOGRAM: Final = 0x00
 HOST_CRYPTOGRAM: Final = 0x01
@@ -51,6 +52,15 @@ class KeySet(msgspec.Struct, frozen=True):
     def gp_test(cls) -> KeySet:
         """The three test keys 40..4F."""
         return cls.of(GP_TEST_KEY, GP_TEST_KEY, GP_TEST_KEY)
+
+    @property
+    def sensitive_block(self) -> int:
+        """Bytes of a cipher block of the data encryption key: 16."""
+        return len(NO_IV)
+
+    def encrypt_sensitive(self, data: bytes) -> bytes:
+        """Whole blocks under the static K-DEK: AES-CBC, ICV 0 (Amd D 6.2.8). Raises ValueError for a rest."""
+        return self.dek.encrypt_cbc(NO_IV, data)
 
     @property
     def kcvs(self) -> bytes:

@@ -10,6 +10,11 @@ SCP03 = 0x03
 
 INITIALIZE_UPDATE = 0x50
 EXTERNAL_AUTHENTICATE = 0x82
+BEGIN_R_MAC_SESSION = 0x7A
+END_R_MAC_SESSION = 0x78
+
+END_SESSION: Final = 0x03
+"""P2 of END R-MAC SESSION: the R-MAC session ends (Amd D 7.1.4)."""
 
 
 class I:  # noqa: E742 - the standard's own name
@@ -20,18 +25,6 @@ class I:  # noqa: E742 - the standard's own name
     R_MAC: Final = 0x20
     R_ENC: Final = 0x40
 
-
-class Level:
-    """Bits of a security level, P1 of EXTERNAL AUTHENTICATE (Amd D 7.1.2.1)."""
-
-    C_MAC: Final = 0x01
-    C_DEC: Final = 0x02
-    R_MAC: Final = 0x10
-    R_ENC: Final = 0x20
-
-
-LEVELS = (0x00, 0x01, 0x03, 0x11, 0x13, 0x33)
-"""The security levels that exist: every protection needs the ones before it."""
 
 NO_IV: Final = bytes(16)
 """What chaining begins with."""
