@@ -173,11 +173,26 @@ def model_of(uri: Uri, usual: Model | None = None) -> Model:
 
 
 def _pcsc(uri: Uri) -> Exchange:
-    from keywright.link.pcsc import PcscLink, list_readers  # noqa: PLC0415 - loads only where a reader is meant
+    from keywright.link.pcsc import Mode, PcscLink, Protocol  # noqa: PLC0415 - loads only where a reader is meant
+    from keywright.link.pcsc_readers import wait_for_card  # noqa: PLC0415 - as above
+
+    mode: Mode = uri.choice("mode", ("exclusive", "transaction", "shared"))  # type: ignore[assignment]  # same words
+    protocol: Protocol = uri.choice("protocol", ("any", "t0", "t1"))  # type: ignore[assignment]  # same words
+    extended = uri.flag("extended") if "extended" in uri.parameters else None
+    wait_s = uri.seconds("wait")
+    reader = _reader(uri)
+    if wait_s is not None:
+        wait_for_card(reader, wait_s)
+    return PcscLink(reader, mode=mode, protocol=protocol, extended=extended)
+
+
+def _reader(uri: Uri) -> str:
+    """Name of the reader that a URI means."""
+    from keywright.link.pcsc import list_readers  # noqa: PLC0415 - loads only where a reader is meant
 
     reader = uri.rest
     if reader and not reader.isdecimal():
-        return PcscLink(reader)
+        return reader
     readers = list_readers()
     if not readers:
         raise LinkError(f"{uri}: there is no reader", delivered=False, hint="plug a reader in, and see that pcscd runs")
@@ -188,7 +203,7 @@ def _pcsc(uri: Uri) -> Exchange:
         raise UsageError(
             f"{uri}: there are only {len(readers)} readers, counted from 0", hint=f"they are: {', '.join(readers)}"
         )
-    return PcscLink(readers[number])
+    return readers[number]
 
 
 def _tcp(uri: Uri) -> Exchange:
