@@ -39,6 +39,7 @@ FILES: dict[str, Source] = {
     ),
     "scp/diversification.json": Source(6, ("crypto/test_diversification.py",)),
     "scp/kcv.json": Source(5, ("crypto/test_aes.py", "crypto/test_des.py")),
+    "scp/ota_scp10.json": Source(2, ("crypto/test_rsa.py",)),
     "scp/scp03_kaoh.json": Source(2, ("scp/test_scp03_host.py", "scp/test_scp03_card.py")),
     "scp/scp03_openscp.json": Source(6, ("scp/test_scp03_host.py", "scp/test_scp03_card.py")),
     "scp/scp03_pysim_euicc.json": Source(9, ("scp/test_scp03_host.py", "scp/test_scp03_card.py")),
