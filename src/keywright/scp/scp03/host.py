@@ -15,6 +15,7 @@ from keywright.errors import AuthenticationError, DecodeError, PolicyError, Wire
 from keywright.iso7816.apdu import Command, Response
 from keywright.iso7816.channels import with_channel
 from keywright.iso7816.status import SW, check, status_error
+from keywright.scp.failure import CardCryptogramError
 from keywright.scp.level import LEVELS, Level
 from keywright.scp.scp03.keys import (
     CARD_CRYPTOGRAM,
@@ -36,12 +37,16 @@ from keywright.scp.scp03.messages import (
 )
 from keywright.scp.scp03.messaging import HostMessaging
 
-
-class CardCryptogramError(AuthenticationError):
-    """The card does not hold the keys we tried. No EXTERNAL AUTHENTICATE was sent, so the card counted nothing."""
-
-    code = "card-cryptogram"
-    hint = "these are not this card's keys; find the right set before trying again (nothing was counted on the card)"
+__all__ = [
+    "CardCryptogramError",
+    "HostChannel",
+    "Opening",
+    "external_authenticate",
+    "initialize_update",
+    "open_channel",
+    "request_challenge",
+    "verify_card",
+]
 
 
 class Opening(msgspec.Struct, frozen=True):
