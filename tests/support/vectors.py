@@ -40,6 +40,19 @@ FILES: dict[str, Source] = {
     "scp/diversification.json": Source(6, ("crypto/test_diversification.py",)),
     "scp/kcv.json": Source(5, ("crypto/test_aes.py", "crypto/test_des.py")),
     "scp/ota_scp10.json": Source(2, ("crypto/test_rsa.py",)),
+    "scp/ota_remote_format.json": Source(
+        33,
+        (
+            "scp/scp80/test_scp80_push.py",
+            "scp/scp80/test_scp80_remote_format.py",
+            "scp/scp80/test_scp80_toolkit_parameters.py",
+        ),
+    ),
+    "scp/ota_scp80_packets.json": Source(
+        74, ("scp/scp80/test_scp80_card.py", "scp/scp80/test_scp80_host.py", "scp/scp80/test_scp80_packets.py")
+    ),
+    "scp/ota_scp80_sms.json": Source(11, ("scp/scp80/test_scp80_sms.py",)),
+    "scp/ota_scp81.json": Source(20, ("scp/scp81/test_scp81_keys.py", "scp/scp81/test_scp81_parameters.py")),
     "scp/scp03_kaoh.json": Source(2, ("scp/test_scp03_host.py", "scp/test_scp03_card.py")),
     "scp/scp03_openscp.json": Source(6, ("scp/test_scp03_host.py", "scp/test_scp03_card.py")),
     "scp/scp03_pysim_euicc.json": Source(9, ("scp/test_scp03_host.py", "scp/test_scp03_card.py")),
