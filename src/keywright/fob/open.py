@@ -256,13 +256,18 @@ class Server:
         self._run(on_ready)
 
 
-def open_server(uri: str, device: Device) -> Server:
-    """What serves `device` at a vpcd or tcp URI; port 0 takes a free one. Raises as `Server.serve` and UsageError."""
+def open_server(uri: str, device: Device, second: Device | None = None) -> Server:
+    """What serves `device` at a vpcd or tcp URI; port 0 takes a free one. Raises as `Server.serve` and UsageError.
+
+    second: what sits in the other slot of the virtual reader; a TCP port serves one device.
+    """
     parsed = parse_uri(uri)
     if parsed.scheme == "tcp":
+        if second is not None:
+            raise UsageError(f"{uri}: a port serves one device", hint="serve the other one at a port of its own")
         return _tcp_server(parsed, device)
     if parsed.scheme in ("vpcd", "vpcd+connect"):
-        return _vpcd_server(parsed, device)
+        return _vpcd_server(parsed, device, second)
     raise UsageError(f"{uri}: nothing can be served there", hint=f"use one of: {forms(serving=True)}")
 
 
@@ -279,11 +284,11 @@ def _tcp_server(uri: Uri, device: Device) -> Server:
     return Server(run, server.stop, server.close)
 
 
-def _vpcd_server(uri: Uri, device: Device) -> Server:
+def _vpcd_server(uri: Uri, device: Device, second: Device | None) -> Server:
     from keywright.link.vpcd import VpcdServer  # noqa: PLC0415 - loads only where it is meant
 
     host, port = uri.address()
-    server = VpcdServer(device)
+    server = VpcdServer(device, second)
 
     def listen(on_ready: Callable[[str], object]) -> None:
         server.serve(host, port, lambda actual, _: on_ready(f"vpcd:{host}:{actual}"))
