@@ -168,7 +168,7 @@ class Checksum(msgspec.Struct, frozen=True):
         return _CHECK_SIZES.get(self.algorithm, self.mac_length)
 
     def compute(self, data: bytes) -> bytes:
-        """RC or CC of `data`. A DES MAC is CBC over zero-padded blocks, all of them under the whole key: no retail MAC."""
+        """RC or CC of `data`. A DES MAC is CBC over zero-padded blocks, each under the whole key: no retail MAC."""
         match self.algorithm, self.key:
             case CheckAlgorithm.CRC16, _:
                 return crc16(data)
