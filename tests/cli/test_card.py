@@ -290,10 +290,12 @@ def test_apdu_that_may_change_a_real_card_needs_a_yes(keywright: Keywright, elem
     assert keywright("card", "apdu", "80F0800F", "--link", "sim:element").code == 0
 
 
-def test_a_trace_is_private_and_holds_no_keys(keywright: Keywright, tmp_path: Path) -> None:
+def test_a_trace_is_private_and_holds_no_keys(keywright: Keywright, element: PutElement, tmp_path: Path) -> None:
     trace = tmp_path / "t.jsonl"
+    element()
     put_key = f"80D8008113{'30'}8810{CANARY.hex()}00"
-    assert keywright("card", "apdu", "00A4040000", put_key, "--link", "sim:element", "--trace", trace).code == 0
+    words = ("00A4040000", put_key, "--link", "pcsc:x", "--yes", "--trace", trace)
+    assert keywright("card", "apdu", *words).code == 0
     assert trace.stat().st_mode & 0o777 == 0o600
     text = trace.read_text()
     assert CANARY.hex().upper() not in text

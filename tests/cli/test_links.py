@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from keywright.cli import links
-from keywright.cli.links import confirm, opened, redacted
+from keywright.cli.links import confirm, opened, redacting
 from keywright.errors import PolicyError, UsageError
 from keywright.link.trace import Event
 
@@ -66,11 +66,38 @@ def test_a_trace_that_cannot_be_used_stops_before_the_device_is_touched(
 
 
 def test_events_that_may_hold_keys_are_masked() -> None:
-    event = redacted(Event(1.0, "host", "x", "command", PUT_KEY))
-    assert event.data == PUT_KEY[:5] + bytes(20)
-    assert event.note == "data masked"
+    seen: list[Event] = []
+    sink = redacting(seen.append)
+    sink(Event(1.0, "host", "x", "command", PUT_KEY))
+    assert seen[0].data == PUT_KEY[:5] + bytes(20)
+    assert seen[0].note == "data masked"
     for other in (Event(1.0, "host", "x", "command", SELECT), Event(1.0, "host", "x", "answer", PUT_KEY)):
-        assert redacted(other) is other
+        sink(other)
+        assert seen[-1] is other
+
+
+def test_each_link_of_a_recording_is_followed_by_itself() -> None:
+    seen: list[Event] = []
+    sink = redacting(seen.append)
+    first, second = bytes.fromhex("80E20800038113FF"), bytes.fromhex("80E20001021122")
+    for link, data in (("a", first), ("b", second), ("a", second)):
+        sink(Event(1.0, "host", link, "command", data))
+    assert [event.note for event in seen] == ["data masked", "", "data masked"]
+    for event in (Event(1.0, "host", "a", "command", first), Event(1.0, "host", "a", "reset")):
+        sink(event)
+    sink(Event(1.0, "host", "a", "command", second))
+    assert seen[-1].note == ""
+
+
+@pytest.mark.parametrize("uri", ["sim:element", "pcsc:x"])
+def test_a_trace_is_redacted_unless_the_card_is_simulated(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, uri: str
+) -> None:
+    with opened("sim:element") as device:
+        monkeypatch.setattr(links, "open_link", lambda _: device)
+        with opened(uri, tmp_path / "t") as link:
+            link.exchange(PUT_KEY)
+    assert (PUT_KEY.hex().upper() in (tmp_path / "t").read_text()) == uri.startswith("sim:")
 
 
 class Terminal(io.StringIO):

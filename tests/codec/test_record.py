@@ -72,6 +72,10 @@ class PutKeys(Record, frozen=True):
     keys: tuple[KeyData, ...]
 
 
+class Lv(Record, frozen=True):
+    value: Annotated[bytes, prefixed("lv")]
+
+
 class Dgi(Record, frozen=True):
     number: U16
     value: Annotated[bytes, prefixed("dgi")]
@@ -130,6 +134,14 @@ class Empty(Record, frozen=True):
 @pytest.mark.parametrize("cls", all_messages(sys.modules[__name__]))
 def test_every_record_keeps_the_promises_of_a_codec(cls: type[Message]) -> None:
     check_message(cls)
+
+
+@pytest.mark.parametrize("length", ["80", "8180", "820080"])
+def test_a_length_of_80_is_128_in_the_form_lv_and_no_length_in_the_form_ber(length: str) -> None:
+    assert Lv.parse(bytes.fromhex(length) + bytes(128)).build() == b"\x81\x80" + bytes(128)
+    if length == "80":
+        with pytest.raises(DecodeError):
+            KeyData.parse(b"\x88\x80" + bytes(129))
 
 
 def test_a_tail_has_one_of_the_named_lengths() -> None:

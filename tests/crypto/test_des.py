@@ -68,3 +68,45 @@ def test_an_iv_of_another_size_is_refused(size: int) -> None:
     for operation in (key.encrypt_cbc, key.decrypt_cbc):
         with pytest.raises(ValueError):
             operation(bytes(size), bytes(8))
+
+
+def raw_single(key: bytes, block: bytes) -> bytes:
+    return Cipher(TripleDES(key * 3), modes.ECB()).encryptor().update(block)
+
+
+messages = st.integers(1, 20).flatmap(lambda count: st.binary(min_size=8 * count, max_size=8 * count))
+
+
+@given(raw=st.binary(min_size=16, max_size=16), calls=st.lists(st.tuples(ivs, messages), min_size=1, max_size=6))
+def test_retail_mac_is_single_des_block_by_block_and_triple_des_at_the_end(
+    raw: bytes, calls: list[tuple[bytes, bytes]]
+) -> None:
+    key = TripleDesKey(raw)
+    for iv, message in calls:
+        state = iv
+        for at in range(0, len(message), 8):
+            mixed = bytes(a ^ b for a, b in zip(state, message[at : at + 8], strict=True))
+            last = at + 8 == len(message)
+            state = key.encrypt_blocks(mixed) if last else raw_single(raw[:8], mixed)
+        assert key.retail_mac(iv, message) == state
+        assert key.encrypt_single(iv) == raw_single(raw[:8], iv)
+        assert key.cbc_mac(iv, message) == key.encrypt_cbc(iv, message)[-8:]
+
+
+def test_retail_mac_of_the_standard() -> None:
+    """ISO/IEC 9797-1:2011 annex B, algorithm 3 with padding method 1: "Now is the time for all "."""
+    key = TripleDesKey(bytes.fromhex("0123456789ABCDEFFEDCBA9876543210"))
+    assert key.retail_mac(bytes(8), b"Now is the time for all ").hex().upper() == "A1C72E74EA3FA9B6"
+
+
+def test_a_mac_takes_whole_blocks_and_a_retail_mac_a_key_of_two_parts() -> None:
+    two, three = TripleDesKey(bytes(16), "K-MAC"), TripleDesKey(bytes(24), "K-MAC")
+    for mac in (two.retail_mac, two.cbc_mac):
+        with pytest.raises(ValueError, match="pad first"):
+            mac(bytes(8), b"")
+        with pytest.raises(ValueError, match="whole blocks"):
+            mac(bytes(8), bytes(9))
+    with pytest.raises(ValueError, match="K-MAC: only a key of two parts"):
+        three.retail_mac(bytes(8), bytes(8))
+    with pytest.raises(ValueError, match="one block"):
+        two.encrypt_single(bytes(16))

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import functools
+import itertools
 import json
 import pickle
 import traceback
@@ -10,12 +12,25 @@ from collections.abc import Callable
 
 import pytest
 
-from keywright.crypto import AesKey, EcPrivateKey, Ed25519Key, SivKey, TripleDesKey, X25519Key
+from keywright.crypto import AesKey, EcPrivateKey, Ed25519Key, RsaPrivateKey, SivKey, TripleDesKey, X25519Key
 from keywright.crypto import key as key_module
 from keywright.crypto.key import Key, Secret
 
 RAW = bytes.fromhex("c0ffee00c0ffee11c0ffee22c0ffee33c0ffee44c0ffee55c0ffee66c0ffee77")
 OTHER = bytes([RAW[0] ^ 1]) + RAW[1:]
+
+
+def rsa_key(raw: bytes) -> RsaPrivateKey:
+    """A key one of whose primes begins with `raw`."""
+    p, q = (next_prime(int.from_bytes(start * 2)) for start in (raw, b"\xfe" * 32))
+    inverses = (pow(65537, -1, prime - 1) for prime in (p, q))
+    return RsaPrivateKey.from_crt(*(number.to_bytes(64) for number in (p, q, *inverses, pow(q, -1, p))))
+
+
+@functools.cache
+def next_prime(start: int) -> int:
+    return next(number for number in itertools.count(start | 1, 2) if pow(2, number - 1, number) == 1)
+
 
 MAKERS: dict[str, tuple[Callable[[bytes], Secret], int]] = {
     "AesKey": (AesKey, 32),
@@ -24,6 +39,7 @@ MAKERS: dict[str, tuple[Callable[[bytes], Secret], int]] = {
     "X25519Key": (X25519Key, 32),
     "Ed25519Key": (Ed25519Key, 32),
     "EcPrivateKey": (lambda raw: EcPrivateKey.from_scalar("P-256", raw), 32),
+    "RsaPrivateKey": (rsa_key, 32),
 }
 every_key = pytest.mark.parametrize("kind", MAKERS)
 

@@ -207,6 +207,7 @@ def test_of_a_recording_of_several_links_the_first_is_played(tmp_path: Path) -> 
         played.exchange(COUNTER)
 
 
+asked: list[dict[str, object]] = []
 READERS = ["Alpha Reader 00", "Beta Reader 01"]
 
 
@@ -220,9 +221,13 @@ def readers(monkeypatch: pytest.MonkeyPatch) -> Readers:
 
     connected: list[str] = []
 
+    def connect(name: str, **how: object) -> None:
+        connected.append(name)
+        asked.append(how)
+
     def there_are(names: list[str]) -> list[str]:
         monkeypatch.setattr(pcsc, "list_readers", lambda: names)
-        monkeypatch.setattr(pcsc, "PcscLink", connected.append)
+        monkeypatch.setattr(pcsc, "PcscLink", connect)
         return connected
 
     return there_are
@@ -233,6 +238,30 @@ def test_a_reader_is_named_by_number_or_name(readers: Readers, uri: str, name: s
     connected = readers(READERS)
     open_link(uri)
     assert connected == [name]
+
+
+@pytest.mark.parametrize(
+    ("parameters", "how"),
+    [
+        ("", {"mode": "exclusive", "protocol": "any", "extended": None}),
+        ("?mode=shared&protocol=t0", {"mode": "shared", "protocol": "t0", "extended": None}),
+        ("?mode=transaction&extended=no", {"mode": "transaction", "protocol": "any", "extended": False}),
+        ("?extended=yes&protocol=t1", {"mode": "exclusive", "protocol": "t1", "extended": True}),
+    ],
+)
+def test_how_a_reader_is_used_stands_in_the_uri(readers: Readers, parameters: str, how: dict[str, object]) -> None:
+    readers(READERS)
+    asked.clear()
+    open_link(f"pcsc:0{parameters}")
+    assert asked == [how]
+
+
+@pytest.mark.parametrize("parameters", ["mode=mine", "protocol=t3", "extended=1", "wait=soon", "speed=9600"])
+def test_a_parameter_that_no_reader_has_is_refused(readers: Readers, parameters: str) -> None:
+    connected = readers(READERS)
+    with pytest.raises(UsageError):
+        open_link(f"pcsc:0?{parameters}")
+    assert connected == []
 
 
 def test_the_only_reader_needs_no_name(readers: Readers) -> None:

@@ -33,6 +33,8 @@ from keywright.globalplatform.messages import (
     build_dgi,
     card_data,
     parse_dgi,
+    secure_channel_of,
+    secure_channel_oid,
     unwrapped,
     wrapped,
 )
@@ -116,6 +118,31 @@ def test_a_second_byte_of_i_is_taken_raw_and_other_arcs_are_left_out() -> None:
     real = bytes.fromhex("640C060A2A864886FC6B04119B06640B06092A864886FC6B040360640A06082A864886FC6B040364030601AA")
     found = CardData.parse(b"\x73" + bytes((len(real) + 9,)) + b"\x06\x07" + GP_OID + b"\x01" + real)
     assert found.secure_channels == ((0x11, 0x9B06), (3, 0x60))
+
+
+@pytest.mark.parametrize(
+    ("arcs", "channel", "written"),
+    [
+        ("040370", (0x03, 0x70), "040370"),
+        ("041106", (0x11, 0x06), "041106"),
+        ("04119B06", (0x11, 0x9B06), "04119B06"),
+        ("048000", (0x80, 0x00), "048000"),
+        ("04810000", (0x80, 0x00), "048000"),
+        ("04810106", (0x81, 0x06), "04810106"),
+        ("048106", (0x81, 0x06), "04810106"),
+    ],
+)
+def test_the_last_arcs_of_a_channel_are_read_raw_or_to_base_128(
+    arcs: str, channel: tuple[int, int], written: str
+) -> None:
+    assert secure_channel_of(GP_OID + bytes.fromhex(arcs)) == channel
+    assert secure_channel_oid(*channel) == GP_OID + bytes.fromhex(written)
+    assert card_data((channel,)).secure_channels == (channel,)
+
+
+@pytest.mark.parametrize("oid", ["", "2A864886FC6B", "2A864886FC6B04", "2A864886FC6B0403", "2A864886FC6B050370", "06"])
+def test_another_object_identifier_names_no_channel(oid: str) -> None:
+    assert secure_channel_of(bytes.fromhex(oid)) is None
 
 
 def test_key_information_lists_kid_kvn_type_and_length() -> None:

@@ -14,6 +14,7 @@ from interop.pcscd import (
     Card,
     Daemon,
     Insert,
+    Keywright,
     Serve,
     daemon,
     eventually,
@@ -71,3 +72,9 @@ def serve(listening: Daemon) -> Iterator[Serve]:
             return card
 
         yield inserted
+
+
+@pytest.fixture
+def keywright(capsys: pytest.CaptureFixture[str]) -> Keywright:
+    """Our program, called in this process."""
+    return Keywright(capsys)

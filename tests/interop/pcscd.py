@@ -25,7 +25,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Final
 
+import pytest
+
 from interop.yubico import TEST_KVN
+from keywright.cli.main import main
 from keywright.globalplatform import host
 from keywright.iso7816.layers import transmit
 from keywright.link import PcscLink, VpcdServer
@@ -215,12 +218,12 @@ def daemon(place: Path, device_name: str, *, network: bool = False) -> Iterator[
 
 
 @contextlib.contextmanager
-def in_reader(device: Device, place: Path) -> Iterator[Daemon]:
-    """A device of this process as the card in the first slot, the driver having dialled it.
+def in_reader(device: Device, place: Path, second: Device | None = None) -> Iterator[Daemon]:
+    """A device of this process as the card in the first slot, the driver having dialled it; another in the second.
 
     The daemon ends first, for a connection that is closed makes this driver abort it.
     """
-    server = VpcdServer(device)
+    server = VpcdServer(device, second)
     ready = threading.Event()
     ports: list[int] = []
 
@@ -305,3 +308,22 @@ def session(link: PcscLink, keys: KeySet | None = None, kvn: int = TEST_KVN) -> 
 def read_in(channel: HostChannel, link: PcscLink, tag: int) -> bytes | None:
     """Value of an object, read through a session."""
     return drive(host.secured(channel, host.get_value(tag)), transmit(link))
+
+
+class Keywright:
+    """Our program, called in this process; without a terminal, and with no input."""
+
+    def __init__(self, capsys: pytest.CaptureFixture[str]) -> None:
+        self._capsys = capsys
+
+    def __call__(self, *words: object, code: int = 0) -> str:
+        """What it prints; it must end with this code."""
+        self._capsys.readouterr()
+        ended = main([str(word) for word in words])
+        out, err = self._capsys.readouterr()
+        assert ended == code, err
+        return err if code else out
+
+    def json(self, *words: object) -> Any:
+        """What it prints with --json."""
+        return json.loads(self(*words, "--json"))

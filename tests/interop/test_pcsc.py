@@ -27,6 +27,7 @@ from interop.pcscd import (
     PATIENCE_S,
     READER,
     Insert,
+    Keywright,
     daemon,
     program,
     read_in,
@@ -37,7 +38,6 @@ from interop.pcscd import (
     versions,
 )
 from interop.yubico import OBJECT, OWN_KVN, TEST_KVN, Wire, static
-from keywright.cli.main import main
 from keywright.codec.tlv import item
 from keywright.crypto.diversification import card_context
 from keywright.element import SecureElement
@@ -84,30 +84,6 @@ def sent_by_opensc(*commands: str) -> list[bytes]:
         answers.append(bytes.fromhex("".join(line[:width] for line in lines) + sw1 + sw2))
     assert len(answers) == len(commands), printed
     return answers
-
-
-class Keywright:
-    """Our program, called in this process; without a terminal, and with no input."""
-
-    def __init__(self, capsys: pytest.CaptureFixture[str]) -> None:
-        self._capsys = capsys
-
-    def __call__(self, *words: object, code: int = 0) -> str:
-        """What it prints; it must end with this code."""
-        self._capsys.readouterr()
-        ended = main([str(word) for word in words])
-        out, err = self._capsys.readouterr()
-        assert ended == code, err
-        return err if code else out
-
-    def json(self, *words: object) -> Any:
-        """What it prints with --json."""
-        return json.loads(self(*words, "--json"))
-
-
-@pytest.fixture
-def keywright(capsys: pytest.CaptureFixture[str]) -> Keywright:
-    return Keywright(capsys)
 
 
 def started(*words: object) -> Any:

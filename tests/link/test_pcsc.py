@@ -9,12 +9,14 @@ from collections.abc import Iterator
 
 import pytest
 
-from keywright.errors import LinkError, UsageError
+from keywright.errors import DecodeError, LinkError, UsageError
 from keywright.link import PcscLink, list_readers
+from keywright.link.pcsc import control_code, parse_features
+from keywright.link.pcsc_readers import ReaderState, reader_states, wait_for_card, wait_for_removal, watch_readers
 
 ATR = bytes.fromhex("3B80800101")
 RESET_CARD, REMOVED_CARD, NO_CARD, NO_SERVICE = 0x80100068, 0x80100069, 0x8010000C, 0x8010001D
-SHARING, NO_READERS, UNKNOWN = 0x8010000B, 0x8010002E, 0x80100099
+SHARING, NO_READERS, UNKNOWN, UNSUPPORTED = 0x8010000B, 0x8010002E, 0x80100099, 0x8010001F
 
 
 class Scard(types.ModuleType):
@@ -35,6 +37,8 @@ class Scard(types.ModuleType):
         self.fail: dict[str, list[int]] = {}
         self.calls: list[tuple[object, ...]] = []
         self.sent: list[tuple[int, bytes]] = []
+        self.states: list[dict[str, int]] = []
+        self.controls: dict[int, bytes] = {}
 
     def _code(self, function: str, *arguments: object) -> int:
         self.calls.append((function, *arguments))
@@ -71,6 +75,27 @@ class Scard(types.ModuleType):
     def SCardTransmit(self, _card: int, pci: int, command: list[int]) -> tuple[int, list[int]]:
         self.sent.append((pci, bytes(command)))
         return self._code("transmit"), list(self.answer)
+
+    SCARD_STATE_UNAWARE, SCARD_STATE_EMPTY, SCARD_STATE_PRESENT = 0, 0x10, 0x20
+    SCARD_STATE_EXCLUSIVE, SCARD_STATE_INUSE, SCARD_STATE_MUTE = 0x80, 0x100, 0x200
+
+    def SCardGetStatusChange(
+        self, _context: int, timeout_ms: int, asked: list[tuple[str, int]]
+    ) -> tuple[int, list[tuple[str, int, list[int]]]]:
+        """The next of `states` each time that a caller waits, as if something had come or gone meanwhile."""
+        if timeout_ms and len(self.states) > 1:
+            self.states.pop(0)
+            self.readers = list(self.states[0])
+        now = self.states[0] if self.states else {}
+        return self._code("change", timeout_ms), [
+            (name, now.get(name, self.SCARD_STATE_EMPTY), list(ATR) if now.get(name, 0) & 0x20 else [])
+            for name, _ in asked
+        ]
+
+    def SCardControl(self, _card: int, code: int, data: list[int]) -> tuple[int, list[int]]:
+        answer = self.controls.get(code)
+        self.sent.append((code, bytes(data)))
+        return (self._code("control"), list(answer)) if answer is not None else (UNSUPPORTED, [])
 
     def SCardGetErrorMessage(self, code: int) -> str:
         return f"message of {code:X}"
@@ -251,3 +276,135 @@ def test_an_answer_without_a_status_word_is_no_answer(scard: Scard) -> None:
         link.exchange(b"\x00\xa4\x04\x00")
     assert caught.value.delivered is None
     link.close()
+
+
+# ---- modes and protocols --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("protocol", "asked"), [("any", 3), ("t0", Scard.SCARD_PROTOCOL_T0), ("t1", Scard.SCARD_PROTOCOL_T1)]
+)
+def test_the_protocol_is_asked_for_at_connect_and_at_reset(scard: Scard, protocol: str, asked: int) -> None:
+    link = PcscLink("00 00", protocol=protocol)  # type: ignore[arg-type]  # one of the words
+    link.reset()
+    link.close()
+    assert ("connect", "Virtual PCD 00 00", 1, asked) in scard.calls
+    assert ("reconnect", 1, asked, 1) in scard.calls
+
+
+def test_shared_mode_holds_no_transaction(scard: Scard) -> None:
+    PcscLink("00 00", mode="shared").close()
+    assert ("connect", "Virtual PCD 00 00", 2, 3) in scard.calls
+    assert "begin" not in scard.names()
+
+
+# ---- what the reader itself can do ----------------------------------------------------------------------------------
+
+FEATURE_LIST = bytes.fromhex("0604 42330006 1304 42000DB5")
+
+
+def test_features_are_control_codes_by_tag(scard: Scard) -> None:
+    scard.controls[control_code(3400)] = FEATURE_LIST
+    link = PcscLink("00 00")
+    assert link.features() == {0x06: 0x42330006, 0x13: 0x42000DB5}
+    link.close()
+
+
+def test_a_reader_that_knows_no_features_has_none(scard: Scard) -> None:
+    link = PcscLink("00 00")
+    assert link.features() == {}
+    link.close()
+
+
+@pytest.mark.parametrize("size", [n for n in range(len(FEATURE_LIST)) if n % 6])
+def test_a_list_of_features_that_is_cut_off_is_an_error(scard: Scard, size: int) -> None:
+    with pytest.raises(DecodeError):
+        parse_features(FEATURE_LIST[:size])
+    scard.controls[control_code(3400)] = FEATURE_LIST[:size]
+    link = PcscLink("00 00")
+    with pytest.raises(LinkError, match="list of features"):
+        link.features()
+    link.close()
+
+
+def test_an_escape_goes_to_the_code_that_the_reader_named(scard: Scard) -> None:
+    scard.controls = {control_code(3400): FEATURE_LIST, 0x42000DB5: b"\x01\x02"}
+    link = PcscLink("00 00")
+    assert link.escape(b"\xe0\x00") == b"\x01\x02"
+    assert scard.sent[-1] == (0x42000DB5, b"\xe0\x00")
+    link.close()
+    with pytest.raises(LinkError, match="not connected"):
+        link.escape(b"")
+
+
+def test_an_escape_to_a_reader_without_is_refused_before_it_is_sent(scard: Scard) -> None:
+    link = PcscLink("00 00")
+    with pytest.raises(LinkError, match="no escape commands") as caught:
+        link.escape(b"\xe0")
+    assert caught.value.delivered is False
+    assert [code for code, _ in scard.sent] == [control_code(3400)]
+    link.close()
+
+
+# ---- what is in the readers -----------------------------------------------------------------------------------------
+
+ONE, TWO = "Virtual PCD 00 00", "Virtual PCD 00 01"
+CARD, EMPTY = 0x20, 0x10
+
+
+def test_the_states_of_all_readers_are_told(scard: Scard) -> None:
+    scard.states = [{ONE: CARD | 0x100 | 3 << 16, TWO: EMPTY}]
+    assert reader_states() == [
+        ReaderState(ONE, present=True, atr=ATR, in_use=True, changes=3),
+        ReaderState(TWO, present=False),
+    ]
+    assert [state.what for state in reader_states()] == ["card, in use", "empty"]
+
+
+@pytest.mark.parametrize(
+    ("word", "what"), [(CARD, "card"), (CARD | 0x80, "card, taken by another program"), (CARD | 0x200, "mute card")]
+)
+def test_a_state_has_its_word(scard: Scard, word: int, what: str) -> None:
+    scard.states = [{ONE: word, TWO: EMPTY}]
+    assert reader_states()[0].what == what
+
+
+def test_no_reader_is_no_state(scard: Scard) -> None:
+    scard.readers = []
+    assert reader_states() == []
+
+
+def test_each_change_is_told_once_and_a_reader_that_goes_too(scard: Scard) -> None:
+    scard.states = [{ONE: EMPTY}, {ONE: CARD, TWO: EMPTY}, {ONE: CARD, TWO: EMPTY}, {TWO: EMPTY}]
+    scard.readers = [ONE]
+    seen = []
+    for state in watch_readers():
+        seen.append((state.name, state.present))
+        if len(seen) == 4:
+            break
+    assert seen[0] == (ONE, False)
+    assert sorted(seen[1:3]) == [(ONE, True), (TWO, False)]
+    assert seen[3] == (ONE, False)
+
+
+def test_waiting_for_a_card_ends_with_one_that_answers(scard: Scard) -> None:
+    scard.states = [{ONE: EMPTY, TWO: CARD}, {ONE: CARD | 0x200, TWO: CARD}, {ONE: CARD, TWO: CARD}]
+    assert wait_for_card("00 00").name == ONE
+
+
+def test_waiting_for_a_card_has_an_end(scard: Scard) -> None:
+    scard.states = [{ONE: EMPTY, TWO: EMPTY}]
+    with pytest.raises(LinkError, match="no card came in 0 s") as caught:
+        wait_for_card("00 00", 0)
+    assert caught.value.delivered is False
+    with pytest.raises(LinkError, match="no such reader"):
+        wait_for_card("Omnikey", 0)
+
+
+def test_waiting_for_removal(scard: Scard) -> None:
+    scard.states = [{ONE: CARD, TWO: EMPTY}, {ONE: EMPTY, TWO: EMPTY}]
+    wait_for_removal(ONE)
+    scard.states = [{ONE: CARD, TWO: EMPTY}]
+    scard.readers = [ONE, TWO]
+    with pytest.raises(LinkError, match="not taken out"):
+        wait_for_removal(ONE, 0)

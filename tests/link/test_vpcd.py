@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from keywright.errors import LinkError, PolicyError
-from keywright.link import VpcdServer
+from keywright.link import VpcdServer, vpcd
 from keywright.link import sockets as sockets_module
 from keywright.link.vpcd import EmptySlot, Slot
 from support.echo import Echo, Fixed
@@ -121,6 +121,46 @@ def test_the_second_slot_holds_no_usable_card_and_never_hangs_up(dialling: tuple
         assert second.ask(b"\x00\xa4") == b"\x6f\x00"
         assert first.ask(b"\x00\xa4") == b"\x00\xa4\x90\x00"
     assert device.resets == 1
+
+
+def test_two_cards_sit_in_the_two_slots(device: Echo) -> None:
+    other = Fixed(b"\x69\x85")
+    server = VpcdServer(device, other)
+    ports: list[int] = []
+    ready = threading.Event()
+
+    def on_ready(*both: int) -> None:
+        ports.extend(both)
+        ready.set()
+
+    with running(lambda: server.serve(port=0, on_ready=on_ready), server.stop):
+        assert ready.wait(20)
+        with (
+            socket.create_connection(("127.0.0.1", ports[0])) as first,
+            socket.create_connection(("127.0.0.1", ports[1])) as second,
+        ):
+            for _ in range(5):
+                assert Driver(second).ask(b"\x00\xa4") == b"\x69\x85"
+                assert Driver(first).ask(b"\x00\xa4") == b"\x00\xa4\x90\x00"
+            Driver(second).tell(RESET)
+            assert Driver(second).ask(ATR) == other.atr
+            assert len(device.seen) == 5
+    server.close()
+
+
+def test_two_cards_dial_the_two_ports_of_a_driver(device: Echo) -> None:
+    server = VpcdServer(device, Fixed(b"\x69\x85"))
+    listeners = vpcd._listen_twice("127.0.0.1", 0)
+    with (
+        listeners[0],
+        listeners[1],
+        running(lambda: server.connect("127.0.0.1", listeners[0].getsockname()[1]), server.stop),
+    ):
+        first, second = (Driver(listener.accept()[0]) for listener in listeners)
+        assert (first.ask(b"\x00\xa4"), second.ask(b"\x00\xa4")) == (b"\x00\xa4\x90\x00", b"\x69\x85")
+        first.connection.close()
+        second.connection.close()
+    server.close()
 
 
 def test_polls_between_commands_do_not_disturb(dialled: Driver, device: Echo) -> None:

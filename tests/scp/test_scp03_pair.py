@@ -19,7 +19,7 @@ from keywright.iso7816.refusal import Refusal
 from keywright.sansio.dialogue import drive
 from keywright.scp.level import LEVELS
 from keywright.scp.scp03.card import CardChannel, allowed_levels
-from keywright.scp.scp03.host import HostChannel, external_authenticate, initialize_update
+from keywright.scp.scp03.host import HostChannel, external_authenticate, initialize_update, open_channel
 from keywright.scp.scp03.keys import KeySet
 
 SIZES = (16, 24, 32)
@@ -145,14 +145,18 @@ def test_commands_without_data_count_too() -> None:
         assert channel.unwrap(card(channel.wrap(Command(0x80, 0xCA, 0, n & 0xFF, data, 0)))) == card.answer
 
 
-def test_an_empty_field_encrypted_as_padding_is_accepted() -> None:
+@pytest.mark.parametrize("level", [0x03, 0x13, 0x33])
+@pytest.mark.parametrize("mode", MODES)
+def test_an_empty_field_encrypted_as_padding_is_accepted(level: int, mode: int) -> None:
     """yubikit and a real YubiKey send one block of padding where the specification sends nothing."""
-    channel, card = opened(16, 8, 0x70, 0x33, 0)
-    channel._counter += 1
-    enc = channel._keys.enc
-    block = enc.encrypt_cbc(enc.encrypt_blocks((1).to_bytes(16)), b"\x80" + bytes(15))
-    assert card(channel._with_mac(Command(0x80, 0xCA, 0, 0x66, b"", 0), block)).sw == 0x9000
-    assert card.received[-1].data == b""
+    card = Card(key_set(16), 0x70, mode)
+    channel = drive(open_channel(key_set(16), bytes(mode), kvn=0x30, level=level, pads_empty=True), card)
+    for data in (b"", b"x", b""):
+        command = Command(0x80, 0xCA, 0, 0x66, data, 0)
+        sent = channel.wrap(command)
+        assert len(sent.data) == 16 + mode
+        assert channel.unwrap(card(sent)).sw == 0x9000
+        assert card.received[-1] == command
 
 
 class Adversary(RuleBasedStateMachine):

@@ -35,13 +35,38 @@ class Source(NamedTuple):
 FILES: dict[str, Source] = {
     "factory/keys.json": Source(11, ("crypto/test_aes.py", "crypto/test_des.py", "crypto/test_diversification.py")),
     "scp/client_traces.json": Source(
-        9, ("element/test_client_traces.py", "globalplatform/test_explain.py", "globalplatform/test_messages.py")
+        9,
+        (
+            "element/test_client_traces.py",
+            "globalplatform/test_explain.py",
+            "globalplatform/test_install.py",
+            "globalplatform/test_key_data.py",
+            "globalplatform/test_messages.py",
+        ),
     ),
     "scp/diversification.json": Source(6, ("crypto/test_diversification.py",)),
     "scp/kcv.json": Source(5, ("crypto/test_aes.py", "crypto/test_des.py")),
+    "scp/ota_scp10.json": Source(2, ("crypto/test_rsa.py",)),
+    "scp/ota_remote_format.json": Source(
+        33,
+        (
+            "scp/scp80/test_scp80_push.py",
+            "scp/scp80/test_scp80_remote_format.py",
+            "scp/scp80/test_scp80_toolkit_parameters.py",
+        ),
+    ),
+    "scp/ota_scp80_packets.json": Source(
+        74, ("scp/scp80/test_scp80_card.py", "scp/scp80/test_scp80_host.py", "scp/scp80/test_scp80_packets.py")
+    ),
+    "scp/ota_scp80_sms.json": Source(11, ("scp/scp80/test_scp80_sms.py",)),
+    "scp/ota_scp81.json": Source(20, ("scp/scp81/test_scp81_keys.py", "scp/scp81/test_scp81_parameters.py")),
     "scp/scp03_kaoh.json": Source(2, ("scp/test_scp03_host.py", "scp/test_scp03_card.py")),
-    "scp/scp03_openscp.json": Source(6, ("scp/test_scp03_host.py", "scp/test_scp03_card.py")),
-    "scp/scp03_pysim_euicc.json": Source(9, ("scp/test_scp03_host.py", "scp/test_scp03_card.py")),
+    "scp/scp03_openscp.json": Source(
+        6, ("scp/test_scp03_host.py", "scp/test_scp03_card.py", "globalplatform/test_unwrapping.py")
+    ),
+    "scp/scp03_pysim_euicc.json": Source(
+        9, ("scp/test_scp03_host.py", "scp/test_scp03_card.py", "globalplatform/test_unwrapping.py")
+    ),
     "wycheproof/aes_cbc_pkcs5_test.json.gz": Source(216, ("crypto/test_wycheproof.py",)),
     "wycheproof/aes_gcm_test.json.gz": Source(316, ("crypto/test_wycheproof.py",)),
     "wycheproof/aes_siv_cmac_test.json.gz": Source(442, ("crypto/test_wycheproof.py",)),

@@ -111,31 +111,44 @@ def serve(
     ] = DEFAULT_LINK,
     memory: Memory = None,
     fob: Fob = "",
+    second: Annotated[
+        Path | None, typer.Option("--second", metavar="FILE", help="Memory of an element in the second slot of vpcd.")
+    ] = None,
     json: Json = False,
     trace: Trace = None,
 ) -> None:
     """Serve a secure element until Ctrl-C, as a card in the virtual reader or over TCP, on this machine only.
 
-    Says so on standard output when it can be reached. Without --memory it forgets everything at the end.
+    Says so on standard output when it can be reached. Without --memory it forgets everything at the end. The virtual
+    reader has two slots; the second one is empty unless --second names an element for it.
     """
     with ExitStack() as stack:
         device = stack.enter_context(closing(_opened(memory, fob)))
-        sink = stack.enter_context(trace_sink(trace)) if trace is not None else None
-        served = _Served(device, sink)
-        server = open_server(link, served)
+        sink = stack.enter_context(trace_sink(trace, full=True)) if trace is not None else None
+        served = [_Served(device, sink)]
+        if second is not None:
+            served.append(_Served(stack.enter_context(closing(_opened(second, ""))), sink))
+        server = open_server(link, *served)
         stack.callback(server.close)
 
         def ready(where: str) -> None:
             if json:
-                show_json({"ready": where, "pid": os.getpid(), "memory": None if memory is None else str(memory)})
+                memories = {"memory": _path(memory), "second": _path(second)}
+                show_json({"ready": where, "pid": os.getpid(), **memories})
             else:
                 say(f"ready: {where}  {device.name}" + (f", memory {memory}" if memory else ", in memory only"))
+                if second is not None:
+                    say(f"  second slot: memory {second}")
                 note("Ctrl-C ends it")
             sys.stdout.flush()
 
         with _stopped_by_signal(server.stop):
             server.serve(ready)
-        note(f"served {served.commands} commands")
+        note(f"served {sum(one.commands for one in served)} commands")
+
+
+def _path(path: Path | None) -> str | None:
+    return None if path is None else str(path)
 
 
 def _opened(memory: Path | None, fob: str) -> SimulatedLink:

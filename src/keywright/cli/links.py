@@ -16,7 +16,7 @@ from keywright.cli.text import note
 from keywright.errors import DecodeError, PolicyError, UsageError
 from keywright.fob.open import open_link
 from keywright.fob.uri import is_simulated
-from keywright.globalplatform.redaction import MASKED, masked
+from keywright.globalplatform.redaction import MASKED, Redactor
 from keywright.link.base import Exchange
 from keywright.link.record import Recording
 from keywright.link.trace import Event, TraceFile
@@ -30,25 +30,36 @@ def opened(uri: str, trace: Path | None = None) -> Iterator[Exchange]:
     if not uri:
         note(f"no --link: this is a simulated element ({DEFAULT})")
     with ExitStack() as stack:
-        sink = stack.enter_context(trace_sink(trace)) if trace is not None else None
+        full = trace is not None and is_simulated(uri or DEFAULT)
+        sink = stack.enter_context(trace_sink(trace, full=full)) if trace is not None else None
         link = stack.enter_context(closing(open_link(uri or DEFAULT)))
         yield link if sink is None else Recording(link, sink)
 
 
 @contextmanager
-def trace_sink(path: Path) -> Iterator[Callable[[Event], None]]:
-    """What appends events to a trace file, keys masked. Raises UsageError for a file that is none of ours."""
+def trace_sink(path: Path, *, full: bool = False) -> Iterator[Callable[[Event], None]]:
+    """What appends events to a trace file. Raises UsageError for a file that is none of ours.
+
+    Keys are masked, unless `full`: for a simulated device, whose keys open nothing real.
+    """
     _check_trace(path)
     with TraceFile(path) as file:
-        yield lambda event: file.write(redacted(event))
+        yield file.write if full else redacting(file.write)
 
 
-def redacted(event: Event) -> Event:
-    """The event without what may be keys."""
-    if event.direction != "command":
-        return event
-    data = masked(event.data)
-    return event if data == event.data else msgspec.structs.replace(event, data=data, note=MASKED)
+def redacting(sink: Callable[[Event], object]) -> Callable[[Event], None]:
+    """What passes events on without what may be keys; follows every link by its name."""
+    cards: dict[str, Redactor] = {}
+
+    def redacted(event: Event) -> None:
+        card = cards.setdefault(event.link, Redactor())
+        if event.direction in ("open", "reset"):
+            card.reset()
+        if event.direction == "command" and (data := card.masked(event.data)) != event.data:
+            event = msgspec.structs.replace(event, data=data, note=MASKED)
+        sink(event)
+
+    return redacted
 
 
 def _check_trace(path: Path) -> None:

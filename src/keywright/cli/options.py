@@ -12,7 +12,10 @@ Link: TypeAlias = Annotated[
 ]
 Json: TypeAlias = Annotated[bool, typer.Option("--json", help="Answer as JSON.")]
 Trace: TypeAlias = Annotated[
-    Path | None, typer.Option("--trace", metavar="FILE", help="Append the exchange to FILE (mode 0600, keys masked).")
+    Path | None,
+    typer.Option(
+        "--trace", metavar="FILE", help="Append the exchange to FILE (mode 0600; keys masked, unless simulated)."
+    ),
 ]
 Yes: TypeAlias = Annotated[bool, typer.Option("--yes", help="Do not ask before something that cannot be undone.")]
 Keys: TypeAlias = Annotated[

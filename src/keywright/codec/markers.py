@@ -1,7 +1,7 @@
 """The markers that say, in an annotation, how a value lies in bytes.
 
 A marker stands in `Annotated`: `Annotated[bytes, raw(8)]`, `Annotated[tuple[U16, ...], counted(1)]`. Nothing here
-knows a protocol: the length forms "ber" and "dgi" are ways of writing a number.
+knows a protocol: the length forms "ber", "dgi" and "lv" are ways of writing a number.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-LengthForm = Literal[1, 2, 3, 4, "ber", "dgi"]
+LengthForm = Literal[1, 2, 3, 4, "ber", "dgi", "lv"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +70,10 @@ def raw(size: int) -> Raw:
 
 
 def prefixed(form: LengthForm) -> Prefixed:
-    """A length, then that many bytes. form: 1 to 4 for its size in bytes, "ber" as in TLV, "dgi" 1 byte or FF and 2."""
+    """A length, then that many bytes.
+
+    form: 1 to 4 for its size in bytes, "ber" as in TLV, "dgi" 1 byte or FF and 2, "lv" as "ber" but 80 is read as 128.
+    """
     return Prefixed(form)
 
 

@@ -236,11 +236,20 @@ def put_each(values: Any, put: Build) -> bytes:
 def _length(form: LengthForm, order: ByteOrder) -> Codec:
     if form == "ber":
         return Codec(ber.read_length, ber.length, least=1)
+    if form == "lv":
+        return Codec(_take_lv_length, ber.length, least=1)
     if form == "dgi":
         return Codec(_take_dgi_length, _put_dgi_length, least=1)
     if form in (1, 2, 3, 4):
         return _unsigned(form, order)
     raise TypeError(f"{form!r} is no form of a length")
+
+
+def _take_lv_length(data: bytes, start: int, end: int) -> tuple[int, int]:
+    """As in TLV, which has no use for 80: there it would be the indefinite form, here it is 128 on one byte."""
+    if start < end and data[start] == 0x80:
+        return 0x80, start + 1
+    return ber.read_length(data, start, end)
 
 
 def _take_dgi_length(data: bytes, start: int, end: int) -> tuple[int, int]:

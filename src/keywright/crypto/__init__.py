@@ -25,6 +25,7 @@ from keywright.crypto.diversification import (
 from keywright.crypto.ec import CURVES, EcPrivateKey, EcPublicKey
 from keywright.crypto.kdf import hkdf, sp800_108_counter, x963
 from keywright.crypto.mac import hmac_tag, verify_hmac
+from keywright.crypto.rsa import RsaPrivateKey, RsaPublicKey
 
 __all__ = [
     "CURVES",
@@ -36,6 +37,8 @@ __all__ = [
     "EcPublicKey",
     "Ed25519Key",
     "Issuer",
+    "RsaPrivateKey",
+    "RsaPublicKey",
     "SivKey",
     "TripleDesKey",
     "X25519Key",

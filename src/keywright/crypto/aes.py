@@ -8,6 +8,7 @@ from typing import final
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from cryptography.hazmat.primitives.cmac import CMAC
 
+from keywright.crypto.cbc import AnyIv
 from keywright.crypto.key import Key
 
 _BLOCK = 16
@@ -31,8 +32,8 @@ class AesKey(Key):
         self._cmac: CMAC | None = None
         self._ecb: Callable[[bytes], bytes] | None = None
         self._ecb_open: Callable[[bytes], bytes] | None = None
-        self._cbc: _AnyIv | None = None
-        self._cbc_open: _AnyIv | None = None
+        self._cbc: AnyIv | None = None
+        self._cbc_open: AnyIv | None = None
 
     def cmac(self, message: bytes) -> bytes:
         """AES-CMAC, 16 bytes (NIST SP 800-38B)."""
@@ -61,14 +62,17 @@ class AesKey(Key):
         """CBC without padding; `iv` 16 bytes, `data` n*16 bytes."""
         kept = self._cbc
         if kept is None:
-            kept = self._cbc = _AnyIv(Cipher(algorithms.AES(self._raw), modes.CBC(_ZERO)).encryptor().update)
+            update = Cipher(algorithms.AES(self._raw), modes.CBC(_ZERO)).encryptor().update
+            kept = self._cbc = AnyIv(update, _BLOCK)
         return kept.encrypt(iv, data)
 
     def decrypt_cbc(self, iv: bytes, data: bytes) -> bytes:
         """Inverse of `encrypt_cbc`; padding, if any, is left in place."""
         kept = self._cbc_open
         if kept is None:
-            kept = self._cbc_open = _AnyIv(Cipher(algorithms.AES(self._raw), modes.CBC(_ZERO)).decryptor().update)
+            kept = self._cbc_open = AnyIv(
+                Cipher(algorithms.AES(self._raw), modes.CBC(_ZERO)).decryptor().update, _BLOCK
+            )
         return kept.decrypt(iv, data)
 
     def kcv(self) -> bytes:
@@ -87,48 +91,8 @@ def cmac_subkeys(key: AesKey) -> tuple[bytes, bytes]:
     return k1.to_bytes(_BLOCK), k2.to_bytes(_BLOCK)
 
 
-@final
-class _AnyIv:
-    """CBC under changing IVs on one kept context, whose chaining block is the only state.
-
-    CBC computes E(P xor previous): XORing the first block with `iv xor previous` makes the context act as if
-    it had been made with `iv`. A new context per message costs four times as much.
-    """
-
-    __slots__ = ("_last", "_update")
-
-    def __init__(self, update: Callable[[bytes], bytes]) -> None:
-        self._update = update
-        self._last = 0
-
-    def encrypt(self, iv: bytes, data: bytes) -> bytes:
-        """`iv` 16 bytes, `data` n*16 bytes."""
-        _check(iv, data)
-        if not data:
-            return b""
-        first = int.from_bytes(data[:_BLOCK]) ^ int.from_bytes(iv) ^ self._last
-        out = self._update(first.to_bytes(_BLOCK) + data[_BLOCK:])
-        self._last = int.from_bytes(out[-_BLOCK:])
-        return out
-
-    def decrypt(self, iv: bytes, data: bytes) -> bytes:
-        """`iv` 16 bytes, `data` n*16 bytes."""
-        _check(iv, data)
-        if not data:
-            return b""
-        out = self._update(data)
-        first = int.from_bytes(out[:_BLOCK]) ^ int.from_bytes(iv) ^ self._last
-        self._last = int.from_bytes(data[-_BLOCK:])
-        return first.to_bytes(_BLOCK) + out[_BLOCK:]
-
-
 def _whole(blocks: bytes) -> bytes:
     # The kept context would hold back a rest and put it before the next call's blocks.
     if len(blocks) % _BLOCK:
         raise ValueError("AES takes whole blocks of 16 bytes")
     return blocks
-
-
-def _check(iv: bytes, data: bytes) -> None:
-    if len(iv) != _BLOCK or len(data) % _BLOCK:
-        raise ValueError("CBC needs an IV of 16 bytes and whole blocks")

@@ -173,11 +173,26 @@ def model_of(uri: Uri, usual: Model | None = None) -> Model:
 
 
 def _pcsc(uri: Uri) -> Exchange:
-    from keywright.link.pcsc import PcscLink, list_readers  # noqa: PLC0415 - loads only where a reader is meant
+    from keywright.link.pcsc import Mode, PcscLink, Protocol  # noqa: PLC0415 - loads only where a reader is meant
+    from keywright.link.pcsc_readers import wait_for_card  # noqa: PLC0415 - as above
+
+    mode: Mode = uri.choice("mode", ("exclusive", "transaction", "shared"))  # type: ignore[assignment]  # same words
+    protocol: Protocol = uri.choice("protocol", ("any", "t0", "t1"))  # type: ignore[assignment]  # same words
+    extended = uri.flag("extended") if "extended" in uri.parameters else None
+    wait_s = uri.seconds("wait")
+    reader = _reader(uri)
+    if wait_s is not None:
+        wait_for_card(reader, wait_s)
+    return PcscLink(reader, mode=mode, protocol=protocol, extended=extended)
+
+
+def _reader(uri: Uri) -> str:
+    """Name of the reader that a URI means."""
+    from keywright.link.pcsc import list_readers  # noqa: PLC0415 - loads only where a reader is meant
 
     reader = uri.rest
     if reader and not reader.isdecimal():
-        return PcscLink(reader)
+        return reader
     readers = list_readers()
     if not readers:
         raise LinkError(f"{uri}: there is no reader", delivered=False, hint="plug a reader in, and see that pcscd runs")
@@ -188,7 +203,7 @@ def _pcsc(uri: Uri) -> Exchange:
         raise UsageError(
             f"{uri}: there are only {len(readers)} readers, counted from 0", hint=f"they are: {', '.join(readers)}"
         )
-    return PcscLink(readers[number])
+    return readers[number]
 
 
 def _tcp(uri: Uri) -> Exchange:
@@ -241,13 +256,18 @@ class Server:
         self._run(on_ready)
 
 
-def open_server(uri: str, device: Device) -> Server:
-    """What serves `device` at a vpcd or tcp URI; port 0 takes a free one. Raises as `Server.serve` and UsageError."""
+def open_server(uri: str, device: Device, second: Device | None = None) -> Server:
+    """What serves `device` at a vpcd or tcp URI; port 0 takes a free one. Raises as `Server.serve` and UsageError.
+
+    second: what sits in the other slot of the virtual reader; a TCP port serves one device.
+    """
     parsed = parse_uri(uri)
     if parsed.scheme == "tcp":
+        if second is not None:
+            raise UsageError(f"{uri}: a port serves one device", hint="serve the other one at a port of its own")
         return _tcp_server(parsed, device)
     if parsed.scheme in ("vpcd", "vpcd+connect"):
-        return _vpcd_server(parsed, device)
+        return _vpcd_server(parsed, device, second)
     raise UsageError(f"{uri}: nothing can be served there", hint=f"use one of: {forms(serving=True)}")
 
 
@@ -264,11 +284,11 @@ def _tcp_server(uri: Uri, device: Device) -> Server:
     return Server(run, server.stop, server.close)
 
 
-def _vpcd_server(uri: Uri, device: Device) -> Server:
+def _vpcd_server(uri: Uri, device: Device, second: Device | None) -> Server:
     from keywright.link.vpcd import VpcdServer  # noqa: PLC0415 - loads only where it is meant
 
     host, port = uri.address()
-    server = VpcdServer(device)
+    server = VpcdServer(device, second)
 
     def listen(on_ready: Callable[[str], object]) -> None:
         server.serve(host, port, lambda actual, _: on_ready(f"vpcd:{host}:{actual}"))

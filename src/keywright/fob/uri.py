@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from typing import Final, NamedTuple
 from urllib.parse import unquote
 
@@ -25,7 +26,11 @@ class Form(NamedTuple):
 FORMS: Final[tuple[Form, ...]] = (
     Form("sim:element", "a simulated secure element (?memory=FILE keeps it, &kvn=, &i=, &stay=yes)"),
     Form("sim:fob", "a simulated key fob (?serial=SERIAL&memory=FILE)"),
-    Form("pcsc:READER", "a card in a PC/SC reader: its name, a part only one has, or a number"),
+    Form(
+        "pcsc:READER",
+        "a card in a PC/SC reader: its name, a part only one has, or a number (?mode=exclusive|transaction|shared, "
+        "&protocol=t0|t1|any, &extended=yes|no, &wait=SECONDS)",
+    ),
     Form("tcp:HOST:PORT", "APDUs over TCP, each after two length bytes", serves=True),
     Form("replay:FILE", "a recorded trace (?lenient=yes answers by position)"),
     Form("vpcd:HOST:PORT", "as a card in the virtual reader, the driver dials", asks=False, serves=True),
@@ -35,6 +40,7 @@ FORMS: Final[tuple[Form, ...]] = (
 _LATER: Final = frozenset({"serial", "ble", "http", "https"})
 _PARAMETERS: Final = {
     SIMULATED: ("memory", "serial", "kvn", "i", "stay"),
+    "pcsc": ("mode", "protocol", "extended", "wait"),
     "replay": ("lenient",),
 }
 
@@ -75,6 +81,24 @@ class Uri(msgspec.Struct, frozen=True):
             raise UsageError(f"{self}: {name} is one byte in hex, not {text!r}", hint=f"for example {name}=30")
         return value
 
+    def choice(self, name: str, choices: tuple[str, ...]) -> str:
+        """A parameter that is one of some words, the first without it. Raises UsageError."""
+        text = self.parameters.get(name, choices[0])
+        if text not in choices:
+            raise UsageError(f"{self}: {name} is {', '.join(choices)}, not {text!r}")
+        return text
+
+    def seconds(self, name: str) -> float | None:
+        """A parameter that is a number of seconds, None without it. Raises UsageError."""
+        text = self.parameters.get(name)
+        if text is None:
+            return None
+        if not text.isascii() or not text.isdecimal():
+            raise UsageError(
+                f"{self}: {name} is a whole number of seconds, not {text!r}", hint=f"for example {name}=60"
+            )
+        return float(text)
+
     def flag(self, name: str) -> bool:
         """A parameter that is yes or no, no without it. Raises UsageError."""
         text = self.parameters.get(name, "no")
@@ -90,8 +114,16 @@ def parse_uri(text: str) -> Uri:
         raise _unknown(text, scheme)
     if scheme not in _PARAMETERS:
         return Uri(scheme, rest)
-    rest, _, query = rest.partition("?")
+    rest, query = _divided(scheme, rest)
     return Uri(scheme, rest, _parameters(f"{scheme}:{rest}", scheme, query))
+
+
+def _divided(scheme: str, rest: str) -> tuple[str, str]:
+    """What is named, and the parameters. A reader's name may hold a question mark that begins no parameter."""
+    name, _, query = rest.rpartition("?") if scheme == "pcsc" else rest.partition("?")
+    if scheme == "pcsc" and not re.match(r"[a-z]+=", query):
+        return rest, ""
+    return name, query
 
 
 def is_simulated(text: str) -> bool:

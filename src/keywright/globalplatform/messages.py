@@ -40,11 +40,16 @@ class Tag:
     CAPABILITIES: Final = 0x67
     FCI: Final = 0x6F
     SEQUENCE_COUNTER: Final = 0xC1
+    CONFIRMATION_COUNTER: Final = 0xC2
     KDD: Final = 0xCF
     SECURITY_LEVEL: Final = 0xD3
     KEY_INFORMATION: Final = 0xE0
     APPLICATION: Final = 0xE3
+    APPLICATION_LIST: Final = 0x2F00
+    MANAGER_URL: Final = 0x5F50
     CPLC: Final = 0x9F7F
+    CERTIFICATES: Final = 0xBF21
+    RESOURCES: Final = 0xFF21
 
 
 DEFAULT_ISD: Final = bytes.fromhex("A000000151000000")
@@ -129,12 +134,8 @@ class CardData(Template, frozen=True):
     @property
     def secure_channels(self) -> tuple[tuple[int, int], ...]:
         """Pairs (protocol, "i") the card names, e.g. ((3, 0x70),). Two-byte "i" values are kept joined."""
-        found = []
-        for entry in self.recognition.secure_channels:
-            arcs = entry.oid[len(GP_OID) :]
-            if entry.oid.startswith(GP_OID) and len(arcs) >= 3 and arcs[0] == 4:
-                found.append((arcs[1], int.from_bytes(arcs[2:])))
-        return tuple(found)
+        found = (secure_channel_of(entry.oid) for entry in self.recognition.secure_channels)
+        return tuple(pair for pair in found if pair is not None)
 
     @property
     def challenge_bytes(self) -> int:
@@ -146,6 +147,32 @@ GP_OID: Final = bytes.fromhex("2A864886FC6B")
 """1.2.840.114283, the arc of GlobalPlatform."""
 
 
+def secure_channel_of(oid: bytes) -> tuple[int, int] | None:
+    """Protocol and "i" of an object identifier {GlobalPlatform 4 scp i}; None for another one.
+
+    Cards write the last arcs raw (SCP80 as 8000, the two bytes of SCP11's "i" as 9B06) or as numbers to base 128 (SCP81
+    as 8101xx); both are read. Three bytes that begin with 8100 or 8101 are the second form.
+    """
+    arcs = oid.removeprefix(GP_OID)
+    if arcs == oid or len(arcs) < 3 or arcs[0] != _SECURE_CHANNEL_ARC:
+        return None
+    scp, i = arcs[1], arcs[2:]
+    if scp == _CONTINUED and len(i) >= 2 and i[0] in (0, 1):
+        scp, i = 0x80 | i[0], i[1:]
+    return scp, int.from_bytes(i)
+
+
+def secure_channel_oid(scp: int, i: int) -> bytes:
+    """Inverse of `secure_channel_of`: SCP81 to base 128, all others raw."""
+    protocol = bytes((_CONTINUED, 1)) if scp == _SCP81 else bytes((scp,))
+    return GP_OID + bytes((_SECURE_CHANNEL_ARC,)) + protocol + i.to_bytes(2 if i > 0xFF else 1)
+
+
+_SECURE_CHANNEL_ARC: Final = 4
+_CONTINUED: Final = 0x81
+_SCP81: Final = 0x81
+
+
 def card_data(secure_channels: tuple[tuple[int, int], ...], version: bytes = b"\x02\x03\x01") -> CardData:
     """Card data of a GPCS 2.3.1 card that speaks these (protocol, "i") pairs."""
     return CardData(
@@ -153,7 +180,7 @@ def card_data(secure_channels: tuple[tuple[int, int], ...], version: bytes = b"\
             GP_OID + b"\x01",
             Oid(GP_OID + b"\x02" + version),
             Oid(GP_OID + b"\x03"),
-            tuple(Oid(GP_OID + bytes((4, scp, i))) for scp, i in secure_channels),
+            tuple(Oid(secure_channel_oid(scp, i)) for scp, i in secure_channels),
         )
     )
 
@@ -185,7 +212,7 @@ class KeyInformation(Template, frozen=True):
 
 
 class ApplicationEntry(Template, frozen=True):
-    """Inside E3 of GET STATUS (GPCS 11.4.3.1)."""
+    """Inside E3 of GET STATUS (GPCS 11.4.3.1). version: two bytes, of a load file. implicit_selection: one CF each."""
 
     aid: Annotated[bytes, tag(0x4F)]
     life_cycle: Annotated[int, tag(0x9F70)]
@@ -194,6 +221,7 @@ class ApplicationEntry(Template, frozen=True):
     security_domain: Annotated[bytes | None, tag(0xCC)] = None
     version: Annotated[bytes | None, tag(0xCE)] = None
     modules: Annotated[tuple[bytes, ...], tag(0x84)] = ()
+    implicit_selection: Annotated[tuple[bytes, ...], tag(0xCF)] = ()
 
 
 class StatusList(Template, frozen=True):
@@ -256,18 +284,35 @@ MULTIPLE_KEYS: Final = 0x80
 
 
 class StatusScope:
-    """P1 of GET STATUS (GPCS table 11-33)."""
+    """P1 of GET STATUS (GPCS table 11-33), and of SET STATUS as far as it has them."""
 
     ISSUER_DOMAIN: Final = 0x80
     APPLICATIONS: Final = 0x40
     LOAD_FILES: Final = 0x20
     LOAD_FILES_AND_MODULES: Final = 0x10
+    DOMAIN_AND_APPLICATIONS: Final = 0x60
+    """SET STATUS only: a security domain and all its applications, locked or unlocked together."""
+
+
+class StatusFormat:
+    """P2 bits of GET STATUS (GPCS table 11-34)."""
+
+    NEXT: Final = 0x01
+    TLV: Final = 0x02
 
 
 class StoreData:
     """P1 bits of STORE DATA (GPCS table 11-89)."""
 
     LAST: Final = 0x80
+    ENCRYPTION: Final = 0x60
+    """Mask of the two bits that say what is encrypted."""
+    APPLICATION_ENCRYPTED: Final = 0x20
+    """In a way that the application knows."""
+    ENCRYPTED: Final = 0x60
+    """Under the data encryption key."""
+    STRUCTURE: Final = 0x18
+    """Mask of the two bits that say how the data are built."""
     DGI: Final = 0x08
     BER_TLV: Final = 0x10
     CASE_4: Final = 0x01

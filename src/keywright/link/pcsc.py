@@ -1,18 +1,33 @@
 """A card in a real reader, through PC/SC (extra `pcsc`: pyscard).
 
 A campaign must not share a card: an operating system that probes it selects other applets between our commands and so
-ends the session. So the card is taken exclusively, or one transaction is held from opening to closing.
+ends the session. So the card is taken exclusively, or one transaction is held from opening to closing. `shared` is for
+looking at a card that another program uses.
 """
 
 from __future__ import annotations
 
 import contextlib
 from collections.abc import Sequence
-from typing import Any, Literal, final
+from typing import Any, Final, Literal, final
 
-from keywright.errors import LinkError, UsageError
+from keywright.errors import DecodeError, LinkError, UsageError
 
-Mode = Literal["exclusive", "transaction"]
+Mode = Literal["exclusive", "transaction", "shared"]
+Protocol = Literal["any", "t0", "t1"]
+
+FEATURES: Final = {
+    0x06: "verify PIN",
+    0x07: "modify PIN",
+    0x0A: "PIN properties",
+    0x12: "properties",
+    0x13: "CCID escape",
+    0x20: "PACE",
+}
+"""What a reader may offer by control code (PC/SC part 10, 2.3)."""
+CCID_ESCAPE: Final = 0x13
+
+_GET_FEATURES: Final = 3400
 
 # PC/SC code -> what it means, whether the command can have reached the card, what to do (PC/SC part 5, annex A).
 _CODES: dict[int, tuple[str, bool | None, str]] = {
@@ -33,12 +48,17 @@ _CODES: dict[int, tuple[str, bool | None, str]] = {
 }
 
 
+def control_code(number: int) -> int:
+    """SCARD_CTL_CODE of pcsc-lite, where Windows has 310000 | number << 2."""
+    return 0x42000000 + number
+
+
 def list_readers() -> list[str]:
     """Names of the readers, in the order of the system. Raises LinkError, UsageError if pyscard is not installed."""
-    scard = _pyscard()
-    context = _context(scard)
+    scard = pyscard()
+    context = establish_context(scard)
     try:
-        return _readers(scard, context)
+        return reader_names(scard, context)
     finally:
         scard.SCardReleaseContext(context)
 
@@ -50,21 +70,25 @@ class PcscLink:
     61xx and 6Cxx are not followed here. Under T=0 the Le of a case 4 command is left out, as its TPDU has none.
     """
 
-    def __init__(self, reader: str, *, mode: Mode = "exclusive", extended: bool | None = None) -> None:
+    def __init__(
+        self, reader: str, *, mode: Mode = "exclusive", extended: bool | None = None, protocol: Protocol = "any"
+    ) -> None:
         """Connect. reader: a name, or a part that only one reader has. extended: None: if the card runs T=1.
 
-        Raises LinkError (no service, no reader, no card, card in use), UsageError if pyscard is not installed.
+        protocol: what to ask the card for; with `any` pcsc-lite takes T=1 where the ATR offers both. Raises LinkError
+        (no service, no reader, no card, card in use, protocol not offered), UsageError if pyscard is not installed.
         """
-        scard = self._scard = _pyscard()
+        scard = self._scard = pyscard()
         self._mode = mode
+        self._asked_protocol = protocol
         self._asked_extended = extended
         self._card: Any = None
         self.protocol = 0
         self.atr = b""
         self.name = f"pcsc:{reader}"
-        self._context: Any = _context(scard)
+        self._context: Any = establish_context(scard)
         try:
-            self._reader = _choose(reader, _readers(scard, self._context))
+            self._reader = choose_reader(reader, reader_names(scard, self._context))
             self.name = f"pcsc:{self._reader}"
             self._connect()
         except BaseException:
@@ -79,15 +103,48 @@ class PcscLink:
     def exchange(self, command: bytes, /) -> bytes:
         """Send a command and wait for its answer. Raises LinkError."""
         scard = self._scard
-        if self._card is None:
-            raise LinkError(f"{self.name}: not connected", delivered=False, hint="reset the link")
+        card = self._connected()
         pci = scard.SCARD_PCI_T1 if self._t1 else scard.SCARD_PCI_T0
         sent = command if self._t1 else _without_le(command)
-        code, answer = scard.SCardTransmit(self._card, pci, list(sent))
+        code, answer = scard.SCardTransmit(card, pci, list(sent))
         self._check(code, "no answer")
         if len(answer) < 2:
             raise LinkError(f"{self.name}: an answer of {len(answer)} bytes has no status word", delivered=None)
         return bytes(byte & 0xFF for byte in answer)
+
+    def features(self) -> dict[int, int]:
+        """What the reader offers beside cards: feature (`FEATURES`) to its control code; empty if it says nothing.
+
+        Raises LinkError when the reader answers what is no list of features.
+        """
+        code, answer = self._scard.SCardControl(self._connected(), control_code(_GET_FEATURES), [])
+        if code != self._scard.SCARD_S_SUCCESS:
+            return {}
+        try:
+            return parse_features(bytes(byte & 0xFF for byte in answer))
+        except DecodeError as error:
+            raise LinkError(f"{self.name}: {error}", delivered=True) from error
+
+    def escape(self, data: bytes) -> bytes:
+        """Send bytes to the reader itself (CCID PC_to_RDR_Escape), and return its answer. Raises LinkError.
+
+        What they do is the reader's business; pcsc-lite allows it only where its driver is configured to.
+        """
+        number = self.features().get(CCID_ESCAPE)
+        if number is None:
+            raise LinkError(
+                f"{self.name}: the reader takes no escape commands",
+                delivered=False,
+                hint="its driver must allow them: ifdDriverOptions 0x0001 in Info.plist of libccid",
+            )
+        code, answer = self._scard.SCardControl(self._connected(), number, list(data))
+        self._check(code, "escape")
+        return bytes(byte & 0xFF for byte in answer)
+
+    def _connected(self) -> Any:
+        if self._card is None:
+            raise LinkError(f"{self.name}: not connected", delivered=False, hint="reset the link")
+        return self._card
 
     def reset(self) -> bytes:
         """Reset the card, or connect to the one that is there now, and return its ATR. Raises LinkError."""
@@ -128,7 +185,9 @@ class PcscLink:
 
     @property
     def _protocols(self) -> int:
-        return int(self._scard.SCARD_PROTOCOL_T0 | self._scard.SCARD_PROTOCOL_T1)
+        scard = self._scard
+        choice = {"t0": scard.SCARD_PROTOCOL_T0, "t1": scard.SCARD_PROTOCOL_T1}
+        return int(choice.get(self._asked_protocol, scard.SCARD_PROTOCOL_T0 | scard.SCARD_PROTOCOL_T1))
 
     def _connect(self) -> None:
         if self._context is None:
@@ -155,10 +214,21 @@ class PcscLink:
         self._card = None
 
     def _check(self, code: int, what: str) -> None:
-        _check(self._scard, code, f"{self.name}: {what}")
+        check_code(self._scard, code, f"{self.name}: {what}")
 
 
-def _pyscard() -> Any:
+def parse_features(data: bytes) -> dict[int, int]:
+    """Tag (1), length 04, control code (4, big-endian), again and again (PC/SC part 10, 2.2). Raises DecodeError."""
+    found: dict[int, int] = {}
+    for at in range(0, len(data), 6):
+        entry = data[at : at + 6]
+        if len(entry) != 6 or entry[1] != 4:
+            raise DecodeError("the reader's list of features is not one", at)
+        found[entry[0]] = int.from_bytes(entry[2:])
+    return found
+
+
+def pyscard() -> Any:
     """The C layer of pyscard. Raises UsageError if it is not installed."""
     try:
         from smartcard import scard  # noqa: PLC0415 - an optional extra  # pyright: ignore[reportMissingImports] - as said
@@ -167,21 +237,23 @@ def _pyscard() -> Any:
     return scard
 
 
-def _context(scard: Any) -> Any:
+def establish_context(scard: Any) -> Any:
+    """A context of its own, to be released by the caller; one for each thread. Raises LinkError."""
     code, context = scard.SCardEstablishContext(scard.SCARD_SCOPE_USER)
-    _check(scard, code, "PC/SC")
+    check_code(scard, code, "PC/SC")
     return context
 
 
-def _readers(scard: Any, context: Any) -> list[str]:
+def reader_names(scard: Any, context: Any) -> list[str]:
+    """The readers, none if there are none. Raises LinkError."""
     code, readers = scard.SCardListReaders(context, [])
     if code & 0xFFFFFFFF == 0x8010002E:
         return []
-    _check(scard, code, "PC/SC")
+    check_code(scard, code, "PC/SC")
     return [str(reader) for reader in readers]
 
 
-def _choose(wanted: str, readers: Sequence[str]) -> str:
+def choose_reader(wanted: str, readers: Sequence[str]) -> str:
     """The reader of that name, or the only one whose name has `wanted` in it. Raises LinkError."""
     if wanted in readers:
         return wanted
@@ -193,7 +265,7 @@ def _choose(wanted: str, readers: Sequence[str]) -> str:
     raise LinkError(f"pcsc:{wanted}: {what}; there are: {listed}", delivered=False, hint="give the whole name")
 
 
-def _check(scard: Any, code: int, what: str) -> None:
+def check_code(scard: Any, code: int, what: str) -> None:
     """Raise LinkError for any code but success."""
     if code == scard.SCARD_S_SUCCESS:
         return

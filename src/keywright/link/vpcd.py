@@ -74,32 +74,36 @@ class EmptySlot:
 
 @final
 class VpcdServer:
-    """Serves a device as a virtual card until `stop`."""
+    """Serves a device as a virtual card until `stop`, or two devices in the two slots."""
 
-    def __init__(self, device: Device) -> None:
-        self._device = device
+    def __init__(self, device: Device, second: Device | None = None) -> None:
+        self._slots: list[Slot | EmptySlot] = [Slot(device), EmptySlot() if second is None else Slot(second)]
         self._loop = Loop()
 
     def serve(
         self, host: str = "127.0.0.1", port: int = PORT, on_ready: Callable[[int, int], object] | None = None
     ) -> None:
-        """Listen for a driver that dials: the card at `port`, the empty slot at the next one; serve until `stop`.
+        """Listen for a driver that dials: the card at `port`, the other slot at the next one; serve until `stop`.
 
-        port 0: two free ports that follow each other. on_ready(port, port of the empty slot) is called once both
+        port 0: two free ports that follow each other. on_ready(port, port of the other slot) is called once both
         listen. Raises PolicyError if the host is not loopback, LinkError if a port is taken.
         """
         first, second = _listen_twice(host, port)
         if on_ready is not None:
             on_ready(first.getsockname()[1], second.getsockname()[1])
-        self._loop.run([Station(Slot(self._device), first), Station(EmptySlot(), second)])
+        self._loop.run([Station(slot, port) for slot, port in zip(self._slots, (first, second), strict=True)])
 
     def connect(self, host: str = "127.0.0.1", port: int = PORT) -> None:
         """Dial a driver that listens, which inserts the card; serve until `stop` or until the driver hangs up.
 
-        Raises LinkError if no driver listens there.
+        A second device dials the next port. Raises LinkError if no driver listens there.
         """
-        connection = dial(host, port, _DIAL_TIMEOUT_S, "is pcscd running, with the vpcd driver?")
-        self._loop.run([Station(Slot(self._device), connection=connection)])
+        stations = []
+        for number, slot in enumerate(self._slots):
+            if isinstance(slot, Slot):
+                connection = dial(host, port + number, _DIAL_TIMEOUT_S, "is pcscd running, with the vpcd driver?")
+                stations.append(Station(slot, connection=connection))
+        self._loop.run(stations)
 
     def stop(self) -> None:
         """Make `serve` or `connect` return, which removes the card; any thread or signal handler may call it."""

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-_TAILS = tuple(b"\x80" + bytes(15 - n) for n in range(16))
+_TAILS = {block: tuple(b"\x80" + bytes(block - 1 - n) for n in range(block)) for block in (8, 16)}
+_AES_TAILS = _TAILS[16]
 
 
-def pad80(data: bytes) -> bytes:
-    """Pad to a multiple of 16 bytes; always adds at least one."""
-    return data + _TAILS[len(data) % 16]
+def pad80(data: bytes, block: int = 16) -> bytes:
+    """Pad to a multiple of `block` bytes (16 for AES, 8 for DES); always adds at least one."""
+    if block == 16:
+        return data + _AES_TAILS[len(data) % 16]
+    return data + _TAILS[block][len(data) % block]
 
 
 def unpad80(data: bytes) -> bytes:

@@ -11,12 +11,12 @@ from typing import final
 import msgspec
 
 from keywright.crypto.compare import equal
-from keywright.errors import AuthenticationError, DecodeError, LinkError, PolicyError, SequenceError, WireError
+from keywright.errors import AuthenticationError, DecodeError, PolicyError, WireError
 from keywright.iso7816.apdu import Command, Response
-from keywright.iso7816.channels import is_gp, secured, with_channel
+from keywright.iso7816.channels import with_channel
 from keywright.iso7816.status import SW, check, status_error
+from keywright.scp.failure import CardCryptogramError
 from keywright.scp.level import LEVELS, Level
-from keywright.scp.padding import pad80, unpad80
 from keywright.scp.scp03.keys import (
     CARD_CRYPTOGRAM,
     HOST_CRYPTOGRAM,
@@ -27,25 +27,26 @@ from keywright.scp.scp03.keys import (
     derive_session,
 )
 from keywright.scp.scp03.messages import (
-    ANSWERED,
     EXTERNAL_AUTHENTICATE,
     INITIALIZE_UPDATE,
-    NO_IV,
     SCP03,
     I,
     InitializeUpdateResponse,
     InitializeUpdateResponse8,
     InitializeUpdateResponse16,
 )
+from keywright.scp.scp03.messaging import HostMessaging
 
-_SHORT_LC = 255
-
-
-class CardCryptogramError(AuthenticationError):
-    """The card does not hold the keys we tried. No EXTERNAL AUTHENTICATE was sent, so the card counted nothing."""
-
-    code = "card-cryptogram"
-    hint = "these are not this card's keys; find the right set before trying again (nothing was counted on the card)"
+__all__ = [
+    "CardCryptogramError",
+    "HostChannel",
+    "Opening",
+    "external_authenticate",
+    "initialize_update",
+    "open_channel",
+    "request_challenge",
+    "verify_card",
+]
 
 
 class Opening(msgspec.Struct, frozen=True):
@@ -117,9 +118,12 @@ def verify_card(
     return Opening(answer, session, derive(session.mac, HOST_CRYPTOGRAM, context, size), channel, keys)
 
 
-def external_authenticate(opening: Opening, level: int = 0x33) -> Generator[Command, Response, HostChannel]:
+def external_authenticate(
+    opening: Opening, level: int = 0x33, *, pads_empty: bool = False
+) -> Generator[Command, Response, HostChannel]:
     """EXTERNAL AUTHENTICATE (Amd D 7.1.2): the one command that a card counts as a try.
 
+    `pads_empty`: how the session sends an empty data field under C-DEC, see `HostMessaging`.
     Raises ValueError for a level that does not exist, PolicyError when the card's "i" does not offer it (no
     silent downgrade), AuthenticationError when the card refuses (6300, 6982), StatusError otherwise.
     """
@@ -131,7 +135,7 @@ def external_authenticate(opening: Opening, level: int = 0x33) -> Generator[Comm
             f"the card (SCP03 i={i:02X}) does not offer security level {level:02X}",
             hint="choose a level without response protection in the recipe, if the product allows it",
         )
-    channel = HostChannel(opening, level)
+    channel = HostChannel(opening, level, pads_empty=pads_empty)
     response = yield channel.authenticate(opening.host_cryptogram, level)
     if response.sw in (SW.AUTHENTICATION_FAILED, SW.SECURITY_STATUS_NOT_SATISFIED):
         raise AuthenticationError(
@@ -150,31 +154,26 @@ def open_channel(
     level: int = 0x33,
     channel: int = 0,
     aid: bytes | None = None,
+    pads_empty: bool = False,
 ) -> Generator[Command, Response, HostChannel]:
     """`initialize_update` and `external_authenticate` in one dialogue."""
     answer = yield from request_challenge(host_challenge, kvn=kvn, channel=channel)
     opening = verify_card(keys, host_challenge, answer, channel=channel, aid=aid)
-    return (yield from external_authenticate(opening, level))
+    return (yield from external_authenticate(opening, level, pads_empty=pads_empty))
 
 
 @final
-class HostChannel:
+class HostChannel(HostMessaging):
     """An open secure channel seen from the host. `secure` is the layer to put under a dialogue."""
 
-    __slots__ = ("_chaining", "_counter", "_keys", "_mac_length", "channel", "i", "is_open", "keys", "kvn", "level")
+    __slots__ = ("i", "keys", "kvn")
 
-    def __init__(self, opening: Opening, level: int) -> None:
+    def __init__(self, opening: Opening, level: int, *, pads_empty: bool = False) -> None:
         answer = opening.answer
-        self._keys = opening.session
-        self._mac_length = len(answer.card_cryptogram)
-        self._chaining = NO_IV
-        self._counter = 0
+        super().__init__(opening.session, len(answer.card_cryptogram), level, opening.channel, pads_empty=pads_empty)
         self.keys = opening.keys
         self.kvn = answer.kvn
         self.i = answer.i
-        self.channel = opening.channel
-        self.level = level
-        self.is_open = True
 
     @property
     def scp(self) -> int:
@@ -194,70 +193,3 @@ class HostChannel:
         """EXTERNAL AUTHENTICATE, the first command under the C-MAC."""
         command = Command(with_channel(0x80, self.channel), EXTERNAL_AUTHENTICATE, level, 0, host_cryptogram)
         return self._with_mac(command, host_cryptogram)
-
-    @property
-    def max_data(self) -> int:
-        """Plain bytes that fit one short command at this level."""
-        if not self.level & Level.C_MAC:
-            return _SHORT_LC
-        room = _SHORT_LC - self._mac_length
-        return room - room % 16 - 1 if self.level & Level.C_DEC else room
-
-    def close(self) -> None:
-        """Forget the session; every later use raises SequenceError."""
-        self.is_open = False
-
-    def wrap(self, command: Command) -> Command:
-        """Protect one command (Amd D 6.2.4, 6.2.6). Raises SequenceError when closed, ValueError when too long."""
-        if not self.is_open:
-            raise SequenceError("this secure channel is closed", hint="open a new session")
-        level, data = self.level, command.data
-        if not level & Level.C_MAC:
-            return command
-        if not command.extended and len(data) > self.max_data:
-            raise ValueError(f"{len(data)} bytes do not fit one command; at this level {self.max_data} do")
-        self._counter += 1
-        if data and level & Level.C_DEC:
-            # The ICV is the encrypted counter: CBC over counter and data from zero gives it as its first block.
-            data = self._keys.enc.encrypt_cbc(NO_IV, self._counter.to_bytes(16) + pad80(data))[16:]
-        return self._with_mac(command, data)
-
-    def _with_mac(self, command: Command, data: bytes) -> Command:
-        length = len(data) + self._mac_length
-        cla, ins, p1, p2 = command.cla, command.ins, command.p1, command.p2
-        lc = b"\0" + length.to_bytes(2) if command.extended else bytes((length,))
-        mac = self._keys.mac.cmac(self._chaining + bytes((0x84 if is_gp(cla) else 0x04, ins, p1, p2)) + lc + data)
-        self._chaining = mac
-        return Command(secured(cla), ins, p1, p2, data + mac[: self._mac_length], command.le, command.extended)
-
-    def unwrap(self, response: Response) -> Response:
-        """Check and open one answer (Amd D 6.2.5, 6.2.7). Raises AuthenticationError, after which it is closed."""
-        sw = response.sw
-        if not self.level & Level.R_MAC:
-            return response
-        if sw != SW.OK and sw >> 8 not in (0x62, 0x63):
-            return Response(b"", sw)
-        length = self._mac_length
-        body, mac = response.data[:-length], response.data[-length:]
-        expected = self._keys.rmac.cmac(self._chaining + body + sw.to_bytes(2))[:length]
-        if not equal(mac, expected):
-            self.close()
-            raise AuthenticationError("answer refused: its R-MAC is missing or wrong; the session is closed")
-        if not body or not self.level & Level.R_ENC:
-            return Response(body, sw)
-        enc = self._keys.enc
-        icv = enc.encrypt_cbc(NO_IV, (self._counter | ANSWERED).to_bytes(16))
-        try:
-            return Response(unpad80(enc.decrypt_cbc(icv, body)), sw)
-        except ValueError:
-            self.close()
-            raise AuthenticationError("answer refused: its R-MAC is missing or wrong; the session is closed") from None
-
-    def secure(self, command: Command) -> Generator[Command, Response, Response]:
-        """Layer for `through`: one command under this channel. A lost answer closes it: the counters may differ."""
-        try:
-            response = yield self.wrap(command)
-        except LinkError:
-            self.close()
-            raise
-        return self.unwrap(response)

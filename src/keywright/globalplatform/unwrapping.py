@@ -1,0 +1,250 @@
+"""Secure messaging of a recorded exchange taken off, by whoever has the keys; nothing is sent.
+
+Static keys find their session in INITIALIZE UPDATE: the card cryptogram says whether they are the ones. Session keys,
+which SCP11 needs because nobody can derive them afterwards, find it by its receipt or by the first C-MAC that fits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Final, Protocol, final
+
+import msgspec
+
+from keywright.codec.tlv import items
+from keywright.crypto.compare import equal
+from keywright.errors import AuthenticationError, DecodeError
+from keywright.globalplatform.messages import Ins
+from keywright.iso7816.apdu import Command, Response
+from keywright.iso7816.channels import channel_of, is_secured
+from keywright.iso7816.status import SW
+from keywright.scp.level import Level
+from keywright.scp.scp03.host import verify_card
+from keywright.scp.scp03.keys import KeySet, SessionKeys
+from keywright.scp.scp03.messages import NO_IV, SCP03, InitializeUpdateResponse8, InitializeUpdateResponse16
+from keywright.scp.scp03.observer import Observer
+
+MUTUAL_AUTHENTICATE: Final = 0x82
+INTERNAL_AUTHENTICATE: Final = 0x88
+_CONTROL: Final = 0xA6
+_USAGE: Final = 0x95
+_RECEIPT: Final = 0x86
+_SCP_AT: Final = 11
+_LEVELS: Final = {
+    0x34: Level.C_MAC | Level.R_MAC,
+    0x3C: Level.C_MAC | Level.C_DEC | Level.R_MAC | Level.R_ENC,
+    0x1C: Level.C_MAC | Level.C_DEC,
+    0x74: Level.C_MAC | Level.C_DEC | Level.R_MAC,
+}
+"""Key usage of SCP11's command, and the level it stands for (Amd F)."""
+
+
+class Session(Protocol):
+    """One session seen from outside, whatever its protocol."""
+
+    level: int | None
+
+    def authenticate(self, command: Command, /) -> bytes:
+        """Take EXTERNAL AUTHENTICATE. Raises AuthenticationError."""
+        ...
+
+    def command(self, command: Command, /) -> Command:
+        """Open a command. Raises AuthenticationError."""
+        ...
+
+    def answer(self, response: Response, /) -> Response:
+        """Open an answer. Raises AuthenticationError."""
+        ...
+
+
+class Candidate(msgspec.Struct, frozen=True):
+    """Static keys that may have opened a session. kvn: their version number, 0 for any.
+
+    `for_card` instead of fixed keys: the key set of the card with these diversification data (KDD, 10 bytes).
+    """
+
+    keys: KeySet | None = None
+    kvn: int = 0
+    for_card: Callable[[bytes], KeySet] | None = None
+
+    def of(self, kdd: bytes) -> KeySet | None:
+        """The key set for a card."""
+        return self.keys if self.for_card is None else self.for_card(kdd)
+
+
+class GivenSession(msgspec.Struct, frozen=True):
+    """Session keys that somebody kept. receipt: of SCP11, 16 bytes, empty if it is not known which session it was."""
+
+    keys: SessionKeys
+    receipt: bytes = b""
+
+
+class Unwrapped(msgspec.Struct, frozen=True):
+    """A protected exchange opened: command and answer as they were meant, and how that is known or why not.
+
+    command None: it could not be opened. response None: there was none, or it could not be opened.
+    """
+
+    command: Command | None
+    response: Response | None
+    note: str = ""
+    is_bad: bool = False
+
+
+class _Open(msgspec.Struct):
+    """What is known of a logical channel: the session, or those that it may turn out to be."""
+
+    name: str
+    sessions: list[Session]
+    is_open: bool = False
+
+
+@final
+class Unwrapper:
+    """Takes the whole exchanges of one card in their order (see `iso7816.assembly`) and opens what it can."""
+
+    def __init__(self, candidates: Sequence[Candidate] = (), given: Sequence[GivenSession] = ()) -> None:
+        self._candidates = candidates
+        self._given = given
+        self._channels: dict[int, _Open] = {}
+
+    def reset(self) -> None:
+        """The card was reset: every session is gone."""
+        self._channels.clear()
+
+    def exchange(self, command: Command, response: Response | None) -> Unwrapped | None:
+        """What a protected exchange was meant to say; None for one that carries no protection we can take off.
+
+        An exchange that opens a session is not protected: its `Unwrapped` has no command, only a note.
+        """
+        channel = channel_of(command.cla)
+        if is_secured(command.cla):
+            return self._protected(channel, command, response)
+        if command.ins == Ins.SELECT:
+            self._channels.pop(channel, None)
+        elif command.ins == Ins.INITIALIZE_UPDATE:
+            return self._initialized(channel, command, response)
+        elif command.ins in (MUTUAL_AUTHENTICATE, INTERNAL_AUTHENTICATE):
+            return self._agreed(channel, command, response)
+        return None
+
+    def _protected(self, channel: int, command: Command, response: Response | None) -> Unwrapped | None:
+        state = self._channels.get(channel)
+        if command.ins == Ins.SELECT:
+            self._channels.pop(channel, None)
+        if state is None:
+            return Unwrapped(None, None, "no key was given for this session")
+        if command.ins == Ins.EXTERNAL_AUTHENTICATE and not state.is_open:
+            return self._authenticated(channel, state, command, response)
+        return self._opened(channel, state, command, response)
+
+    def _initialized(self, channel: int, command: Command, response: Response | None) -> Unwrapped | None:
+        self._channels.pop(channel, None)
+        if response is None or response.sw != SW.OK:
+            return None
+        state = self._begun(command, response)
+        if state is None:
+            return Unwrapped(None, None, "none of the keys given is this card's")
+        self._channels[channel] = state
+        return Unwrapped(None, None, f"the keys given open it: {state.name}")
+
+    def _begun(self, command: Command, response: Response) -> _Open | None:
+        """The session of INITIALIZE UPDATE with the keys that the card cryptogram proves."""
+        found: list[Session] = []
+        name = ""
+        if response.data[_SCP_AT : _SCP_AT + 1] == bytes((SCP03,)):
+            name, found = _scp03(command, response, self._candidates)
+            size = len(command.data)
+            found += [Observer(given.keys, size) for given in self._given if not given.receipt]
+        return _Open(name or "session keys", found) if found else None
+
+    def _authenticated(
+        self, channel: int, state: _Open, command: Command, response: Response | None
+    ) -> Unwrapped | None:
+        for session in state.sessions:
+            try:
+                cryptogram = session.authenticate(command)
+            except AuthenticationError:
+                continue
+            if response is not None and response.sw == SW.OK:
+                session.level = command.p1
+                state.sessions, state.is_open = [session], True
+            else:
+                del self._channels[channel]
+            plain = msgspec.structs.replace(command, cla=command.cla & ~0x04, data=cryptogram)
+            return Unwrapped(plain, response, f"{state.name}, C-MAC right")
+        del self._channels[channel]
+        return Unwrapped(None, None, f"{state.name}: the C-MAC does not fit", is_bad=True)
+
+    def _agreed(self, channel: int, command: Command, response: Response | None) -> Unwrapped | None:
+        """MUTUAL or INTERNAL AUTHENTICATE of SCP11: the receipt says which of the session keys given are its."""
+        self._channels.pop(channel, None)
+        level = _agreed_level(command)
+        if level is None or response is None or response.sw != SW.OK or not self._given:
+            return None
+        receipt = _receipt(response)
+        fitting = [given for given in self._given if given.receipt and equal(given.receipt, receipt)]
+        fitting = fitting or [given for given in self._given if not given.receipt]
+        if not fitting:
+            return Unwrapped(None, None, "none of the session keys given is of this session")
+        sessions: list[Session] = [
+            Observer(given.keys, size, level, receipt or NO_IV) for given in fitting for size in (8, 16)
+        ]
+        self._channels[channel] = _Open("SCP11", sessions, is_open=True)
+        return Unwrapped(None, None, "session keys given; the first C-MAC will show whether they fit")
+
+    def _opened(self, channel: int, state: _Open, command: Command, response: Response | None) -> Unwrapped:
+        session = plain = None
+        for session in state.sessions:
+            try:
+                plain = session.command(command)
+            except AuthenticationError:
+                continue
+            break
+        if session is None or plain is None:
+            self._channels.pop(channel, None)
+            return Unwrapped(None, None, f"{state.name}: the C-MAC or padding of the command is wrong", is_bad=True)
+        state.sessions = [session]
+        note = f"{state.name}, level {session.level or 0:02X}"
+        if response is None:
+            return Unwrapped(plain, None, note)
+        try:
+            return Unwrapped(plain, session.answer(response), note)
+        except AuthenticationError as error:
+            self._channels.pop(channel, None)
+            return Unwrapped(plain, None, f"{note}: {error}", is_bad=True)
+
+
+def _scp03(command: Command, response: Response, candidates: Iterable[Candidate]) -> tuple[str, list[Session]]:
+    kind = InitializeUpdateResponse16 if len(command.data) == 16 else InitializeUpdateResponse8
+    try:
+        answer = kind.parse(response.data)
+    except DecodeError:
+        return "", []
+    for candidate in candidates:
+        keys = candidate.of(answer.kdd) if candidate.kvn in (0, answer.kvn) else None
+        if keys is None:
+            continue
+        try:
+            opening = verify_card(keys, command.data, answer)
+        except AuthenticationError:
+            continue
+        return f"SCP03 KVN {answer.kvn:02X}", [Observer(opening.session, len(command.data))]
+    return "", []
+
+
+def _agreed_level(command: Command) -> int | None:
+    """Level that the key usage of SCP11's command asks for; None if this is no such command."""
+    try:
+        control = dict(items(command.data)).get(_CONTROL, b"")
+        usage = dict(items(control)).get(_USAGE, b"")
+    except DecodeError:
+        return None
+    return _LEVELS.get(usage[0]) if len(usage) == 1 else None
+
+
+def _receipt(response: Response) -> bytes:
+    try:
+        return dict(items(response.data)).get(_RECEIPT, b"")
+    except DecodeError:
+        return b""

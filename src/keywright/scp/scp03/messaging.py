@@ -1,0 +1,230 @@
+"""Secure messaging of SCP03, one class for each end (Amd D 6.2); SCP11 runs on the same two.
+
+A session begins with its keys, a chaining value and a level, whoever agreed on them: in SCP03 the chaining value is
+zero, in SCP11 it is the receipt.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from typing import Final
+
+from keywright.crypto.compare import equal
+from keywright.errors import AuthenticationError, LinkError, SequenceError
+from keywright.iso7816.apdu import Command, Response
+from keywright.iso7816.channels import is_gp, is_secured, plain, secured
+from keywright.iso7816.refusal import Refusal
+from keywright.iso7816.status import SW
+from keywright.scp.level import Level
+from keywright.scp.padding import pad80, unpad80
+from keywright.scp.scp03.keys import SessionKeys
+from keywright.scp.scp03.messages import ANSWERED, END_SESSION, NO_IV
+
+SHORT_LC: Final = 255
+"""Most data bytes of a short command."""
+
+
+class HostMessaging:
+    """The host end of an open session: wraps commands, opens answers. `secure` is the layer to put under a dialogue.
+
+    `mac_length`: 8 (S8) or 16 (S16). `pads_empty`: send an empty data field under C-DEC as one encrypted block of
+    padding, as yubikit does, and not as nothing (Amd D 6.2.6); cards take both or one of them.
+    """
+
+    __slots__ = ("_chaining", "_counter", "_keys", "_mac_length", "_pads_empty", "channel", "is_open", "level")
+
+    def __init__(
+        self,
+        keys: SessionKeys,
+        mac_length: int,
+        level: int,
+        channel: int,
+        chaining: bytes = NO_IV,
+        *,
+        pads_empty: bool = False,
+    ) -> None:
+        self._keys = keys
+        self._mac_length = mac_length
+        self._chaining = chaining
+        self._counter = 0
+        self._pads_empty = pads_empty
+        self.channel = channel
+        self.level = level
+        self.is_open = True
+
+    @property
+    def max_data(self) -> int:
+        """Plain bytes that fit one short command at this level."""
+        if not self.level & Level.C_MAC:
+            return SHORT_LC
+        room = SHORT_LC - self._mac_length
+        return room - room % 16 - 1 if self.level & Level.C_DEC else room
+
+    def close(self) -> None:
+        """Forget the session; every later use raises SequenceError."""
+        self.is_open = False
+
+    def wrap(self, command: Command) -> Command:
+        """Protect one command (Amd D 6.2.4, 6.2.6). Raises SequenceError when closed, ValueError when too long."""
+        if not self.is_open:
+            raise SequenceError("this secure channel is closed", hint="open a new session")
+        level, data = self.level, command.data
+        if not level & Level.C_MAC:
+            return command
+        if not command.extended and len(data) > self.max_data:
+            raise ValueError(f"{len(data)} bytes do not fit one command; at this level {self.max_data} do")
+        self._counter += 1
+        if level & Level.C_DEC and (data or self._pads_empty):
+            # The ICV is the encrypted counter: CBC over counter and data from zero gives it as its first block.
+            data = self._keys.enc.encrypt_cbc(NO_IV, self._counter.to_bytes(16) + pad80(data))[16:]
+        return self._with_mac(command, data)
+
+    def _with_mac(self, command: Command, data: bytes) -> Command:
+        length = len(data) + self._mac_length
+        cla, ins, p1, p2 = command.cla, command.ins, command.p1, command.p2
+        lc = b"\0" + length.to_bytes(2) if command.extended else bytes((length,))
+        mac = self._keys.mac.cmac(self._chaining + bytes((0x84 if is_gp(cla) else 0x04, ins, p1, p2)) + lc + data)
+        self._chaining = mac
+        return Command(secured(cla), ins, p1, p2, data + mac[: self._mac_length], command.le, command.extended)
+
+    def unwrap(self, response: Response) -> Response:
+        """Check and open one answer (Amd D 6.2.5, 6.2.7). Raises AuthenticationError, after which it is closed."""
+        sw = response.sw
+        if not self.level & Level.R_MAC:
+            return response
+        if sw != SW.OK and sw >> 8 not in (0x62, 0x63):
+            return Response(b"", sw)
+        length = self._mac_length
+        body, mac = response.data[:-length], response.data[-length:]
+        expected = self._keys.rmac.cmac(self._chaining + body + sw.to_bytes(2))[:length]
+        if not equal(mac, expected):
+            self.close()
+            raise AuthenticationError("answer refused: its R-MAC is missing or wrong; the session is closed")
+        if not body or not self.level & Level.R_ENC:
+            return Response(body, sw)
+        enc = self._keys.enc
+        icv = enc.encrypt_cbc(NO_IV, (self._counter | ANSWERED).to_bytes(16))
+        try:
+            return Response(unpad80(enc.decrypt_cbc(icv, body)), sw)
+        except ValueError:
+            self.close()
+            raise AuthenticationError("answer refused: its R-MAC is missing or wrong; the session is closed") from None
+
+    def secure(self, command: Command) -> Generator[Command, Response, Response]:
+        """Layer for `through`: one command under this channel. A lost answer closes it: the counters may differ."""
+        try:
+            response = yield self.wrap(command)
+        except LinkError:
+            self.close()
+            raise
+        return self.unwrap(response)
+
+
+class CardMessaging:
+    """The card end: opens commands, protects answers, changes the level where R-MAC sessions are on offer.
+
+    `level` None: the host has not authenticated. `levels`: those that R-MAC sessions may change to. After a `Refusal`
+    from `unwrap` the caller must drop the session.
+    """
+
+    __slots__ = ("_chaining", "_counter", "_keys", "_levels", "_mac_length", "_next_level", "level")
+
+    def __init__(
+        self,
+        keys: SessionKeys,
+        mac_length: int,
+        level: int | None,
+        levels: tuple[int, ...],
+        chaining: bytes = NO_IV,
+    ) -> None:
+        self._keys = keys
+        self._mac_length = mac_length
+        self._levels = levels
+        self._next_level: int | None = None
+        self._chaining = chaining
+        self._counter = 0
+        self.level = level
+
+    def unwrap(self, command: Command) -> Command:
+        """Check and open one command. Refuses with 6982, after which the caller must drop the session.
+
+        Accepts both styles of an empty data field under C-DEC: no ciphertext (Amd D 6.2.6) and one block
+        of padding, as yubikit sends.
+        """
+        if self.level is None:
+            raise Refusal(SW.SECURITY_STATUS_NOT_SATISFIED)
+        if not self.level & Level.C_MAC:
+            if is_secured(command.cla):
+                raise Refusal(SW.SECURITY_STATUS_NOT_SATISFIED)
+            return command
+        if not is_secured(command.cla) or len(command.data) < self._mac_length:
+            raise Refusal(SW.SECURITY_STATUS_NOT_SATISFIED)
+        data = self._check_mac(command)
+        self._counter += 1
+        if data and self.level & Level.C_DEC:
+            data = self._decrypt(data)
+        return Command(plain(command.cla), command.ins, command.p1, command.p2, data, command.le, command.extended)
+
+    def _check_mac(self, command: Command) -> bytes:
+        data, mac = command.data[: -self._mac_length], command.data[-self._mac_length :]
+        size = len(command.data)
+        header = bytes((0x84 if is_gp(command.cla) else 0x04, command.ins, command.p1, command.p2))
+        lc = b"\0" + size.to_bytes(2) if command.extended else bytes((size,))
+        expected = self._keys.mac.cmac(self._chaining + header + lc + data)
+        if not equal(mac, expected[: self._mac_length]):
+            raise Refusal(SW.SECURITY_STATUS_NOT_SATISFIED)
+        self._chaining = expected
+        return data
+
+    def _decrypt(self, data: bytes) -> bytes:
+        if len(data) % 16:
+            raise Refusal(SW.SECURITY_STATUS_NOT_SATISFIED)
+        icv = self._keys.enc.encrypt_cbc(NO_IV, self._counter.to_bytes(16))
+        try:
+            return unpad80(self._keys.enc.decrypt_cbc(icv, data))
+        except ValueError:
+            raise Refusal(SW.SECURITY_STATUS_NOT_SATISFIED) from None
+
+    def wrap(self, response: Response) -> Response:
+        """Protect one answer: only 9000, 62xx and 63xx are; every other status goes bare (Amd D 6.2.5)."""
+        level, sw = self.level or 0, response.sw
+        if self._next_level is not None:
+            self.level, self._next_level = self._next_level, None
+        if not level & Level.R_MAC:
+            return response
+        if sw != SW.OK and sw >> 8 not in (0x62, 0x63):
+            return Response(b"", sw)
+        data = response.data
+        if data and level & Level.R_ENC:
+            # The ICV is the encrypted counter: CBC over counter and data from zero gives it as its first block.
+            counter = (self._counter | ANSWERED).to_bytes(16)
+            data = self._keys.enc.encrypt_cbc(NO_IV, counter + pad80(data))[16:]
+        mac = self._keys.rmac.cmac(self._chaining + data + sw.to_bytes(2))
+        return Response(data + mac[: self._mac_length], sw)
+
+    def begin_r_mac(self, p1: int, data: bytes) -> None:
+        """BEGIN R-MAC SESSION (Amd D 7.1.3): P1 10 adds R-MAC, 30 R-MAC and R-ENC, from the next command on.
+
+        `data` is for a host that wants it in the chain of SCP02; here it changes nothing. Refuses with 6A86 (P1), 6985
+        when the level has response protection already, lacks what must come before it, or "i" does not offer it.
+        """
+        del data
+        level = self.level or 0
+        if p1 not in (Level.R_MAC, Level.R_MAC | Level.R_ENC):
+            raise Refusal(SW.INCORRECT_P1P2)
+        if level & Level.R_MAC or level | p1 not in self._levels:
+            raise Refusal(SW.CONDITIONS_NOT_SATISFIED)
+        self._next_level = level | p1
+
+    def end_r_mac(self, p2: int) -> bytes:
+        """END R-MAC SESSION (Amd D 7.1.4), P2 03: no response protection from the next command on; no data.
+
+        Refuses with 6A86 (P2), 6985 when answers are not protected.
+        """
+        level = self.level or 0
+        if p2 != END_SESSION:
+            raise Refusal(SW.INCORRECT_P1P2)
+        if not level & Level.R_MAC:
+            raise Refusal(SW.CONDITIONS_NOT_SATISFIED)
+        self._next_level = level & (Level.C_MAC | Level.C_DEC)
+        return b""
