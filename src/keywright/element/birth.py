@@ -42,6 +42,7 @@ application (GPCS tables 11-7 to 11-9)."""
 
 MAX_SEQUENCE = 0xFF_FFFF
 _MAX_TRIES = 0xFFFF
+_MOST_MEMORY = 0xFFFF_FFFF
 _OPTIONS = I.S16 | I.PSEUDO_RANDOM | I.R_MAC | I.R_ENC
 _FURTHER_PROTOCOLS = (0x02, 0x10, 0x11)
 
@@ -71,32 +72,41 @@ class Personality(msgspec.Struct, frozen=True):
 
     def check(self) -> None:
         """Raises ValueError naming the parameter that cannot be."""
-        if not 5 <= len(self.isd_aid) <= 16:
-            raise ValueError("isd_aid: an AID has 5 to 16 bytes")
-        if not 1 <= self.kvn <= 0xFF:
-            raise ValueError("kvn: a key version number is 01 to FF")
-        if self.i & ~_OPTIONS or (self.i & I.R_ENC and not self.i & I.R_MAC):
-            raise ValueError(f"i: {self.i:02X} is no SCP03 option set (bits 01, 10, 20, and 40 only with 20)")
-        for scp, i in self.protocols:
-            if scp not in _FURTHER_PROTOCOLS or not 0 <= i <= 0xFFFF:
-                raise ValueError(f"protocols: ({scp:02X}, {i:02X}) is none; SCP03 is told by i")
-        if not 0 <= self.sequence_counter <= MAX_SEQUENCE:
-            raise ValueError("sequence_counter: 3 bytes")
-        if len(self.kdd) != 10:
-            raise ValueError("kdd: 10 bytes")
-        if self.life_cycle not in tuple(CardState):
-            raise ValueError(f"life_cycle: {self.life_cycle:02X} is no card state")
-        if self.try_limit is not None and not 1 <= self.try_limit <= _MAX_TRIES:
-            raise ValueError(f"try_limit: None or 1 to {_MAX_TRIES}")
-        if not 0x7F <= self.max_data <= 0xFFFF:
-            raise ValueError("max_data: 127 to 65535")
-        if not 0 <= self.page <= 0xFFFF:
-            raise ValueError("page: 0 to 65535 entries")
-        if not (0 <= self.volatile <= 0xFFFF_FFFF and 0 <= self.persistent <= 0xFFFF_FFFF):
-            raise ValueError("volatile, persistent: 0 to 4294967295 bytes")
-        if len(self.privileges) != 3 or not self.privileges[0] & 0x80:
-            raise ValueError("privileges: 3 bytes with the bit of a security domain")
+        for is_wrong, what in self._doubts():
+            if is_wrong:
+                raise ValueError(what)
         Atr.parse(self.atr)
+
+    def _doubts(self) -> tuple[tuple[bool, str], ...]:
+        return (
+            (not 5 <= len(self.isd_aid) <= 16, "isd_aid: an AID has 5 to 16 bytes"),
+            (not 1 <= self.kvn <= 0xFF, "kvn: a key version number is 01 to FF"),
+            (
+                bool(self.i & ~_OPTIONS or (self.i & I.R_ENC and not self.i & I.R_MAC)),
+                f"i: {self.i:02X} is no SCP03 option set (bits 01, 10, 20, and 40 only with 20)",
+            ),
+            (
+                any(scp not in _FURTHER_PROTOCOLS or not 0 <= i <= 0xFFFF for scp, i in self.protocols),
+                'protocols: pairs of 02, 10 or 11 and "i" of at most two bytes; SCP03 is told by i',
+            ),
+            (not 0 <= self.sequence_counter <= MAX_SEQUENCE, "sequence_counter: 3 bytes"),
+            (len(self.kdd) != 10, "kdd: 10 bytes"),
+            (self.life_cycle not in tuple(CardState), f"life_cycle: {self.life_cycle:02X} is no card state"),
+            (
+                self.try_limit is not None and not 1 <= self.try_limit <= _MAX_TRIES,
+                f"try_limit: None or 1 to {_MAX_TRIES}",
+            ),
+            (not 0x7F <= self.max_data <= 0xFFFF, "max_data: 127 to 65535"),
+            (not 0 <= self.page <= 0xFFFF, "page: 0 to 65535 entries"),
+            (
+                not (0 <= self.volatile <= _MOST_MEMORY and 0 <= self.persistent <= _MOST_MEMORY),
+                f"volatile, persistent: 0 to {_MOST_MEMORY} bytes",
+            ),
+            (
+                len(self.privileges) != 3 or not self.privileges[0] & 0x80,
+                "privileges: 3 bytes, among them that of a security domain",
+            ),
+        )
 
 
 def give_birth(storage: Storage, personality: Personality, applets: Sequence[Applet]) -> None:

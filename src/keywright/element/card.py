@@ -144,7 +144,7 @@ class Card:
     def _need_rng(self) -> None:
         for entry in self.registry():
             if is_domain(entry):
-                need_rng(self.domain(entry.aid).offers(), self.rng)
+                need_rng(tuple(self.domain(entry.aid).offers().items()), self.rng)
 
 
 def need_rng(offers: Sequence[tuple[int, int]], rng: Rng | None) -> None:

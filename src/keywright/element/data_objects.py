@@ -82,13 +82,13 @@ def _objects(kind: int, data: bytes) -> Iterable[tuple[int, bytes]]:
 
 def _card_data(card: Card, channel: Channel) -> bytes:
     del card
-    return card_data(channel.domain.offers()).build()
+    return card_data(tuple(channel.domain.offers().items())).build()
 
 
 def _capabilities(card: Card, channel: Channel) -> bytes:
     """Secure channels: protocol, options, and for SCP03 key sizes (GPCS H.4)."""
     del card
-    return b"".join([item(0xA0, _channel_options(scp, i)) for scp, i in channel.domain.offers()])
+    return b"".join([item(0xA0, _channel_options(scp, i)) for scp, i in channel.domain.offers().items()])
 
 
 def _channel_options(scp: int, i: int) -> bytes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TypeAlias, final
 
 from keywright.crypto.aes import AesKey
@@ -39,7 +40,7 @@ class Domain:
         self.aid = aid
         self.prefix = "" if issuer else domain_prefix(aid)
         self._storage = storage
-        self._offers: tuple[bytes | None, tuple[tuple[int, int], ...]] = (None, ())
+        self._offers: tuple[bytes | None, dict[int, int]] = (None, {})
         self._kept: dict[int, tuple[bytes, StaticKeys | None]] = {}
 
     @property
@@ -77,17 +78,17 @@ class Domain:
         value = self.read(counter_name(kvn))
         return CounterRecord.parse(value) if value else CounterRecord()
 
-    def offers(self) -> tuple[tuple[int, int], ...]:
-        """Pairs (protocol, "i") in order of preference."""
+    def offers(self) -> Mapping[int, int]:
+        """The "i" of each protocol that the domain offers, in order of preference."""
         raw = self.read(PROTOCOLS)
         if raw is not self._offers[0]:
             offers = ProtocolsRecord.parse(raw or b"").offers
-            self._offers = raw, tuple((offer.scp, offer.i) for offer in offers)
+            self._offers = raw, {offer.scp: offer.i for offer in offers}
         return self._offers[1]
 
     def i_of(self, scp: int) -> int | None:
         """The "i" parameter that the domain offers a protocol with, None if it does not."""
-        return next((i for number, i in self.offers() if number == scp), None)
+        return self.offers().get(scp)
 
     def static_keys(self, kvn: int) -> StaticKeys | None:
         """The symmetric keys of a set that INITIALIZE UPDATE can open a session with.

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from keywright.element.applet import Applet, Context
 from keywright.element.card import Card
-from keywright.element.channel import AUTHENTICATED, Channel
+from keywright.element.channel import Channel
 from keywright.element.initiation import count_attempt
 from keywright.element.openers import known_to, step_for, survives
 from keywright.element.state import Transaction
@@ -86,7 +86,7 @@ def _assemble(channel: Channel, command: Command) -> Command | None:
     cla = command.cla & ~_CHAIN
     data, extended = command.data, command.extended
     if sofar is not None:
-        # Hosts chain a certificate with P1 b8 as well, set on all parts but the last (Amd F, PERFORM SECURITY OPERATION).
+        # Some hosts set P1 b8 too on all parts of a certificate but the last (Amd F, PERFORM SECURITY OPERATION).
         either = _FLAG if command.ins == Ins.PERFORM_SECURITY_OPERATION else 0
         if (cla, command.ins, command.p1 | either, command.p2) != (sofar.cla, sofar.ins, sofar.p1 | either, sofar.p2):
             raise Refusal(SW.LAST_COMMAND_EXPECTED)
@@ -107,20 +107,14 @@ def _execute(card: Card, channel: Channel, command: Command) -> Response:
     rule = _rule_for(channel, command)
     if ins not in _IN_BLOCKS:
         channel.blocks = None
-    if rule is not None and rule.opens and is_gp(cla):
-        if ins == Ins.EXTERNAL_AUTHENTICATE:
-            count_attempt(card)
-        if channel.session is None or (not is_secured(cla) and step_for(channel, ins) is not None):
-            return _by_table(card, channel, command)
-    if channel.opening is not None and not (rule is not None and rule.opens) and not survives(channel):
+    if rule is not None and (rule.bare or rule.opens):
+        answered = _bare(card, channel, command, rule)
+        if answered is not None:
+            return answered
+    elif channel.opening is not None and not survives(channel):
         channel.drop_session()
-    if rule is not None and rule.bare:
-        _check_class(rule, cla)
-        if is_secured(cla):
-            raise Refusal(SW.SECURE_MESSAGING_NOT_SUPPORTED)
-        return _by_table(card, channel, command)
-    if channel.segments is not None or (ins in _SEGMENTED and command.p1 & MORE_COMMANDS and rule is not None):
-        whole = _gather(channel, command)
+    if channel.segments is not None or (rule is not None and ins in _SEGMENTED and command.p1 & MORE_COMMANDS):
+        whole = _gather(card, channel, command)
         if whole is None:
             return Response(b"")
         command = whole
@@ -132,17 +126,35 @@ def _execute(card: Card, channel: Channel, command: Command) -> Response:
     return _dispatch(card, channel, command, rule)
 
 
-def _gather(channel: Channel, command: Command) -> Command | None:
+def _bare(card: Card, channel: Channel, command: Command, rule: Rule) -> Response | None:
+    """A command that comes without secure messaging by its nature, or opens a session; None when it is in one."""
+    secured = is_secured(command.cla)
+    if rule.bare:
+        _check_class(rule, command.cla)
+        if secured:
+            raise Refusal(SW.SECURE_MESSAGING_NOT_SUPPORTED)
+        if channel.opening is not None and not rule.opens and not survives(channel):
+            channel.drop_session()
+        return _by_table(card, channel, command)
+    if not is_gp(command.cla):
+        return None
+    if command.ins == Ins.EXTERNAL_AUTHENTICATE:
+        count_attempt(card)
+    if channel.session is None or (not secured and step_for(channel, command.ins) is not None):
+        return _by_table(card, channel, command)
+    return None
+
+
+def _gather(card: Card, channel: Channel, command: Command) -> Command | None:
     """Take one segment of a GlobalPlatform command (GPCS 11.1.5.1); the whole command once its last one is here.
 
     Segments are joined as they come; protection is over the whole, with the C-MAC at the end of the last one. Refuses
-    with 6985, the segments dropped, when another command comes between, 6700 when it becomes too long. Where nobody has
-    authenticated, and where a secured session gets a bare segment, the command goes on as it is, to be refused.
+    with 6985, the segments dropped, when another command comes between, 6700 when it becomes too long. Where the state
+    does not allow the command, or the session is for secured commands only and this is none, it goes on as it is, to be
+    refused.
     """
     sofar, channel.segments = channel.segments, None
-    session = channel.session
-    unprotected = session is not None and (session.level or 0) & Level.C_MAC and not is_secured(command.cla)
-    if sofar is None and (channel.phase != AUTHENTICATED or unprotected):
+    if sofar is None and not _is_expected(card, channel, command):
         return command
     p1, data, extended = command.p1 & ~MORE_COMMANDS, command.data, command.extended
     if sofar is not None:
@@ -156,6 +168,14 @@ def _gather(channel: Channel, command: Command) -> Command | None:
         channel.segments = whole
         return None
     return whole
+
+
+def _is_expected(card: Card, channel: Channel, command: Command) -> bool:
+    """Whether the state, the level and the class would let a command through, before its data are looked at."""
+    entry = TABLE.get((state_of(card.life(), channel.phase), command.ins))
+    level = 0 if channel.session is None else channel.session.level or 0
+    protected = is_secured(command.cla) or not level & Level.C_MAC
+    return entry is not None and level & entry.level == entry.level and protected and is_gp(command.cla)
 
 
 def _secured(card: Card, channel: Channel, session: CardSession, command: Command, rule: Rule | None) -> Response:

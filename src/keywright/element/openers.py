@@ -49,7 +49,7 @@ def step_for(channel: Channel, ins: int) -> Step | None:
         step = OPENERS[pending.scp].continues.get(ins)
         if step is not None:
             return step
-    for scp, _ in channel.domain.offers():
+    for scp in channel.domain.offers():
         opener = OPENERS.get(scp)
         if opener is not None and ins in opener.begins:
             return opener.begins[ins]
@@ -58,7 +58,7 @@ def step_for(channel: Channel, ins: int) -> Step | None:
 
 def known_to(channel: Channel, ins: int) -> bool:
     """Whether some protocol that the channel's domain offers has this instruction."""
-    for scp, _ in channel.domain.offers():
+    for scp in channel.domain.offers():
         opener = OPENERS.get(scp)
         if opener is not None and (ins in opener.begins or ins in opener.continues):
             return True

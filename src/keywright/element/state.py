@@ -5,7 +5,7 @@
 | `element` | `ElementRecord`: what the element is; fixed at birth | never |
 | `life` | 1 byte, card life cycle (GPCS table 11-6) | SET STATUS |
 | `attempts` | 4 bytes, authentication commands (82) ever received | before each one is checked, alone |
-| `registry` | `RegistryRecord`: everything with an AID, the issuer security domain first | INSTALL, LOAD, DELETE, SET STATUS |
+| `registry` | `RegistryRecord`: all that has an AID, the issuer's domain first | INSTALL, LOAD, DELETE, SET STATUS |
 | `confirmation` | 2 bytes, confirmation counter: receipts given (GPCS 11.1.6) | with what the receipt confirms |
 | D`protocols` | `ProtocolsRecord`: secure channel protocols the domain offers, each with its "i" | INSTALL, at birth |
 | D`keys` | key version numbers in order of creation, 1 byte each | PUT KEY, STORE DATA, DELETE |
@@ -107,8 +107,8 @@ class KeyRecord(Record, frozen=True):
     """One key of a set, in clear: this is the chip's own memory.
 
     `value` of one component is the key itself: DES, AES, PSK, the scalar of an EC private key, the point of a public
-    one. A key of several components is a run of `KeyComponentRecord`: RSA modulus A1 and exponent A0. `curve` is the key
-    parameter reference of an EC key (F0), 0 for every other. `usage` and `access` are those of the extended format,
+    one. A key of several components is a run of `KeyComponentRecord`: RSA modulus A1 and exponent A0. `curve` is the
+    key parameter reference of an EC key (F0), 0 for every other. `usage` and `access` are those of the extended format,
     0 where a key came without.
     """
 

@@ -137,5 +137,7 @@ def refusal(state: int, ins: int) -> int:
     if state == State.TERMINATED:
         bare = ins in (Ins.SELECT, Ins.MANAGE_CHANNEL)
         return SW.FUNCTION_NOT_SUPPORTED if bare else SW.CONDITIONS_NOT_SATISFIED
+    if RULES[ins].opens:
+        return SW.CONDITIONS_NOT_SATISFIED
     authenticated = State.LOCKED_AUTHENTICATED if state >= State.LOCKED else State.AUTHENTICATED
     return SW.SECURITY_STATUS_NOT_SATISFIED if (authenticated, ins) in TABLE else SW.CONDITIONS_NOT_SATISFIED
