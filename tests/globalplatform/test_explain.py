@@ -179,9 +179,9 @@ def test_objects_that_nobody_knows_are_not_told() -> None:
         ("80F23000024F00", "", "GET STATUS 30", ("AID", "any")),
         (
             "80F24000024F00",
-            "07A00000000000000307009000",
+            "07A0000000000003" + "0700" + "9000",
             "GET STATUS applications",
-            ("answer", "07A0000000000000030700"),
+            ("A0000000000003", "SELECTABLE"),
         ),
         (
             "80F24002024F00",
@@ -196,7 +196,7 @@ def test_objects_that_nobody_knows_are_not_told() -> None:
         ("80E288010BDF01056E6F727468DF0200", "", "STORE DATA block 01, last", ("data group DF01", "6E6F727468")),
         ("80E4000003D20130", "", "DELETE", ("KVN", "30")),
         ("80E40000074F05A000000001", "", "DELETE", ("AID", "A000000001")),
-        ("80E60C00", "", "INSTALL for install and for make selectable", ()),
+        ("80E60C00", "", "INSTALL for install and make selectable", ()),
         ("0070000001", "", "MANAGE CHANNEL open", ()),
         ("00708002", "", "MANAGE CHANNEL close 02", ()),
         ("80D8308100", "30112233" + "9000", "PUT KEY replace KVN 30", ("KCVS", "112233")),

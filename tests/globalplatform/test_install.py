@@ -17,7 +17,7 @@ from keywright.globalplatform import (
     legacy_status,
     load_file,
 )
-from keywright.globalplatform.card_objects import ApplicationList, Resources, TagList, sequence_counter
+from keywright.globalplatform.card_objects import ApplicationList, CounterValue, Resources, TagList, sequence_counter
 from keywright.globalplatform.confirmation import Confirmation, ConfirmationData
 from keywright.globalplatform.deletion import DeleteObject, parse_delete
 from keywright.globalplatform.install import (
@@ -252,7 +252,7 @@ def test_an_answer_without_a_receipt_is_one_zero() -> None:
 
 
 def test_an_answer_with_a_receipt_carries_its_confirmation_data() -> None:
-    data = ConfirmationData((7,), b"\x42\x45", b"\x09")
+    data = ConfirmationData(CounterValue(7), b"\x42\x45", b"\x09")
     assert data.build() == bytes.fromhex("020007 024245 09".replace(" ", ""))
     answer = Confirmation(b"\xaa" * 16, data.build())
     assert Confirmation.parse(answer.build()) == answer

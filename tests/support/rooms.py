@@ -56,8 +56,8 @@ BY_NAME = frozenset({"cli", "production"})
 # All that a protocol room may import besides rooms: nothing here does I/O, reads a clock or draws randomness.
 PURE = frozenset(
     "__future__ abc base64 binascii bisect collections contextlib copy dataclasses enum functools hashlib heapq hmac "
-    "inspect itertools json logging math operator re reprlib string struct textwrap types typing typing_extensions "
-    "unicodedata warnings weakref zlib cryptography msgspec numpy".split()
+    "inspect ipaddress itertools json logging math operator re reprlib string struct textwrap types typing "
+    "typing_extensions unicodedata warnings weakref zlib cryptography msgspec numpy".split()
 )
 
 # The one room that touches primitives.

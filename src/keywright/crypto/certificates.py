@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import string
-from typing import TYPE_CHECKING, NamedTuple, final
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias, final
 
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     import datetime as dt
 
     from cryptography import x509
+
+    Validity: TypeAlias = tuple[dt.datetime, dt.datetime]
+    """From when and until when, aware."""
 
 _PRINTABLE = frozenset(string.ascii_letters + string.digits + " '()+,-./:=?")
 

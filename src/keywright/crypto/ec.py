@@ -7,6 +7,7 @@ caller names the curve it expects, so a peer cannot pick another one.
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 from typing import Final, TypeAlias, final
 
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
@@ -30,6 +31,7 @@ _NAMES: Final = {curve.name: name for name, curve in _CURVES.items()}
 _HASHES: Final[dict[str, type[_Hash]]] = {"sha256": hashes.SHA256, "sha384": hashes.SHA384, "sha512": hashes.SHA512}
 
 CURVES: Final = tuple(_CURVES)
+_DRAWS: Final = 128
 
 
 @final
@@ -122,6 +124,22 @@ class EcPrivateKey(Secret):
     def generate(cls, curve: str) -> EcPrivateKey:
         """Make a new key, with the library's own randomness."""
         return cls(ec.generate_private_key(_curve(curve)))
+
+    @classmethod
+    def draw(cls, curve: str, rng: Callable[[int], bytes]) -> EcPrivateKey:
+        """Make a new key with the caller's randomness, by testing candidates (FIPS 186-5 A.2.2).
+
+        Raises ValueError when `rng` gives no candidate below the order in 128 draws: it is not random.
+        """
+        bits = _curve(curve).key_size
+        size = (bits + 7) // 8
+        for _ in range(_DRAWS):
+            candidate = rng(size)
+            try:
+                return cls.from_scalar(curve, bytes((candidate[0] & 0xFF >> -bits % 8,)) + candidate[1:])
+            except DecodeError:
+                continue
+        raise ValueError("the source of randomness repeats itself")
 
     @classmethod
     def from_scalar(cls, curve: str, scalar: bytes) -> EcPrivateKey:

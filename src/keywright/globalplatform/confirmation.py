@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from keywright.codec.record import U16, Record, Rest, prefixed
+from keywright.codec.record import Record, Rest, prefixed
+from keywright.globalplatform.card_objects import CounterValue
 
 
 class Confirmation(Record, frozen=True):
@@ -18,13 +19,13 @@ class Confirmation(Record, frozen=True):
 
 
 class ConfirmationData(Record, frozen=True):
-    """Confirmation data (GPCS table 11-17): what makes a receipt unlike any other.
+    """Confirmation data (GPCS 11.1.6): what makes a receipt unlike any other.
 
-    counter: the confirmation counter, with its length of two bytes. domain: IIN and CIN of the security domain
-    provider, one after the other, as data object values. token: identifier of the token that was used, `b""` if none.
+    counter: the confirmation counter; it starts at 0 and grows by one with every receipt. domain: IIN and CIN of the
+    security domain provider, one after the other. token: identifier of the token that was used, `b""` if none.
     """
 
-    counter: Annotated[tuple[U16, ...], prefixed(1)]
+    counter: Annotated[CounterValue, prefixed(1)]
     domain: Annotated[bytes, prefixed(1)]
     token: Annotated[bytes, Rest()] = b""
 

@@ -10,11 +10,11 @@ from keywright.globalplatform.install import ControlReference
 from keywright.globalplatform.messages import DeleteKey, Tag
 
 RELATED_OBJECTS: Final = 0x80
-"""P2 of DELETE: the object and what belongs to it, a load file with all its applications (GPCS table 11-21)."""
+"""P2 of DELETE: the object and what belongs to it, a load file with all its applications (GPCS 11.2.2.2)."""
 
 
 class DeleteObject(Template, frozen=True):
-    """Data of DELETE for an application, load file or security domain (GPCS table 11-23).
+    """Data of DELETE for an application, load file or security domain (GPCS 11.2.2.3.1).
 
     token: that of delegated management, over the object and the control reference.
     """

@@ -14,6 +14,7 @@ from keywright.codec.message import Field, Message, fields
 from keywright.errors import DecodeError
 from keywright.globalplatform import names
 from keywright.globalplatform.capabilities import Capabilities, ChannelCapability
+from keywright.globalplatform.install import InstallForInstall, InstallForMakeSelectable, InstallForRegistryUpdate
 from keywright.globalplatform.messages import (
     ApplicationEntry,
     CardData,
@@ -28,6 +29,7 @@ from keywright.globalplatform.messages import (
     StatusQuery,
     Tag,
 )
+from keywright.globalplatform.tlv_names import is_known, name_of, tlv_lines
 
 Line = tuple[str, str]
 Lines = Iterator[Line]
@@ -135,7 +137,10 @@ _SUMMARIES: Final[dict[type, Callable[[Any], str]]] = {
     PutKeyField: _key_field,
 }
 _WORDS: Final[dict[tuple[type, str], Callable[[Any], str]]] = {
-    (ApplicationEntry, "privileges"): _privileges,
+    **{
+        (kind, "privileges"): _privileges
+        for kind in (ApplicationEntry, InstallForInstall, InstallForMakeSelectable, InstallForRegistryUpdate)
+    },
     (Capabilities, "application_privileges"): _privileges,
     (Capabilities, "domain_privileges"): _privileges,
     (Capabilities, "hashes"): lambda value: _listed(tuple(names.HASHES.get(code, f"{code:02X}") for code in value)),
@@ -153,7 +158,7 @@ def describe_object(number: int, value: bytes, objects: Mapping[int, DataObject]
     """Lines of a data object's value; of one that is not known or does not parse, its hex."""
     known = objects.get(number)
     if known is None or known.kind is None:
-        yield known.name if known else f"object {number:02X}", hexed(value)
+        yield from _plain_object(number, value, known)
         return
     try:
         lines = list(describe(known.kind.parse(value)))
@@ -161,6 +166,15 @@ def describe_object(number: int, value: bytes, objects: Mapping[int, DataObject]
         yield known.name, f"{hexed(value)} (not as it should be: {error})"
     else:
         yield from lines or [(known.name, "empty")]
+
+
+def _plain_object(number: int, value: bytes, known: DataObject | None) -> Lines:
+    label = known.name if known else name_of(number) or f"object {number:02X}"
+    if not is_known(value, number):
+        yield label, hexed(value)
+        return
+    yield label, ""
+    yield from tlv_lines(value, number, 1)
 
 
 def hexed(data: bytes) -> str:

@@ -23,9 +23,10 @@ from keywright.globalplatform.describe import (
     describe_object,
     hexed,
 )
-from keywright.globalplatform.instructions import INSTRUCTIONS, Instruction, object_tag
+from keywright.globalplatform.instructions import INSTRUCTIONS, Instruction, object_tag, objects_or_hex
 from keywright.globalplatform.messages import Ins, unwrapped
 from keywright.globalplatform.redaction import is_secret
+from keywright.globalplatform.tlv_names import is_known, tlv_lines
 from keywright.iso7816.apdu import Command, Response
 from keywright.iso7816.channels import channel_of, is_gp, is_secured
 from keywright.iso7816.status import SW, is_ok, is_warning, meaning
@@ -147,7 +148,7 @@ class Transcript:
         elif entry.answered is not None:
             yield from _or_hex(entry.answered, command, data, data=data)
         else:
-            yield "answer", hexed(data)
+            yield from objects_or_hex(data, "answer")
 
     def _follow(self, command: Command, response: Response) -> None:
         channel = channel_of(command.cla)
@@ -175,8 +176,8 @@ _UNSEEN: Final = _Session()
 def _asked_plain(entry: Instruction, command: Command) -> Lines:
     if entry.asked is not None:
         yield from _or_hex(entry.asked, command, data=command.data)
-    elif command.data:
-        yield "data", hexed(command.data)
+    else:
+        yield from objects_or_hex(command.data)
 
 
 def _data_object(number: int, data: bytes, objects: Mapping[int, DataObject], *, whole: bool) -> Lines:
@@ -209,6 +210,8 @@ def _unasked(data: bytes, objects: Mapping[int, DataObject]) -> Lines:
     if found and all(number in objects for number, _ in found):
         for number, value in found:
             yield from describe_object(number, value, objects)
+    elif is_known(data):
+        yield from tlv_lines(data)
     else:
         yield _UNTOLD, hexed(data)
 

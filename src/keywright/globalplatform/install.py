@@ -1,7 +1,7 @@
 """INSTALL on the wire, in all its roles (GPCS 11.5): data fields, parameters and what P1 and P2 say.
 
 Lengths are read as 00-7F, 80 (128 on one byte), 81 xx or 82 xxxx, and written in the shortest form of TLV: 8180 for 128
-(GPCS 11.1.5). A field that is there but empty has the length 00; a token that is not needed is such a field.
+(GPCS 11.5.2.3). A field that is there but empty has the length 00; a token that is not needed is such a field.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ Lv: TypeAlias = Annotated[bytes, prefixed("lv")]
 
 
 class InstallFor:
-    """P1 of INSTALL: what it is for (GPCS table 11-41). Bit 80 on top: more of this command follows."""
+    """P1 of INSTALL: what it is for (GPCS 11.5.2.1). Bit 80 on top: more of this command follows."""
 
     LOAD: Final = 0x02
     INSTALL: Final = 0x04
@@ -54,7 +54,7 @@ class Combined:
 
 
 class InstallForLoad(Record, frozen=True):
-    """Data of INSTALL [for load] (GPCS table 11-43). An empty security domain means the one that is selected."""
+    """Data of INSTALL [for load] (GPCS 11.5.2.3.1). An empty security domain means the one that is selected."""
 
     load_file: Lv
     security_domain: Lv = b""
@@ -64,7 +64,7 @@ class InstallForLoad(Record, frozen=True):
 
 
 class InstallForInstall(Record, frozen=True):
-    """Data of INSTALL [for install], also with make selectable (GPCS table 11-44).
+    """Data of INSTALL [for install], also with make selectable (GPCS 11.5.2.3.2).
 
     privileges: 1 or 3 bytes. parameters: `InstallParameters`, whose C9 is mandatory and may be empty.
     """
@@ -78,7 +78,7 @@ class InstallForInstall(Record, frozen=True):
 
 
 class InstallForMakeSelectable(Record, frozen=True):
-    """Data of INSTALL [for make selectable] (GPCS table 11-45); the first two fields stay empty."""
+    """Data of INSTALL [for make selectable] (GPCS 11.5.2.3.3); the first two fields stay empty."""
 
     no_load_file: Lv
     no_module: Lv
@@ -89,7 +89,7 @@ class InstallForMakeSelectable(Record, frozen=True):
 
 
 class InstallForExtradition(Record, frozen=True):
-    """Data of INSTALL [for extradition] (GPCS table 11-46): `application` moves under `security_domain`."""
+    """Data of INSTALL [for extradition] (GPCS 11.5.2.3.4): `application` moves under `security_domain`."""
 
     security_domain: Lv
     no_module: Lv
@@ -100,7 +100,7 @@ class InstallForExtradition(Record, frozen=True):
 
 
 class InstallForRegistryUpdate(Record, frozen=True):
-    """Data of INSTALL [for registry update] (GPCS table 11-47). Empty fields leave the registry as it is."""
+    """Data of INSTALL [for registry update] (GPCS 11.5.2.3.5). Empty fields leave the registry as it is."""
 
     security_domain: Lv
     no_module: Lv
@@ -111,7 +111,7 @@ class InstallForRegistryUpdate(Record, frozen=True):
 
 
 class InstallForPersonalization(Record, frozen=True):
-    """Data of INSTALL [for personalization] (GPCS table 11-48): what STORE DATA sends next goes to `application`."""
+    """Data of INSTALL [for personalization] (GPCS 11.5.2.3.6): what STORE DATA sends next goes to `application`."""
 
     no_load_file: Lv
     no_module: Lv
@@ -122,7 +122,7 @@ class InstallForPersonalization(Record, frozen=True):
 
 
 class LoadSystemParameters(Template, frozen=True):
-    """Inside EF of INSTALL [for load]: memory that the load file needs, bytes (GPCS table 11-49)."""
+    """Inside EF of INSTALL [for load]: memory that the load file needs, bytes (GPCS 11.5.2.3.7)."""
 
     code_bytes: Annotated[bytes | None, tag(0xC6)] = None
     volatile_bytes: Annotated[bytes | None, tag(0xC7)] = None
@@ -132,7 +132,7 @@ class LoadSystemParameters(Template, frozen=True):
 
 
 class ControlReference(Template, frozen=True):
-    """Inside B6: which token this is (GPCS table 11-50). Its values enter the confirmation of a receipt.
+    """Inside B6: which token this is (GPCS 11.5.2.3.7). Its values enter the confirmation of a receipt.
 
     issuer: IIN of the security domain provider (42). image: CIN (45). application_provider: 5F20. token: token
     identifier or number (93).
@@ -154,7 +154,7 @@ class LoadParameters(Template, frozen=True):
 
 
 class InstallSystemParameters(Template, frozen=True):
-    """Inside EF of INSTALL [for install], [for make selectable] and [for registry update] (GPCS table 11-49).
+    """Inside EF of INSTALL [for install], [for make selectable] and [for registry update] (GPCS 11.5.2.3.7).
 
     volatile and non-volatile quota and reservation are byte counts of 2 or 4 bytes; `memory_quota` reads them.
     toolkit: SIM file access and toolkit parameters (TS 102 226), inside EF as the older specification has it.
@@ -182,7 +182,7 @@ class UiccParameters(Template, frozen=True):
 
 
 class InstallParameters(Template, frozen=True):
-    """Parameters of INSTALL [for install], with or without make selectable (GPCS table 11-49).
+    """Parameters of INSTALL [for install], with or without make selectable (GPCS 11.5.2.3.7).
 
     application: what the applet is given (C9); mandatory there, and it may be empty. sim_toolkit: CA beside EF.
     """

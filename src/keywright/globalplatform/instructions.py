@@ -12,7 +12,19 @@ from keywright.codec.message import Message
 from keywright.codec.tlv import items
 from keywright.errors import DecodeError
 from keywright.globalplatform import names
-from keywright.globalplatform.describe import Lines, describe, hexed
+from keywright.globalplatform.channel_management import OpenedChannel
+from keywright.globalplatform.confirmation import Confirmation
+from keywright.globalplatform.deletion import DeleteObject
+from keywright.globalplatform.describe import Lines, counted, describe, hexed
+from keywright.globalplatform.install import (
+    InstallForInstall,
+    InstallForLoad,
+    InstallParameters,
+    LoadParameters,
+    RegistryParameters,
+    install_data,
+)
+from keywright.globalplatform.legacy_status import parse_legacy
 from keywright.globalplatform.messages import (
     DeleteKey,
     Fci,
@@ -27,7 +39,10 @@ from keywright.globalplatform.messages import (
     parse_dgi,
     unwrapped,
 )
+from keywright.globalplatform.parameters import BEGIN_R_MAC_SESSION, END_R_MAC_SESSION, INSTALLS, SCOPES
+from keywright.globalplatform.tlv_names import is_known, tlv_lines
 from keywright.iso7816.apdu import Command
+from keywright.iso7816.channels import is_secured
 from keywright.scp.scp03.messages import InitializeUpdateResponse8, InitializeUpdateResponse16
 
 
@@ -73,31 +88,85 @@ def _challenge_answer(command: Command, data: bytes) -> Lines:
 
 
 def _authenticate(command: Command) -> Lines:
+    if not is_secured(command.cla):
+        yield from objects_or_hex(command.data)
+        return
     half = len(command.data) // 2
     yield "security level", names.security_level(command.p1)
     yield "host cryptogram", hexed(command.data[:half])
     yield "C-MAC", hexed(command.data[half:])
 
 
-_SCOPES: Final = {
-    StatusScope.ISSUER_DOMAIN: "issuer security domain",
-    StatusScope.APPLICATIONS: "applications",
-    StatusScope.LOAD_FILES: "load files",
-    StatusScope.LOAD_FILES_AND_MODULES: "load files and modules",
-    0x60: "security domain and its applications",
-}
+def objects_or_hex(data: bytes, label: str = "data") -> Lines:
+    """Data objects by name where all are known, else hex under `label`."""
+    if not data:
+        return
+    if is_known(data):
+        yield from tlv_lines(data)
+    else:
+        yield label, hexed(data)
+
+
+def _objects(command: Command) -> Lines:
+    return objects_or_hex(command.data)
+
+
+def _objects_answered(_: Command, data: bytes) -> Lines:
+    return objects_or_hex(data, "answer")
+
+
+def _opened_channel(_: Command, data: bytes) -> Lines:
+    yield "channel", str(OpenedChannel.parse(data).number)
+
+
+def _confirmed(_: Command, data: bytes) -> Lines:
+    confirmation = Confirmation.parse(data)
+    yield "receipt", hexed(confirmation.receipt) if confirmation.receipt else "none"
+    if confirmation.data:
+        yield "confirmation data", hexed(confirmation.data)
+
+
+def _installed(command: Command) -> Lines:
+    kind = install_data(command.p1, command.p2)
+    if kind is None:
+        yield "data", hexed(command.data)
+        return
+    for name, value in describe(kind.parse(command.data)):
+        if name == "parameters" and value != "empty":
+            yield from _install_parameters(kind, bytes.fromhex(value))
+        elif value != "empty":
+            yield name, value
+
+
+def _install_parameters(kind: type[Message], data: bytes) -> Lines:
+    known: dict[type[Message], type[Message]] = {InstallForLoad: LoadParameters, InstallForInstall: InstallParameters}
+    try:
+        lines = list(describe(known.get(kind, RegistryParameters).parse(data)))
+    except DecodeError:
+        yield "parameters", hexed(data)
+        return
+    yield "parameters", ""
+    yield from ((f"  {name}", value) for name, value in lines)
+
+
+def _install_title(command: Command) -> str:
+    return INSTALLS.get(command.p1 & 0x7F, "")
+
+
+def _loaded(command: Command) -> Lines:
+    yield "load file", f"{counted(command.data)} of it"
+    if not command.p2:
+        yield "begins with", hexed(command.data[:16])
 
 
 def _scope(command: Command) -> str:
-    return _SCOPES.get(command.p1, f"{command.p1:02X}")
+    return SCOPES.get(command.p1, f"{command.p1:02X}")
 
 
 def _status_answer(command: Command, data: bytes) -> Lines:
-    if not command.p2 & 0x02:
-        yield "answer", hexed(data)
-        return
+    entries = StatusList.parse(data).applications if command.p2 & 0x02 else parse_legacy(data, command.p1)
     scope_is_card = command.p1 == StatusScope.ISSUER_DOMAIN
-    for entry in StatusList.parse(data).applications:
+    for entry in entries:
         domain = names.is_security_domain(entry.privileges)
         state = entry.life_cycle
         yield (
@@ -132,17 +201,8 @@ def _stored(command: Command) -> Lines:
 
 def _deleted(command: Command) -> Lines:
     kinds = {number for number, _ in items(command.data)}
-    return describe((StatusQuery if Tag.AID in kinds else DeleteKey).parse(command.data))
+    return describe((DeleteObject if Tag.AID in kinds else DeleteKey).parse(command.data))
 
-
-_INSTALL: Final = (
-    (0x02, "for load"),
-    (0x04, "for install"),
-    (0x08, "for make selectable"),
-    (0x10, "for extradition"),
-    (0x20, "for personalisation"),
-    (0x40, "for registry update"),
-)
 
 INSTRUCTIONS: Final[Mapping[int, Instruction]] = {
     Ins.SELECT: Instruction(
@@ -152,7 +212,10 @@ INSTRUCTIONS: Final[Mapping[int, Instruction]] = {
         "INITIALIZE UPDATE", lambda command: f"KVN {command.p1:02X}", _challenge, _challenge_answer
     ),
     Ins.EXTERNAL_AUTHENTICATE: Instruction(
-        "EXTERNAL AUTHENTICATE", lambda command: f"level {command.p1:02X}", _authenticate
+        "EXTERNAL AUTHENTICATE",
+        lambda command: f"level {command.p1:02X}" if is_secured(command.cla) else "(MUTUAL AUTHENTICATE)",
+        _authenticate,
+        _objects_answered,
     ),
     Ins.GET_DATA: Instruction("GET DATA", lambda command: f"{object_tag(command):04X}"),
     Ins.GET_STATUS: Instruction("GET STATUS", _scope, _of(StatusQuery), _status_answer),
@@ -163,15 +226,26 @@ INSTRUCTIONS: Final[Mapping[int, Instruction]] = {
         _of(PutKey),
         _answer_of(PutKeyResponse),
     ),
-    Ins.DELETE: Instruction("DELETE", lambda _: "", _deleted),
+    Ins.DELETE: Instruction("DELETE", lambda _: "", _deleted, _confirmed),
     Ins.STORE_DATA: Instruction("STORE DATA", _store_title, _stored),
-    Ins.INSTALL: Instruction(
-        "INSTALL", lambda command: " and ".join(words for bit, words in _INSTALL if command.p1 & bit)
-    ),
-    Ins.LOAD: Instruction("LOAD", _store_title),
+    Ins.INSTALL: Instruction("INSTALL", _install_title, _installed, _confirmed),
+    Ins.LOAD: Instruction("LOAD", _store_title, _loaded, _confirmed),
     Ins.MANAGE_CHANNEL: Instruction(
-        "MANAGE CHANNEL", lambda command: f"close {command.p2:02X}" if command.p1 & 0x80 else "open"
+        "MANAGE CHANNEL",
+        lambda command: f"close {command.p2:02X}" if command.p1 & 0x80 else "open",
+        None,
+        _opened_channel,
     ),
     Ins.GET_RESPONSE: Instruction("GET RESPONSE"),
+    BEGIN_R_MAC_SESSION: Instruction("BEGIN R-MAC SESSION"),
+    END_R_MAC_SESSION: Instruction("END R-MAC SESSION"),
     0x20: Instruction("VERIFY"),
+    0x21: Instruction("VERIFY"),
+    0x22: Instruction("MANAGE SECURITY ENVIRONMENT", asked=_objects),
+    0x24: Instruction("CHANGE REFERENCE DATA"),
+    0x2A: Instruction("PERFORM SECURITY OPERATION", asked=_objects, answered=_objects_answered),
+    0x2C: Instruction("RESET RETRY COUNTER"),
+    0x84: Instruction("GET CHALLENGE"),
+    0x88: Instruction("INTERNAL AUTHENTICATE", asked=_objects, answered=_objects_answered),
+    0xC2: Instruction("ENVELOPE"),
 }

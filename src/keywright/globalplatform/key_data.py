@@ -22,7 +22,7 @@ MAX_KID: Final = 0x7F
 
 
 class ComponentType:
-    """Key type coding (GPCS table 11-16); those of `messages.KeyType` and the rest."""
+    """Key type coding (GPCS 11.1.8); those of `messages.KeyType` and the rest."""
 
     DES: Final = 0x80
     DES_ECB: Final = 0x83
@@ -68,11 +68,11 @@ CURVE_REFERENCES: Final = {
     0x05: "brainpoolP384r1",
     0x07: "brainpoolP512r1",
 }
-"""Values of an F0 component: curves by number (GPCS table B-2); the twisted Brainpool curves are not used here."""
+"""Values of an F0 component: curves by number (GPCS B.4.3); the twisted Brainpool curves are not used here."""
 
 
 class KeyUsage:
-    """Key usage qualifier (GPCS table 11-17): what a key is for."""
+    """Key usage qualifier (GPCS 11.1.9): what a key is for."""
 
     C_MAC: Final = 0x14
     R_MAC: Final = 0x24
@@ -90,7 +90,7 @@ class KeyUsage:
 
 
 class KeyAccess:
-    """Who may use a key (GPCS table 11-18)."""
+    """Who may use a key (GPCS 11.1.10)."""
 
     DOMAIN_AND_APPLICATIONS: Final = 0x00
     DOMAIN_ONLY: Final = 0x01
@@ -226,7 +226,7 @@ def joined_secret(size: int, ciphertext: bytes) -> bytes:
 
 
 class KeyLoad(Template, frozen=True):
-    """Inside B9 of data group 00B9: what the next data group 8113 brings (GPCS table 11-93).
+    """Inside B9 of data group 00B9: what the next data group 8113 brings (GPCS 11.11.3).
 
     usage: `KeyUsage`; access: `KeyAccess`. kcv_method: how the check value is made, where it is not the usual one.
     """

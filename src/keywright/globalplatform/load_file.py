@@ -17,7 +17,7 @@ MAX_BLOCKS: Final = 256
 
 
 class LoadTag:
-    """Tags of a load file (GPCS table 11-58)."""
+    """Tags of a load file (GPCS 11.6.2.3)."""
 
     DAP_BLOCK: Final = 0xE2
     DATA_BLOCK: Final = 0xC4
@@ -26,7 +26,7 @@ class LoadTag:
 
 
 class DapBlock(Template, frozen=True):
-    """Inside E2: the signature that a security domain with DAP verification checks (GPCS table 11-59)."""
+    """Inside E2: the signature that a security domain with DAP verification checks (GPCS 11.6.2.3)."""
 
     security_domain: Annotated[bytes, tag(0x4F)]
     signature: Annotated[bytes, tag(0xC3)]

@@ -1,4 +1,4 @@
-"""Privileges: three bytes of named bits, and which of them go together (GPCS 6.6, table 11-7 to 11-9).
+"""Privileges: three bytes of named bits, and which of them go together (GPCS 6.6, 11.1.2).
 
 The rules are data: the card refuses by them, and the host asks them before it sends a command that would be refused.
 """
