@@ -8,12 +8,13 @@ import pytest
 
 from keywright.codec.message import Message
 from keywright.element import upgrade
+from keywright.element.open import DEFAULT_ATR
 from keywright.store import RamMemory
 from support.cards import ECHO_AID, ISD, OWN, EchoApplet, Terminal, contents, element
 from support.messages import all_messages, check_message
 from support.power import CutMemory, PowerCut
 
-ATR = bytes.fromhex("3B00")
+ATR = DEFAULT_ATR
 
 
 @pytest.mark.parametrize("cls", all_messages(upgrade))
