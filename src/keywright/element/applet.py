@@ -8,9 +8,7 @@ from keywright.element.state import LIFE, Transaction, applet_name
 from keywright.iso7816.apdu import Command, Response
 from keywright.iso7816.refusal import Refusal
 from keywright.iso7816.status import SW
-from keywright.scp.scp03.card import CardChannel
-
-_ZERO_ICV = bytes(16)
+from keywright.scp.session import CardSession
 
 
 @final
@@ -23,7 +21,7 @@ class Context:
         self,
         aid: bytes,
         change: Transaction,
-        session: CardChannel | None = None,
+        session: CardSession | None = None,
         *,
         volatile: dict[str, object] | None = None,
         channel_number: int = 0,
@@ -38,8 +36,8 @@ class Context:
 
     @property
     def is_authenticated(self) -> bool:
-        """Whether a secure session of the associated security domain is open on this channel (GPCS 10.2)."""
-        return self._session is not None and self._session.level is not None
+        """Whether the host has proven to the associated security domain, on this channel, who it is (GPCS 10.2)."""
+        return self._session is not None and self._session.authentication != 0
 
     @property
     def level(self) -> int:
@@ -58,16 +56,13 @@ class Context:
             raise Refusal(SW.SECURITY_STATUS_NOT_SATISFIED)
 
     def decrypt(self, data: bytes) -> bytes:
-        """Open data encrypted under the key set's K-DEK (AES-CBC, ICV 0; Amd D 6.2.8), padding left in place.
+        """Open data encrypted under the session's data encryption key (GPCS 11.8.2.3), padding left in place.
 
         Refuses with 6982 without a session, 6A80 when `data` is no whole number of blocks.
         """
-        session = self._session
-        if session is None or session.level is None:
+        if self._session is None:
             raise Refusal(SW.SECURITY_STATUS_NOT_SATISFIED)
-        if len(data) % 16:
-            raise Refusal(SW.INCORRECT_DATA)
-        return session.static.dek.decrypt_cbc(_ZERO_ICV, data)
+        return self._session.decrypt_sensitive(data)
 
     def read(self, name: str) -> bytes | None:
         """One of the applet's own persistent records, as this command has left it so far."""
@@ -86,8 +81,11 @@ class Applet(Protocol):
     """An application. It keeps no state of its own: `Context` has its records and its RAM, so that one object may
     serve many elements and a power cut needs no help from it.
 
-    The element takes care of channels, secure messaging (through the issuer security domain: INITIALIZE UPDATE and
-    EXTERNAL AUTHENTICATE never reach an applet), chaining, GET RESPONSE and Le.
+    The element takes care of channels, secure messaging (through the associated security domain: the commands that open
+    a session never reach an applet), chaining, GET RESPONSE and Le.
+
+    An attribute `multiselectable` that is False keeps it from being selected on two channels at once; an attribute
+    `installed`, called with a `Context` and the installation parameters (C9), may refuse its own installation.
     """
 
     @property

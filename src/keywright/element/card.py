@@ -2,46 +2,57 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import final
+from collections.abc import Callable, Mapping, Sequence
+from typing import TypeAlias, final
 
-from keywright.crypto.aes import AesKey
 from keywright.element.applet import Applet
 from keywright.element.channel import Channel
+from keywright.element.domain import Domain
+from keywright.element.recording_applet import RecordingApplet
+from keywright.element.registry import Registry, is_domain
 from keywright.element.state import (
     ATTEMPTS,
     ELEMENT,
     FORMAT,
-    KEYS,
     LIFE,
     REGISTRY,
-    CounterRecord,
     ElementRecord,
-    KeySetRecord,
-    RegistryRecord,
+    Kind,
+    RegistryEntry,
     Storage,
-    counter_name,
-    key_set_name,
+    Transaction,
 )
 from keywright.errors import StoreError
-from keywright.globalplatform.messages import KeyType
 from keywright.iso7816.atr import Atr
-from keywright.scp.scp03.keys import KeySet
-from keywright.scp.scp03.messages import I
+from keywright.scp.scp03.messages import SCP03, I
 
-INITIAL_KVN = 0xFF
-SCP03_KIDS = (1, 2, 3)
-
-Rng = Callable[[int], bytes]
+Rng: TypeAlias = Callable[[int], bytes]
+Factory: TypeAlias = Callable[[bytes], Applet]
+"""Makes the application of an executable module, given its instance AID."""
 
 
 @final
 class Card:
-    """Persistent records, the applets that exist, and the open logical channels."""
+    """Persistent records, the code of applications, and the open logical channels."""
 
-    __slots__ = ("_key_sets", "applets", "atr", "channels", "character_level", "identity", "rng", "storage")
+    __slots__ = (
+        "_applets",
+        "_domains",
+        "_registry",
+        "atr",
+        "channels",
+        "character_level",
+        "factories",
+        "given",
+        "identity",
+        "loading",
+        "rng",
+        "storage",
+    )
 
-    def __init__(self, storage: Storage, applets: Sequence[Applet], rng: Rng | None) -> None:
+    def __init__(
+        self, storage: Storage, applets: Sequence[Applet], rng: Rng | None, factories: Mapping[bytes, Factory]
+    ) -> None:
         """Take the element that `storage` holds.
 
         Raises StoreError if it holds none in a format that we read, ValueError if it needs `rng` and has none.
@@ -53,22 +64,25 @@ class Card:
         self.identity = ElementRecord.parse(record)
         self.atr = self.identity.atr
         self.character_level = Atr.parse(self.atr).protocols == (0,)
-        need_rng(self.identity.i, rng)
-        self.applets = {applet.aid: applet for applet in applets}
+        self.given = {applet.aid: applet for applet in applets}
+        self.factories = factories
         self.rng = rng
         self.channels: dict[int, Channel] = {}
-        self._key_sets: dict[int, tuple[bytes, KeySet | None]] = {}
         self.power_up()
+        self._need_rng()
 
     def power_up(self) -> None:
-        """What a reset leaves: the basic channel with the issuer security domain, nothing volatile."""
+        """What a reset leaves: the basic channel with its default application, nothing volatile."""
         self.storage.forget()
-        self._key_sets = {}
+        self._registry: tuple[bytes | None, Registry] = (None, Registry(()))
+        self._domains: dict[bytes, Domain] = {}
+        self._applets: dict[bytes, Applet] = {}
+        self.loading: object | None = None
         self.channels = {0: self.new_channel(0)}
 
     def new_channel(self, number: int) -> Channel:
         """A channel with the issuer security domain selected; not yet among `channels`."""
-        return Channel(number, self.identity.isd_aid, character_level=self.character_level)
+        return Channel(number, self.issuer(), character_level=self.character_level)
 
     def close_sessions(self) -> None:
         """End every secure session on every channel."""
@@ -81,45 +95,60 @@ class Card:
         return value[0] if value else 0
 
     def attempts(self) -> int:
-        """EXTERNAL AUTHENTICATE commands ever received."""
+        """Authentication commands (82) ever received."""
         return int.from_bytes(self.storage.read(ATTEMPTS) or b"")
 
-    def counter(self, kvn: int) -> CounterRecord:
-        """Counters of a key set; zero when it has none yet."""
-        value = self.storage.read(counter_name(kvn))
-        return CounterRecord.parse(value) if value else CounterRecord()
+    def registry(self, change: Transaction | None = None) -> Registry:
+        """Everything with an AID, as committed or as the command under way has left it."""
+        raw = self.storage.read(REGISTRY) if change is None else change.read(REGISTRY)
+        if raw is not self._registry[0]:
+            self._registry = raw, Registry.parse(raw or b"")
+        return self._registry[1]
 
-    def registry(self) -> RegistryRecord:
-        """Every application but the issuer security domain."""
-        return RegistryRecord.parse(self.storage.read(REGISTRY) or b"")
+    def issuer(self) -> Domain:
+        """The issuer security domain."""
+        return self.domain(self.registry().issuer.aid)
 
-    def key_set(self, kvn: int) -> KeySet | None:
-        """The SCP03 keys of a version number, None unless it exists and has key identifiers 1 to 3."""
-        raw = self.storage.read(key_set_name(kvn))
-        if raw is None:
+    def domain(self, aid: bytes) -> Domain:
+        """The records of the security domain with this AID."""
+        known = self._domains.get(aid)
+        if known is None:
+            known = self._domains[aid] = Domain(self.storage, aid, issuer=aid == self.registry().issuer.aid)
+        return known
+
+    def domain_of(self, entry: RegistryEntry) -> Domain:
+        """The domain that opens sessions for an entry: itself, or the one it is associated with (GPCS 7.3)."""
+        return self.domain(entry.aid if is_domain(entry) else entry.domain)
+
+    def applet(self, entry: RegistryEntry) -> Applet | None:
+        """The code of an application: given, made by a factory, or a recorder for what was loaded without code.
+
+        None for a security domain, and for an application that the caller once gave and did not give again.
+        """
+        if entry.kind != Kind.APPLICATION:
             return None
-        kept = self._key_sets.get(kvn)
-        if kept is None or kept[0] is not raw:
-            kept = self._key_sets[kvn] = raw, scp03_keys(KeySetRecord.parse(raw))
-        return kept[1]
+        given = self.given.get(entry.aid) if not entry.load_file else None
+        if given is not None or not entry.load_file:
+            return given
+        made = self._applets.get(entry.aid)
+        if made is None:
+            factory = self.factories.get(entry.module)
+            made = self._applets[entry.aid] = factory(entry.aid) if factory else RecordingApplet(entry.aid)
+        return made
 
-    def default_kvn(self) -> int | None:
-        """What key version number 00 means: the oldest set of the owner, else the initial set, else nothing."""
-        complete = [kvn for kvn in self.storage.read(KEYS) or b"" if self.key_set(kvn) is not None]
-        own = [kvn for kvn in complete if kvn != INITIAL_KVN]
-        return next(iter(own or complete), None)
+    def forget(self, aid: bytes) -> None:
+        """Drop what RAM holds of an application or a domain that is gone."""
+        self._domains.pop(aid, None)
+        self._applets.pop(aid, None)
+
+    def _need_rng(self) -> None:
+        for entry in self.registry():
+            if is_domain(entry):
+                need_rng(tuple(self.domain(entry.aid).offers().items()), self.rng)
 
 
-def need_rng(i: int, rng: Rng | None) -> None:
-    """Raises ValueError when challenges are random by "i" and nothing makes them."""
-    if not i & I.PSEUDO_RANDOM and rng is None:
-        raise ValueError(f"with i={i:02X} card challenges are random: rng is needed")
-
-
-def scp03_keys(record: KeySetRecord) -> KeySet | None:
-    """The SCP03 key set in a record, None when one of the three AES keys is missing."""
-    keys = {key.kid: key.value for key in record.keys if key.type == KeyType.AES}
-    if not keys.keys() >= set(SCP03_KIDS):
-        return None
-    enc, mac, dek = (keys[kid] for kid in SCP03_KIDS)
-    return KeySet(AesKey(enc, "K-ENC"), AesKey(mac, "K-MAC"), AesKey(dek, "K-DEK"))
+def need_rng(offers: Sequence[tuple[int, int]], rng: Rng | None) -> None:
+    """Raises ValueError when a protocol's challenges or keys are random by "i" and nothing makes them."""
+    for scp, i in offers:
+        if rng is None and not (scp == SCP03 and i & I.PSEUDO_RANDOM):
+            raise ValueError(f"SCP{scp:02X} with i={i:02X} has random challenges: rng is needed")

@@ -2,12 +2,26 @@
 
 from __future__ import annotations
 
-from typing import final
+from typing import Protocol, final
 
 from keywright.element.applet import Applet
 from keywright.element.delivery import Delivery
+from keywright.element.domain import Domain
 from keywright.iso7816.apdu import Command
-from keywright.scp.scp03.card import CardChannel
+from keywright.scp.level import Level
+from keywright.scp.session import CardSession
+
+IDLE, OPENING, AUTHENTICATED, UNAUTHENTICATED = range(4)
+"""Phases of a channel: no session; one being opened; one with the owner of the domain; one with somebody else."""
+
+
+class Handshake(Protocol):
+    """A session that is being opened; its protocol's opener knows what comes next."""
+
+    @property
+    def scp(self) -> int:
+        """Protocol number: 02, 03, 10, 11."""
+        ...
 
 
 @final
@@ -26,35 +40,61 @@ class BlockChain:
 class Channel:
     """Volatile state of a channel; a reset or MANAGE CHANNEL (close) ends it.
 
-    `applet` None means the issuer security domain. `session` is None, challenged (INITIALIZE UPDATE answered) or
-    authenticated; `kvn` is the key set it runs on. `volatile` belongs to the selected applet until the next SELECT.
+    `domain` opens sessions here: the selected security domain, or the one that the selected application is associated
+    with. `applet` None means that the domain itself is selected. `session` is open, or there is none; `opening` is what
+    the commands before it have prepared; `kvn` is the key set it runs on. `volatile` belongs to the selected applet
+    until the next SELECT. `segments` are those of a GlobalPlatform command in several (GPCS 11.1.5.1). `receiver` is
+    the AID of the application that INSTALL [for personalization] named: the next STORE DATA are for it.
     """
 
-    __slots__ = ("aid", "applet", "blocks", "chain", "delivery", "kvn", "number", "session", "volatile")
+    __slots__ = (
+        "aid",
+        "applet",
+        "blocks",
+        "chain",
+        "delivery",
+        "domain",
+        "kvn",
+        "number",
+        "opening",
+        "receiver",
+        "segments",
+        "session",
+        "volatile",
+    )
 
-    def __init__(self, number: int, aid: bytes, *, character_level: bool) -> None:
+    def __init__(self, number: int, domain: Domain, *, character_level: bool) -> None:
         self.number = number
         self.delivery = Delivery(character_level=character_level)
         self.chain: Command | None = None
-        self.enter(aid, None, {})
+        self.segments: Command | None = None
+        self.enter(domain.aid, domain, None, {})
 
-    def enter(self, aid: bytes, applet: Applet | None, volatile: dict[str, object]) -> None:
+    def enter(self, aid: bytes, domain: Domain, applet: Applet | None, volatile: dict[str, object]) -> None:
         """Make an application the selected one; the session of the one before is gone."""
         self.aid = aid
+        self.domain = domain
         self.applet = applet
         self.volatile = volatile
-        self.blocks: BlockChain | None = None
         self.drop_session()
 
     def drop_session(self) -> None:
-        """Forget session keys, level and any pending challenge."""
-        self.session: CardChannel | None = None
+        """Forget session keys, level, any pending handshake, and what was begun in the session."""
+        self.session: CardSession | None = None
+        self.opening: Handshake | None = None
         self.kvn = 0
+        self.drop_sequences()
+
+    def drop_sequences(self) -> None:
+        """Forget STORE DATA blocks, segments and who was to be personalised."""
+        self.blocks: BlockChain | None = None
+        self.segments = None
+        self.receiver: bytes | None = None
 
     @property
     def phase(self) -> int:
-        """0 no session, 1 challenged, 2 authenticated."""
+        """IDLE, OPENING, AUTHENTICATED or UNAUTHENTICATED."""
         session = self.session
         if session is None:
-            return 0
-        return 1 if session.level is None else 2
+            return IDLE if self.opening is None else OPENING
+        return AUTHENTICATED if session.authentication & Level.AUTHENTICATED else UNAUTHENTICATED

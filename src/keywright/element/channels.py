@@ -1,13 +1,17 @@
-"""Instructions of the OPEN itself: SELECT and MANAGE CHANNEL (GPCS 6.4, 11.7, 11.9)."""
+"""Instructions of the OPEN itself: SELECT and MANAGE CHANNEL (GPCS 6.4, 11.7, 11.9), and selection without SELECT."""
 
 from __future__ import annotations
 
-from keywright.codec.tlv import item
+from typing import Final
+
+from keywright.codec.tlv import item, items
 from keywright.element.applet import Applet, Context
 from keywright.element.card import Card
 from keywright.element.channel import Channel
-from keywright.element.state import Transaction
-from keywright.globalplatform.life_cycle import CardState
+from keywright.element.registry import LOCKED, is_domain
+from keywright.element.state import Kind, RegistryEntry, Transaction
+from keywright.errors import DecodeError
+from keywright.globalplatform.life_cycle import ApplicationState, CardState
 from keywright.globalplatform.messages import Fci, FciProprietary, Tag
 from keywright.iso7816.apdu import Command, Response
 from keywright.iso7816.channels import MAX_CHANNEL, channel_of
@@ -19,20 +23,26 @@ _FIRST, _NEXT = 0x00, 0x02
 _NO_ANSWER = 0x0C
 _SHORTEST_NAME = 5
 _CLOSE = 0x80
-LOCKED = 0x80
-"""Bit of an application's life cycle state that makes it unselectable (GPCS table 11-4)."""
+_IMPLICIT_SELECTION: Final = 0xCF
+_CHANNEL_MASK: Final = 0x1F
+_FINAL_APPLICATION: Final = (1, 0x02)
+_CARD_RESET: Final = (0, 0x04)
 
 
 def select(card: Card, channel: Channel, command: Command, change: Transaction) -> Response:
-    """SELECT by AID, by the beginning of one, or the issuer security domain with none (GPCS 11.9)."""
+    """SELECT by AID, by the beginning of one, or the issuer security domain with none (GPCS 11.9).
+
+    Refuses with 6A82 (nothing selectable matches), 6A81 (the card is locked and this is not the final application),
+    6985 (selected on another channel and not multiselectable), 6999 (the application refuses).
+    """
     occurrence = command.p2 & ~_NO_ANSWER
     if command.p1 != _BY_NAME or occurrence not in (_FIRST, _NEXT) or command.p2 & _NO_ANSWER not in (0, _NO_ANSWER):
         raise Refusal(SW.INCORRECT_P1P2)
-    aid = _find(card, channel, command.data, after_current=occurrence == _NEXT)
+    entry = _find(card, channel, command.data, after_current=occurrence == _NEXT)
     locked = card.life() == CardState.CARD_LOCKED
-    if locked and aid != card.identity.isd_aid:
+    if locked and not _has(entry, _FINAL_APPLICATION):
         raise Refusal(SW.FUNCTION_NOT_SUPPORTED)
-    answer = _enter(card, channel, aid, card.applets.get(aid), change)
+    answer = _enter(card, channel, entry, change)
     return Response(b"" if command.p2 & _NO_ANSWER else answer, SW.SELECTED_BUT_INVALIDATED if locked else SW.OK)
 
 
@@ -46,20 +56,60 @@ def manage_channel(card: Card, channel: Channel, command: Command, change: Trans
         raise Refusal(SW.INCORRECT_P1P2)
     if card.life() == CardState.CARD_LOCKED:
         raise Refusal(SW.FUNCTION_NOT_SUPPORTED)
-    if command.p2:
-        number = command.p2
-        if number in card.channels:
-            raise Refusal(SW.INCORRECT_P1P2)
+    opened = card.new_channel(_free_number(card, command.p2))
+    if channel.number:
+        entry = card.registry().application(channel.aid)
+        if entry is not None:
+            _enter(card, opened, entry, change)
     else:
-        free = [number for number in range(1, MAX_CHANNEL + 1) if number not in card.channels]
-        if not free:
-            raise Refusal(SW.FUNCTION_NOT_SUPPORTED)
-        number = free[0]
-    opened = card.new_channel(number)
-    if channel.number and channel.applet is not None:
-        _enter(card, opened, channel.aid, channel.applet, change)
-    card.channels[number] = opened
-    return Response(b"" if command.p2 else bytes((number,)))
+        enter_default(card, opened, change)
+    card.channels[opened.number] = opened
+    return Response(b"" if command.p2 else bytes((opened.number,)))
+
+
+def enter_default(card: Card, channel: Channel, change: Transaction) -> None:
+    """Select what a channel has before any SELECT (GPCS 6.4.1.1): the application with an implicit selection parameter
+    for it, on the basic channel else the one with the card reset privilege, and the issuer security domain where that
+    one cannot be selected.
+    """
+    entry = _default(card, channel.number)
+    if entry is None or entry.kind == Kind.ISSUER_DOMAIN:
+        return
+    try:
+        _enter(card, channel, entry, change)
+    except Refusal:
+        return
+
+
+def _default(card: Card, number: int) -> RegistryEntry | None:
+    selectable = [entry for entry in card.registry() if _is_selectable(card, entry)]
+    if card.life() in (CardState.CARD_LOCKED, CardState.TERMINATED):
+        return None
+    chosen = [entry for entry in selectable if number in _implicit_channels(entry)]
+    if not chosen and not number:
+        chosen = [entry for entry in selectable if _has(entry, _CARD_RESET)]
+    return chosen[-1] if chosen else None
+
+
+def _implicit_channels(entry: RegistryEntry) -> list[int]:
+    if not entry.parameters:
+        return []
+    try:
+        found = items(entry.parameters)
+    except DecodeError:
+        return []
+    return [value[0] & _CHANNEL_MASK for number, value in found if number == _IMPLICIT_SELECTION and value]
+
+
+def _free_number(card: Card, wanted: int) -> int:
+    if wanted:
+        if wanted in card.channels:
+            raise Refusal(SW.INCORRECT_P1P2)
+        return wanted
+    free = [number for number in range(1, MAX_CHANNEL + 1) if number not in card.channels]
+    if not free:
+        raise Refusal(SW.FUNCTION_NOT_SUPPORTED)
+    return free[0]
 
 
 def _close(card: Card, command: Command) -> Response:
@@ -71,38 +121,64 @@ def _close(card: Card, command: Command) -> Response:
     return Response(b"")
 
 
-def _find(card: Card, channel: Channel, name: bytes, *, after_current: bool) -> bytes:
-    isd = card.identity.isd_aid
+def _find(card: Card, channel: Channel, name: bytes, *, after_current: bool) -> RegistryEntry:
+    registry = card.registry()
     if not name:
         if after_current:
             raise Refusal(SW.NOT_FOUND)
-        return isd
+        return registry.issuer
     if len(name) < _SHORTEST_NAME:
         raise Refusal(SW.NOT_FOUND)
-    aids = [isd, *(e.aid for e in card.registry().entries if not e.life_cycle & LOCKED and e.aid in card.applets)]
-    if after_current:
-        aids = aids[aids.index(channel.aid) + 1 :] if channel.aid in aids else []
-    for aid in aids:
-        if aid.startswith(name):
-            return aid
+    whole = None if after_current else registry.application(name)
+    if whole is not None and _is_selectable(card, whole):
+        return whole
+    passed = not after_current
+    for entry in registry:
+        if passed and entry.aid.startswith(name) and _is_selectable(card, entry):
+            return entry
+        passed = passed or (entry.aid == channel.aid and entry.kind != Kind.LOAD_FILE)
     raise Refusal(SW.NOT_FOUND)
 
 
-def _enter(card: Card, channel: Channel, aid: bytes, applet: Applet | None, change: Transaction) -> bytes:
+def _is_selectable(card: Card, entry: RegistryEntry) -> bool:
+    if entry.kind == Kind.ISSUER_DOMAIN:
+        return True
+    if entry.kind == Kind.LOAD_FILE or entry.life_cycle & LOCKED or entry.life_cycle == ApplicationState.INSTALLED:
+        return False
+    return is_domain(entry) or card.applet(entry) is not None
+
+
+def _enter(card: Card, channel: Channel, entry: RegistryEntry, change: Transaction) -> bytes:
     """Select on `channel`; returns the FCI. Nothing of the channel changes before the applet's writes are durable."""
-    if applet is None:
-        channel.enter(aid, None, {})
-        return fci(card)
+    domain = card.domain_of(entry)
+    if is_domain(entry):
+        channel.enter(entry.aid, domain, None, {})
+        return fci(card, entry.aid)
+    applet = card.applet(entry)
+    assert applet is not None, "selectable only with its code"
+    _refuse_second_selection(card, channel, applet)
     volatile: dict[str, object] = {}
     try:
-        answer = applet.select(Context(aid, change, volatile=volatile, channel_number=channel.number))
+        answer = applet.select(Context(entry.aid, change, volatile=volatile, channel_number=channel.number))
     except Refusal:
         raise Refusal(SW.SELECT_FAILED) from None
     change.commit()
-    channel.enter(aid, applet, volatile)
+    channel.enter(entry.aid, domain, applet, volatile)
     return answer
 
 
-def fci(card: Card) -> bytes:
-    """What SELECT of the issuer security domain returns (GPCS 11.9.3.1)."""
-    return item(Tag.FCI, Fci(card.identity.isd_aid, FciProprietary(max_data=card.identity.max_data)).build())
+def _refuse_second_selection(card: Card, channel: Channel, applet: Applet) -> None:
+    if getattr(applet, "multiselectable", True):
+        return
+    if any(other.applet is applet for other in card.channels.values() if other is not channel):
+        raise Refusal(SW.CONDITIONS_NOT_SATISFIED)
+
+
+def _has(entry: RegistryEntry, privilege: tuple[int, int]) -> bool:
+    byte, bit = privilege
+    return bool(entry.privileges[byte] & bit)
+
+
+def fci(card: Card, aid: bytes) -> bytes:
+    """What SELECT of a security domain returns (GPCS 11.9.3.1)."""
+    return item(Tag.FCI, Fci(aid, FciProprietary(max_data=card.identity.max_data)).build())

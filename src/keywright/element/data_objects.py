@@ -1,4 +1,4 @@
-"""GET DATA and STORE DATA of the issuer security domain (GPCS 11.3, 11.11)."""
+"""GET DATA and STORE DATA of a security domain (GPCS 11.3, 11.11)."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from keywright.codec.tlv import item, items
 from keywright.element.card import Card
 from keywright.element.channel import BlockChain, Channel
-from keywright.element.state import KEYS, KeySetRecord, Transaction, data_name, key_set_name
+from keywright.element.state import Transaction, data_name
 from keywright.errors import DecodeError
 from keywright.globalplatform.messages import (
     KeyComponent,
@@ -26,7 +26,6 @@ from keywright.scp.scp03.messages import SCP03, I
 
 MANAGER_URL = 0x5F50
 _PROPRIETARY = range(0xDF01, 0xDF80)
-_AUTHENTICATED = 0x80
 _ALL_KEY_SIZES = 0x07
 _MAX_STORED = 0x8000
 """Bytes that one sequence of STORE DATA blocks may hold."""
@@ -37,7 +36,7 @@ def get_data(card: Card, channel: Channel, command: Command, change: Transaction
     del change
     number = command.p1 << 8 | command.p2
     made = _MADE.get(number)
-    value = made(card, channel) if made else card.storage.read(data_name(number))
+    value = made(card, channel) if made else channel.domain.data(number)
     if value is None:
         raise Refusal(SW.REFERENCED_DATA_NOT_FOUND)
     if command.data:
@@ -70,7 +69,7 @@ def store_data(card: Card, channel: Channel, command: Command, change: Transacti
     for number, value in _objects(kind, bytes(blocks.data)):
         if number not in (Tag.IIN, Tag.CIN, MANAGER_URL) and number not in _PROPRIETARY:
             raise Refusal(SW.INCORRECT_DATA)
-        change.write(data_name(number), value or None)
+        change.write(channel.domain.name(data_name(number)), value or None)
     return Response(b"")
 
 
@@ -82,24 +81,29 @@ def _objects(kind: int, data: bytes) -> Iterable[tuple[int, bytes]]:
 
 
 def _card_data(card: Card, channel: Channel) -> bytes:
-    del channel
-    return card_data(((SCP03, card.identity.i),)).build()
+    del card
+    return card_data(tuple(channel.domain.offers().items())).build()
 
 
 def _capabilities(card: Card, channel: Channel) -> bytes:
-    """Secure channels: protocol, options, key sizes (GPCS H.4)."""
-    del channel
-    options = item(0x80, bytes((SCP03,))) + item(0x81, bytes((card.identity.i,))) + item(0x82, bytes((_ALL_KEY_SIZES,)))
-    return item(0xA0, options)
+    """Secure channels: protocol, options, and for SCP03 key sizes (GPCS H.4)."""
+    del card
+    return b"".join([item(0xA0, _channel_options(scp, i)) for scp, i in channel.domain.offers().items()])
+
+
+def _channel_options(scp: int, i: int) -> bytes:
+    sizes = item(0x82, bytes((_ALL_KEY_SIZES,))) if scp == SCP03 else b""
+    return item(0x80, bytes((scp,))) + item(0x81, i.to_bytes(2 if i > 0xFF else 1)) + sizes
 
 
 def _sequence_counter(card: Card, channel: Channel) -> bytes | None:
     """Sequence counter of the default key set, as last used; absent when challenges are random."""
-    del channel
-    kvn = card.default_kvn()
-    if kvn is None or not card.identity.i & I.PSEUDO_RANDOM:
+    del card
+    domain = channel.domain
+    kvn = domain.default_kvn()
+    if kvn is None or not (domain.i_of(SCP03) or 0) & I.PSEUDO_RANDOM:
         return None
-    return card.counter(kvn).sequence.to_bytes(3)
+    return domain.counter(kvn).sequence.to_bytes(3)
 
 
 def _kdd(card: Card, channel: Channel) -> bytes:
@@ -108,18 +112,18 @@ def _kdd(card: Card, channel: Channel) -> bytes:
 
 
 def _security_level(card: Card, channel: Channel) -> bytes | None:
-    """Level of the running session with its authenticated bit; absent without one."""
+    """Level of the running session with who the host is; absent without one."""
     del card
     session = channel.session
-    return None if session is None or session.level is None else bytes((_AUTHENTICATED | session.level,))
+    return None if session is None else bytes((session.authentication | (session.level or 0),))
 
 
 def _key_information(card: Card, channel: Channel) -> bytes:
-    del channel
+    del card
     entries = []
-    for kvn in card.storage.read(KEYS) or b"":
-        record = KeySetRecord.parse(card.storage.read(key_set_name(kvn)) or b"")
-        entries += [KeyEntry(key.kid, kvn, (KeyComponent(key.type, len(key.value)),)) for key in record.keys]
+    for kvn in channel.domain.kvns():
+        keys = channel.domain.keys(kvn)
+        entries += [KeyEntry(key.kid, kvn, (KeyComponent(key.type, len(key.value)),)) for key in keys]
     return KeyInformation(tuple(entries)).build()
 
 

@@ -1,8 +1,9 @@
 """The OPEN: from one command APDU to its answer (GPCS 6).
 
 In this order: the bytes parse (6700), the class exists (6E00) and its channel is open (6881), chained commands are put
-together, secure messaging opens (6982, and the session is gone), the instruction is known (6D00) in that class (6E00),
-the state allows it (6985, 6982); then the function of the table runs, its changes are committed, the answer protected.
+together, and GlobalPlatform's own segments too, secure messaging opens (6982, and the session is gone), the instruction
+is known (6D00) in that class (6E00), the state allows it (6985, 6982); then the function of the table runs, its changes
+are committed, the answer is protected.
 """
 
 from __future__ import annotations
@@ -10,23 +11,28 @@ from __future__ import annotations
 from keywright.element.applet import Applet, Context
 from keywright.element.card import Card
 from keywright.element.channel import Channel
-from keywright.element.security_domain import count_attempt
+from keywright.element.initiation import count_attempt
+from keywright.element.openers import known_to, step_for, survives
 from keywright.element.state import Transaction
 from keywright.element.table import RULES, TABLE, Rule, refusal, state_of
 from keywright.errors import DecodeError, StoreError
 from keywright.globalplatform.life_cycle import CardState
-from keywright.globalplatform.messages import Ins
+from keywright.globalplatform.messages import MORE_COMMANDS, Ins
 from keywright.iso7816.apdu import SHORT_LE, Command, Response
 from keywright.iso7816.channels import GP, channel_of, is_chained, is_gp, is_secured, is_valid
 from keywright.iso7816.refusal import Refusal
 from keywright.iso7816.status import SW, is_ok, is_warning
-from keywright.scp.scp03.card import CardChannel
+from keywright.scp.level import Level
+from keywright.scp.session import CardSession
 
 _FURTHER = 0x40
 _ISO_SECURE_MESSAGING = 0x08
 _CHAIN = 0x10
 _SELECT_BY_NAME = 0x04
-_AUTHENTICATED = 2
+_FLAG = 0x80
+_R_MAC = frozenset((Ins.BEGIN_R_MAC_SESSION, Ins.END_R_MAC_SESSION))
+_SEGMENTED = frozenset((Ins.PUT_KEY, Ins.DELETE, Ins.INSTALL))
+_IN_BLOCKS = (Ins.STORE_DATA,)
 _MAX_ASSEMBLED = 0xFFFF
 
 
@@ -80,7 +86,9 @@ def _assemble(channel: Channel, command: Command) -> Command | None:
     cla = command.cla & ~_CHAIN
     data, extended = command.data, command.extended
     if sofar is not None:
-        if (cla, command.ins, command.p1, command.p2) != (sofar.cla, sofar.ins, sofar.p1, sofar.p2):
+        # Some hosts set P1 b8 too on all parts of a certificate but the last (Amd F, PERFORM SECURITY OPERATION).
+        either = _FLAG if command.ins == Ins.PERFORM_SECURITY_OPERATION else 0
+        if (cla, command.ins, command.p1 | either, command.p2) != (sofar.cla, sofar.ins, sofar.p1 | either, sofar.p2):
             raise Refusal(SW.LAST_COMMAND_EXPECTED)
         data, extended = sofar.data + data, sofar.extended or extended
     if len(data) > _MAX_ASSEMBLED:
@@ -97,18 +105,20 @@ def _execute(card: Card, channel: Channel, command: Command) -> Response:
     if cla & _ISO_SECURE_MESSAGING and not cla & _FURTHER:
         raise Refusal(SW.SECURE_MESSAGING_NOT_SUPPORTED)
     rule = _rule_for(channel, command)
-    if ins != Ins.STORE_DATA:
+    if ins not in _IN_BLOCKS:
         channel.blocks = None
-    if rule is not None and ins == Ins.EXTERNAL_AUTHENTICATE and is_gp(cla):
-        count_attempt(card)
-        if channel.phase != _AUTHENTICATED:
-            return _by_table(card, channel, command)
-    session = _open_session(channel)
-    if rule is not None and rule.bare:
-        _check_class(rule, cla)
-        if is_secured(cla):
-            raise Refusal(SW.SECURE_MESSAGING_NOT_SUPPORTED)
-        return _by_table(card, channel, command)
+    if rule is not None and (rule.bare or rule.opens):
+        answered = _bare(card, channel, command, rule)
+        if answered is not None:
+            return answered
+    elif channel.opening is not None and not survives(channel):
+        channel.drop_session()
+    if channel.segments is not None or (rule is not None and ins in _SEGMENTED and command.p1 & MORE_COMMANDS):
+        whole = _gather(card, channel, command)
+        if whole is None:
+            return Response(b"")
+        command = whole
+    session = channel.session
     if session is not None:
         return _secured(card, channel, session, command, rule)
     if is_secured(cla) and (rule is not None or channel.applet is not None):
@@ -116,16 +126,59 @@ def _execute(card: Card, channel: Channel, command: Command) -> Response:
     return _dispatch(card, channel, command, rule)
 
 
-def _open_session(channel: Channel) -> CardChannel | None:
-    """The authenticated session, if any; a challenge that this command does not answer is gone."""
-    session = channel.session
-    if session is None or session.level is not None:
-        return session
-    channel.drop_session()
+def _bare(card: Card, channel: Channel, command: Command, rule: Rule) -> Response | None:
+    """A command that comes without secure messaging by its nature, or opens a session; None when it is in one."""
+    secured = is_secured(command.cla)
+    if rule.bare:
+        _check_class(rule, command.cla)
+        if secured:
+            raise Refusal(SW.SECURE_MESSAGING_NOT_SUPPORTED)
+        if channel.opening is not None and not rule.opens and not survives(channel):
+            channel.drop_session()
+        return _by_table(card, channel, command)
+    if not is_gp(command.cla):
+        return None
+    if command.ins == Ins.EXTERNAL_AUTHENTICATE:
+        count_attempt(card)
+    if channel.session is None or (not secured and step_for(channel, command.ins) is not None):
+        return _by_table(card, channel, command)
     return None
 
 
-def _secured(card: Card, channel: Channel, session: CardChannel, command: Command, rule: Rule | None) -> Response:
+def _gather(card: Card, channel: Channel, command: Command) -> Command | None:
+    """Take one segment of a GlobalPlatform command (GPCS 11.1.5.1); the whole command once its last one is here.
+
+    Segments are joined as they come; protection is over the whole, with the C-MAC at the end of the last one. Refuses
+    with 6985, the segments dropped, when another command comes between, 6700 when it becomes too long. Where the state
+    does not allow the command, or the session is for secured commands only and this is none, it goes on as it is, to be
+    refused.
+    """
+    sofar, channel.segments = channel.segments, None
+    if sofar is None and not _is_expected(card, channel, command):
+        return command
+    p1, data, extended = command.p1 & ~MORE_COMMANDS, command.data, command.extended
+    if sofar is not None:
+        if (command.cla, command.ins, p1, command.p2) != (sofar.cla, sofar.ins, sofar.p1, sofar.p2):
+            raise Refusal(SW.CONDITIONS_NOT_SATISFIED)
+        data, extended = sofar.data + data, sofar.extended or extended
+    if len(data) > _MAX_ASSEMBLED:
+        raise Refusal(SW.WRONG_LENGTH)
+    whole = Command(command.cla, command.ins, p1, command.p2, data, command.le, extended or len(data) >= SHORT_LE)
+    if command.p1 & MORE_COMMANDS:
+        channel.segments = whole
+        return None
+    return whole
+
+
+def _is_expected(card: Card, channel: Channel, command: Command) -> bool:
+    """Whether the state, the level and the class would let a command through, before its data are looked at."""
+    entry = TABLE.get((state_of(card.life(), channel.phase), command.ins))
+    level = 0 if channel.session is None else channel.session.level or 0
+    protected = is_secured(command.cla) or not level & Level.C_MAC
+    return entry is not None and level & entry.level == entry.level and protected and is_gp(command.cla)
+
+
+def _secured(card: Card, channel: Channel, session: CardSession, command: Command, rule: Rule | None) -> Response:
     """One command inside a session. A wrong or missing protection ends the session; any other refusal keeps it."""
     try:
         plain = session.unwrap(command)
@@ -185,9 +238,11 @@ def _rule_for(channel: Channel, command: Command) -> Rule | None:
     """
     ins = command.ins
     rule = RULES.get(ins)
-    if rule is None or channel.applet is None:
+    if rule is None or (rule.optional and not known_to(channel, ins)):
+        return None
+    if channel.applet is None:
         return rule
     if is_gp(command.cla):
-        return rule if ins in (Ins.INITIALIZE_UPDATE, Ins.EXTERNAL_AUTHENTICATE) else None
+        return rule if rule.opens or (ins in _R_MAC and channel.session is not None) else None
     ours = ins == Ins.MANAGE_CHANNEL or (ins == Ins.SELECT and command.p1 == _SELECT_BY_NAME)
     return rule if ours else None

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
 from typing import Final, Protocol, Self, final
 
 from keywright.element import interpreter
 from keywright.element.applet import Applet
-from keywright.element.birth import Personality, give_birth, register
-from keywright.element.card import INITIAL_KVN, Card, Rng, need_rng
-from keywright.element.state import ELEMENT, Storage
+from keywright.element.birth import PRIVILEGES, Personality, give_birth, register
+from keywright.element.card import Card, Factory, Rng, need_rng
+from keywright.element.channels import enter_default
+from keywright.element.domain import INITIAL_KVN
+from keywright.element.state import ELEMENT, Storage, Transaction
+from keywright.element.upgrade import DEFAULT_PERSISTENT, DEFAULT_VOLATILE, upgrade
+from keywright.errors import StoreError
 from keywright.globalplatform.life_cycle import CardState
 from keywright.globalplatform.messages import DEFAULT_ISD, Cplc
 from keywright.iso7816 import atr as answer_to_reset
 from keywright.iso7816.status import SW
 from keywright.scp.scp03.keys import KeySet
-from keywright.scp.scp03.messages import I
+from keywright.scp.scp03.messages import SCP03, I
 from keywright.store.journal import Journal
 from keywright.store.memory import Memory, RamMemory
 
@@ -45,15 +49,20 @@ class PathName(Protocol):
 
 @final
 class SecureElement:
-    """A GlobalPlatform element with an issuer security domain that speaks SCP03, and applets. A responder: `handle`.
+    """A GlobalPlatform element: security domains, load files, and applications behind AIDs. A responder: `handle`.
 
     For one thread at a time, as a chip is.
 
     Memory is `path` (a journal file), or `memory`, or RAM. Memory that already holds an element wins over every
-    parameter except `applets`, `rng` and `on_fault`; fresh memory becomes the element described, in one commit.
+    parameter except `applets`, `factories`, `rng` and `on_fault`; fresh memory becomes the element described, in one
+    commit. Memory holds AIDs and never code. `applets` are there from the start; `factories` make those that INSTALL
+    creates, by the AID of their executable module, and where there is none, a `RecordingApplet` stands in.
 
     kvn, keys, sequence_counter: the initial key set and how often it was used. i: SCP03 options; without the bit for
-    pseudo-random challenges (10) `rng` makes them. initial_keys_stay: keep set FF when the owner puts a set of his own.
+    pseudo-random challenges (10) `rng` makes them. protocols: what the issuer security domain offers besides SCP03,
+    pairs of protocol number (02, 10, 11) and "i". initial_keys_stay: keep set FF when the owner puts a set of his own.
+    privileges: those of the issuer security domain, 3 bytes. page: entries in one answer to GET STATUS (0: as many as
+    fit). volatile, persistent: bytes of memory for content.
     try_limit: EXTERNAL AUTHENTICATE failures in a row that block a key set; None: never. max_data: what 9F65 tells.
     kdd: 10 bytes of key diversification data. atr: one that names T=0 alone makes the element keep the data of case 4
     commands for GET RESPONSE, as such cards do. on_fault: called with what should never happen, before 6F00 is
@@ -71,6 +80,7 @@ class SecureElement:
         kvn: int = INITIAL_KVN,
         keys: KeySet | None = None,
         i: int = I.PSEUDO_RANDOM | I.R_MAC | I.R_ENC,
+        protocols: Sequence[tuple[int, int]] = (),
         initial_keys_stay: bool = False,
         sequence_counter: int = 0,
         kdd: bytes = bytes(10),
@@ -80,9 +90,14 @@ class SecureElement:
         life_cycle: int = CardState.OP_READY,
         try_limit: int | None = None,
         max_data: int = DEFAULT_MAX_DATA,
+        page: int = 0,
+        volatile: int = DEFAULT_VOLATILE,
+        persistent: int = DEFAULT_PERSISTENT,
+        privileges: bytes = PRIVILEGES,
         atr: bytes = DEFAULT_ATR,
         rng: Rng | None = None,
         applets: Sequence[Applet] = (),
+        factories: Mapping[bytes, Factory] | None = None,
         on_fault: Callable[[Exception], None] | None = None,
     ) -> None:
         if path is not None and memory is not None:
@@ -92,6 +107,7 @@ class SecureElement:
             kvn,
             keys,
             i,
+            tuple(protocols),
             initial_keys_stay,
             sequence_counter,
             kdd,
@@ -101,6 +117,10 @@ class SecureElement:
             life_cycle,
             try_limit,
             max_data,
+            page,
+            volatile,
+            persistent,
+            privileges,
             atr,
         )
         personality.check()
@@ -111,11 +131,13 @@ class SecureElement:
                 memory = self._journal.memory(NAMESPACE)
             storage = Storage(RamMemory() if memory is None else memory)
             if storage.read(ELEMENT) is None:
-                need_rng(i, rng)
+                need_rng(((SCP03, i), *protocols), rng)
                 give_birth(storage, personality, applets)
             else:
-                register(storage, applets)
-            self._card = Card(storage, applets, rng)
+                upgrade(storage)
+            self._card = Card(storage, applets, rng, factories or {})
+            register(storage, applets)
+            self._select_default()
         except BaseException:
             self.close()
             raise
@@ -133,7 +155,15 @@ class SecureElement:
     def reset(self) -> bytes:
         """Power off and on: what is volatile is gone, the basic channel has the issuer security domain; the ATR."""
         self._card.power_up()
+        self._select_default()
         return self._card.atr
+
+    def _select_default(self) -> None:
+        card = self._card
+        try:
+            enter_default(card, card.channels[0], Transaction(card.storage))
+        except StoreError:
+            card.power_up()
 
     @property
     def atr(self) -> bytes:

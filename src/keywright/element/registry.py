@@ -1,97 +1,116 @@
-"""GET STATUS and SET STATUS: what is on the card and in which state (GPCS 11.4, 11.10)."""
+"""The registry: every load file, security domain and application of the element, and what belongs to what (GPCS 6.4.1).
+
+A `Registry` is a value: a change makes another one, and the command that makes it writes it whole.
+"""
 
 from __future__ import annotations
 
-from keywright.codec.tlv import item
-from keywright.element.card import Card
-from keywright.element.channel import Channel
-from keywright.element.channels import LOCKED
-from keywright.element.state import LIFE, REGISTRY, RegistryEntry, RegistryRecord, Transaction
-from keywright.errors import DecodeError
-from keywright.globalplatform.life_cycle import CARD_TRANSITIONS, CardState
-from keywright.globalplatform.messages import ApplicationEntry, StatusQuery, StatusScope, Tag
-from keywright.iso7816.apdu import Command, Response
-from keywright.iso7816.refusal import Refusal
-from keywright.iso7816.status import SW
+from collections.abc import Iterable, Iterator
+from typing import Self, final
 
-_TLV = 0x02
-_NEXT = 0x01
-_PRIVILEGES, _DOMAIN = 0xC5, 0xCC
-_SCOPES = (
-    StatusScope.ISSUER_DOMAIN,
-    StatusScope.APPLICATIONS,
-    StatusScope.LOAD_FILES,
-    StatusScope.LOAD_FILES_AND_MODULES,
-)
+import msgspec
+
+from keywright.element.state import Kind, RegistryEntry, RegistryRecord
+
+LOCKED = 0x80
+"""Bit of an application's life cycle state that makes it unselectable (GPCS table 11-4)."""
+
+_DOMAINS = (Kind.ISSUER_DOMAIN, Kind.DOMAIN)
 
 
-def get_status(card: Card, channel: Channel, command: Command, change: Transaction) -> Response:
-    """GET STATUS: entries of one kind whose AID begins as asked, as TLV (P2 02) or in the old LV form (P2 00).
+@final
+class Registry:
+    """Entries by AID, in order of installation; the issuer security domain is the first."""
 
-    The answer is always complete, so a demand for the next part finds nothing. Refuses with 6A88 when nothing matches.
-    """
-    del channel, change
-    if command.p1 not in _SCOPES or command.p2 & ~(_TLV | _NEXT):
-        raise Refusal(SW.INCORRECT_P1P2)
-    try:
-        query = StatusQuery.parse(command.data)
-    except DecodeError:
-        raise Refusal(SW.INCORRECT_DATA) from None
-    found = [entry for entry in _entries(card, command.p1) if entry.aid.startswith(query.aid)]
-    if not found or command.p2 & _NEXT:
-        raise Refusal(SW.REFERENCED_DATA_NOT_FOUND)
-    if command.p2 & _TLV:
-        return Response(b"".join([item(Tag.APPLICATION, _entry(card, command.p1, e, query.tags)) for e in found]))
-    return Response(b"".join([_old_entry(entry) for entry in found]))
+    __slots__ = ("_by_aid", "_by_file", "entries")
+
+    def __init__(self, entries: Iterable[RegistryEntry]) -> None:
+        """Take the entries. An application and a load file may have one AID; nothing else shares one."""
+        self.entries = tuple(entries)
+        self._by_aid = {entry.aid: entry for entry in self.entries if entry.kind != Kind.LOAD_FILE}
+        self._by_file = {entry.aid: entry for entry in self.entries if entry.kind == Kind.LOAD_FILE}
+
+    @classmethod
+    def parse(cls, raw: bytes) -> Self:
+        """Read the record."""
+        return cls(RegistryRecord.parse(raw).entries)
+
+    def build(self) -> bytes:
+        """The record."""
+        return RegistryRecord(self.entries).build()
+
+    def __iter__(self) -> Iterator[RegistryEntry]:
+        return iter(self.entries)
+
+    @property
+    def issuer(self) -> RegistryEntry:
+        """The issuer security domain."""
+        return self.entries[0]
+
+    def application(self, aid: bytes) -> RegistryEntry | None:
+        """The application or security domain with this AID."""
+        return self._by_aid.get(aid)
+
+    def domain(self, aid: bytes) -> RegistryEntry | None:
+        """The security domain with this AID."""
+        entry = self._by_aid.get(aid)
+        return entry if entry is not None and entry.kind in _DOMAINS else None
+
+    def load_file(self, aid: bytes) -> RegistryEntry | None:
+        """The executable load file with this AID."""
+        return self._by_file.get(aid)
+
+    def knows(self, aid: bytes) -> bool:
+        """Whether the AID is taken, by whatever it be."""
+        return aid in self._by_aid or aid in self._by_file
+
+    def module(self, load_file: bytes, module: bytes) -> bool:
+        """Whether the load file is here and has this module."""
+        entry = self._by_file.get(load_file)
+        return entry is not None and any(one.aid == module for one in entry.modules)
+
+    def associated(self, domain: bytes) -> tuple[RegistryEntry, ...]:
+        """What is directly associated with a security domain, itself left out."""
+        return tuple(entry for entry in self.entries if entry.domain == domain and entry.aid != domain)
+
+    def made_from(self, load_file: bytes) -> tuple[RegistryEntry, ...]:
+        """Applications and domains instantiated from a load file."""
+        return tuple(e for e in self.entries if e.load_file == load_file and e.kind != Kind.LOAD_FILE)
+
+    def under(self, aid: bytes, domain: bytes) -> bool:
+        """Whether `aid` is `domain` or below it in the tree of associations (GPCS 7.2)."""
+        seen: set[bytes] = set()
+        while aid and aid not in seen:
+            if aid == domain:
+                return True
+            seen.add(aid)
+            entry = self._by_aid.get(aid)
+            aid = entry.domain if entry is not None else b""
+        return False
+
+    def holder(self, byte: int, bit: int) -> RegistryEntry | None:
+        """The first entry with a privilege: byte 0 to 2 and bit of it (GPCS tables 11-7 to 11-9)."""
+        return next((e for e in self.entries if e.kind != Kind.LOAD_FILE and e.privileges[byte] & bit == bit), None)
+
+    def with_entry(self, entry: RegistryEntry) -> Registry:
+        """One entry more, or in place of the one of its kind and AID."""
+        load_file = entry.kind == Kind.LOAD_FILE
+        old = (self._by_file if load_file else self._by_aid).get(entry.aid)
+        if old is None:
+            return Registry((*self.entries, entry))
+        return Registry(entry if one is old else one for one in self.entries)
+
+    def without(self, gone: Iterable[RegistryEntry]) -> Registry:
+        """Without these entries."""
+        left = list(gone)
+        return Registry(one for one in self.entries if not any(one is entry for entry in left))
 
 
-def set_status(card: Card, channel: Channel, command: Command, change: Transaction) -> Response:
-    """SET STATUS of the card (P1 80) or, to lock and unlock it, of an application (P1 40).
-
-    Refuses with 6985 for a transition that does not exist (also to the same state), 6A88 for an unknown application.
-    """
-    del channel
-    if command.p1 == StatusScope.ISSUER_DOMAIN:
-        if (card.life(), command.p2) not in CARD_TRANSITIONS:
-            raise Refusal(SW.CONDITIONS_NOT_SATISFIED)
-        change.write(LIFE, bytes((command.p2,)))
-        if command.p2 == CardState.TERMINATED:
-            change.commit()
-            card.close_sessions()
-        return Response(b"")
-    if command.p1 != StatusScope.APPLICATIONS:
-        raise Refusal(SW.INCORRECT_P1P2)
-    change.write(REGISTRY, _with_lock(card, command.data, command.p2 & LOCKED).build())
-    return Response(b"")
+def is_domain(entry: RegistryEntry) -> bool:
+    """Whether the entry is a security domain, the issuer's or a supplementary one."""
+    return entry.kind in _DOMAINS
 
 
-def _with_lock(card: Card, aid: bytes, lock: int) -> RegistryRecord:
-    entries = list(card.registry().entries)
-    for at, entry in enumerate(entries):
-        if entry.aid == aid:
-            if entry.life_cycle & LOCKED == lock:
-                raise Refusal(SW.CONDITIONS_NOT_SATISFIED)
-            entries[at] = RegistryEntry(aid, entry.life_cycle ^ LOCKED, entry.privileges)
-            return RegistryRecord(tuple(entries))
-    raise Refusal(SW.REFERENCED_DATA_NOT_FOUND)
-
-
-def _entries(card: Card, scope: int) -> tuple[RegistryEntry, ...]:
-    if scope == StatusScope.ISSUER_DOMAIN:
-        return (RegistryEntry(card.identity.isd_aid, card.life(), card.identity.privileges),)
-    return card.registry().entries if scope == StatusScope.APPLICATIONS else ()
-
-
-def _entry(card: Card, scope: int, entry: RegistryEntry, tags: bytes | None) -> bytes:
-    """One E3 entry; with a tag list, AID and state and what else it names (GPCS 11.4.2.3)."""
-    domain = card.identity.isd_aid if scope == StatusScope.APPLICATIONS else None
-    return ApplicationEntry(
-        entry.aid,
-        entry.life_cycle,
-        entry.privileges if tags is None or _PRIVILEGES in tags else None,
-        security_domain=domain if tags is None or _DOMAIN in tags else None,
-    ).build()
-
-
-def _old_entry(entry: RegistryEntry) -> bytes:
-    return bytes((len(entry.aid),)) + entry.aid + bytes((entry.life_cycle,)) + entry.privileges[:1]
+def changed(entry: RegistryEntry, **fields: object) -> RegistryEntry:
+    """The entry with some fields replaced."""
+    return msgspec.structs.replace(entry, **fields)

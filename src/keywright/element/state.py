@@ -4,22 +4,28 @@
 |---|---|---|
 | `element` | `ElementRecord`: what the element is; fixed at birth | never |
 | `life` | 1 byte, card life cycle (GPCS table 11-6) | SET STATUS |
-| `attempts` | 4 bytes, EXTERNAL AUTHENTICATE commands ever received | before each one is checked, alone |
-| `keys` | key version numbers in order of creation, 1 byte each | PUT KEY, DELETE |
-| `keys/KVN` | `KeySetRecord` | PUT KEY, DELETE |
-| `counter/KVN` | `CounterRecord`: sessions, failures in a row | INITIALIZE UPDATE, EXTERNAL AUTHENTICATE, alone |
-| `data/TAG` | value of one data object | STORE DATA |
-| `registry` | `RegistryRecord`: applications and their life cycles | at birth, SET STATUS |
+| `attempts` | 4 bytes, authentication commands (82) ever received | before each one is checked, alone |
+| `registry` | `RegistryRecord`: all that has an AID, the issuer's domain first | INSTALL, LOAD, DELETE, SET STATUS |
+| `confirmation` | 2 bytes, confirmation counter: receipts given (GPCS 11.1.6) | with what the receipt confirms |
+| D`protocols` | `ProtocolsRecord`: secure channel protocols the domain offers, each with its "i" | INSTALL, at birth |
+| D`keys` | key version numbers in order of creation, 1 byte each | PUT KEY, STORE DATA, DELETE |
+| D`keys/KVN` | `KeySetRecord` | PUT KEY, STORE DATA, DELETE |
+| D`counter/KVN` | `CounterRecord`: sessions, failures in a row | opening a session, alone |
+| D`data/TAG` | value of one data object; certificates, allow-lists and CA identifiers too | STORE DATA |
+| `load/AID` | the load file data block of an executable load file | LOAD, DELETE |
 | `applet/AID/NAME` | whatever the applet keeps there | its commands |
 
-KVN, TAG and AID are upper-case hex. Counters commit first and alone; everything else a command changes is one commit.
+KVN, TAG and AID are upper-case hex. D is nothing for the issuer security domain, `sd/AID/` for every other one: what
+belongs to a domain is `Domain.name(...)`. Counters commit first and alone; everything else a command changes is one
+commit, so a registry is never seen half changed. Format 1 (one domain, SCP03 alone) is upgraded in one commit when it
+is opened (`element/upgrade.py`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import cache
-from typing import Annotated, final
+from typing import Annotated, Final, final
 
 from keywright.codec.record import U8, U16, U32, Record, prefixed, raw
 from keywright.store.memory import Memory
@@ -28,9 +34,11 @@ ELEMENT = "element"
 LIFE = "life"
 ATTEMPTS = "attempts"
 KEYS = "keys"
+PROTOCOLS = "protocols"
 REGISTRY = "registry"
+CONFIRMATION = "confirmation"
 
-FORMAT = 1
+FORMAT = 2
 """Version of this layout."""
 
 _CACHED_BYTES = 512
@@ -38,19 +46,29 @@ _CACHED_BYTES = 512
 
 @cache
 def key_set_name(kvn: int) -> str:
-    """Name of the record of a key set."""
+    """Name of the record of a key set, in its domain."""
     return f"keys/{kvn:02X}"
 
 
 @cache
 def counter_name(kvn: int) -> str:
-    """Name of the record of a key set's counters."""
+    """Name of the record of a key set's counters, in its domain."""
     return f"counter/{kvn:02X}"
 
 
 def data_name(number: int) -> str:
-    """Name of the record of a data object."""
+    """Name of the record of a data object, in its domain."""
     return f"data/{number:04X}"
+
+
+def domain_prefix(aid: bytes) -> str:
+    """What stands before the names of a supplementary security domain's records."""
+    return f"sd/{aid.hex().upper()}/"
+
+
+def load_file_name(aid: bytes) -> str:
+    """Name of the record of a load file data block."""
+    return f"load/{aid.hex().upper()}"
 
 
 def applet_name(aid: bytes, name: str) -> str:
@@ -62,22 +80,51 @@ class ElementRecord(Record, frozen=True):
     """What an element is; fixed when it is made."""
 
     format: U8
-    i: U8
     initial_keys_stay: U8
     try_limit: U16  # failures in a row that block a key set; 0: never
     max_data: U16  # what 9F65 tells
+    page: U16  # most entries in one answer to GET STATUS; 0: as many as fit
+    volatile: U32  # bytes of RAM that applications may have (FF21)
+    persistent: U32  # bytes of non-volatile memory that applications and load files may have (FF21)
     kdd: Annotated[bytes, raw(10)]
-    privileges: Annotated[bytes, raw(3)]
-    isd_aid: Annotated[bytes, prefixed(1)]
     atr: Annotated[bytes, prefixed(1)]
 
 
+class ProtocolRecord(Record, frozen=True):
+    """One secure channel protocol and its "i" parameter; "i" of SCP11 has two bytes when the first one says so."""
+
+    scp: U8
+    i: U16
+
+
+class ProtocolsRecord(Record, frozen=True):
+    """What a security domain offers, in the order of preference."""
+
+    offers: tuple[ProtocolRecord, ...] = ()
+
+
 class KeyRecord(Record, frozen=True):
-    """One key of a set, in clear: this is the chip's own memory."""
+    """One key of a set, in clear: this is the chip's own memory.
+
+    `value` of one component is the key itself: DES, AES, PSK, the scalar of an EC private key, the point of a public
+    one. A key of several components is a run of `KeyComponentRecord`: RSA modulus A1 and exponent A0. `curve` is the
+    key parameter reference of an EC key (F0), 0 for every other. `usage` and `access` are those of the extended format,
+    0 where a key came without.
+    """
 
     kid: U8
     type: U8
-    value: Annotated[bytes, prefixed(1)]
+    value: Annotated[bytes, prefixed(2)]
+    curve: U8 = 0
+    usage: U16 = 0
+    access: U8 = 0
+
+
+class KeyComponentRecord(Record, frozen=True):
+    """One component of a key that has several."""
+
+    type: U8
+    value: Annotated[bytes, prefixed(2)]
 
 
 class KeySetRecord(Record, frozen=True):
@@ -87,22 +134,50 @@ class KeySetRecord(Record, frozen=True):
 
 
 class CounterRecord(Record, frozen=True):
-    """SCP03 sequence counter as last used, and EXTERNAL AUTHENTICATE failures in a row."""
+    """Sequence counter as last used (2 bytes of it with SCP02, 3 with SCP03), and failures in a row."""
 
-    sequence: U32 = 0  # at most 3 bytes of it are used
+    sequence: U32 = 0
     failures: U16 = 0
 
 
-class RegistryEntry(Record, frozen=True):
-    """One application."""
+class Kind:
+    """What a registry entry is."""
 
+    ISSUER_DOMAIN: Final = 1
+    DOMAIN: Final = 2
+    APPLICATION: Final = 3
+    LOAD_FILE: Final = 4
+
+
+class ModuleRecord(Record, frozen=True):
+    """One executable module of a load file."""
+
+    aid: Annotated[bytes, prefixed(1)]
+
+
+class RegistryEntry(Record, frozen=True):
+    """One executable load file, security domain or application (GPCS 6.4.1).
+
+    `domain` is the associated security domain, empty for the issuer's own entry. `load_file` and `module` tell what an
+    application was made from; empty for what was there at birth. `modules` and `version` belong to a load file.
+    `parameters` holds its system specific parameters as BER-TLV: quotas and reserved memory C6 C7 C8 D7 D8, implicit
+    selection CF, global services CB, provider data B6.
+    """
+
+    kind: U8
     aid: Annotated[bytes, prefixed(1)]
     life_cycle: U8
     privileges: Annotated[bytes, raw(3)] = bytes(3)
+    domain: Annotated[bytes, prefixed(1)] = b""
+    load_file: Annotated[bytes, prefixed(1)] = b""
+    module: Annotated[bytes, prefixed(1)] = b""
+    version: Annotated[bytes, prefixed(1)] = b""
+    modules: Annotated[tuple[ModuleRecord, ...], prefixed(2)] = ()
+    parameters: Annotated[bytes, prefixed(2)] = b""
 
 
 class RegistryRecord(Record, frozen=True):
-    """Every application but the issuer security domain, in order of installation."""
+    """Everything that has an AID: the issuer security domain, then all others in order of installation."""
 
     entries: tuple[RegistryEntry, ...] = ()
 
@@ -123,7 +198,7 @@ class Storage:
             return self._cache[name]
         except KeyError:
             value = self._memory.load(name)
-        if value is None or len(value) <= _CACHED_BYTES:
+        if value is None or len(value) <= _CACHED_BYTES or name == REGISTRY:
             self._cache[name] = value
         return value
 
@@ -131,7 +206,7 @@ class Storage:
         """All or nothing. Raises StoreError with nothing changed."""
         self._memory.commit(changes)
         for name, value in changes.items():
-            if value is None or len(value) <= _CACHED_BYTES:
+            if value is None or len(value) <= _CACHED_BYTES or name == REGISTRY:
                 self._cache[name] = value
             else:
                 self._cache.pop(name, None)

@@ -1,4 +1,4 @@
-"""What the issuer security domain does with an instruction in each state: the table that docs and tests read."""
+"""What a security domain does with an instruction in each state: the table that docs and tests read."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from keywright.element.channel import Channel
 from keywright.element.channels import manage_channel, select
 from keywright.element.data_objects import get_data, store_data
 from keywright.element.key_management import delete, put_key
-from keywright.element.registry import get_status, set_status
-from keywright.element.security_domain import external_authenticate, initialize_update
+from keywright.element.openers import begin_r_mac, end_r_mac, open_session
 from keywright.element.state import Transaction
+from keywright.element.status import get_status, set_status
 from keywright.globalplatform.life_cycle import CardState
 from keywright.globalplatform.messages import Ins
 from keywright.iso7816.apdu import Command, Response
@@ -24,15 +24,21 @@ Function: TypeAlias = Callable[[Card, Channel, Command, Transaction], Response]
 
 
 class State(IntEnum):
-    """Life of the card and phase of the channel's secure session: no session, challenged, authenticated."""
+    """Life of the card and phase of the channel's secure session.
+
+    No session; one being opened; one with the owner of the security domain; one with somebody who has not proven to be
+    the owner (SCP11b, and whoever is merely known).
+    """
 
     IDLE = 0
     CHALLENGED = 1
     AUTHENTICATED = 2
-    LOCKED = 3
-    LOCKED_CHALLENGED = 4
-    LOCKED_AUTHENTICATED = 5
-    TERMINATED = 6
+    UNAUTHENTICATED = 3
+    LOCKED = 4
+    LOCKED_CHALLENGED = 5
+    LOCKED_AUTHENTICATED = 6
+    LOCKED_UNAUTHENTICATED = 7
+    TERMINATED = 8
 
 
 class Entry(NamedTuple):
@@ -43,18 +49,30 @@ class Entry(NamedTuple):
 
 
 class Rule(NamedTuple):
-    """What holds for an instruction in every state: its classes, and whether secure messaging is never for it."""
+    """What holds for an instruction in every state: its classes, and what it is.
+
+    bare: secure messaging is never for it. opens: it is a step of opening a session. optional: it exists only where a
+    protocol that the security domain offers has it.
+    """
 
     iso: bool
     gp: bool
     bare: bool = False
+    opens: bool = False
+    optional: bool = False
 
 
 RULES: Final[dict[int, Rule]] = {
     Ins.SELECT: Rule(iso=True, gp=False, bare=True),
     Ins.MANAGE_CHANNEL: Rule(iso=True, gp=False, bare=True),
-    Ins.INITIALIZE_UPDATE: Rule(iso=False, gp=True, bare=True),
-    Ins.EXTERNAL_AUTHENTICATE: Rule(iso=False, gp=True),
+    Ins.INITIALIZE_UPDATE: Rule(iso=False, gp=True, bare=True, opens=True),
+    Ins.EXTERNAL_AUTHENTICATE: Rule(iso=False, gp=True, opens=True),
+    Ins.MANAGE_SECURITY_ENVIRONMENT: Rule(iso=False, gp=True, opens=True, optional=True),
+    Ins.PERFORM_SECURITY_OPERATION: Rule(iso=False, gp=True, opens=True, optional=True),
+    Ins.GET_CHALLENGE: Rule(iso=False, gp=True, opens=True, optional=True),
+    Ins.INTERNAL_AUTHENTICATE: Rule(iso=False, gp=True, opens=True, optional=True),
+    Ins.BEGIN_R_MAC_SESSION: Rule(iso=False, gp=True),
+    Ins.END_R_MAC_SESSION: Rule(iso=False, gp=True),
     Ins.GET_DATA: Rule(iso=True, gp=True),
     Ins.GET_STATUS: Rule(iso=False, gp=True),
     Ins.SET_STATUS: Rule(iso=False, gp=True),
@@ -63,15 +81,23 @@ RULES: Final[dict[int, Rule]] = {
     # GPCS 11.11 names the GlobalPlatform class alone; yubikit sends 00, and YubiKeys take it.
     Ins.STORE_DATA: Rule(iso=True, gp=True),
 }
-"""Every instruction the issuer security domain knows; GET RESPONSE (any class) belongs to the delivery of answers."""
+"""Every instruction a security domain knows; GET RESPONSE (any class) belongs to the delivery of answers."""
 
 _ALWAYS: Final = {
     Ins.SELECT: Entry(select),
     Ins.MANAGE_CHANNEL: Entry(manage_channel),
-    Ins.INITIALIZE_UPDATE: Entry(initialize_update),
+    Ins.INITIALIZE_UPDATE: Entry(open_session),
+    Ins.EXTERNAL_AUTHENTICATE: Entry(open_session),
+    Ins.MANAGE_SECURITY_ENVIRONMENT: Entry(open_session),
+    Ins.PERFORM_SECURITY_OPERATION: Entry(open_session),
+    Ins.GET_CHALLENGE: Entry(open_session),
+    Ins.INTERNAL_AUTHENTICATE: Entry(open_session),
     Ins.GET_DATA: Entry(get_data),
 }
-_CHALLENGED: Final = {Ins.EXTERNAL_AUTHENTICATE: Entry(external_authenticate)}
+_IN_SESSION: Final = {
+    Ins.BEGIN_R_MAC_SESSION: Entry(begin_r_mac),
+    Ins.END_R_MAC_SESSION: Entry(end_r_mac),
+}
 _CHANGING: Final = {
     Ins.PUT_KEY: Entry(put_key, Level.C_MAC),
     Ins.DELETE: Entry(delete, Level.C_MAC),
@@ -81,11 +107,13 @@ _MANAGED: Final = {Ins.GET_STATUS: Entry(get_status), Ins.SET_STATUS: Entry(set_
 
 _BY_STATE: Final[dict[State, dict[int, Entry]]] = {
     State.IDLE: _ALWAYS,
-    State.CHALLENGED: _ALWAYS | _CHALLENGED,
-    State.AUTHENTICATED: _ALWAYS | _MANAGED | _CHANGING,
+    State.CHALLENGED: _ALWAYS,
+    State.AUTHENTICATED: _ALWAYS | _IN_SESSION | _MANAGED | _CHANGING,
+    State.UNAUTHENTICATED: _ALWAYS | _IN_SESSION,
     State.LOCKED: _ALWAYS,
-    State.LOCKED_CHALLENGED: _ALWAYS | _CHALLENGED,
-    State.LOCKED_AUTHENTICATED: _ALWAYS | _MANAGED,
+    State.LOCKED_CHALLENGED: _ALWAYS,
+    State.LOCKED_AUTHENTICATED: _ALWAYS | _IN_SESSION | _MANAGED,
+    State.LOCKED_UNAUTHENTICATED: _ALWAYS | _IN_SESSION,
     State.TERMINATED: {Ins.GET_DATA: Entry(get_data)},
 }
 
@@ -94,12 +122,14 @@ TABLE: Final[dict[tuple[int, int], Entry]] = {
 }
 """(state, instruction) -> what happens. Whatever is not listed is refused as `refusal` says and changes nothing."""
 
+PHASES: Final = 4
+
 
 def state_of(life: int, phase: int) -> int:
-    """The state of a channel: life cycle of the card, and 0 no session, 1 challenged, 2 authenticated."""
+    """The state of a channel, from the life cycle of the card and the phase of its session (`Channel.phase`)."""
     if life == CardState.TERMINATED:
         return State.TERMINATED
-    return phase + 3 if life == CardState.CARD_LOCKED else phase
+    return phase + PHASES if life == CardState.CARD_LOCKED else phase
 
 
 def refusal(state: int, ins: int) -> int:
@@ -107,5 +137,7 @@ def refusal(state: int, ins: int) -> int:
     if state == State.TERMINATED:
         bare = ins in (Ins.SELECT, Ins.MANAGE_CHANNEL)
         return SW.FUNCTION_NOT_SUPPORTED if bare else SW.CONDITIONS_NOT_SATISFIED
+    if RULES[ins].opens:
+        return SW.CONDITIONS_NOT_SATISFIED
     authenticated = State.LOCKED_AUTHENTICATED if state >= State.LOCKED else State.AUTHENTICATED
     return SW.SECURITY_STATUS_NOT_SATISFIED if (authenticated, ins) in TABLE else SW.CONDITIONS_NOT_SATISFIED

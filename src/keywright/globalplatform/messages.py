@@ -15,9 +15,16 @@ from keywright.errors import DecodeError
 class Ins:
     """Instruction bytes (GPCS table 11-2; SELECT, MANAGE CHANNEL and GET RESPONSE are ISO 7816-4's)."""
 
+    MANAGE_SECURITY_ENVIRONMENT: Final = 0x22
+    PERFORM_SECURITY_OPERATION: Final = 0x2A
     INITIALIZE_UPDATE: Final = 0x50
     MANAGE_CHANNEL: Final = 0x70
+    END_R_MAC_SESSION: Final = 0x78
+    BEGIN_R_MAC_SESSION: Final = 0x7A
     EXTERNAL_AUTHENTICATE: Final = 0x82
+    """MUTUAL AUTHENTICATE in SCP11."""
+    GET_CHALLENGE: Final = 0x84
+    INTERNAL_AUTHENTICATE: Final = 0x88
     SELECT: Final = 0xA4
     GET_RESPONSE: Final = 0xC0
     GET_DATA: Final = 0xCA

@@ -1,0 +1,125 @@
+"""A security domain's own records: key sets and their counters, data objects, the protocols it offers (GPCS 7)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TypeAlias, final
+
+from keywright.crypto.aes import AesKey
+from keywright.element.state import (
+    KEYS,
+    PROTOCOLS,
+    CounterRecord,
+    KeyRecord,
+    KeySetRecord,
+    ProtocolsRecord,
+    Storage,
+    counter_name,
+    data_name,
+    domain_prefix,
+    key_set_name,
+)
+from keywright.globalplatform.messages import KeyType
+from keywright.scp.scp03.keys import KeySet
+from keywright.scp.scp03.messages import SCP03
+
+INITIAL_KVN = 0xFF
+CHANNEL_KIDS = (1, 2, 3)
+"""Key identifiers of ENC, MAC and DEK (GPCS E.1, Amd D 6.2)."""
+
+StaticKeys: TypeAlias = KeySet
+
+
+@final
+class Domain:
+    """The records of one security domain, read only: whoever changes them writes `name(...)` in its transaction."""
+
+    __slots__ = ("_kept", "_offers", "_storage", "aid", "prefix")
+
+    def __init__(self, storage: Storage, aid: bytes, *, issuer: bool) -> None:
+        self.aid = aid
+        self.prefix = "" if issuer else domain_prefix(aid)
+        self._storage = storage
+        self._offers: tuple[bytes | None, dict[int, int]] = (None, {})
+        self._kept: dict[int, tuple[bytes, StaticKeys | None]] = {}
+
+    @property
+    def is_issuer(self) -> bool:
+        """Whether this is the issuer security domain."""
+        return not self.prefix
+
+    def name(self, record: str) -> str:
+        """Name in the element's memory of one of the domain's records."""
+        return self.prefix + record
+
+    def read(self, record: str) -> bytes | None:
+        """One of the domain's records as committed."""
+        return self._storage.read(self.prefix + record)
+
+    def data(self, number: int) -> bytes | None:
+        """Value of a stored data object."""
+        return self.read(data_name(number))
+
+    def kvns(self) -> bytes:
+        """Key version numbers present, in order of creation."""
+        return self.read(KEYS) or b""
+
+    def keys(self, kvn: int) -> tuple[KeyRecord, ...]:
+        """The keys of a version number, by ascending key identifier; none when it does not exist."""
+        raw = self.read(key_set_name(kvn))
+        return () if raw is None else KeySetRecord.parse(raw).keys
+
+    def key(self, kvn: int, kid: int) -> KeyRecord | None:
+        """One key."""
+        return next((key for key in self.keys(kvn) if key.kid == kid), None)
+
+    def counter(self, kvn: int) -> CounterRecord:
+        """Counters of a key set; zero when it has none yet."""
+        value = self.read(counter_name(kvn))
+        return CounterRecord.parse(value) if value else CounterRecord()
+
+    def offers(self) -> Mapping[int, int]:
+        """The "i" of each protocol that the domain offers, in order of preference."""
+        raw = self.read(PROTOCOLS)
+        if raw is not self._offers[0]:
+            offers = ProtocolsRecord.parse(raw or b"").offers
+            self._offers = raw, {offer.scp: offer.i for offer in offers}
+        return self._offers[1]
+
+    def i_of(self, scp: int) -> int | None:
+        """The "i" parameter that the domain offers a protocol with, None if it does not."""
+        return self.offers().get(scp)
+
+    def static_keys(self, kvn: int) -> StaticKeys | None:
+        """The symmetric keys of a set that INITIALIZE UPDATE can open a session with.
+
+        None unless the set exists, its keys are of one kind with key identifiers 1 to 3, and their protocol is offered.
+        """
+        raw = self.read(key_set_name(kvn))
+        if raw is None:
+            return None
+        kept = self._kept.get(kvn)
+        if kept is None or kept[0] is not raw:
+            kept = self._kept[kvn] = raw, static_keys(KeySetRecord.parse(raw))
+        return kept[1]
+
+    def default_kvn(self) -> int | None:
+        """What key version number 00 means: the oldest set of the owner, else the initial set, else nothing."""
+        complete = [kvn for kvn in self.kvns() if self.static_keys(kvn) is not None]
+        own = [kvn for kvn in complete if kvn != INITIAL_KVN]
+        return next(iter(own or complete), None)
+
+
+def static_keys(record: KeySetRecord) -> StaticKeys | None:
+    """The static keys in a record, None when one of the three is missing."""
+    keys = {key.kid: key.value for key in record.keys if key.type == KeyType.AES}
+    if not keys.keys() >= set(CHANNEL_KIDS):
+        return None
+    enc, mac, dek = (keys[kid] for kid in CHANNEL_KIDS)
+    return KeySet(AesKey(enc, "K-ENC"), AesKey(mac, "K-MAC"), AesKey(dek, "K-DEK"))
+
+
+def protocol_of(keys: StaticKeys) -> int:
+    """The protocol that a set of static keys is for."""
+    del keys
+    return SCP03

@@ -1,0 +1,152 @@
+"""INITIALIZE UPDATE and EXTERNAL AUTHENTICATE of the symmetric protocols (GPCS E.5, Amd D 7.1).
+
+They serve whatever application is selected on the channel, on the keys of its security domain; a pseudo-random card
+challenge is made with the application's AID. The type of the keys tells the protocol: AES is SCP03.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final, Protocol, TypeAlias, final
+
+from keywright.element.birth import MAX_SEQUENCE
+from keywright.element.card import Card
+from keywright.element.channel import Channel
+from keywright.element.domain import Domain, StaticKeys, protocol_of
+from keywright.element.state import ATTEMPTS, CounterRecord, Transaction, counter_name
+from keywright.iso7816.apdu import Command, Response
+from keywright.iso7816.refusal import Refusal
+from keywright.iso7816.status import SW
+from keywright.scp.scp03.card import CardChannel
+from keywright.scp.scp03.keys import KeySet, derive_card_challenge
+from keywright.scp.scp03.messages import SCP03, I
+from keywright.scp.session import CardSession
+
+MAX_ATTEMPTS = 0xFFFF_FFFF
+
+
+class SymmetricSession(CardSession, Protocol):
+    """A session that INITIALIZE UPDATE began; EXTERNAL AUTHENTICATE opens it."""
+
+    def external_authenticate(self, command: Command, /) -> None:
+        """Check C-MAC, then host cryptogram; on success the session is open at level P1. Refuses otherwise."""
+        ...
+
+
+@final
+class Challenged:
+    """INITIALIZE UPDATE has been answered."""
+
+    __slots__ = ("kvn", "session")
+
+    def __init__(self, session: SymmetricSession, kvn: int) -> None:
+        self.session = session
+        self.kvn = kvn
+
+    @property
+    def scp(self) -> int:
+        """The protocol of the key set."""
+        return self.session.scp
+
+
+Begin: TypeAlias = Callable[[Card, Channel, Command, StaticKeys, int], tuple[SymmetricSession, bytes]]
+"""Makes a session and the data of the answer, for a command, static keys and their key version number."""
+
+
+def initialize_update(card: Card, channel: Channel, command: Command, change: Transaction) -> Response:
+    """INITIALIZE UPDATE: close the running session, count, challenge (Amd D 7.1.1).
+
+    Refuses with 6A86 (P2), 6A80 (host challenge not as long as this card's S8 or S16 mode has it), 6A88 (no such set,
+    or one that lacks a key, or is for a protocol that is not offered), 6983 (blocked), 6985 (sequence counter used up).
+    """
+    del change
+    channel.drop_session()
+    domain = channel.domain
+    if command.p2:
+        raise Refusal(SW.INCORRECT_P1P2)
+    kvn = command.p1 or domain.default_kvn()
+    keys = domain.static_keys(kvn) if kvn else None
+    scp = SCP03 if keys is None else protocol_of(keys)
+    if domain.i_of(scp) is None:
+        raise Refusal(SW.REFERENCED_DATA_NOT_FOUND)
+    _check_challenge(domain, scp, command.data)
+    if not kvn or keys is None:
+        raise Refusal(SW.REFERENCED_DATA_NOT_FOUND)
+    _refuse_blocked(card, domain, kvn)
+    session, answer = BEGIN[scp](card, channel, command, keys, kvn)
+    channel.opening = Challenged(session, kvn)
+    return Response(answer)
+
+
+def external_authenticate(card: Card, channel: Channel, command: Command, change: Transaction) -> Response:
+    """EXTERNAL AUTHENTICATE after INITIALIZE UPDATE, checked; the caller has counted it (Amd D 7.1.2).
+
+    The try is counted against the key set before anything is verified, and the count goes back to zero on success.
+    """
+    opening = channel.opening
+    channel.drop_session()
+    if not isinstance(opening, Challenged):
+        raise Refusal(SW.CONDITIONS_NOT_SATISFIED)
+    session, kvn, domain = opening.session, opening.kvn, channel.domain
+    if card.identity.try_limit:
+        _refuse_blocked(card, domain, kvn)
+        counter, name = domain.counter(kvn), domain.name(counter_name(kvn))
+        change.write_first(name, CounterRecord(counter.sequence, counter.failures + 1).build())
+        session.external_authenticate(command)
+        change.write(name, CounterRecord(counter.sequence).build())
+        change.commit()
+    else:
+        session.external_authenticate(command)
+    channel.session, channel.kvn = session, kvn
+    return Response(b"")
+
+
+def count_attempt(card: Card) -> None:
+    """One more authentication command received, whatever becomes of it."""
+    received = min(card.attempts() + 1, MAX_ATTEMPTS)
+    card.storage.commit({ATTEMPTS: received.to_bytes(4)})
+
+
+def _check_challenge(domain: Domain, scp: int, challenge: bytes) -> None:
+    i = domain.i_of(scp) or 0
+    if len(challenge) != (16 if scp == SCP03 and i & I.S16 else 8):
+        raise Refusal(SW.INCORRECT_DATA)
+
+
+def _refuse_blocked(card: Card, domain: Domain, kvn: int) -> None:
+    limit = card.identity.try_limit
+    if limit and domain.counter(kvn).failures >= limit:
+        raise Refusal(SW.AUTHENTICATION_BLOCKED)
+
+
+def _scp03(
+    card: Card, channel: Channel, command: Command, keys: StaticKeys, kvn: int
+) -> tuple[SymmetricSession, bytes]:
+    """SCP03 (Amd D 7.1.1): the sequence counter goes up before a challenge is made of it."""
+    assert isinstance(keys, KeySet), "protocol_of said so"
+    domain = channel.domain
+    i = domain.i_of(SCP03) or 0
+    sequence = _next_sequence(card, domain, kvn) if i & I.PSEUDO_RANDOM else b""
+    challenge = _card_challenge(card, keys, sequence, channel.aid, len(command.data))
+    session = CardChannel(keys, i, command.data, challenge)
+    return session, session.initialize_update(card.identity.kdd, kvn, sequence)
+
+
+def _next_sequence(card: Card, domain: Domain, kvn: int) -> bytes:
+    counter = domain.counter(kvn)
+    if counter.sequence >= MAX_SEQUENCE:
+        raise Refusal(SW.CONDITIONS_NOT_SATISFIED)
+    following = CounterRecord(counter.sequence + 1, counter.failures)
+    card.storage.commit({domain.name(counter_name(kvn)): following.build()})
+    return following.sequence.to_bytes(3)
+
+
+def _card_challenge(card: Card, keys: KeySet, sequence: bytes, aid: bytes, size: int) -> bytes:
+    if sequence:
+        return derive_card_challenge(keys.enc, sequence, aid, size)
+    assert card.rng is not None, "checked when the element was made"
+    return card.rng(size)
+
+
+BEGIN: Final[dict[int, Begin]] = {SCP03: _scp03}
+"""By protocol number: how INITIALIZE UPDATE begins a session."""
