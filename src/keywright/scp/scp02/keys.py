@@ -9,6 +9,7 @@ from typing import Final, Self
 
 import msgspec
 
+from keywright.crypto.compare import equal
 from keywright.crypto.des import TripleDesKey
 from keywright.errors import UsageError
 from keywright.iso7816.apdu import Command, Response
@@ -53,12 +54,18 @@ class KeySet(msgspec.Struct, frozen=True):
 
     def fit(self, i: int) -> Self:
         """The set itself, if it is what "i" asks for. Raises UsageError for three keys where there is one base key."""
-        if not i & I.THREE_KEYS and not self.enc == self.mac == self.dek:
+        if not i & I.THREE_KEYS and not self.is_base:
             raise UsageError(
                 f"SCP02 i={i:02X} has one base key, but three different keys were given",
                 hint='check "i" in the card data (GET DATA 66); with three keys it is odd',
             )
         return self
+
+    @property
+    def is_base(self) -> bool:
+        """Whether the three are one base key."""
+        enc = self.enc.reveal()
+        return equal(enc, self.mac.reveal()) and equal(enc, self.dek.reveal())
 
     @property
     def sensitive_block(self) -> int:
