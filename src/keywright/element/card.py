@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import TypeAlias, final
 
+import msgspec
+
 from keywright.element.applet import Applet
 from keywright.element.channel import Channel
 from keywright.element.domain import Domain
@@ -24,9 +26,23 @@ from keywright.element.state import (
 )
 from keywright.errors import StoreError
 from keywright.iso7816.atr import Atr
+from keywright.scp.scp02.messages import SCP02
+from keywright.scp.scp02.messages import I as I02
+from keywright.scp.scp02.profile import Profile as Scp02Profile
 from keywright.scp.scp03.messages import SCP03, I
+from keywright.scp.scp11.messages import SCP11
+from keywright.scp.scp11.profile import Profile as Scp11Profile
 
 Rng: TypeAlias = Callable[[int], bytes]
+
+
+class Profiles(msgspec.Struct, frozen=True):
+    """How the element reads what the texts of the protocols leave open; "i" comes from each domain's offers."""
+
+    scp02: Scp02Profile = Scp02Profile()
+    scp11: Scp11Profile = Scp11Profile()
+
+
 Factory: TypeAlias = Callable[[bytes], Applet]
 """Makes the application of an executable module, given its instance AID."""
 
@@ -46,12 +62,18 @@ class Card:
         "given",
         "identity",
         "loading",
+        "profiles",
         "rng",
         "storage",
     )
 
     def __init__(
-        self, storage: Storage, applets: Sequence[Applet], rng: Rng | None, factories: Mapping[bytes, Factory]
+        self,
+        storage: Storage,
+        applets: Sequence[Applet],
+        rng: Rng | None,
+        factories: Mapping[bytes, Factory],
+        profiles: Profiles,
     ) -> None:
         """Take the element that `storage` holds.
 
@@ -66,6 +88,7 @@ class Card:
         self.character_level = Atr.parse(self.atr).protocols == (0,)
         self.given = {applet.aid: applet for applet in applets}
         self.factories = factories
+        self.profiles = profiles
         self.rng = rng
         self.channels: dict[int, Channel] = {}
         self.power_up()
@@ -120,6 +143,11 @@ class Card:
         """The domain that opens sessions for an entry: itself, or the one it is associated with (GPCS 7.3)."""
         return self.domain(entry.aid if is_domain(entry) else entry.domain)
 
+    def scp11_profile(self, domain: Domain) -> Scp11Profile:
+        """The profile of SCP11 with the "i" that a domain offers."""
+        profile, i = self.profiles.scp11, domain.i_of(SCP11)
+        return profile if i in (None, profile.i) else msgspec.structs.replace(profile, i=i)
+
     def applet(self, entry: RegistryEntry) -> Applet | None:
         """The code of an application: given, made by a factory, or a recorder for what was loaded without code.
 
@@ -150,5 +178,14 @@ class Card:
 def need_rng(offers: Sequence[tuple[int, int]], rng: Rng | None) -> None:
     """Raises ValueError when a protocol's challenges or keys are random by "i" and nothing makes them."""
     for scp, i in offers:
-        if rng is None and not (scp == SCP03 and i & I.PSEUDO_RANDOM):
+        without = (scp == SCP03 and i & I.PSEUDO_RANDOM) or (
+            scp == SCP02 and (i & I02.PSEUDO_RANDOM or not i & I02.EXPLICIT)
+        )
+        if rng is None and not without:
             raise ValueError(f"SCP{scp:02X} with i={i:02X} has random challenges: rng is needed")
+
+
+def _is_random(scp: int, i: int) -> bool:
+    if scp == SCP03:
+        return not i & I.PSEUDO_RANDOM
+    return scp != SCP02 or bool(i & I02.EXPLICIT and not i & I02.PSEUDO_RANDOM)

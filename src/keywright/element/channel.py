@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Protocol, final
+from collections.abc import Callable
+from typing import Protocol, TypeAlias, final
 
 from keywright.element.applet import Applet
 from keywright.element.delivery import Delivery
@@ -13,6 +14,9 @@ from keywright.scp.session import CardSession
 
 IDLE, OPENING, AUTHENTICATED, UNAUTHENTICATED = range(4)
 """Phases of a channel: no session; one being opened; one with the owner of the domain; one with somebody else."""
+
+
+Guard: TypeAlias = Callable[[Command], bool]
 
 
 class Handshake(Protocol):
@@ -44,7 +48,8 @@ class Channel:
     with. `applet` None means that the domain itself is selected. `session` is open, or there is none; `opening` is what
     the commands before it have prepared; `kvn` is the key set it runs on. `volatile` belongs to the selected applet
     until the next SELECT. `segments` are those of a GlobalPlatform command in several (GPCS 11.1.5.1). `receiver` is
-    the AID of the application that INSTALL [for personalization] named: the next STORE DATA are for it.
+    the AID of the application that INSTALL [for personalization] named: the next STORE DATA are for it. `guard`, where
+    the session has one, says whether the host's certificate allows an opened command.
     """
 
     __slots__ = (
@@ -54,6 +59,7 @@ class Channel:
         "chain",
         "delivery",
         "domain",
+        "guard",
         "kvn",
         "number",
         "opening",
@@ -82,6 +88,7 @@ class Channel:
         """Forget session keys, level, any pending handshake, and what was begun in the session."""
         self.session: CardSession | None = None
         self.opening: Handshake | None = None
+        self.guard: Guard | None = None
         self.kvn = 0
         self.drop_sequences()
 

@@ -20,14 +20,19 @@ from keywright.element.state import (
     key_set_name,
 )
 from keywright.globalplatform.messages import KeyType
+from keywright.scp.scp02.keys import KeySet as DesKeySet
+from keywright.scp.scp02.messages import SCP02, I
 from keywright.scp.scp03.keys import KeySet
 from keywright.scp.scp03.messages import SCP03
 
 INITIAL_KVN = 0xFF
 CHANNEL_KIDS = (1, 2, 3)
 """Key identifiers of ENC, MAC and DEK (GPCS E.1, Amd D 6.2)."""
+BASE_KID = 1
+"""Key identifier of the one base key of SCP02 (GPCS E.1.1)."""
+_DES_BYTES = 16
 
-StaticKeys: TypeAlias = KeySet
+StaticKeys: TypeAlias = KeySet | DesKeySet
 
 
 @final
@@ -93,14 +98,15 @@ class Domain:
     def static_keys(self, kvn: int) -> StaticKeys | None:
         """The symmetric keys of a set that INITIALIZE UPDATE can open a session with.
 
-        None unless the set exists, its keys are of one kind with key identifiers 1 to 3, and their protocol is offered.
+        AES keys are for SCP03, triple DES keys for SCP02. None unless the set exists, has what its protocol needs
+        (key identifiers 1 to 3, or 1 alone where "i" of SCP02 says one base key), and the protocol is offered.
         """
         raw = self.read(key_set_name(kvn))
         if raw is None:
             return None
         kept = self._kept.get(kvn)
         if kept is None or kept[0] is not raw:
-            kept = self._kept[kvn] = raw, static_keys(KeySetRecord.parse(raw))
+            kept = self._kept[kvn] = raw, static_keys(KeySetRecord.parse(raw), self.offers())
         return kept[1]
 
     def default_kvn(self) -> int | None:
@@ -110,16 +116,20 @@ class Domain:
         return next(iter(own or complete), None)
 
 
-def static_keys(record: KeySetRecord) -> StaticKeys | None:
-    """The static keys in a record, None when one of the three is missing."""
-    keys = {key.kid: key.value for key in record.keys if key.type == KeyType.AES}
-    if not keys.keys() >= set(CHANNEL_KIDS):
+def static_keys(record: KeySetRecord, offers: Mapping[int, int]) -> StaticKeys | None:
+    """The static keys in a record for a protocol that is offered, None when one is missing."""
+    aes = {key.kid: key.value for key in record.keys if key.type == KeyType.AES}
+    if SCP03 in offers and aes.keys() >= set(CHANNEL_KIDS):
+        enc, mac, dek = (aes[kid] for kid in CHANNEL_KIDS)
+        return KeySet(AesKey(enc, "K-ENC"), AesKey(mac, "K-MAC"), AesKey(dek, "K-DEK"))
+    des = {key.kid: key.value for key in record.keys if key.type == KeyType.DES and len(key.value) == _DES_BYTES}
+    if SCP02 not in offers:
         return None
-    enc, mac, dek = (keys[kid] for kid in CHANNEL_KIDS)
-    return KeySet(AesKey(enc, "K-ENC"), AesKey(mac, "K-MAC"), AesKey(dek, "K-DEK"))
+    if offers[SCP02] & I.THREE_KEYS:
+        return DesKeySet.of(*(des[kid] for kid in CHANNEL_KIDS)) if des.keys() >= set(CHANNEL_KIDS) else None
+    return DesKeySet.base(des[BASE_KID]) if BASE_KID in des else None
 
 
 def protocol_of(keys: StaticKeys) -> int:
     """The protocol that a set of static keys is for."""
-    del keys
-    return SCP03
+    return SCP03 if isinstance(keys, KeySet) else SCP02

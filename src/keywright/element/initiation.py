@@ -1,7 +1,7 @@
 """INITIALIZE UPDATE and EXTERNAL AUTHENTICATE of the symmetric protocols (GPCS E.5, Amd D 7.1).
 
 They serve whatever application is selected on the channel, on the keys of its security domain; a pseudo-random card
-challenge is made with the application's AID. The type of the keys tells the protocol: AES is SCP03.
+challenge is made with the application's AID. The type of the keys tells the protocol: AES is SCP03, triple DES SCP02.
 """
 
 from __future__ import annotations
@@ -17,6 +17,10 @@ from keywright.element.state import ATTEMPTS, CounterRecord, Transaction, counte
 from keywright.iso7816.apdu import Command, Response
 from keywright.iso7816.refusal import Refusal
 from keywright.iso7816.status import SW
+from keywright.scp.scp02.card import CardChannel as Scp02Channel
+from keywright.scp.scp02.keys import KeySet as DesKeySet
+from keywright.scp.scp02.messages import CARD_CHALLENGE_BYTES, SCP02
+from keywright.scp.scp02.messages import I as I02
 from keywright.scp.scp03.card import CardChannel
 from keywright.scp.scp03.keys import KeySet, derive_card_challenge
 from keywright.scp.scp03.messages import SCP03, I
@@ -66,12 +70,13 @@ def initialize_update(card: Card, channel: Channel, command: Command, change: Tr
         raise Refusal(SW.INCORRECT_P1P2)
     kvn = command.p1 or domain.default_kvn()
     keys = domain.static_keys(kvn) if kvn else None
-    scp = SCP03 if keys is None else protocol_of(keys)
-    if domain.i_of(scp) is None:
-        raise Refusal(SW.REFERENCED_DATA_NOT_FOUND)
-    _check_challenge(domain, scp, command.data)
     if not kvn or keys is None:
+        _check_challenge(domain, SCP03, command.data)
         raise Refusal(SW.REFERENCED_DATA_NOT_FOUND)
+    scp = protocol_of(keys)
+    _check_challenge(domain, scp, command.data)
+    if scp == SCP02 and not (domain.i_of(SCP02) or 0) & I02.EXPLICIT:
+        raise Refusal(SW.CONDITIONS_NOT_SATISFIED)
     _refuse_blocked(card, domain, kvn)
     session, answer = BEGIN[scp](card, channel, command, keys, kvn)
     channel.opening = Challenged(session, kvn)
@@ -88,17 +93,59 @@ def external_authenticate(card: Card, channel: Channel, command: Command, change
     if not isinstance(opening, Challenged):
         raise Refusal(SW.CONDITIONS_NOT_SATISFIED)
     session, kvn, domain = opening.session, opening.kvn, channel.domain
+    name, before = domain.name(counter_name(kvn)), domain.counter(kvn)
     if card.identity.try_limit:
         _refuse_blocked(card, domain, kvn)
-        counter, name = domain.counter(kvn), domain.name(counter_name(kvn))
-        change.write_first(name, CounterRecord(counter.sequence, counter.failures + 1).build())
+        change.write_first(name, CounterRecord(before.sequence, before.failures + 1).build())
+        before = domain.counter(kvn)
+    try:
         session.external_authenticate(command)
-        change.write(name, CounterRecord(counter.sequence).build())
-        change.commit()
-    else:
-        session.external_authenticate(command)
+    except Refusal:
+        _keep_sequence(card, name, CounterRecord(_sequence(session, before), before.failures), before)
+        raise
+    _keep_sequence(card, name, CounterRecord(_sequence(session, before)), before)
     channel.session, channel.kvn = session, kvn
     return Response(b"")
+
+
+def begin_implicitly(card: Card, channel: Channel) -> CardSession | None:
+    """A secured command without a session: SCP02 begins one where its "i" says implicit (GPCS E.1.2.2).
+
+    The command itself is then opened by the session, as every other. None where no such session is offered.
+    """
+    domain = channel.domain
+    i = domain.i_of(SCP02)
+    if i is None or i & I02.EXPLICIT:
+        return None
+    kvn = domain.default_kvn()
+    keys = domain.static_keys(kvn) if kvn else None
+    if kvn is None or not isinstance(keys, DesKeySet):
+        return None
+    _refuse_blocked(card, domain, kvn)
+    sequence = domain.counter(kvn).sequence
+    session = Scp02Channel.implicit(keys, i, sequence, aid=channel.aid, profile=card.profiles.scp02)
+    channel.session, channel.kvn = session, kvn
+    return session
+
+
+def keep_implicit_counter(card: Card, channel: Channel) -> None:
+    """Store what the sequence counter of an implicit session has become, before the answer leaves."""
+    session, domain = channel.session, channel.domain
+    if not isinstance(session, Scp02Channel) or session.i & I02.EXPLICIT:
+        return
+    before = domain.counter(channel.kvn)
+    after = CounterRecord(session.counter, before.failures)
+    _keep_sequence(card, domain.name(counter_name(channel.kvn)), after, before)
+
+
+def _sequence(session: SymmetricSession, before: CounterRecord) -> int:
+    """Sequence counter as the session leaves it: SCP02 moves it with the first C-MAC, SCP03 has moved it before."""
+    return session.counter if isinstance(session, Scp02Channel) else before.sequence
+
+
+def _keep_sequence(card: Card, name: str, after: CounterRecord, before: CounterRecord) -> None:
+    if after != before:
+        card.storage.commit({name: after.build()})
 
 
 def count_attempt(card: Card) -> None:
@@ -132,6 +179,26 @@ def _scp03(
     return session, session.initialize_update(card.identity.kdd, kvn, sequence)
 
 
+def _scp02(
+    card: Card, channel: Channel, command: Command, keys: StaticKeys, kvn: int
+) -> tuple[SymmetricSession, bytes]:
+    """SCP02 (GPCS E.5.1): the counter stays until the host has shown its first C-MAC."""
+    assert isinstance(keys, DesKeySet), "protocol_of said so"
+    domain = channel.domain
+    i = domain.i_of(SCP02) or 0
+    random = card.rng(CARD_CHALLENGE_BYTES) if card.rng is not None and not i & I02.PSEUDO_RANDOM else b""
+    session = Scp02Channel.explicit(
+        keys,
+        i,
+        command.data,
+        domain.counter(kvn).sequence,
+        aid=channel.aid,
+        card_challenge=random,
+        profile=card.profiles.scp02,
+    )
+    return session, session.initialize_update(card.identity.kdd, kvn)
+
+
 def _next_sequence(card: Card, domain: Domain, kvn: int) -> bytes:
     counter = domain.counter(kvn)
     if counter.sequence >= MAX_SEQUENCE:
@@ -148,5 +215,5 @@ def _card_challenge(card: Card, keys: KeySet, sequence: bytes, aid: bytes, size:
     return card.rng(size)
 
 
-BEGIN: Final[dict[int, Begin]] = {SCP03: _scp03}
+BEGIN: Final[dict[int, Begin]] = {SCP02: _scp02, SCP03: _scp03}
 """By protocol number: how INITIALIZE UPDATE begins a session."""

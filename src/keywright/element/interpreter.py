@@ -10,9 +10,9 @@ from __future__ import annotations
 
 from keywright.element.applet import Applet, Context
 from keywright.element.card import Card
-from keywright.element.channel import Channel
-from keywright.element.initiation import count_attempt
-from keywright.element.openers import known_to, step_for, survives
+from keywright.element.channel import AUTHENTICATED, Channel
+from keywright.element.initiation import begin_implicitly, count_attempt, keep_implicit_counter
+from keywright.element.openers import interrupt, known_to, step_for, takes_parts
 from keywright.element.state import Transaction
 from keywright.element.table import RULES, TABLE, Rule, refusal, state_of
 from keywright.errors import DecodeError, StoreError
@@ -29,7 +29,6 @@ _FURTHER = 0x40
 _ISO_SECURE_MESSAGING = 0x08
 _CHAIN = 0x10
 _SELECT_BY_NAME = 0x04
-_FLAG = 0x80
 _R_MAC = frozenset((Ins.BEGIN_R_MAC_SESSION, Ins.END_R_MAC_SESSION))
 _SEGMENTED = frozenset((Ins.PUT_KEY, Ins.DELETE, Ins.INSTALL))
 _IN_BLOCKS = (Ins.STORE_DATA,)
@@ -63,7 +62,7 @@ def _on_channel(card: Card, command: Command) -> bytes:
         if again is not None:
             return again
         delivery.drop()
-    if channel.chain is not None or cla & _CHAIN:
+    if channel.chain is not None or (cla & _CHAIN and not takes_parts(channel, command)):
         whole = _assemble(channel, command)
         if whole is None:
             return SW.OK.to_bytes(2)
@@ -86,9 +85,7 @@ def _assemble(channel: Channel, command: Command) -> Command | None:
     cla = command.cla & ~_CHAIN
     data, extended = command.data, command.extended
     if sofar is not None:
-        # Some hosts set P1 b8 too on all parts of a certificate but the last (Amd F, PERFORM SECURITY OPERATION).
-        either = _FLAG if command.ins == Ins.PERFORM_SECURITY_OPERATION else 0
-        if (cla, command.ins, command.p1 | either, command.p2) != (sofar.cla, sofar.ins, sofar.p1 | either, sofar.p2):
+        if (cla, command.ins, command.p1, command.p2) != (sofar.cla, sofar.ins, sofar.p1, sofar.p2):
             raise Refusal(SW.LAST_COMMAND_EXPECTED)
         data, extended = sofar.data + data, sofar.extended or extended
     if len(data) > _MAX_ASSEMBLED:
@@ -111,14 +108,18 @@ def _execute(card: Card, channel: Channel, command: Command) -> Response:
         answered = _bare(card, channel, command, rule)
         if answered is not None:
             return answered
-    elif channel.opening is not None and not survives(channel):
-        channel.drop_session()
-    if channel.segments is not None or (rule is not None and ins in _SEGMENTED and command.p1 & MORE_COMMANDS):
-        whole = _gather(card, channel, command)
-        if whole is None:
-            return Response(b"")
-        command = whole
+    elif channel.opening is not None:
+        interrupt(channel)
+    whole = _gathered(card, channel, command, rule)
+    return Response(b"") if whole is None else _in_or_out(card, channel, whole, rule)
+
+
+def _in_or_out(card: Card, channel: Channel, command: Command, rule: Rule | None) -> Response:
+    """One whole command, inside the channel's session or outside any."""
+    cla = command.cla
     session = channel.session
+    if session is None and is_secured(cla):
+        session = begin_implicitly(card, channel)
     if session is not None:
         return _secured(card, channel, session, command, rule)
     if is_secured(cla) and (rule is not None or channel.applet is not None):
@@ -133,8 +134,8 @@ def _bare(card: Card, channel: Channel, command: Command, rule: Rule) -> Respons
         _check_class(rule, command.cla)
         if secured:
             raise Refusal(SW.SECURE_MESSAGING_NOT_SUPPORTED)
-        if channel.opening is not None and not rule.opens and not survives(channel):
-            channel.drop_session()
+        if channel.opening is not None and not rule.opens:
+            interrupt(channel)
         return _by_table(card, channel, command)
     if not is_gp(command.cla):
         return None
@@ -143,6 +144,12 @@ def _bare(card: Card, channel: Channel, command: Command, rule: Rule) -> Respons
     if channel.session is None or (not secured and step_for(channel, command.ins) is not None):
         return _by_table(card, channel, command)
     return None
+
+
+def _gathered(card: Card, channel: Channel, command: Command, rule: Rule | None) -> Command | None:
+    """The command, or the whole of which it is the last segment; None when more are to come."""
+    begins = rule is not None and command.ins in _SEGMENTED and command.p1 & MORE_COMMANDS
+    return _gather(card, channel, command) if channel.segments is not None or begins else command
 
 
 def _gather(card: Card, channel: Channel, command: Command) -> Command | None:
@@ -179,13 +186,27 @@ def _is_expected(card: Card, channel: Channel, command: Command) -> bool:
 
 
 def _secured(card: Card, channel: Channel, session: CardSession, command: Command, rule: Rule | None) -> Response:
-    """One command inside a session. A wrong or missing protection ends the session; any other refusal keeps it."""
+    """One command inside a session. A wrong or missing protection ends the session; any other refusal keeps it.
+
+    Refusals go through the session too: SCP02 chains their R-MAC.
+    """
     try:
         plain = session.unwrap(command)
     except Refusal:
         channel.drop_session()
         raise
-    return session.wrap(_dispatch(card, channel, plain, rule))
+    try:
+        keep_implicit_counter(card, channel)
+    except StoreError:
+        channel.drop_session()
+        raise
+    try:
+        response = _dispatch(card, channel, plain, rule)
+    except Refusal as refused:
+        response = Response(b"", refused.sw)
+    except StoreError:
+        response = Response(b"", SW.NOT_ENOUGH_MEMORY)
+    return session.wrap(response)
 
 
 def _dispatch(card: Card, channel: Channel, command: Command, rule: Rule | None) -> Response:
@@ -205,12 +226,17 @@ def _check_class(rule: Rule, cla: int) -> None:
 
 
 def _by_table(card: Card, channel: Channel, command: Command) -> Response:
-    state = state_of(card.life(), channel.phase)
+    phase, session, guard = channel.phase, channel.session, channel.guard
+    if guard is not None and session is not None:
+        if not guard(command):
+            raise Refusal(SW.SECURITY_STATUS_NOT_SATISFIED)
+        if session.authentication & Level.ANY_AUTHENTICATED:
+            phase = AUTHENTICATED
+    state = state_of(card.life(), phase)
     entry = TABLE.get((state, command.ins))
     if entry is None:
         raise Refusal(refusal(state, command.ins))
     level = entry.level
-    session = channel.session
     if level and (session is None or (session.level or 0) & level != level):
         raise Refusal(SW.SECURITY_STATUS_NOT_SATISFIED)
     change = Transaction(card.storage)

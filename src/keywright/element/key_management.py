@@ -58,14 +58,14 @@ def put_key(card: Card, channel: Channel, command: Command, change: Transaction)
     old = _replaced(domain, command.p1, request.kvn, fresh)
     made = {kid: KeyRecord(kid, KeyType.AES, value) for kid, value in fresh.items()}
     record = KeySetRecord(tuple(key for _, key in sorted((old | made).items())))
-    _check_sizes(record)
+    _check_sizes(domain, record)
     kvns = list(domain.kvns())
     if command.p1 not in (0, request.kvn):
         kvns[kvns.index(command.p1)] = request.kvn
         _remove(domain, change, command.p1)
     elif request.kvn not in kvns:
         kvns.append(request.kvn)
-    if INITIAL_KVN in kvns and not card.identity.initial_keys_stay and static_keys(record) is not None:
+    if INITIAL_KVN in kvns and not card.identity.initial_keys_stay and static_keys(record, domain.offers()) is not None:
         kvns.remove(INITIAL_KVN)
         _remove(domain, change, INITIAL_KVN)
     change.write(domain.name(KEYS), bytes(kvns))
@@ -91,7 +91,7 @@ def delete(card: Card, channel: Channel, command: Command, change: Transaction) 
         rest = tuple(key for key in keys if not _is_meant(request, kvn, key.kid))
         if rest:
             kept.append(kvn)
-            usable = usable or static_keys(KeySetRecord(rest)) is not None
+            usable = usable or static_keys(KeySetRecord(rest), domain.offers()) is not None
         if rest == keys:
             continue
         found = True
@@ -159,8 +159,8 @@ def _replaced(domain: Domain, old_kvn: int, kvn: int, fresh: dict[int, bytes]) -
     return present
 
 
-def _check_sizes(record: KeySetRecord) -> None:
-    keys = static_keys(record)
+def _check_sizes(domain: Domain, record: KeySetRecord) -> None:
+    keys = static_keys(record, domain.offers())
     if keys is not None and not keys.enc.size == keys.mac.size == keys.dek.size:
         raise Refusal(SW.INCORRECT_DATA)
 

@@ -9,7 +9,7 @@ from typing import Final, Protocol, Self, final
 from keywright.element import interpreter
 from keywright.element.applet import Applet
 from keywright.element.birth import PRIVILEGES, Personality, give_birth, register
-from keywright.element.card import Card, Factory, Rng, need_rng
+from keywright.element.card import Card, Factory, Profiles, Rng, need_rng
 from keywright.element.channels import enter_default
 from keywright.element.domain import INITIAL_KVN
 from keywright.element.state import ELEMENT, Storage, Transaction
@@ -54,15 +54,17 @@ class SecureElement:
     For one thread at a time, as a chip is.
 
     Memory is `path` (a journal file), or `memory`, or RAM. Memory that already holds an element wins over every
-    parameter except `applets`, `factories`, `rng` and `on_fault`; fresh memory becomes the element described, in one
-    commit. Memory holds AIDs and never code. `applets` are there from the start; `factories` make those that INSTALL
-    creates, by the AID of their executable module, and where there is none, a `RecordingApplet` stands in.
+    parameter except `applets`, `factories`, `profiles`, `rng` and `on_fault`; fresh memory becomes the element
+    described, in one commit. Memory holds AIDs and never code. `applets` are there from the start; `factories` make
+    those that INSTALL creates, by the AID of their executable module, and where there is none, a `RecordingApplet`
+    stands in.
 
     kvn, keys, sequence_counter: the initial key set and how often it was used. i: SCP03 options; without the bit for
     pseudo-random challenges (10) `rng` makes them. protocols: what the issuer security domain offers besides SCP03,
-    pairs of protocol number (02, 10, 11) and "i". initial_keys_stay: keep set FF when the owner puts a set of his own.
-    privileges: those of the issuer security domain, 3 bytes. page: entries in one answer to GET STATUS (0: as many as
-    fit). volatile, persistent: bytes of memory for content.
+    pairs of protocol number (02, 10, 11) and "i". profiles: how it reads what their texts leave open.
+    initial_keys_stay: keep set FF when the owner puts a set of his own. privileges: those of the issuer security
+    domain, 3 bytes. page: entries in one answer to GET STATUS (0: as many as fit). volatile, persistent: bytes of
+    memory for content.
     try_limit: EXTERNAL AUTHENTICATE failures in a row that block a key set; None: never. max_data: what 9F65 tells.
     kdd: 10 bytes of key diversification data. atr: one that names T=0 alone makes the element keep the data of case 4
     commands for GET RESPONSE, as such cards do. on_fault: called with what should never happen, before 6F00 is
@@ -98,6 +100,7 @@ class SecureElement:
         rng: Rng | None = None,
         applets: Sequence[Applet] = (),
         factories: Mapping[bytes, Factory] | None = None,
+        profiles: Profiles | None = None,
         on_fault: Callable[[Exception], None] | None = None,
     ) -> None:
         if path is not None and memory is not None:
@@ -135,7 +138,7 @@ class SecureElement:
                 give_birth(storage, personality, applets)
             else:
                 upgrade(storage)
-            self._card = Card(storage, applets, rng, factories or {})
+            self._card = Card(storage, applets, rng, factories or {}, profiles or Profiles())
             register(storage, applets)
             self._select_default()
         except BaseException:

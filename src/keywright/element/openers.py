@@ -11,14 +11,20 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Final, NamedTuple, TypeAlias
 
+from keywright.element import agreement
 from keywright.element.card import Card
 from keywright.element.channel import Channel
 from keywright.element.initiation import BEGIN, external_authenticate, initialize_update
 from keywright.element.state import Transaction
 from keywright.globalplatform.messages import Ins
 from keywright.iso7816.apdu import Command, Response
+from keywright.iso7816.channels import is_gp, is_secured
 from keywright.iso7816.refusal import Refusal
 from keywright.iso7816.status import SW
+from keywright.scp.scp11.messages import SCP11
+
+_FIRST_AND_ONLY: Final = 0x01
+_IN_PARTS: Final = frozenset((Ins.PERFORM_SECURITY_OPERATION,))
 
 Step: TypeAlias = Callable[[Card, Channel, Command, Transaction], Response]
 
@@ -30,15 +36,20 @@ class Opener(NamedTuple):
     """What may come when nothing of the protocol is pending."""
     continues: Mapping[int, Step]
     """What may come when something is; takes precedence."""
-    survives: bool = False
-    """Whether what is pending outlives a command that is none of these."""
+    interrupted: Callable[[Channel], None]
+    """What a command outside these does to what is pending."""
+    takes_parts: bool = False
+    """Whether the parts of a chained command are given to it as they come."""
 
 
 _SYMMETRIC: Final = Opener(
-    {Ins.INITIALIZE_UPDATE: initialize_update}, {Ins.EXTERNAL_AUTHENTICATE: external_authenticate}
+    {Ins.INITIALIZE_UPDATE: initialize_update},
+    {Ins.EXTERNAL_AUTHENTICATE: external_authenticate},
+    Channel.drop_session,
 )
+_AGREEMENT: Final = Opener(agreement.STEPS, agreement.STEPS, agreement.interrupted, takes_parts=True)
 
-OPENERS: Final[dict[int, Opener]] = dict.fromkeys(BEGIN, _SYMMETRIC)
+OPENERS: Final[dict[int, Opener]] = dict.fromkeys(BEGIN, _SYMMETRIC) | {SCP11: _AGREEMENT}
 """By protocol number."""
 
 
@@ -65,10 +76,22 @@ def known_to(channel: Channel, ins: int) -> bool:
     return False
 
 
-def survives(channel: Channel) -> bool:
-    """Whether what is pending outlives a command that is no step of it."""
+def interrupt(channel: Channel) -> None:
+    """A command that is no step of what is pending has come."""
+    if channel.opening is not None:
+        OPENERS[channel.opening.scp].interrupted(channel)
+
+
+def takes_parts(channel: Channel, command: Command) -> bool:
+    """Whether a part of a chained command goes to its protocol as it is, which puts the parts together itself."""
+    if command.ins not in _IN_PARTS or not is_gp(command.cla) or is_secured(command.cla):
+        return False
     pending = channel.opening
-    return pending is not None and OPENERS[pending.scp].survives
+    for scp in (pending.scp,) if pending is not None else channel.domain.offers():
+        opener = OPENERS.get(scp)
+        if opener is not None and command.ins in opener.continues:
+            return opener.takes_parts
+    return False
 
 
 def open_session(card: Card, channel: Channel, command: Command, change: Transaction) -> Response:
@@ -98,6 +121,3 @@ def end_r_mac(card: Card, channel: Channel, command: Command, change: Transactio
     if command.p1:
         raise Refusal(SW.INCORRECT_P1P2)
     return Response(session.end_r_mac(command.p2))
-
-
-_FIRST_AND_ONLY: Final = 0x01

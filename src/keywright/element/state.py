@@ -107,7 +107,7 @@ class KeyRecord(Record, frozen=True):
     """One key of a set, in clear: this is the chip's own memory.
 
     `value` of one component is the key itself: DES, AES, PSK, the scalar of an EC private key, the point of a public
-    one. A key of several components is a run of `KeyComponentRecord`: RSA modulus A1 and exponent A0. `curve` is the
+    one. A key of several components is a `KeyComponentsRecord`: RSA modulus A1 and exponent A0. `curve` is the
     key parameter reference of an EC key (F0), 0 for every other. `usage` and `access` are those of the extended format,
     0 where a key came without.
     """
@@ -125,6 +125,12 @@ class KeyComponentRecord(Record, frozen=True):
 
     type: U8
     value: Annotated[bytes, prefixed(2)]
+
+
+class KeyComponentsRecord(Record, frozen=True):
+    """Value of a key of several components."""
+
+    parts: tuple[KeyComponentRecord, ...] = ()
 
 
 class KeySetRecord(Record, frozen=True):
