@@ -11,6 +11,7 @@ from keywright.globalplatform.unwrapping import Candidate, GivenSession, Unwrapp
 from keywright.iso7816.apdu import Command, Response
 from keywright.iso7816.channels import with_channel
 from keywright.sansio.dialogue import drive
+from keywright.scp import scp02
 from keywright.scp.scp03.card import CardChannel, allowed_levels
 from keywright.scp.scp03.host import HostChannel, external_authenticate, initialize_update
 from keywright.scp.scp03.keys import GP_TEST_KEY, KeySet, derive_session
@@ -126,7 +127,7 @@ def spoken(
 def test_every_kind_of_scp03_session_is_opened(size: int, mode: int, i: int, channel: int) -> None:
     host, card, wire = initialized(size, mode, i, channel)
     keys = key_set(size)
-    unwrapper = Unwrapper([Candidate(KeySet.gp_test()), Candidate(keys, 0x31), Candidate(None, 0x30, lambda _: keys)])
+    unwrapper = Unwrapper([Candidate(KeySet.gp_test()), Candidate(keys, 0x31), Candidate(lambda _: keys, 0x30)])
     for exchange in wire:
         unwrapper.exchange(*exchange)
     for command, plain, sent, got in spoken(host, card, channel):
@@ -196,6 +197,84 @@ def test_session_keys_open_scp03_too() -> None:
     told = unwrapper.exchange(sent, got)
     assert told is not None
     assert (told.command, told.response) == (command, plain)
+
+
+# ---- SCP02
+
+
+def initialized02(i: int, level: int) -> tuple[scp02.HostChannel, scp02.CardChannel, scp02.KeySet, Exchanges]:
+    keys = scp02.KeySet.of(*(bytes(range(n, n + 16)) for n in range(3)))
+    card: list[scp02.CardChannel] = []
+    wire: Exchanges = []
+
+    def handle(command: Command) -> Response:
+        if command.ins == 0x50:
+            card.append(scp02.CardChannel.explicit(keys, i, command.data, 7, aid=b"", card_challenge=bytes(6)))
+            response = Response(card[0].initialize_update(bytes(10), 0x20))
+        else:
+            card[0].external_authenticate(command)
+            response = Response(b"")
+        wire.append((command, response))
+        return response
+
+    opening = drive(scp02.initialize_update(keys, bytes(8), i=i, kvn=0x20, allow_legacy=True), handle)
+    return drive(scp02.external_authenticate(opening, level), handle), card[0], keys, wire
+
+
+@pytest.mark.parametrize("level", [0x01, 0x03, 0x10, 0x11, 0x13])
+@pytest.mark.parametrize("i", [0x25, 0x35, 0x27, 0x37])
+def test_every_kind_of_scp02_session_is_opened(i: int, level: int) -> None:
+    host, card, keys, wire = initialized02(i, level)
+    unwrapper = Unwrapper([Candidate(KeySet.gp_test()), Candidate(scp02.KeySet.gp_test()), Candidate(keys)])
+    for exchange in wire:
+        unwrapper.exchange(*exchange)
+    for data, answer, sw in itertools.product((b"", b"x", bytes(100)), (b"", bytes(33)), (0x9000, 0x6310, 0x6A88)):
+        command, plain = Command(0x80, 0xE2, 0x88, 0, data, 0), Response(answer if sw != 0x6A88 else b"", sw)
+        sent = host.wrap(command)
+        card.unwrap(sent)
+        got = card.wrap(plain)
+        assert host.unwrap(got) == plain
+        told = unwrapper.exchange(sent, got)
+        assert told is not None
+        assert (told.command, told.response) == (command, plain), told.note
+        assert told.note == f"SCP02 KVN 20, level {level:02X}"
+
+
+@vectors("scp/scp02.json")
+def test_recorded_sessions_of_scp02_are_opened(case: Case) -> None:
+    if "initialize_update_rdata" not in case:  # the case of session keys alone
+        assert "exchanges" not in case
+        return
+    keys = scp02.KeySet.of(unhex(case["key_enc"]), unhex(case["key_mac"]), unhex(case["key_dek"]))
+    unwrapper = Unwrapper([Candidate(keys)])
+    initialize = Command(0x80, 0x50, 0, 0, unhex(case["host_challenge"]), 0)
+    unwrapper.exchange(initialize, Response(unhex(case["initialize_update_rdata"])))
+    unwrapper.exchange(Command.parse(unhex(case["external_authenticate_capdu"])), Response(b""))
+    for exchange in case["exchanges"]:
+        told = unwrapper.exchange(Command.parse(unhex(exchange["wrapped_capdu"])), None)
+        assert told is not None
+        assert told.command is not None, told.note
+        assert told.command.data == Command.parse(unhex(exchange["plain_capdu"])).data
+
+
+@pytest.mark.parametrize("where", ["command", "answer"])
+def test_a_flipped_bit_ends_a_session_of_scp02(where: str) -> None:
+    host, card, keys, wire = initialized02(0x35, 0x13)
+    unwrapper = Unwrapper([Candidate(keys)])
+    for exchange in wire:
+        unwrapper.exchange(*exchange)
+    sent = host.wrap(Command(0x80, 0xE2, 0x88, 0, b"x", 0))
+    card.unwrap(sent)
+    got = card.wrap(Response(b"y"))
+    if where == "command":
+        sent = Command(sent.cla, sent.ins, sent.p1, sent.p2, bytes((sent.data[0] ^ 1,)) + sent.data[1:], sent.le)
+    else:
+        got = Response(bytes((got.data[0] ^ 1,)) + got.data[1:], got.sw)
+    told = unwrapper.exchange(sent, got)
+    assert told is not None
+    assert told.is_bad
+    assert (told.command is None) == (where == "command")
+    assert told.response is None
 
 
 # ---- what cannot be opened

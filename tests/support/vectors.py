@@ -61,7 +61,7 @@ FILES: dict[str, Source] = {
     "scp/ota_scp80_sms.json": Source(11, ("scp/scp80/test_scp80_sms.py",)),
     "scp/ota_scp81.json": Source(20, ("scp/scp81/test_scp81_keys.py", "scp/scp81/test_scp81_parameters.py")),
     "scp/ota_scp02_rmac_implicit.json": Source(4, ("scp/test_scp02_vectors.py",)),
-    "scp/scp02.json": Source(2, ("scp/test_scp02_vectors.py",)),
+    "scp/scp02.json": Source(2, ("scp/test_scp02_vectors.py", "globalplatform/test_unwrapping.py")),
     "scp/scp03_kaoh.json": Source(2, ("scp/test_scp03_host.py", "scp/test_scp03_card.py")),
     "scp/scp03_openscp.json": Source(
         6, ("scp/test_scp03_host.py", "scp/test_scp03_card.py", "globalplatform/test_unwrapping.py")

@@ -6,8 +6,8 @@ which SCP11 needs because nobody can derive them afterwards, find it by its rece
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from typing import Final, Protocol, final
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Final, Protocol, TypeAlias, TypeVar, final
 
 import msgspec
 
@@ -17,8 +17,14 @@ from keywright.errors import AuthenticationError, DecodeError
 from keywright.globalplatform.messages import Ins
 from keywright.iso7816.apdu import Command, Response
 from keywright.iso7816.channels import channel_of, is_secured
+from keywright.iso7816.channels import plain as plain_class
 from keywright.iso7816.status import SW
+from keywright.scp import scp02
 from keywright.scp.level import Level
+from keywright.scp.scp02 import observer as observer02
+from keywright.scp.scp02.host import verify_card as verify_card02
+from keywright.scp.scp02.messages import SCP02, InitializeUpdateResponse
+from keywright.scp.scp02.profile import HOST
 from keywright.scp.scp03.host import verify_card
 from keywright.scp.scp03.keys import KeySet, SessionKeys
 from keywright.scp.scp03.messages import NO_IV, SCP03, InitializeUpdateResponse8, InitializeUpdateResponse16
@@ -38,11 +44,17 @@ _LEVELS: Final = {
 }
 """Key usage of SCP11's command, and the level it stands for (Amd F)."""
 
+AnyKeySet: TypeAlias = KeySet | scp02.KeySet
+Told = TypeVar("Told")
+
 
 class Session(Protocol):
     """One session seen from outside, whatever its protocol."""
 
-    level: int | None
+    @property
+    def level(self) -> int | None:
+        """Protection of commands and answers; None before it is open."""
+        ...
 
     def authenticate(self, command: Command, /) -> bytes:
         """Take EXTERNAL AUTHENTICATE. Raises AuthenticationError."""
@@ -60,16 +72,15 @@ class Session(Protocol):
 class Candidate(msgspec.Struct, frozen=True):
     """Static keys that may have opened a session. kvn: their version number, 0 for any.
 
-    `for_card` instead of fixed keys: the key set of the card with these diversification data (KDD, 10 bytes).
+    `keys`: the set of the card with these diversification data (KDD, 10 bytes), or the set itself.
     """
 
-    keys: KeySet | None = None
+    keys: AnyKeySet | Callable[[bytes], AnyKeySet]
     kvn: int = 0
-    for_card: Callable[[bytes], KeySet] | None = None
 
-    def of(self, kdd: bytes) -> KeySet | None:
+    def of(self, kdd: bytes) -> AnyKeySet:
         """The key set for a card."""
-        return self.keys if self.for_card is None else self.for_card(kdd)
+        return self.keys if isinstance(self.keys, KeySet | scp02.KeySet) else self.keys(kdd)
 
 
 class GivenSession(msgspec.Struct, frozen=True):
@@ -126,7 +137,15 @@ class Unwrapper:
             return self._initialized(channel, command, response)
         elif command.ins in (MUTUAL_AUTHENTICATE, INTERNAL_AUTHENTICATE):
             return self._agreed(channel, command, response)
+        elif self._is_answer_only(channel):
+            return self._opened(channel, self._channels[channel], command, response)
         return None
+
+    def _is_answer_only(self, channel: int) -> bool:
+        """Whether this session protects answers and not commands (SCP02, level 10)."""
+        state = self._channels.get(channel)
+        level = (state.sessions[0].level or 0) if state is not None and state.is_open else 0
+        return bool(level & Level.R_MAC) and not level & Level.C_MAC
 
     def _protected(self, channel: int, command: Command, response: Response | None) -> Unwrapped | None:
         state = self._channels.get(channel)
@@ -150,31 +169,30 @@ class Unwrapper:
 
     def _begun(self, command: Command, response: Response) -> _Open | None:
         """The session of INITIALIZE UPDATE with the keys that the card cryptogram proves."""
-        found: list[Session] = []
+        scp = response.data[_SCP_AT] if len(response.data) > _SCP_AT else 0
         name = ""
-        if response.data[_SCP_AT : _SCP_AT + 1] == bytes((SCP03,)):
+        found: list[Session] = []
+        if scp == SCP03:
             name, found = _scp03(command, response, self._candidates)
-            size = len(command.data)
-            found += [Observer(given.keys, size) for given in self._given if not given.receipt]
+            found += [Observer(given.keys, len(command.data)) for given in self._given if not given.receipt]
+        elif scp == SCP02:
+            name, found = _scp02(command, response, self._candidates)
         return _Open(name or "session keys", found) if found else None
 
     def _authenticated(
         self, channel: int, state: _Open, command: Command, response: Response | None
     ) -> Unwrapped | None:
-        for session in state.sessions:
-            try:
-                cryptogram = session.authenticate(command)
-            except AuthenticationError:
-                continue
-            if response is not None and response.sw == SW.OK:
-                session.level = command.p1
-                state.sessions, state.is_open = [session], True
-            else:
-                del self._channels[channel]
-            plain = msgspec.structs.replace(command, cla=command.cla & ~0x04, data=cryptogram)
-            return Unwrapped(plain, response, f"{state.name}, C-MAC right")
-        del self._channels[channel]
-        return Unwrapped(None, None, f"{state.name}: the C-MAC does not fit", is_bad=True)
+        fitting = list(_fitting(state.sessions, lambda session: session.authenticate(command)))
+        if not fitting or response is None or response.sw != SW.OK:
+            del self._channels[channel]
+        if not fitting:
+            return Unwrapped(None, None, f"{state.name}: the C-MAC does not fit", is_bad=True)
+        for session, _ in fitting:
+            if isinstance(session, Observer):
+                session.opened(command.p1)
+        state.sessions, state.is_open = [session for session, _ in fitting], True
+        plain = msgspec.structs.replace(command, cla=plain_class(command.cla), data=fitting[0][1])
+        return Unwrapped(plain, response, f"{state.name}, C-MAC right")
 
     def _agreed(self, channel: int, command: Command, response: Response | None) -> Unwrapped | None:
         """MUTUAL or INTERNAL AUTHENTICATE of SCP11: the receipt says which of the session keys given are its."""
@@ -194,25 +212,50 @@ class Unwrapper:
         return Unwrapped(None, None, "session keys given; the first C-MAC will show whether they fit")
 
     def _opened(self, channel: int, state: _Open, command: Command, response: Response | None) -> Unwrapped:
-        session = plain = None
-        for session in state.sessions:
-            try:
-                plain = session.command(command)
-            except AuthenticationError:
-                continue
-            break
-        if session is None or plain is None:
+        fitting = list(_fitting(state.sessions, lambda session: session.command(command)))
+        if not fitting:
             self._channels.pop(channel, None)
             return Unwrapped(None, None, f"{state.name}: the C-MAC or padding of the command is wrong", is_bad=True)
-        state.sessions = [session]
-        note = f"{state.name}, level {session.level or 0:02X}"
+        plain = fitting[0][1]
+        state.sessions = [session for session, _ in fitting]
+        note = f"{state.name}, level {state.sessions[0].level or 0:02X}"
         if response is None:
             return Unwrapped(plain, None, note)
-        try:
-            return Unwrapped(plain, session.answer(response), note)
-        except AuthenticationError as error:
+        answered = list(_fitting(state.sessions, lambda session: session.answer(response)))
+        if not answered:
             self._channels.pop(channel, None)
-            return Unwrapped(plain, None, f"{note}: {error}", is_bad=True)
+            return Unwrapped(plain, None, f"{note}: the R-MAC or padding of the answer is wrong", is_bad=True)
+        state.sessions = [session for session, _ in answered]
+        return Unwrapped(plain, answered[0][1], note)
+
+
+def _fitting(sessions: Iterable[Session], told: Callable[[Session], Told]) -> Iterator[tuple[Session, Told]]:
+    """The sessions that a message fits, and what it says to each: "i" and the length of MACs do not always travel."""
+    for session in sessions:
+        try:
+            yield session, told(session)
+        except AuthenticationError:
+            continue
+
+
+def _scp02(command: Command, response: Response, candidates: Iterable[Candidate]) -> tuple[str, list[Session]]:
+    try:
+        answer = InitializeUpdateResponse.parse(response.data)
+    except DecodeError:
+        return "", []
+    for candidate in candidates:
+        keys = candidate.of(answer.kdd) if candidate.kvn in (0, answer.kvn) else None
+        if not isinstance(keys, scp02.KeySet):
+            continue
+        try:
+            openings = [
+                verify_card02(keys, command.data, answer, i=i, profile=HOST, allow_legacy=True)
+                for i in observer02.OPTIONS
+            ]
+        except AuthenticationError:
+            continue
+        return f"SCP02 KVN {answer.kvn:02X}", [observer02.Observer(opening.start) for opening in openings]
+    return "", []
 
 
 def _scp03(command: Command, response: Response, candidates: Iterable[Candidate]) -> tuple[str, list[Session]]:
@@ -223,7 +266,7 @@ def _scp03(command: Command, response: Response, candidates: Iterable[Candidate]
         return "", []
     for candidate in candidates:
         keys = candidate.of(answer.kdd) if candidate.kvn in (0, answer.kvn) else None
-        if keys is None:
+        if not isinstance(keys, KeySet):
             continue
         try:
             opening = verify_card(keys, command.data, answer)

@@ -8,15 +8,13 @@ from keywright.codec.message import Message
 from keywright.crypto.aes import AesKey
 from keywright.errors import AuthenticationError, DecodeError, PolicyError
 from keywright.scp.scp80 import messages
-from keywright.scp.scp80.keys import Checksum, KeySet, OtaKey, crc16, crc32, des_key
+from keywright.scp.scp80.keys import Checksum, KeySet, crc16, crc32
 from keywright.scp.scp80.messages import (
     BINDINGS,
     SMS_PP,
-    TCP_IP,
     Binding,
     Check,
     CheckAlgorithm,
-    CipherAlgorithm,
     CounterMode,
     PorMode,
     SecuredResponse,
@@ -40,11 +38,10 @@ from keywright.scp.scp80.packet import (
 )
 from keywright.scp.scp80.profile import Profile
 from support.messages import all_messages, check_message, parsed
+from support.over_the_air import OLD, binding_of, header_of, key_set_of
 from support.vectors import Case, load, unhex
 
 CASES = load("scp/ota_scp80_packets.json")
-OLD = Profile(single_des=True, aes_needs_counter=False)
-_BINDING = {"sms": SMS_PP, "cat_tp": BINDINGS["CAT_TP"], "ussd": BINDINGS["USSD"], "tcp_ip": TCP_IP}
 
 
 def of_type(*types: str) -> pytest.MarkDecorator:
@@ -52,37 +49,10 @@ def of_type(*types: str) -> pytest.MarkDecorator:
     return pytest.mark.parametrize("case", chosen, ids=[case["name"] for case in chosen])
 
 
-def one_key(raw: bytes, indicator: int, label: str) -> OtaKey | None:
-    if not raw:
-        return None
-    return AesKey(raw, label) if indicator & 3 == 2 else des_key(raw, label)
-
-
-def key_set(case: Case) -> KeySet:
-    kic, kid = int(case.get("kic", "00"), 16), int(case.get("kid", "00"), 16)
-    return KeySet(
-        one_key(unhex(case.get("kic_key", "")), kic, "KIc"),
-        one_key(unhex(case.get("kid_key", "")), kid, "KID"),
-        mac_length=case.get("cc_len", 8),
-        cipher=CipherAlgorithm.TDES_ECB if case.get("cipher_algorithm") == "3DES-ECB" else None,
-        checksum=CheckAlgorithm(case["rc_algorithm"]) if "rc_algorithm" in case else None,
-    )
-
-
-def header(case: Case) -> Header:
-    spi = Spi.parse(unhex(case.get("spi", "0000")))
-    kic, kid = int(case.get("kic", "00"), 16), int(case.get("kid", "00"), 16)
-    return Header(spi, kic, kid, unhex(case["tar"]) if "tar" in case else bytes(3), int(case.get("cntr", "0"), 16))
-
-
 def suite_for(case: Case) -> Suite:
     """By the bits alone: some of these packets break rules that came later."""
-    at = header(case)
-    return suite_of(at.spi.check, ciphered=at.spi.ciphered, kic=at.kic, kid=at.kid, keys=key_set(case), profile=OLD)
-
-
-def binding(case: Case) -> Binding:
-    return _BINDING[case["transport"]]
+    at = header_of(case)
+    return suite_of(at.spi.check, ciphered=at.spi.ciphered, kic=at.kic, kid=at.kid, keys=key_set_of(case), profile=OLD)
 
 
 @of_type("rc")
@@ -93,16 +63,16 @@ def test_redundancy_checks_are_those_of_the_specification(case: Case) -> None:
 
 @of_type("command")
 def test_a_command_packet_is_sealed_to_the_bytes_of_the_recording(case: Case) -> None:
-    assert seal_command(header(case), unhex(case["secured_data"]), suite_for(case), binding(case)) == unhex(
+    assert seal_command(header_of(case), unhex(case["secured_data"]), suite_for(case), binding_of(case)) == unhex(
         case["packet"]
     )
 
 
 @of_type("command")
 def test_a_recorded_command_packet_is_opened(case: Case) -> None:
-    body = read_command(unhex(case["packet"]), binding(case))
+    body = read_command(unhex(case["packet"]), binding_of(case))
     assert (body.spi, body.tar) == (unhex(case["spi"]), unhex(case["tar"]))
-    inner = open_command(body, suite_for(case), binding(case))
+    inner = open_command(body, suite_for(case), binding_of(case))
     assert inner.rest == unhex(case["secured_data"])
     assert inner.cntr == int(case["cntr"], 16)
 
@@ -110,22 +80,22 @@ def test_a_recorded_command_packet_is_opened(case: Case) -> None:
 @of_type("response")
 def test_a_recorded_response_packet_is_opened_and_sealed_again(case: Case) -> None:
     packet = unhex(case["packet"])
-    suite = response_suite(header(case), key_set(case), OLD) if "spi" in case else Suite()
-    body = read_response(packet, binding(case))
-    inner = open_response(body, suite, binding(case))
+    suite = response_suite(header_of(case), key_set_of(case), OLD) if "spi" in case else Suite()
+    body = read_response(packet, binding_of(case))
+    inner = open_response(body, suite, binding_of(case))
     assert body.tar == unhex(case["tar"])
     assert (inner.cntr, inner.status) == (int(case["cntr"], 16), int(case["status"], 16))
     assert inner.rest == unhex(case["secured_data"])
     assert inner.pcntr == case.get("pcntr", 0)
-    sealed = seal_response(body.tar, SecuredResponse(inner.cntr, 0, inner.status, inner.rest), suite, binding(case))
+    sealed = seal_response(body.tar, SecuredResponse(inner.cntr, 0, inner.status, inner.rest), suite, binding_of(case))
     assert sealed == packet.removeprefix(messages.RESPONSE_UDH)
 
 
 @of_type("response_negative")
 def test_a_recorded_response_that_was_tampered_with_is_refused(case: Case) -> None:
-    body = read_response(unhex(case["packet"]), binding(case))
+    body = read_response(unhex(case["packet"]), binding_of(case))
     with pytest.raises(AuthenticationError):
-        open_response(body, response_suite(header(case), key_set(case), OLD), binding(case))
+        open_response(body, response_suite(header_of(case), key_set_of(case), OLD), binding_of(case))
 
 
 def test_every_case_of_the_file_is_one_of_these() -> None:
@@ -138,7 +108,7 @@ PROTECTED = [case for case in CASES if case["type"] == "command" and int(case["s
 @pytest.mark.parametrize("case", PROTECTED, ids=[case["name"] for case in PROTECTED])
 def test_no_flipped_bit_of_a_checked_command_is_opened(case: Case) -> None:
     packet = unhex(case["packet"])
-    at = binding(case)
+    at = binding_of(case)
     for bit in range(0, len(packet) * 8, 1 if len(packet) < 64 else 7):
         changed = bytearray(packet)
         changed[bit // 8] ^= 0x80 >> bit % 8
@@ -151,8 +121,8 @@ CHECKED = [case for case in CASES if case["type"] == "response" and case.get("rc
 
 @pytest.mark.parametrize("case", CHECKED, ids=[case["name"] for case in CHECKED])
 def test_no_flipped_bit_of_a_checked_response_is_opened(case: Case) -> None:
-    packet, at = unhex(case["packet"]).removeprefix(messages.RESPONSE_UDH), binding(case)
-    suite = response_suite(header(case), key_set(case), OLD)
+    packet, at = unhex(case["packet"]).removeprefix(messages.RESPONSE_UDH), binding_of(case)
+    suite = response_suite(header_of(case), key_set_of(case), OLD)
     for bit in range(len(packet) * 8):
         changed = bytearray(packet)
         changed[bit // 8] ^= 0x80 >> bit % 8
@@ -165,7 +135,9 @@ def test_the_user_data_header_enters_the_checksum_of_a_response() -> None:
     without = Binding("SMS-PP", b"", b"", b"", wide=True)
     with pytest.raises(AuthenticationError):
         open_response(
-            read_response(unhex(case["packet"]), SMS_PP), response_suite(header(case), key_set(case), OLD), without
+            read_response(unhex(case["packet"]), SMS_PP),
+            response_suite(header_of(case), key_set_of(case), OLD),
+            without,
         )
 
 

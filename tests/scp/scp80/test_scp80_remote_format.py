@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -68,7 +70,16 @@ class Card:
 
 
 def application(card: Card, **settings: Any) -> RemoteManagement:
-    return RemoteManagement(card, **({"compact": False, "act": lambda _: True} | settings))
+    defaults: dict[str, Any] = {"compact": False, "act": lambda _: True}
+    return RemoteManagement(card, **(defaults | settings))
+
+
+def keeping(actions: list[bytes]) -> Callable[[bytes], bool]:
+    def act(action: bytes) -> bool:
+        actions.append(action)
+        return True
+
+    return act
 
 
 OK = Response(b"")
@@ -201,7 +212,7 @@ def test_what_ran_before_a_fault_is_counted_and_answered() -> None:
 def test_a_script_ends_at_the_first_error(sw: int, profile: Profile, *, ends: bool) -> None:
     acted: list[bytes] = []
     card = Card(Response(b"", sw), OK)
-    subject = application(card, act=lambda action: acted.append(action) is None, profile=profile)
+    subject = application(card, act=keeping(acted), profile=profile)
     script = Script.of([Command(0x80, 0xCA, 0, 0x66, b"", 0)] * 2, error_action=b"\x01")
     answer = ScriptResponse.parse(subject.receive(script.build(), LEVEL))
     assert len(card.ran) == len(answer.responses) == (1 if ends else 2)
@@ -283,9 +294,7 @@ def test_a_trigger_is_no_action_and_no_script(raw: str) -> None:
 def test_an_action_is_no_trigger(raw: str) -> None:
     taken: list[bytes] = []
     acted: list[bytes] = []
-    application(Card(), trigger=taken.append, act=lambda action: acted.append(action) is None).receive(
-        bytes.fromhex(raw), LEVEL
-    )
+    application(Card(), trigger=taken.append, act=keeping(acted)).receive(bytes.fromhex(raw), LEVEL)
     assert not taken
     assert acted in ([PROACTIVE_SESSION], [EARLY_RESPONSE])
 
@@ -303,16 +312,18 @@ def test_a_card_answers_any_data(data: bytes) -> None:
     for compactly in (False, True):
         card = Card(always=Response(b"data"))
         answer = application(card, compact=compactly).receive(data, LEVEL)
-        assert CompactResponse.parse(answer) if compactly else ScriptResponse.parse(answer)
+        if compactly:
+            CompactResponse.parse(answer)
+        else:
+            ScriptResponse.parse(answer)
 
 
 @given(st.binary(max_size=40))
 def test_any_bytes_are_a_script_or_refused(data: bytes) -> None:
-    for parse in (Script.parse, ScriptResponse.parse):
-        for raw in (data, b"\xaa" + bytes((len(data),)) + data, b"\xab" + bytes((len(data),)) + data):
-            value = parsed(parse, raw)
-            if value is not None:
-                assert parse(value.build()) == value
+    for raw in (data, b"\xaa" + bytes((len(data),)) + data, b"\xab" + bytes((len(data),)) + data):
+        script, response = parsed(Script.parse, raw), parsed(ScriptResponse.parse, raw)
+        assert script is None or Script.parse(script.build()) == script
+        assert response is None or ScriptResponse.parse(response.build()) == response
 
 
 # ---- compact --------------------------------------------------------------------------------------------------
@@ -410,7 +421,7 @@ def test_the_format_follows_from_the_tar(tar: str, form: Format) -> None:
 def test_targets_do_not_overlap_and_others_have_no_format() -> None:
     rows = sorted(TARGETS, key=lambda row: row.first)
     assert all(row.first <= row.last for row in rows)
-    assert all(before.last < after.first for before, after in zip(rows, rows[1:], strict=False))
+    assert all(before.last < after.first for before, after in itertools.pairwise(rows))
     assert target(bytes.fromhex("C00203")) is None
     assert is_expanded(b"\xaa\x00")
     assert is_expanded(b"\xae\x80")

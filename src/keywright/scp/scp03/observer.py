@@ -30,11 +30,11 @@ class Observer(CardMessaging):
     `level` None: not open yet. Commands and answers are whole: what was chained or repeated is put together before.
     """
 
-    __slots__ = ("_opened",)
+    __slots__ = ("_asked",)
 
     def __init__(self, keys: SessionKeys, mac_length: int, level: int | None = None, chaining: bytes = NO_IV) -> None:
         super().__init__(keys, mac_length, level, LEVELS, chaining)
-        self._opened: Command | None = None
+        self._asked: Command | None = None
 
     @property
     def count(self) -> int:
@@ -48,17 +48,21 @@ class Observer(CardMessaging):
         except Refusal as refusal:
             raise AuthenticationError("the C-MAC of EXTERNAL AUTHENTICATE is wrong") from refusal
 
+    def opened(self, level: int) -> None:
+        """The card has accepted EXTERNAL AUTHENTICATE: the session is open at this level."""
+        self.level = level
+
     def command(self, command: Command) -> Command:
         """The command as the host meant it. Raises AuthenticationError: not of this session, or changed."""
         try:
-            self._opened = self.unwrap(command)
+            self._asked = self.unwrap(command)
         except Refusal as refusal:
             raise AuthenticationError("the C-MAC or padding of the command is wrong") from refusal
-        return self._opened
+        return self._asked
 
     def answer(self, response: Response) -> Response:
         """The answer as the card meant it. Raises AuthenticationError for a wrong R-MAC or padding."""
-        level, sw, asked = self.level or 0, response.sw, self._opened
+        level, sw, asked = self.level or 0, response.sw, self._asked
         opened = self._open(response) if level & Level.R_MAC and _is_protected(sw) else response
         if sw == SW.OK and asked is not None and asked.ins == BEGIN_R_MAC_SESSION:
             self.level = level | asked.p1 & (Level.R_MAC | Level.R_ENC)

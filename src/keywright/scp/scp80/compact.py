@@ -1,6 +1,6 @@
 """The compact remote format: commands end to end, one answer for all (ETSI TS 102 226 5.1).
 
-A command is CLA INS P1 P2 P3 and data, and only its instruction tells whether P3 is Lc or Le. There is no Le after data.
+A command is CLA INS P1 P2 P3 and data; only its instruction tells whether P3 is Lc or Le. No Le follows data.
 """
 
 from __future__ import annotations

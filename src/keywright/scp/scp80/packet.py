@@ -105,7 +105,7 @@ def _checksum(check: Check, kid: int, keys: KeySet, profile: Profile) -> Checksu
 
 def breaks(header: Header, suite: Suite, profile: Profile = STRICT) -> str:
     """Which rule of TS 102 225 5.1.1 the parameters of a command break, in words; empty if none."""
-    spi = header.spi
+    spi, same = header.spi, profile.answer_as_command
     numbers = {key_set_number(header.kic), key_set_number(header.kid)} - {0}
     rules = (
         (spi.reserved, "a reserved bit of SPI is set"),
@@ -115,10 +115,10 @@ def breaks(header: Header, suite: Suite, profile: Profile = STRICT) -> str:
             "AES needs a counter that only rises: its IV is zero",
         ),
         (
-            spi.por_check not in (Check.NONE, spi.check),
+            same and spi.por_check not in (Check.NONE, spi.check),
             "the answer cannot have a check of another kind than the command",
         ),
-        (spi.por_ciphered and not spi.ciphered, "only the answer to a ciphered command can be ciphered"),
+        (same and spi.por_ciphered and not spi.ciphered, "only the answer to a ciphered command can be ciphered"),
     )
     return next((text for broken, text in rules if broken), "")
 

@@ -12,6 +12,7 @@ class Profile(msgspec.Struct, frozen=True):
 
     single_des: accept single DES for ciphering and CC; current releases reserve it, so it is refused.
     aes_needs_counter: AES only with counter mode 10 or 11, because its IV is zero. Unsure: real cards accept mode 00.
+    answer_as_command: an answer has no check of another kind than its command, and is ciphered only if that was.
     counter_per: what a counter belongs to. Unsure: implementations differ.
     unchecked_stores: whether counter mode 01 stores the counter. Unsure: implementations do not.
     errors_in_clear: errors found before the sender is known are answered without protection. Old cards sign them.
@@ -24,6 +25,7 @@ class Profile(msgspec.Struct, frozen=True):
 
     single_des: bool = False
     aes_needs_counter: bool = True
+    answer_as_command: bool = True
     counter_per: Literal["key set", "application"] = "key set"
     unchecked_stores: bool = False
     errors_in_clear: bool = True
