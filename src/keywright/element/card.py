@@ -30,6 +30,7 @@ from keywright.scp.scp02.messages import SCP02
 from keywright.scp.scp02.messages import I as I02
 from keywright.scp.scp02.profile import Profile as Scp02Profile
 from keywright.scp.scp03.messages import SCP03, I
+from keywright.scp.scp10.profile import Profile as Scp10Profile
 from keywright.scp.scp11.messages import SCP11
 from keywright.scp.scp11.profile import Profile as Scp11Profile
 
@@ -40,6 +41,7 @@ class Profiles(msgspec.Struct, frozen=True):
     """How the element reads what the texts of the protocols leave open; "i" comes from each domain's offers."""
 
     scp02: Scp02Profile = Scp02Profile()
+    scp10: Scp10Profile = Scp10Profile()
     scp11: Scp11Profile = Scp11Profile()
 
 

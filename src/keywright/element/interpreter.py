@@ -137,11 +137,11 @@ def _bare(card: Card, channel: Channel, command: Command, rule: Rule) -> Respons
         if channel.opening is not None and not rule.opens:
             interrupt(channel)
         return _by_table(card, channel, command)
-    if not is_gp(command.cla):
-        return None
-    if command.ins == Ins.EXTERNAL_AUTHENTICATE:
+    if command.ins == Ins.EXTERNAL_AUTHENTICATE and (is_gp(command.cla) or known_to(channel, command)):
         count_attempt(card)
-    if channel.session is None or (not secured and step_for(channel, command.ins) is not None):
+    if channel.session is None or (not secured and step_for(channel, command) is not None):
+        if not (is_gp(command.cla) or known_to(channel, command)):
+            raise Refusal(SW.CLA_NOT_SUPPORTED)
         return _by_table(card, channel, command)
     return None
 
@@ -264,11 +264,13 @@ def _rule_for(channel: Channel, command: Command) -> Rule | None:
     """
     ins = command.ins
     rule = RULES.get(ins)
-    if rule is None or (rule.optional and not known_to(channel, ins)):
+    if rule is None or (rule.optional and not known_to(channel, command)):
         return None
     if channel.applet is None:
         return rule
     if is_gp(command.cla):
         return rule if rule.opens or (ins in _R_MAC and channel.session is not None) else None
+    if rule.opens and ins != Ins.PERFORM_SECURITY_OPERATION and known_to(channel, command):
+        return rule
     ours = ins == Ins.MANAGE_CHANNEL or (ins == Ins.SELECT and command.p1 == _SELECT_BY_NAME)
     return rule if ours else None

@@ -2,8 +2,8 @@
 
 A protocol is a row of `OPENERS`: the commands that may begin it, and those that go on with what it has pending on the
 channel (`channel.opening`, whose `scp` names it). The instruction 82 is EXTERNAL AUTHENTICATE in SCP02, SCP03 and SCP10
-and MUTUAL AUTHENTICATE in SCP11; 2A and 88 are in SCP10 and SCP11: `step_for` decides by what is pending, and where
-nothing is, by what the security domain offers.
+and MUTUAL AUTHENTICATE in SCP11; 2A and 88 are in SCP10 and SCP11. `step_for` decides: SCP10 has the ISO class and all
+others that of GlobalPlatform; then by what is pending, and where nothing is, by what the security domain offers.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Final, NamedTuple, TypeAlias
 
-from keywright.element import agreement
+from keywright.element import scp10, scp11
 from keywright.element.card import Card
 from keywright.element.channel import Channel
 from keywright.element.initiation import BEGIN, external_authenticate, initialize_update
@@ -21,6 +21,7 @@ from keywright.iso7816.apdu import Command, Response
 from keywright.iso7816.channels import is_gp, is_secured
 from keywright.iso7816.refusal import Refusal
 from keywright.iso7816.status import SW
+from keywright.scp.scp10.messages import SCP10
 from keywright.scp.scp11.messages import SCP11
 
 _FIRST_AND_ONLY: Final = 0x01
@@ -38,6 +39,8 @@ class Opener(NamedTuple):
     """What may come when something is; takes precedence."""
     interrupted: Callable[[Channel], None]
     """What a command outside these does to what is pending."""
+    iso: bool = False
+    """Whether its commands have an ISO class, not GlobalPlatform's."""
     takes_parts: bool = False
     """Whether the parts of a chained command are given to it as they come."""
 
@@ -47,33 +50,36 @@ _SYMMETRIC: Final = Opener(
     {Ins.EXTERNAL_AUTHENTICATE: external_authenticate},
     Channel.drop_session,
 )
-_AGREEMENT: Final = Opener(agreement.STEPS, agreement.STEPS, agreement.interrupted, takes_parts=True)
+_SCP10: Final = Opener(scp10.STEPS, scp10.STEPS, scp10.interrupted, iso=True)
+_SCP11: Final = Opener(scp11.STEPS, scp11.STEPS, scp11.interrupted, takes_parts=True)
 
-OPENERS: Final[dict[int, Opener]] = dict.fromkeys(BEGIN, _SYMMETRIC) | {SCP11: _AGREEMENT}
+OPENERS: Final[dict[int, Opener]] = dict.fromkeys(BEGIN, _SYMMETRIC) | {SCP10: _SCP10, SCP11: _SCP11}
 """By protocol number."""
 
 
-def step_for(channel: Channel, ins: int) -> Step | None:
-    """The step of a handshake that an instruction is on this channel now; None when it is none."""
+def step_for(channel: Channel, command: Command) -> Step | None:
+    """The step of a handshake that a command is on this channel now; None when it is none."""
+    ins, iso = command.ins, not is_gp(command.cla)
     pending = channel.opening
-    if pending is not None:
+    if pending is not None and OPENERS[pending.scp].iso is iso:
         step = OPENERS[pending.scp].continues.get(ins)
         if step is not None:
             return step
     for scp in channel.domain.offers():
         opener = OPENERS.get(scp)
-        if opener is not None and ins in opener.begins:
+        if opener is not None and opener.iso is iso and ins in opener.begins:
             return opener.begins[ins]
     return None
 
 
-def known_to(channel: Channel, ins: int) -> bool:
-    """Whether some protocol that the channel's domain offers has this instruction."""
-    for scp in channel.domain.offers():
-        opener = OPENERS.get(scp)
-        if opener is not None and (ins in opener.begins or ins in opener.continues):
-            return True
-    return False
+def known_to(channel: Channel, command: Command) -> bool:
+    """Whether some protocol that the channel's domain offers has this instruction in this class."""
+    iso = not is_gp(command.cla)
+    openers = (OPENERS.get(scp) for scp in channel.domain.offers())
+    return any(
+        opener is not None and opener.iso is iso and (command.ins in opener.begins or command.ins in opener.continues)
+        for opener in openers
+    )
 
 
 def interrupt(channel: Channel) -> None:
@@ -96,7 +102,7 @@ def takes_parts(channel: Channel, command: Command) -> bool:
 
 def open_session(card: Card, channel: Channel, command: Command, change: Transaction) -> Response:
     """One command of a handshake. Refuses with 6985 when nothing awaits it, else as its protocol says."""
-    step = step_for(channel, command.ins)
+    step = step_for(channel, command)
     if step is None:
         raise Refusal(SW.CONDITIONS_NOT_SATISFIED)
     return step(card, channel, command, change)

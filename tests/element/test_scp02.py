@@ -1,0 +1,130 @@
+"""SCP02 on the element: explicit and implicit sessions, what they count, and its R-MAC chain over refusals."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from keywright.element.state import KeyRecord, KeySetRecord
+from keywright.globalplatform.messages import KeyType
+from keywright.iso7816.apdu import Command
+from keywright.sansio.dialogue import drive
+from keywright.scp.scp02.host import open_channel, open_implicit
+from keywright.scp.scp02.keys import KeySet
+from keywright.scp.scp02.messaging import HostChannel
+from keywright.store import RamMemory
+from support.cards import HOST_CHALLENGE, ISD, Terminal, contents, element
+from support.power import CutMemory, PowerCut
+
+KEYS = KeySet.of(bytes(range(16)), bytes(range(16, 32)), bytes(range(32, 48)))
+BASE = KeySet.gp_test()
+GET_KEYS = Command(0x80, 0xCA, 0x00, 0xE0, b"", 0)
+
+
+def memory_with(keys: KeySet, i: int) -> RamMemory:
+    """An element that offers SCP02 and has a DES set 20 beside its AES set FF."""
+    memory = RamMemory()
+    element(memory=memory, protocols=((0x02, i),), rng=os.urandom)
+    records = (KeyRecord(kid, KeyType.DES, key.reveal()) for kid, key in enumerate((keys.enc, keys.mac, keys.dek), 1))
+    memory.commit({"keys": b"\xff\x20", "keys/20": KeySetRecord(tuple(records)).build()})
+    return memory
+
+
+def opened(i: int = 0x15, level: int = 0x03, keys: KeySet = KEYS) -> tuple[Terminal, HostChannel, RamMemory]:
+    memory = memory_with(keys, i)
+    here = Terminal(element(memory=memory, rng=os.urandom))
+    dialogue = open_channel(keys, HOST_CHALLENGE, i=i, kvn=0x20, level=level, aid=ISD, allow_legacy=True)
+    return here, drive(dialogue, here.exchange), memory
+
+
+@pytest.mark.parametrize(
+    ("i", "keys"), [(0x15, KEYS), (0x55, KEYS), (0x05, KEYS), (0x75, KEYS), (0x1D, KEYS), (0x04, BASE), (0x74, BASE)]
+)
+@pytest.mark.parametrize("level", [0x00, 0x01, 0x03])
+def test_a_set_of_des_keys_opens_an_explicit_session(i: int, keys: KeySet, level: int) -> None:
+    here, session, memory = opened(i, level, keys)
+    for _ in range(3):
+        answer = session.unwrap(here.exchange(session.wrap(GET_KEYS)))
+        assert answer.sw == 0x9000
+    assert contents(memory)["counter/20"][:4] == bytes.fromhex("00000001")
+
+
+def test_the_aes_set_beside_it_still_opens_scp03() -> None:
+    here, _, _ = opened()
+    here.authenticate(kvn=0xFF)
+
+
+def test_the_counter_moves_with_the_first_c_mac_and_not_before() -> None:
+    memory = memory_with(KEYS, 0x15)
+    here = Terminal(element(memory=memory, rng=os.urandom))
+    assert here.initialize_update(kvn=0x20).sw == 0x9000
+    assert "counter/20" not in contents(memory)
+    here.raw("8482030010" + "00" * 16)
+    assert "counter/20" not in contents(memory)
+
+
+@pytest.mark.parametrize("when", ["cut_before", "cut_after"])
+def test_no_session_is_open_whose_counter_is_not_stored(when: str) -> None:
+    memory = CutMemory(memory_with(KEYS, 0x15))
+    here = Terminal(element(memory=memory, rng=os.urandom))
+    dialogue = open_channel(KEYS, HOST_CHALLENGE, kvn=0x20, level=1, allow_legacy=True)
+    command = dialogue.send(here.exchange(next(dialogue)))
+    memory.commits = 0
+    setattr(memory, when, 2)  # the first one counts the command
+    with pytest.raises(PowerCut):
+        here.exchange(command)
+    assert here.sw("80F28002024F00") == 0x6982
+
+
+def test_a_refusal_is_part_of_the_r_mac_chain() -> None:
+    here, session, _ = opened(0x35, 0x11)
+    assert session.unwrap(here.exchange(session.wrap(Command(0x80, 0xCA, 0xDF, 0x01)))).sw == 0x6A88
+    assert session.unwrap(here.exchange(session.wrap(GET_KEYS))).sw == 0x9000
+
+
+def test_an_r_mac_session_begins_and_ends() -> None:
+    here, session, _ = opened(0x35, 0x01)
+    drive(session.begin_r_mac(b"\x01\x02"), here.exchange)
+    assert session.unwrap(here.exchange(session.wrap(GET_KEYS))).sw == 0x9000
+    assert len(drive(session.end_r_mac(), here.exchange)) == 8
+    assert session.unwrap(here.exchange(session.wrap(GET_KEYS))).sw == 0x9000
+
+
+class TestImplicit:
+    def begun(self, counter: int = 0) -> tuple[Terminal, HostChannel, RamMemory]:
+        memory = memory_with(KEYS, 0x0B)
+        if counter:
+            memory.commit({"counter/20": counter.to_bytes(4) + bytes(2)})
+        here = Terminal(element(memory=memory, rng=os.urandom))
+        return here, open_implicit(KEYS, counter, i=0x0B, aid=ISD, allow_legacy=True), memory
+
+    def test_the_first_secured_command_opens_it_and_moves_the_counter(self) -> None:
+        here, session, memory = self.begun(7)
+        assert session.unwrap(here.exchange(session.wrap(Command(0x80, 0xF2, 0x80, 0x02, b"\x4f\x00")))).sw == 0x9000
+        assert contents(memory)["counter/20"][:4] == bytes.fromhex("00000008")
+        assert session.unwrap(here.exchange(session.wrap(GET_KEYS))).sw == 0x9000
+        assert contents(memory)["counter/20"][:4] == bytes.fromhex("00000008")
+
+    def test_a_bare_command_takes_the_c_mac_off_and_the_next_secured_one_begins_anew(self) -> None:
+        here, session, memory = self.begun()
+        here.exchange(session.wrap(GET_KEYS))
+        assert here(0x80, 0xCA, 0x00, 0xE0, b"", 0).sw == 0x9000
+        assert here(0x80, 0xE2, 0x90, 0x00, b"\xdf\x01\x01\x00").sw == 0x6982
+        again = open_implicit(KEYS, 1, i=0x0B, aid=ISD, allow_legacy=True)
+        assert again.unwrap(here.exchange(again.wrap(GET_KEYS))).sw == 0x9000
+        assert contents(memory)["counter/20"][:4] == bytes.fromhex("00000002")
+
+    def test_a_wrong_c_mac_opens_nothing_and_what_was_sent_before_is_not_taken_again(self) -> None:
+        here, session, memory = self.begun()
+        command = session.wrap(GET_KEYS)
+        wrong = Command(command.cla, command.ins, command.p1, command.p2, command.data[:-1] + b"!", 0)
+        assert here.exchange(wrong).sw == 0x6982
+        assert "counter/20" not in contents(memory)
+        assert here.exchange(command).sw == 0x9000
+        here.card.reset()
+        assert here.exchange(command).sw == 0x6982
+
+    def test_initialize_update_has_nothing_to_begin(self) -> None:
+        here, _, _ = self.begun()
+        assert here.initialize_update(kvn=0x20).sw == 0x6985
