@@ -46,7 +46,7 @@ FILES: dict[str, Source] = {
     ),
     "scp/diversification.json": Source(6, ("crypto/test_diversification.py",)),
     "scp/kcv.json": Source(5, ("crypto/test_aes.py", "crypto/test_des.py")),
-    "scp/ota_scp10.json": Source(2, ("crypto/test_rsa.py",)),
+    "scp/ota_scp10.json": Source(2, ("crypto/test_rsa.py", "support/scp10.py")),
     "scp/ota_remote_format.json": Source(
         33,
         (
@@ -68,6 +68,15 @@ FILES: dict[str, Source] = {
     ),
     "scp/scp03_pysim_euicc.json": Source(
         9, ("scp/test_scp03_host.py", "scp/test_scp03_card.py", "globalplatform/test_unwrapping.py")
+    ),
+    "scp/t1_scenarios.json": Source(
+        88,  # and 25 of ISO 14443-4, which the file keeps one level deeper; test_t1_scenarios counts all 113
+        (
+            "iso7816/test_iso14443_scenarios.py",
+            "iso7816/test_pps.py",
+            "iso7816/test_t0_scenarios.py",
+            "iso7816/test_t1_scenarios.py",
+        ),
     ),
     "wycheproof/aes_cbc_pkcs5_test.json.gz": Source(216, ("crypto/test_wycheproof.py",)),
     "wycheproof/aes_gcm_test.json.gz": Source(316, ("crypto/test_wycheproof.py",)),
