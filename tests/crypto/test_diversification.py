@@ -29,6 +29,7 @@ MASTERS: dict[str, Sequence[AesKey | TripleDesKey]] = {
     "sp800-108": [AesKey(bytes(range(size))) for size in (16, 24, 32)],
     "emv": [TripleDesKey(bytes(range(16))), TripleDesKey(bytes(range(24)))],
     "visa2": [TripleDesKey(bytes(range(16))), TripleDesKey(bytes(range(24)))],
+    "visa": [TripleDesKey(bytes(range(16))), TripleDesKey(bytes(range(24)))],
 }
 
 
@@ -56,8 +57,8 @@ def test_key_set_and_diversified_key_are_those_of_the_factory_file(case: Case) -
         assert keys == (unhex(case["enc"]), unhex(case["mac"]), unhex(case["dek"]))
 
 
-def test_the_files_cover_every_scheme_that_is_not_ours() -> None:
-    assert {case["kdf"] for case in load("scp/diversification.json")} == set(SCHEMES) - {"sp800-108"}
+def test_the_files_cover_every_scheme_that_is_not_ours_but_visa() -> None:
+    assert {case["kdf"] for case in load("scp/diversification.json")} == set(SCHEMES) - {"sp800-108", "visa"}
     assert {case["method"] for case in load("factory/keys.json", "diversification")} == {
         *FACTORY_NAMES,
         "an10922-aes128",
@@ -142,7 +143,7 @@ def test_a_batch_calls_the_cipher_once_for_a_whole_portion(monkeypatch: pytest.M
     assert calls == [1, 3, 6000], "subkeys, the three labels, then all cards at once"
 
 
-@pytest.mark.parametrize("scheme", ["kdf3", "emv", "visa2"])
+@pytest.mark.parametrize("scheme", ["kdf3", "emv", "visa2", "visa"])
 @pytest.mark.parametrize("size", [0, 9, 11])
 def test_diversification_data_have_ten_bytes(scheme: str, size: int) -> None:
     with pytest.raises(ValueError, match=f"10 bytes, not {size}"):
@@ -176,6 +177,91 @@ def test_a_scheme_takes_its_own_masters_and_never_makes_stronger_keys(
 ) -> None:
     with pytest.raises(PolicyError, match=message):
         derive(master, scheme, bytes(10), key_bytes=key_bytes)
+
+
+GLOBALPLATFORMPRO = {
+    "emv": "$4 $5 $6 $7 $8 $9 0xF0 $k $4 $5 $6 $7 $8 $9 0x0F $k",
+    "visa2": "$0 $1 $4 $5 $6 $7 0xF0 $k $0 $1 $4 $5 $6 $7 0x0F $k",
+    "visa": "$0 $1 $2 $3 $8 $9 0xF0 $k $0 $1 $2 $3 $8 $9 0x0F $k",
+    "kdf3": "$_ 0x00 0x00 0x00 $k 0x00 $0 $1 $2 $3 $4 $5 $6 $7 $8 $9",
+}
+"""The table of martinpaljak/GlobalPlatformPro (PlaintextKeys.kdf_templates), as it stands there."""
+
+
+@pytest.mark.parametrize("scheme", GLOBALPLATFORMPRO)
+def test_a_named_scheme_is_the_template_of_globalplatformpro(scheme: str) -> None:
+    kdd = bytes(range(0xA0, 0xAA))
+    for master in MASTERS[scheme]:
+        named = derive_key_set(master, scheme, kdd, key_bytes=16)
+        assert derive_key_set(master, GLOBALPLATFORMPRO[scheme], kdd, key_bytes=16) == named
+
+
+def test_visa_takes_four_bytes_from_the_left_and_two_from_the_right() -> None:
+    master, kdd = TripleDesKey(bytes(range(16))), bytes(range(0xA0, 0xAA))
+    part = bytes.fromhex("A0A1A2A3A8A9")
+    expected = tuple(master.encrypt_blocks(part + bytes((0xF0, x)) + part + bytes((0x0F, x))) for x in (1, 2, 3))
+    assert derive_key_set(master, "visa", kdd) == expected
+
+
+def test_a_template_may_have_its_counter_anywhere_and_the_length_of_the_key() -> None:
+    raw, kdd = bytes(range(32)), bytes(range(0xA0, 0xAA))
+    enc, mac, _ = derive_key_set(AesKey(raw), "$k AA $_ $9 $0 $L$L", kdd)
+    assert enc == cmac(raw, bytes.fromhex("01AA01A9A00100")) + cmac(raw, bytes.fromhex("01AA02A9A00100"))
+    assert mac[:16] == cmac(raw, bytes.fromhex("02AA01A9A00100"))
+    short, _, _ = derive_key_set(AesKey(raw), "$k AA $_ $9 $0 $L$L", kdd, key_bytes=16)
+    assert short == cmac(raw, bytes.fromhex("01AA01A9A00080"))
+
+
+def test_a_template_of_three_blocks_makes_keys_of_three_parts() -> None:
+    master, kdd = TripleDesKey(bytes(range(24))), bytes(range(0xA0, 0xAA))
+    text = "$0$1$2$3 $4$5 F0$k " * 2 + "$6$7$8$9 0000 33$k"
+    enc, _, dek = derive_key_set(master, text, kdd)
+    assert enc == master.encrypt_blocks(bytes.fromhex("A0A1A2A3A4A5F001" * 2 + "A6A7A8A900003301"))
+    assert dek[16:] == master.encrypt_blocks(bytes.fromhex("A6A7A8A900003303"))
+
+
+words = st.sampled_from(["$k", "$l$l", "00", "0xfF", *(f"${n}" for n in range(10))])
+
+
+@given(
+    before=st.lists(words, max_size=20),
+    after=st.lists(words, max_size=20),
+    which=st.integers(0, 2),
+    kdds=st.lists(st.binary(min_size=10, max_size=10), max_size=5),
+)
+def test_a_batch_of_any_template_gives_the_bytes_of_single_derivations(
+    before: list[str], after: list[str], which: int, kdds: list[bytes]
+) -> None:
+    text = " ".join([*before, "$_", *after, "$3"])
+    master = MASTERS["kdf3"][which]
+    expected = b"".join(b"".join(derive_key_set(master, text, kdd)) for kdd in kdds)
+    assert derive_key_sets(master, text, b"".join(kdds)) == expected
+
+
+@given(
+    chosen=st.lists(st.sampled_from(["$k", "00", "$0", "$5", "$9"]), min_size=15, max_size=15),
+    kdds=st.lists(st.binary(min_size=10, max_size=10), max_size=5),
+)
+def test_a_batch_of_any_triple_des_template_gives_the_bytes_of_single_derivations(
+    chosen: list[str], kdds: list[bytes]
+) -> None:
+    text, master = "".join([*chosen, "$7"]), MASTERS["emv"][0]
+    expected = b"".join(b"".join(derive_key_set(master, text, kdd)) for kdd in kdds)
+    assert derive_key_sets(master, text, b"".join(kdds)) == expected
+
+
+@pytest.mark.parametrize(
+    ("master", "text", "message"),
+    [
+        (AesKey(bytes(16)), GLOBALPLATFORMPRO["emv"], "scheme of this template takes a master of type TripleDesKey"),
+        (TripleDesKey(bytes(16)), GLOBALPLATFORMPRO["kdf3"], "scheme of this template takes a master of type AesKey"),
+        (TripleDesKey(bytes(24)), GLOBALPLATFORMPRO["emv"], "does not make 24-byte keys"),
+        (TripleDesKey(bytes(16)), "$0" * 24, "does not make 16-byte keys"),
+    ],
+)
+def test_a_template_takes_its_own_masters_too(master: AesKey | TripleDesKey, text: str, message: str) -> None:
+    with pytest.raises(PolicyError, match=message):
+        derive_key_set(master, text, bytes(10))
 
 
 parts = st.tuples(st.binary(min_size=1, max_size=5), st.binary(max_size=5), st.integers(0, 255))

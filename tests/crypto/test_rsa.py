@@ -11,10 +11,10 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, padding
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.support.vectors import load, unhex
 
 from keywright.crypto import EcPrivateKey, RsaPrivateKey, RsaPublicKey
 from keywright.errors import AuthenticationError, DecodeError
+from support.vectors import load, unhex
 
 HASHES: Final[dict[str, Callable[[], hashes.HashAlgorithm]]] = {
     "sha1": hashes.SHA1,

@@ -128,7 +128,7 @@ class Card:
             if command.ins in (0xCA, 0xCB) and self.session is None:
                 return get_data(self.domain, command)
             if self.session is None:
-                raise Refusal(0x6982)
+                return Response(b"", 0x6982)
             self.received.append(self.session.unwrap(command))
             return self.session.wrap(self.answer)
         except Refusal as refusal:

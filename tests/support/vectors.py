@@ -38,6 +38,7 @@ FILES: dict[str, Source] = {
         9,
         (
             "element/test_client_traces.py",
+            "globalplatform/dialogues/test_content.py",
             "globalplatform/test_explain.py",
             "globalplatform/test_install.py",
             "globalplatform/test_key_data.py",
@@ -46,7 +47,7 @@ FILES: dict[str, Source] = {
     ),
     "scp/diversification.json": Source(6, ("crypto/test_diversification.py",)),
     "scp/kcv.json": Source(5, ("crypto/test_aes.py", "crypto/test_des.py")),
-    "scp/ota_scp10.json": Source(2, ("crypto/test_rsa.py",)),
+    "scp/ota_scp10.json": Source(2, ("crypto/test_rsa.py", "support/scp10.py")),
     "scp/ota_remote_format.json": Source(
         33,
         (
@@ -61,14 +62,42 @@ FILES: dict[str, Source] = {
     "scp/ota_scp80_sms.json": Source(11, ("scp/scp80/test_scp80_sms.py",)),
     "scp/ota_scp81.json": Source(20, ("scp/scp81/test_scp81_keys.py", "scp/scp81/test_scp81_parameters.py")),
     "scp/ota_scp02_rmac_implicit.json": Source(4, ("scp/test_scp02_vectors.py",)),
-    "scp/scp02.json": Source(2, ("scp/test_scp02_vectors.py", "globalplatform/test_unwrapping.py")),
-    "scp/scp03_kaoh.json": Source(2, ("scp/test_scp03_host.py", "scp/test_scp03_card.py")),
+    "scp/scp02.json": Source(
+        2, ("scp/test_scp02_vectors.py", "globalplatform/test_unwrapping.py", "globalplatform/test_detect.py")
+    ),
+    "scp/scp03_kaoh.json": Source(
+        2, ("scp/test_scp03_host.py", "scp/test_scp03_card.py", "globalplatform/test_detect.py")
+    ),
     "scp/scp03_openscp.json": Source(
-        6, ("scp/test_scp03_host.py", "scp/test_scp03_card.py", "globalplatform/test_unwrapping.py")
+        6,
+        (
+            "scp/test_scp03_host.py",
+            "scp/test_scp03_card.py",
+            "globalplatform/test_unwrapping.py",
+            "globalplatform/test_detect.py",
+        ),
     ),
     "scp/scp03_pysim_euicc.json": Source(
-        9, ("scp/test_scp03_host.py", "scp/test_scp03_card.py", "globalplatform/test_unwrapping.py")
+        9,
+        (
+            "scp/test_scp03_host.py",
+            "scp/test_scp03_card.py",
+            "globalplatform/test_unwrapping.py",
+            "globalplatform/test_detect.py",
+        ),
     ),
+    "scp/t1_scenarios.json": Source(
+        88,  # and 25 of ISO 14443-4, which the file keeps one level deeper; test_t1_scenarios counts all 113
+        (
+            "iso7816/test_iso14443_scenarios.py",
+            "iso7816/test_pps.py",
+            "iso7816/test_t0_scenarios.py",
+            "iso7816/test_t1_scenarios.py",
+        ),
+    ),
+    "scp/scp11_hostid.json": Source(9, ("scp/test_scp11_card.py", "scp/test_scp11_host.py")),
+    "scp/scp11_openscp.json": Source(8, ("scp/test_scp11_card.py", "scp/test_scp11_host.py")),
+    "scp/scp11_yubikey_trace.json": Source(12, ("scp/test_scp11_host.py",)),
     "wycheproof/aes_cbc_pkcs5_test.json.gz": Source(216, ("crypto/test_wycheproof.py",)),
     "wycheproof/aes_gcm_test.json.gz": Source(316, ("crypto/test_wycheproof.py",)),
     "wycheproof/aes_siv_cmac_test.json.gz": Source(442, ("crypto/test_wycheproof.py",)),

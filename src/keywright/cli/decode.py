@@ -3,51 +3,99 @@
 from __future__ import annotations
 
 import sys
-from typing import Annotated
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Annotated, Any, Final
 
 import typer
 
-from keywright.cli.exchanges import as_document, as_lines
-from keywright.cli.messages_in import Piece, pieces
+from keywright.cli.exchanges import full_document, full_lines
+from keywright.cli.keyfile import session_keys, static_keys
+from keywright.cli.links import redacting
+from keywright.cli.messages_in import Item, Piece, items, of_file, together
 from keywright.cli.options import Json
-from keywright.cli.text import say, show_json
+from keywright.cli.telling import Teller, Told
+from keywright.cli.text import heading, note, say, show_json
+from keywright.codec.hexa import unhex
 from keywright.errors import DecodeError
 from keywright.fob.explain import KNOWN
-from keywright.globalplatform.explain import Explanation, Transcript, explain_objects, explain_response
-from keywright.iso7816.apdu import Command, Response
+from keywright.fob.uri import is_simulated
+from keywright.globalplatform.explain import Explanation, explain_objects
 from keywright.iso7816.atr import Atr
+from keywright.link.pcapng import write_pcapng
+from keywright.link.record import EXTENDED
+from keywright.link.trace import Direction, Event
 
-_HINT = "give a command (CLA INS P1 P2 ...), an answer that ends with its status word, an ATR, or data objects"
+_HINT: Final = "give a command (CLA INS P1 P2 ...), an answer that ends with its status word, an ATR, or data objects"
+_PASTED: Final = "pasted"
+"""Name of the link in a pcapng file for messages that nobody recorded."""
 
 
 def command(
     messages: Annotated[
         list[str],
-        typer.Argument(metavar="HEX|-", help="Commands and answers, one word each; - reads lines of them."),
+        typer.Argument(
+            metavar="HEX|FILE|-", help="Commands and answers, one word each; a recording; - reads lines of either."
+        ),
     ],
     *,
+    keys: Annotated[
+        list[str] | None,
+        typer.Option("--keys", metavar="FILE|gp-test", help="Static keys that take off secure messaging; repeatable."),
+    ] = None,
+    session: Annotated[
+        list[Path] | None,
+        typer.Option("--session-keys", metavar="FILE", help="Session keys (SCP11, SCP03) that do; repeatable."),
+    ] = None,
+    pcapng: Annotated[
+        Path | None, typer.Option("--pcapng", metavar="FILE", help="Write the messages to FILE for Wireshark, too.")
+    ] = None,
     json: Json = False,
 ) -> None:
-    """Say what bytes mean: commands, answers, both in turn, an ATR, or data objects.
+    """Say what bytes mean: commands, answers, both in turn, an ATR, data objects, or a whole recording.
 
-    An answer belongs to the command before it. `-` reads standard input: hex lines, with > and < in front if you
-    like, or a trace file. What may be keys is masked.
+    Each command is told field by field, its data by name, and each status word with what to do about it. An answer
+    belongs to the command before it. A recording is what --trace wrote, a pcapng file, or lines of hex with > and < in
+    front. With keys, secure messaging is taken off and checked; what may be keys is masked all the same.
+
+    Example: keywright decode session.jsonl --keys gp-test --pcapng session.pcapng
     """
-    texts = (sys.stdin or ()) if messages == ["-"] else _joined(messages)
-    transcript = Transcript(KNOWN)
+    teller = Teller(
+        [candidate for name in keys or () for candidate in static_keys(name).candidates],
+        [given for path in session or () for given in session_keys(path)],
+    )
+    read = list(_read(messages)) if pcapng is not None else _read(messages)
+    if pcapng is not None:
+        count = write_pcapng(pcapng, _events(read))
+        note(f"wrote {pcapng}: {count} packets")
     is_first = True
-    for piece in pieces(texts):
-        told = _told(piece, transcript)
+    for piece in together(read):
+        told = teller.tell(piece)
         if json:
-            show_json(as_document(piece.command, piece.answer, told))
+            show_json(_document(piece, told))
             continue
         if not is_first:
             say()
         is_first = False
-        for line in as_lines(piece.command, piece.answer, told):
+        for line in _lines(piece, told):
             say(line)
     if is_first and not json:
         raise DecodeError("there is nothing to decode", hint=_HINT)
+
+
+def _read(messages: list[str]) -> Iterable[Item]:
+    if messages == ["-"]:
+        return items(sys.stdin or ())
+    if len(messages) == 1 and not _is_hex(messages[0]) and (path := Path(messages[0])).is_file():
+        return of_file(path)
+    return items(_joined(messages))
+
+
+def _is_hex(text: str) -> bool:
+    try:
+        return bool(unhex(text))
+    except DecodeError:
+        return False
 
 
 def _joined(words: list[str]) -> list[str]:
@@ -55,16 +103,25 @@ def _joined(words: list[str]) -> list[str]:
     return ["".join(words)] if len(words) > 1 and all(len(word) == 2 for word in words) else words
 
 
-def _told(piece: Piece, transcript: Transcript) -> Explanation:
-    if piece.command is not None:
-        answer = None if piece.answer is None else Response.parse(piece.answer)
-        return transcript.explain(Command.parse(piece.command), answer)
-    if piece.answer is not None:
-        return explain_response(Response.parse(piece.answer), KNOWN)
-    return _of_other(piece.other)
+def _document(piece: Piece, told: Told | None) -> dict[str, Any]:
+    where = {} if piece.at is None else {"t": piece.at, "link": piece.link, "masked": piece.is_masked}
+    full = Told(_other(piece)) if told is None else told
+    return {**where, **full_document(piece.command, piece.answer, full)}
 
 
-def _of_other(data: bytes) -> Explanation:
+def _lines(piece: Piece, told: Told | None) -> Iterator[str]:
+    if told is None and piece.is_reset and not piece.other:
+        yield heading("reset")
+    elif told is None:
+        yield from full_lines(None, None, Told(_other(piece)))
+    else:
+        yield from full_lines(piece.command, piece.answer, told)
+
+
+def _other(piece: Piece) -> Explanation:
+    if piece.is_reset and not piece.other:
+        return Explanation("reset")
+    data = piece.other
     try:
         atr = Atr.parse(data)
     except DecodeError:
@@ -85,3 +142,23 @@ def _of_other(data: bytes) -> Explanation:
 def _historical(data: bytes) -> str:
     text = "".join(chr(byte) if 0x20 <= byte < 0x7F else "." for byte in data)
     return f"{data.hex(' ').upper()}  {text}" if data else "none"
+
+
+def _events(messages: Iterable[Item]) -> Iterator[Event]:
+    """As events of a recording; of a real card, or of nobody knows which, what may be keys is masked."""
+    events: list[Event] = []
+    mask = redacting(events.append)
+    directions: dict[str, Direction] = {"command": "command", "answer": "answer", "reset": "reset", "lost": "lost"}
+    for number, item in enumerate(messages):
+        direction = directions.get(item.kind)
+        if direction is None:
+            continue
+        at = number / 1000 if item.at is None else item.at
+        said = "" if item.note == EXTENDED else item.note
+        event = Event(at, "host", item.link or _PASTED, direction, item.data, said)
+        (events.append if item.link and _is_simulated(item.link) else mask)(event)
+    return iter(events)
+
+
+def _is_simulated(link: str) -> bool:
+    return is_simulated(link.partition("#")[0]) if link.startswith("sim:") else False

@@ -18,6 +18,9 @@ Bytes: TypeAlias = NDArray[np.uint8]
 Halves: TypeAlias = NDArray[np.uint64]
 """Cipher blocks as two machine words each: numpy works on whole words four times faster than on single bytes."""
 
+Places: TypeAlias = Sequence[tuple[int, int]]
+"""Position in a row, and which byte of the card's diversifier stands there."""
+
 _BLOCK = 16
 _CALL_BYTES = 96 * 1024
 """Input of one cipher call: stays in the cache and below the size for which malloc asks the system for fresh pages
@@ -27,44 +30,42 @@ _CALL_BYTES = 96 * 1024
 def fill_cmac(
     out: bytearray,
     key: AesKey,
-    heads: Sequence[bytes],
+    rows: Sequence[bytes],
+    places: Places,
     diversifiers: bytes,
     width: int,
-    tail: bytes,
     size: int,
 ) -> None:
     """Write the derived keys of every card into `out`, `size` bytes a key.
 
-    Row r of a card is CMAC(heads[r] || its `width` bytes of `diversifiers` || tail); all heads have one length.
-    A key takes as many rows, one after another, as its size needs; what is left of the last is dropped.
+    Row r of a card is CMAC(rows[r]), its `width` bytes of `diversifiers` put in their `places`; all rows have one
+    length. A key takes as many rows, one after another, as its size needs; what is left of the last is dropped.
     """
-    fixed, opened = _layout(key, heads, width, tail)
+    fixed, opened = _layout(key, rows, places)
     cards = np.frombuffer(diversifiers, dtype=np.uint8).reshape(-1, width)
     keys = np.frombuffer(out, dtype=np.uint8).reshape(len(cards), -1, size)
-    for some in _portions(len(cards), len(heads) * _BLOCK):
-        macs = _cmacs(key, fixed, opened, cards[some])
-        keys[some] = macs.view(np.uint8).reshape(-1, keys.shape[1], len(heads) // keys.shape[1] * _BLOCK)[:, :, :size]
+    for some in _portions(len(cards), len(rows) * _BLOCK):
+        macs = _cmacs(key, fixed, opened, _spread(cards[some], places, opened))
+        keys[some] = macs.view(np.uint8).reshape(-1, keys.shape[1], len(rows) // keys.shape[1] * _BLOCK)[:, :, :size]
 
 
 def fill_ecb(
     out: bytearray,
     key: TripleDesKey,
-    template: bytes,
+    rows: Sequence[bytes],
+    places: Places,
     diversifiers: bytes,
     width: int,
-    columns: Sequence[int],
 ) -> None:
-    """Write the encrypted `template` of every card into `out`.
-
-    Each 8-byte block of the template begins with the bytes `columns` of the card's `width` bytes of `diversifiers`.
-    """
-    blocks = np.frombuffer(template, dtype=np.uint8).reshape(-1, 8)
+    """Write the encrypted rows of every card into `out`, its `width` bytes of `diversifiers` put in their `places`."""
+    blocks = np.frombuffer(b"".join(rows), dtype=np.uint8).reshape(len(rows), -1)
     cards = np.frombuffer(diversifiers, dtype=np.uint8).reshape(-1, width)
     keys = np.frombuffer(out, dtype=np.uint8).reshape(len(cards), -1)
-    for some in _portions(len(cards), len(template)):
-        chosen = cards[some][:, columns]
+    for some in _portions(len(cards), blocks.size):
+        chosen = cards[some]
         message = np.broadcast_to(blocks, (len(chosen), *blocks.shape)).copy()
-        message[:, :, : len(columns)] = chosen[:, None, :]
+        for at, column in places:
+            message[:, :, at] = chosen[:, column, None]
         keys[some] = np.frombuffer(key.encrypt_blocks(message.tobytes()), dtype=np.uint8).reshape(len(chosen), -1)
 
 
@@ -73,15 +74,26 @@ def _portions(cards: int, card_bytes: int) -> Iterator[slice]:
     return (slice(at, min(at + step, cards)) for at in range(0, cards, step))
 
 
-def _layout(key: AesKey, heads: Sequence[bytes], width: int, tail: bytes) -> tuple[Bytes, range]:
+def _layout(key: AesKey, rows: Sequence[bytes], places: Places) -> tuple[Bytes, range]:
     """The rows, padded and with the subkey in the last block (SP 800-38B 6.2), and where they wait for card data."""
     complete, padded = cmac_subkeys(key)
-    length = len(heads[0]) + width + len(tail)
+    length = len(rows[0])
     padding = b"" if length % _BLOCK == 0 else b"\x80" + bytes(-(length + 1) % _BLOCK)
-    rows = b"".join(head + bytes(width) + tail + padding for head in heads)
-    fixed = np.frombuffer(rows, dtype=np.uint8).reshape(len(heads), -1).copy()
+    whole = b"".join(row + padding for row in rows)
+    fixed = np.frombuffer(whole, dtype=np.uint8).reshape(len(rows), -1).copy()
     fixed[:, -_BLOCK:] ^= np.frombuffer(padded if padding else complete, dtype=np.uint8)
-    return fixed, range(len(heads[0]), len(heads[0]) + width)
+    positions = [at for at, _ in places]
+    return fixed, range(min(positions), max(positions) + 1)
+
+
+def _spread(cards: Bytes, places: Places, opened: range) -> Bytes:
+    """The bytes of each card as they stand in a row from `opened.start` on, 00 where the row has bytes of its own."""
+    if len(places) == len(opened) == cards.shape[1] and all(at - opened.start == column for at, column in places):
+        return cards
+    spread = np.zeros((len(cards), len(opened)), dtype=np.uint8)
+    for at, column in places:
+        spread[:, at - opened.start] = cards[:, column]
+    return spread
 
 
 def _cmacs(key: AesKey, fixed: Bytes, opened: range, cards: Bytes) -> Halves:

@@ -6,10 +6,12 @@ scheme     key x (1 ENC, 2 MAC, 3 DEK) of the card with data KDD   master       
 kdf3       SP 800-108: CMAC(i || 000000 x || 00 || KDD), no L      AES                   GlobalPlatformPro
 emv        T = KDD[4:10];  E(T || F0 x) || E(T || 0F x)            triple DES, 16 bytes  EMV CPS 1.1
 visa2      T = KDD[0:2] || KDD[4:8];  as emv                       triple DES, 16 bytes  GlobalPlatformPro
+visa       T = KDD[0:4] || KDD[8:10];  as emv                      triple DES, 16 bytes  GlobalPlatformPro
 sp800-108  SP 800-108: CMAC(i || label || 00 || context || L)      AES                   ours, below
 ========== ======================================================= ===================== =================
 
-KDD are the 10 bytes of key diversification data in the answer to INITIALIZE UPDATE.
+KDD are the 10 bytes of key diversification data in the answer to INITIALIZE UPDATE. Where a scheme is asked for, a
+template is as good as a name (`keywright.crypto.templates`): anything with a ``$`` in it. All but ours are templates.
 
 The scheme ``sp800-108`` is our own: i is one byte counting from 1; the label is 14 ASCII bytes,
 ``GP-SCP03-ENC-1``, ``GP-SCP03-MAC-1`` or ``GP-SCP03-DEK-1`` (protocol, purpose, version of this recipe);
@@ -19,25 +21,34 @@ the one that the production line uses. i || label || 00 fills one AES block, whi
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Final
+from functools import lru_cache
+from typing import Final, NamedTuple
 
 from keywright.crypto.aes import AesKey, cmac_subkeys
 from keywright.crypto.des import TripleDesKey
-from keywright.crypto.kdf import sp800_108_counter
+from keywright.crypto.templates import KDD_BYTES, PURPOSES, Template
 from keywright.errors import PolicyError
 
-SCHEMES: Final = ("kdf3", "emv", "visa2", "sp800-108")
+OWN: Final = "sp800-108"
+TEMPLATES: Final = {
+    "kdf3": "$_ 00 00 00 $k 00 $0 $1 $2 $3 $4 $5 $6 $7 $8 $9",
+    "emv": "$4 $5 $6 $7 $8 $9 F0 $k $4 $5 $6 $7 $8 $9 0F $k",
+    "visa2": "$0 $1 $4 $5 $6 $7 F0 $k $0 $1 $4 $5 $6 $7 0F $k",
+    "visa": "$0 $1 $2 $3 $8 $9 F0 $k $0 $1 $2 $3 $8 $9 0F $k",
+}
+"""The schemes that have a name and are no more than a template."""
+SCHEMES: Final = (*TEMPLATES, OWN)
 
-KDD_BYTES: Final = 10
 LABELS: Final = (b"GP-SCP03-ENC-1", b"GP-SCP03-MAC-1", b"GP-SCP03-DEK-1")
 
 _BLOCK = 16
-_PURPOSES = (1, 2, 3)
-_DES_HALVES = (0xF0, 0x0F)
-_DES_COLUMNS = {"emv": (4, 5, 6, 7, 8, 9), "visa2": (0, 1, 4, 5, 6, 7)}
-"""Which bytes of the KDD make T."""
-_LENGTH_FIELD_BYTES = {"kdf3": 0, "sp800-108": 2}
+
+
+class _Layout(NamedTuple):
+    """Derivation data of one card: rows with 00 where its diversifier goes, and which byte of that goes where."""
+
+    rows: tuple[bytes, ...]
+    places: tuple[tuple[int, int], ...]
 
 
 def card_context(unique_id: bytes, lot: bytes, master_kvn: int) -> bytes:
@@ -56,25 +67,25 @@ def derive_key_set(
 ) -> tuple[bytes, bytes, bytes]:
     """ENC, MAC and DEK of one card, each `key_bytes` long (default: as long as the master).
 
-    `diversifier` is the KDD of 10 bytes, or for ``sp800-108`` the context of any length.
-    Raises PolicyError for an unknown scheme, a master of the wrong algorithm, or keys longer than the master.
+    `scheme` is a name or a template. `diversifier` is the KDD of 10 bytes, or for ``sp800-108`` the context of any
+    length. Raises PolicyError for an unknown scheme, a master of the wrong algorithm, or keys longer than the master,
+    UsageError for a template that does not parse.
     """
     size = _key_bytes(master, scheme, key_bytes)
-    if scheme != "sp800-108" and len(diversifier) != KDD_BYTES:
-        raise ValueError(f"key diversification data have {KDD_BYTES} bytes, not {len(diversifier)}")
+    rows, places = _layout(scheme, size, _width(scheme, len(diversifier)))
+    filled = []
+    for row in rows:
+        data = bytearray(row)
+        for at, column in places:
+            data[at] = diversifier[column]
+        filled.append(bytes(data))
     if isinstance(master, TripleDesKey):
-        keys = master.encrypt_blocks(_des_blocks(scheme, diversifier))
-        return keys[:16], keys[16:32], keys[32:]
-    enc, mac, dek = (
-        sp800_108_counter(
-            master.cmac,
-            label=label,
-            context=diversifier,
-            length_bytes=size,
-            length_field_bytes=_LENGTH_FIELD_BYTES[scheme],
-        )
-        for label in _labels(scheme)
-    )
+        keys = b"".join(map(master.encrypt_blocks, filled))
+        step = size
+    else:
+        keys = b"".join(map(master.cmac, filled))
+        step = len(keys) // 3
+    enc, mac, dek = (keys[at : at + size] for at in range(0, 3 * step, step))
     return enc, mac, dek
 
 
@@ -94,8 +105,7 @@ def derive_key_sets(
     Errors as `derive_key_set`, and ValueError for sizes that do not fit.
     """
     size = _key_bytes(master, scheme, key_bytes)
-    if scheme != "sp800-108" and context_bytes != KDD_BYTES:
-        raise ValueError(f"key diversification data have {KDD_BYTES} bytes, not {context_bytes}")
+    _width(scheme, context_bytes)
     if context_bytes < 1 or len(diversifiers) % context_bytes:
         raise ValueError(f"{len(diversifiers)} bytes are not whole diversifiers of {context_bytes} bytes")
     count = len(diversifiers) // context_bytes
@@ -106,13 +116,11 @@ def derive_key_sets(
         return keys
     from keywright.crypto.batch import fill_cmac, fill_ecb  # noqa: PLC0415 - numpy: 70 ms that only batches pay
 
+    rows, places = _layout(scheme, size, context_bytes)
     if isinstance(master, TripleDesKey):
-        fill_ecb(keys, master, _des_blocks(scheme, bytes(KDD_BYTES)), diversifiers, KDD_BYTES, _DES_COLUMNS[scheme])
+        fill_ecb(keys, master, rows, places, diversifiers, context_bytes)
     else:
-        counters = range(1, -(-size // _BLOCK) + 1)
-        heads = [bytes([i]) + label + b"\x00" for label in _labels(scheme) for i in counters]
-        tail = (size * 8).to_bytes(2)[: _LENGTH_FIELD_BYTES[scheme]]
-        fill_cmac(keys, master, heads, diversifiers, context_bytes, tail, size)
+        fill_cmac(keys, master, rows, places, diversifiers, context_bytes, size)
     return keys
 
 
@@ -132,22 +140,48 @@ def an10922_aes128(master: AesKey, diversifier: bytes) -> bytes:
 
 
 def _key_bytes(master: AesKey | TripleDesKey, scheme: str, key_bytes: int | None) -> int:
-    if scheme not in SCHEMES:
-        raise PolicyError(f"no diversification scheme {scheme!r}", hint=f"one of {', '.join(SCHEMES)}")
-    wanted: type[AesKey | TripleDesKey] = TripleDesKey if scheme in ("emv", "visa2") else AesKey
+    template = None if scheme == OWN else _template(scheme)
+    wanted: type[AesKey | TripleDesKey] = AesKey if template is None or template.counts else TripleDesKey
+    shown = scheme if scheme in SCHEMES else "of this template"
     if not isinstance(master, wanted):
-        raise PolicyError(f"scheme {scheme} takes a master of type {wanted.__name__}")
+        raise PolicyError(f"scheme {shown} takes a master of type {wanted.__name__}")
     size = master.size if key_bytes is None else key_bytes
-    sizes = (16,) if wanted is TripleDesKey else (16, 24, 32)
+    sizes = (16, 24, 32) if template is None or template.counts else (len(template.marks),)
     if size not in sizes or size > master.size:
-        raise PolicyError(f"scheme {scheme} does not make {size}-byte keys from a {master.size}-byte master")
+        raise PolicyError(f"scheme {shown} does not make {size}-byte keys from a {master.size}-byte master")
     return size
 
 
-def _des_blocks(scheme: str, kdd: bytes) -> bytes:
-    part = bytes(kdd[column] for column in _DES_COLUMNS[scheme])
-    return b"".join(part + bytes([half, x]) for x in _PURPOSES for half in _DES_HALVES)
+@lru_cache(maxsize=256)
+def _template(scheme: str) -> Template:
+    text = TEMPLATES.get(scheme, scheme)
+    if "$" not in text:
+        raise PolicyError(
+            f"no diversification scheme {scheme!r}",
+            hint=f"one of {', '.join(SCHEMES)}, or a template with $0 to $9",
+        )
+    return Template.parse(text)
 
 
-def _labels(scheme: str) -> Sequence[bytes]:
-    return [x.to_bytes(4) for x in _PURPOSES] if scheme == "kdf3" else LABELS
+def _width(scheme: str, size: int) -> int:
+    if scheme != OWN and size != KDD_BYTES:
+        raise ValueError(f"key diversification data have {KDD_BYTES} bytes, not {size}")
+    return size
+
+
+@lru_cache(maxsize=256)
+def _layout(scheme: str, size: int, width: int) -> _Layout:
+    if scheme == OWN:
+        head, tail = len(LABELS[0]) + 2, (size * 8).to_bytes(2)
+        rows = [
+            bytes((i,)) + label + b"\x00" + bytes(width) + tail for label in LABELS for i in range(1, _blocks(size) + 1)
+        ]
+        return _Layout(tuple(rows), tuple((head + at, at) for at in range(width)))
+    template = _template(scheme)
+    counters = range(1, _blocks(size) + 1) if template.counts else (0,)
+    return _Layout(tuple(template.row(x, i, size) for x in PURPOSES for i in counters), template.places)
+
+
+def _blocks(size: int) -> int:
+    """How many times a derivation in counter mode runs for a key of this size."""
+    return -(-size // _BLOCK)

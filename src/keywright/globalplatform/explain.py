@@ -152,9 +152,10 @@ class Transcript:
 
     def _follow(self, command: Command, response: Response) -> None:
         channel = channel_of(command.cla)
-        if command.ins in (Ins.SELECT, Ins.INITIALIZE_UPDATE):
+        opens = command.ins == Ins.EXTERNAL_AUTHENTICATE
+        if command.ins in (Ins.SELECT, Ins.INITIALIZE_UPDATE) or (opens and not is_secured(command.cla)):
             self._sessions.pop(channel, None)
-        elif command.ins == Ins.EXTERNAL_AUTHENTICATE and response.sw == SW.OK:
+        elif opens and response.sw == SW.OK:
             self._sessions[channel] = _Session(command.p1, len(command.data) // 2)
 
 

@@ -286,6 +286,8 @@ class PutKeyResponse(Record, frozen=True):
 
 MORE_COMMANDS: Final = 0x80
 """P1 bit of DELETE, INSTALL and PUT KEY: more of this command follows."""
+CHAINED: Final = frozenset({Ins.DELETE, Ins.INSTALL, Ins.PUT_KEY})
+"""Instructions whose P1 has that bit; on LOAD and STORE DATA the same bit means "last"."""
 MULTIPLE_KEYS: Final = 0x80
 """P2 bit of PUT KEY: several keys in one command."""
 

@@ -114,10 +114,8 @@ def test_the_card_answers_every_byte_of_the_dialogue(case: Case, prepare: Any) -
     assert (session.scp, session.level, session.authentication) == (0x10, 0x33, Level.AUTHENTICATED)
     for exchange in case["exchanges"]:
         command, response = exchange["command"], exchange["response"]
-        plain, opened = (
-            Command.parse(unhex(command["plain"])),
-            session.unwrap(Command.parse(unhex(command["protected"]))),
-        )
+        plain = Command.parse(unhex(command["plain"]))
+        opened = session.unwrap(Command.parse(unhex(command["protected"])))
         assert opened == Command(plain.cla, plain.ins, plain.p1, plain.p2, plain.data, plain.le or 0)
         assert session.wrap(Response.parse(unhex(response["plain"]))).encode().hex().upper() == response["protected"]
 
@@ -138,9 +136,7 @@ def test_the_two_ends_have_the_same_data_encryption_key(case: Case, prepare: Any
 
 
 def derived() -> tuple[Any, SecurityParameters]:
-    oce, card = (
-        unhex(step(AGREEMENT, part)[name]) for part, name in (("EXTERNAL", "oce_secret"), ("INTERNAL", "card_secret"))
-    )
+    oce, card = unhex(step(AGREEMENT, "EXTERNAL")["oce_secret"]), unhex(step(AGREEMENT, "INTERNAL")["card_secret"])
     parameters, references = read_parameters(bytes.fromhex("D30133") + unhex(AGREEMENT["crts"]), 1)
     return lambda: session_keys(references, agreed(oce, card), PROFILE), parameters
 

@@ -132,7 +132,7 @@ def test_no_flipped_bit_is_executed_and_no_counter_moves(spi: Spi) -> None:
 
 def test_every_kind_of_flipped_bit_has_its_status() -> None:
     packet = sealed(CHECKED)
-    fields = {
+    fields: dict[int, set[int | None]] = {
         0: {None},
         2: {None, 1},
         3: {1, 5, 6},

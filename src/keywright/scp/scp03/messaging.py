@@ -12,13 +12,20 @@ from typing import Final
 from keywright.crypto.compare import equal
 from keywright.errors import AuthenticationError, LinkError, SequenceError
 from keywright.iso7816.apdu import Command, Response
-from keywright.iso7816.channels import is_gp, is_secured, plain, secured
+from keywright.iso7816.channels import is_gp, is_secured, plain, secured, with_channel
 from keywright.iso7816.refusal import Refusal
-from keywright.iso7816.status import SW
-from keywright.scp.level import Level
+from keywright.iso7816.status import SW, check
+from keywright.scp.level import LEVELS, Level
 from keywright.scp.padding import pad80, unpad80
 from keywright.scp.scp03.keys import SessionKeys
-from keywright.scp.scp03.messages import ANSWERED, END_SESSION, NO_IV
+from keywright.scp.scp03.messages import (
+    ANSWERED,
+    BEGIN_R_MAC_SESSION,
+    END_R_MAC_SESSION,
+    END_SESSION,
+    FIRST_AND_ONLY,
+    NO_IV,
+)
 
 SHORT_LC: Final = 255
 """Most data bytes of a short command."""
@@ -118,6 +125,32 @@ class HostMessaging:
             self.close()
             raise
         return self.unwrap(response)
+
+    def begin_r_mac(self, *, encrypted: bool = False) -> Generator[Command, Response, None]:
+        """BEGIN R-MAC SESSION (Amd D 7.1.3): R-MAC, or R-MAC and R-ENC, from the next command on.
+
+        Raises SequenceError when answers are protected already or commands are not protected as they must be first,
+        StatusError when the card refuses (6985); the session goes on as it was.
+        """
+        added = Level.R_MAC | Level.R_ENC if encrypted else Level.R_MAC
+        if self.level & Level.R_MAC or self.level | added not in LEVELS:
+            raise SequenceError(
+                f"no R-MAC session can begin at security level {self.level:02X}", hint="open the session at 01 or 03"
+            )
+        cla = with_channel(0x80, self.channel)
+        check((yield from self.secure(Command(cla, BEGIN_R_MAC_SESSION, added, FIRST_AND_ONLY))), "BEGIN R-MAC SESSION")
+        self.level |= added
+
+    def end_r_mac(self) -> Generator[Command, Response, None]:
+        """END R-MAC SESSION (Amd D 7.1.4): its own answer is the last protected one.
+
+        Raises SequenceError when answers are not protected, StatusError when the card refuses.
+        """
+        if not self.level & Level.R_MAC:
+            raise SequenceError("no R-MAC session runs")
+        command = Command(with_channel(0x80, self.channel), END_R_MAC_SESSION, 0, END_SESSION, le=0)
+        check((yield from self.secure(command)), "END R-MAC SESSION")
+        self.level &= Level.C_MAC | Level.C_DEC
 
 
 class CardMessaging:
