@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Literal, Self, TypeAlias, final
 
 from keywright.crypto.chains import issue_certificate, key_identifier
 from keywright.crypto.ec import EcPrivateKey, EcPublicKey
+from keywright.errors import PolicyError
 from keywright.scp.scp11.certificates import (
     INTERMEDIATE_POLICY,
     LEAF_POLICY,
@@ -95,7 +96,9 @@ class Authority:
         return self._parsed.subject_id or key_identifier(self._key.public)
 
     def intermediate(self, key: EcPrivateKey, subject: str, serial: int) -> Authority:
-        """A CA below this one: KA-KLOC or KA-KLCC, with nothing but last certificates below it."""
+        """A CA below this one: KA-KLOC or KA-KLCC. Raises PolicyError when none may stand there."""
+        if self._depth < 1:
+            raise PolicyError("this CA may certify only keys that agree")
         policies = policy_names(INTERMEDIATE_POLICY[self.side], LEAF_POLICY[self.side])
         raw = self._certify(key.public, subject, serial, None, policies, self._depth - 1)
         return Authority(key, raw, self.side, self._validity, self._profile, self._depth - 1)

@@ -9,7 +9,6 @@ from typing import Final, Literal, TypeAlias
 
 import msgspec
 
-from keywright.scp.level import Level
 from keywright.scp.scp11.messages import LEVELS_OF_USAGE, I, i_bytes
 
 Fragments: TypeAlias = Literal["p1", "p1-chained", "chained", "extended"]
@@ -73,6 +72,8 @@ class Profile(msgspec.Struct, frozen=True):
     """Empty data under C-DEC: one encrypted block of padding (YubiKey), or nothing (Amd D 6.2.6)."""
     gp_class_for_certificates: bool = False
     """Ask for BF21 with class 80, not 00; the answer then has the tag around it."""
+    tries_layouts: bool = False
+    """Try every `ecka` and `group_id`: the receipt shows which is the card's."""
     receipt_may_lack: bool = False
     """[?] SCP11b before version 1.4: accept an answer without receipt; chaining then starts with zeros."""
 
@@ -130,6 +131,3 @@ YUBIKEY: Final = Profile(i=0x9B06, pads_empty=True, always_owner=True, policies=
 
 WALLET: Final = Profile(i=I.C, ecka="sha1", group_id="raw", usages=(0x3C,))
 """Deployed hardware wallets on Java Card, SCP11c with certificates of GlobalPlatform's format."""
-
-PROTECTED: Final = Level.C_MAC | Level.R_MAC
-"""What every session of SCP11 but the unsure ones has at least."""
