@@ -173,7 +173,7 @@ def test_when_nothing_matches_it_says_how_many_were_tried() -> None:
 
 def test_every_candidate_that_matches_is_named() -> None:
     found = detect(
-        *card03((WELL_KNOWN[0].enc.reveal(),) * 3), [*WELL_KNOWN, Candidate.one("again", bytes(range(0x40, 0x50)))]
+        *card03(thrice(WELL_KNOWN[0].enc.reveal())), [*WELL_KNOWN, Candidate.one("again", bytes(range(0x40, 0x50)))]
     )
     assert [match.candidate for match in found.matches] == ["GlobalPlatform test key", "again"]
     assert "GlobalPlatform test key, not diversified, 128 bit" in found.text

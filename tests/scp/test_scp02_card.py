@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import AbstractContextManager
+from typing import NamedTuple
 
 import msgspec
 import pytest
@@ -11,6 +13,7 @@ from keywright.crypto.des import TripleDesKey
 from keywright.iso7816.apdu import Command, Response
 from keywright.iso7816.refusal import Refusal
 from keywright.sansio.dialogue import drive
+from keywright.scp.scp02 import keys
 from keywright.scp.scp02.card import CardChannel
 from keywright.scp.scp02.host import external_authenticate, initialize_update, open_implicit
 from keywright.scp.scp02.keys import KeySet
@@ -189,8 +192,6 @@ def test_an_implicit_session_begins_with_its_first_right_mac_and_counts_then() -
     assert (card.level, card.counter) == (None, 5)
     assert card.unwrap(wrapped) == PLAIN
     assert (card.level, card.authentication, card.counter) == (1, 0x80, 6)
-    with refused(0x6982):
-        card.external_authenticate(Command(0x84, 0x82, 1, 0, bytes(16)))
 
 
 def test_a_plain_command_takes_the_c_mac_off_and_the_next_secured_one_begins_anew() -> None:
@@ -260,3 +261,65 @@ def test_twenty_four_bytes_begin_an_r_mac_session_and_nobody_begins_one_unauthen
     assert len(card.end_r_mac(3)) == 8
     card.wrap(Response(b""))
     card.begin_r_mac(0x00, b"\x18" + bytes(24))
+
+
+class Ends(NamedTuple):
+    """A card in some state, and the host that goes with it."""
+
+    card: CardChannel
+    host: HostChannel
+
+
+def in_state(state: str) -> Ends:
+    if state.startswith("implicit"):
+        card, host = implicit()
+        if state != "implicit, fresh":
+            card.unwrap(host.wrap(PLAIN))
+        if state == "implicit, dropped":
+            card.unwrap(PLAIN)
+            host = open_implicit(KEYS, card.counter, i=0x3A, aid=AID, allow_legacy=True)
+        return Ends(card, host)
+    card, host, command = challenged(0x35 if state == "R-MAC" else 0x15)
+    if state in {"open", "R-MAC"}:
+        card.external_authenticate(command)
+    elif state == "level 00":
+        card, host, _ = challenged(0x35)
+        host.level, host._icv = 0, bytes(8)
+        card.external_authenticate(host.authenticate(Command(0x80, 0x82, 0, 0, host_cryptogram(host))))
+    return Ends(card, host)
+
+
+def host_cryptogram(host: HostChannel) -> bytes:
+    return keys.host_cryptogram(host._session.enc, bytes(8), 5, b"random")
+
+
+EVENTS: dict[str, Callable[[Ends], object]] = {
+    "plain": lambda ends: ends.card.unwrap(PLAIN),
+    "secured": lambda ends: ends.card.unwrap(ends.host.wrap(PLAIN)),
+    "wrong MAC": lambda ends: ends.card.unwrap(changed(PLAIN, cla=0x84, data=bytes(16))),
+    "EXTERNAL AUTHENTICATE": lambda ends: ends.card.external_authenticate(Command(0x84, 0x82, 3, 0, bytes(16))),
+    "begin": lambda ends: ends.card.begin_r_mac(0x10, b""),
+    "end": lambda ends: ends.card.end_r_mac(0x03),
+}
+STATES: dict[str, dict[str, int]] = {
+    "challenged": {"plain": 0x6982, "secured": 0x6982, "wrong MAC": 0x6982, "EXTERNAL AUTHENTICATE": 0x6982},
+    "open": {"plain": 0x6982, "secured": 0x9000, "wrong MAC": 0x6982},
+    "level 00": {"plain": 0x9000, "wrong MAC": 0x6982, "secured": 0x9000, "begin": 0x9000},
+    "R-MAC": {"plain": 0x6982, "secured": 0x9000, "wrong MAC": 0x6982, "end": 0x9000},
+    "implicit, fresh": {"plain": 0x9000, "secured": 0x9000, "wrong MAC": 0x6982},
+    "implicit, open": {"plain": 0x9000, "secured": 0x9000, "wrong MAC": 0x6982, "begin": 0x9000},
+    "implicit, dropped": {"plain": 0x9000, "secured": 0x9000, "wrong MAC": 0x6982, "begin": 0x9000},
+}
+"""What each state answers; what is not listed is refused with 6985. At level 00 nothing is there to secure."""
+
+
+@pytest.mark.parametrize("event", EVENTS)
+@pytest.mark.parametrize("state", STATES)
+def test_every_event_in_every_state_has_its_answer(state: str, event: str) -> None:
+    ends = in_state(state)
+    try:
+        EVENTS[event](ends)
+    except Refusal as refusal:
+        assert refusal.sw == STATES[state].get(event, 0x6985)  # noqa: PT017 - success is checked below
+    else:
+        assert STATES[state].get(event, 0x6985) == 0x9000

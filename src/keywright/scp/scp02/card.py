@@ -1,8 +1,10 @@
 """SCP02, card end: answer INITIALIZE UPDATE or start implicitly, check the host, open commands, chain R-MACs (GPCS E).
 
 One session and nothing persistent. `counter` is the sequence counter as the card's memory must have it before the
-answer leaves; a caller that finds it changed writes it first, and drops the session if that fails. A `Refusal` tells
-the status word to send; after one from `unwrap` or `external_authenticate` the caller drops the session.
+answer leaves; a caller that finds it changed writes it first, and drops the session if that fails. Session keys are
+made of the counter alone: a caller with several channels refuses EXTERNAL AUTHENTICATE when the counter of the key set
+is no longer that of the session. A `Refusal` tells the status word to send; after one from `unwrap` or
+`external_authenticate` the caller drops the session.
 """
 
 from __future__ import annotations
@@ -169,14 +171,16 @@ class CardChannel:
     def external_authenticate(self, command: Command) -> None:
         """Check C-MAC, then host cryptogram; on success the session is open at level P1 and the counter has moved.
 
-        Refuses with 6A86 (level), 6700 (length), 6982 (C-MAC or its class bit) or 6300 (host cryptogram); the last
-        moves the counter only where the profile says so.
+        Refuses with 6985 (open already, or implicit), 6A86 (level), 6700 (length), 6982 (C-MAC or its class bit) or
+        6300 (host cryptogram); the last moves the counter only where the profile says so.
         """
+        if self.level is not None or not self.i & I.EXPLICIT:
+            raise Refusal(SW.CONDITIONS_NOT_SATISFIED)
         if command.p1 not in allowed_levels(self.i) or command.p2:
             raise Refusal(SW.INCORRECT_P1P2)
         if len(command.data) != 2 * MAC_BYTES:
             raise Refusal(SW.WRONG_LENGTH)
-        if not is_secured(command.cla) or not self.i & I.EXPLICIT:
+        if not is_secured(command.cla):
             raise Refusal(SW.SECURITY_STATUS_NOT_SATISFIED)
         cryptogram = self._opened(command, decrypt=False).data
         counter, after = self.counter, min(self.counter + 1, max(self.counter, self._profile.max_counter))
