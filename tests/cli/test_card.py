@@ -11,10 +11,11 @@ from typing import Any
 
 import pytest
 
-from keywright.cli import card_session, links
+from keywright.cli import links
 from keywright.element import SecureElement
 from keywright.errors import StatusError
 from keywright.fob.open import SimulatedLink
+from keywright.globalplatform.dialogues import registry
 from keywright.globalplatform.messages import ApplicationEntry, StatusScope
 from keywright.iso7816.apdu import Command, Response
 from keywright.scp.scp03.keys import KeySet
@@ -25,6 +26,7 @@ CANARY = bytes.fromhex("C0FFEE00C0FFEE11C0FFEE22C0FFEE33")
 
 
 PutElement = Callable[..., SecureElement]
+Entries = Generator[Command, Response, tuple[ApplicationEntry, ...]]
 
 
 @pytest.fixture
@@ -203,7 +205,9 @@ def test_list_of_a_card_that_knows_no_modules_asks_for_load_files(
 ) -> None:
     scopes: list[int] = []
 
-    def answers(scope: int, aid: bytes = b"") -> Generator[Command, Response, tuple[ApplicationEntry, ...]]:
+    def answers(
+        scope: int, aid: bytes = b"", **_: object
+    ) -> Generator[Command, Response, tuple[ApplicationEntry, ...]]:
         del aid
         scopes.append(scope)
         if scope == StatusScope.LOAD_FILES_AND_MODULES:
@@ -211,18 +215,20 @@ def test_list_of_a_card_that_knows_no_modules_asks_for_load_files(
         return (ApplicationEntry(b"\xa0\0\0\0\1", 1, modules=(b"\xa0\0\0\0\2",)),)
         yield Command(0, 0, 0, 0)
 
-    monkeypatch.setattr(card_session, "get_status", answers)
+    monkeypatch.setattr(registry, "get_status", answers)
     ran = keywright("card", "list", "--link", "sim:element")
     assert scopes == [0x80, 0x40, 0x10, 0x20]
     assert "A000000001                        LOADED\n    module A000000002" in ran.out
 
 
 def test_list_says_what_it_may_not_see(keywright: Keywright, monkeypatch: pytest.MonkeyPatch) -> None:
-    def refused(scope: int, aid: bytes = b"") -> Generator[Command, Response, tuple[ApplicationEntry, ...]]:
+    def refused(
+        scope: int, aid: bytes = b"", **_: object
+    ) -> Generator[Command, Response, tuple[ApplicationEntry, ...]]:
         raise StatusError(0x6982, f"GET STATUS {scope:02X}{aid.hex()}")
         yield Command(0, 0, 0, 0)
 
-    monkeypatch.setattr(card_session, "get_status", refused)
+    monkeypatch.setattr(registry, "get_status", refused)
     assert keywright("card", "list", "--link", "sim:element").code == 6
 
 

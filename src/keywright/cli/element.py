@@ -13,7 +13,7 @@ from typing import Annotated, Any, Final, final
 
 import typer
 
-from keywright.cli.card_facts import document, read_card, sections
+from keywright.cli.card.facts import document, read_card, sections
 from keywright.cli.keyfile import GP_TEST, static_keys
 from keywright.cli.links import trace_sink
 from keywright.cli.options import Json, Trace

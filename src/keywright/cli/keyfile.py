@@ -1,6 +1,7 @@
 """Key files: where a verb finds static keys, because they never stand on a command line.
 
-TOML, mode 0600: `enc`, `mac` and `dek` in hex, or one `key` for all three; `kvn` (hex) may name their version.
+TOML, mode 0600: `enc`, `mac` and `dek` in hex, or one `key` for all three; `kvn` (hex) may name their version. With
+`scheme`, a name or template of diversification, `key` is the master, and each card has its own.
 """
 
 from __future__ import annotations
@@ -11,7 +12,9 @@ from typing import Final, NamedTuple
 
 from keywright.codec.hexa import unhex
 from keywright.crypto.aes import AesKey
-from keywright.errors import DecodeError, UsageError
+from keywright.crypto.des import TripleDesKey
+from keywright.crypto.diversification import derive_key_set
+from keywright.errors import DecodeError, PolicyError, UsageError
 from keywright.globalplatform.unwrapping import Candidate, GivenSession
 from keywright.scp import scp02
 from keywright.scp.scp03.keys import KeySet, SessionKeys
@@ -21,6 +24,7 @@ GP_TEST: Final = "gp-test"
 _WHAT: Final = "key file"
 _LIMIT: Final = 4096
 _DES_BYTES: Final = 16
+_KDD_BYTES: Final = 10
 _SESSION: Final = ("s_enc", "s_mac", "s_rmac")
 _SESSION_HINT: Final = "it has lines s_enc, s_mac, s_rmac and, for SCP11, receipt (hex), or [[session]] tables of them"
 _NAMES: Final = ("enc", "mac", "dek")
@@ -28,22 +32,46 @@ _HINT: Final = 'it has lines like: enc = "4041...", mac = "...", dek = "..." (he
 
 
 class StaticKeys(NamedTuple):
-    """A key set, and the version number that goes with it (0: the card's default)."""
+    """A key set, and the version number that goes with it (0: the card's default).
+
+    scheme: how the keys of one card are derived; then the three keys are one and the same, the master. Empty: they are
+    the card's own.
+    """
 
     keys: KeySet
     kvn: int = 0
+    scheme: str = ""
 
-    @property
-    def des(self) -> scp02.KeySet | None:
-        """The same as triple DES keys; None where they have not 16 bytes."""
-        raw = [key.reveal() for key in (self.keys.enc, self.keys.mac, self.keys.dek)]
-        return scp02.KeySet.of(*raw) if len(raw[0]) == _DES_BYTES else None
+    def raw_of(self, kdd: bytes) -> tuple[bytes, bytes, bytes]:
+        """ENC, MAC and DEK of the card with these diversification data. Raises PolicyError, UsageError for a scheme."""
+        own = self.keys
+        if not self.scheme:
+            return own.enc.reveal(), own.mac.reveal(), own.dek.reveal()
+        if len(own.enc.reveal()) == _DES_BYTES:
+            try:
+                return derive_key_set(TripleDesKey(own.enc.reveal(), "master"), self.scheme, kdd)
+            except PolicyError:
+                pass  # a scheme for AES
+        return derive_key_set(own.enc, self.scheme, kdd)
+
+    def of(self, kdd: bytes) -> KeySet:
+        """The AES key set of a card. Raises as `raw_of`."""
+        return KeySet.of(*self.raw_of(kdd)) if self.scheme else self.keys
+
+    def des_of(self, kdd: bytes) -> scp02.KeySet:
+        """The triple DES key set of a card. Raises UsageError for keys that have not 16 bytes."""
+        try:
+            return scp02.KeySet.of(*self.raw_of(kdd))
+        except ValueError as error:
+            raise UsageError(str(error), hint="SCP02 takes triple DES keys of 16 bytes") from None
 
     @property
     def candidates(self) -> list[Candidate]:
         """What they may have opened: a session of SCP03, or of SCP02."""
-        sets = (self.keys, self.des)
-        return [Candidate(keys, self.kvn) for keys in sets if keys is not None]
+        found = [Candidate(self.of, self.kvn)]
+        if self.keys.enc.size == _DES_BYTES:
+            found.append(Candidate(self.des_of, self.kvn))
+        return found
 
 
 def static_keys(name: str) -> StaticKeys:
@@ -56,7 +84,7 @@ def static_keys(name: str) -> StaticKeys:
         return StaticKeys(KeySet.gp_test())
     path = Path(name)
     values = _table(path, _HINT)
-    if unknown := values.keys() - {*_NAMES, "key", "kvn"}:
+    if unknown := values.keys() - {*_NAMES, "key", "kvn", "scheme"}:
         raise UsageError(f"{path}: unknown entry {min(unknown)!r}", hint=_HINT)
     if "key" in values:
         values |= dict.fromkeys(_NAMES, values["key"])
@@ -65,11 +93,20 @@ def static_keys(name: str) -> StaticKeys:
         kvn = unhex(_text(path, values, "kvn"), f"{path}: kvn") if "kvn" in values else b"\0"
         if len(kvn) != 1:
             raise UsageError(f"{path}: kvn is one byte in hex", hint='for example kvn = "30"')
-        return StaticKeys(KeySet.of(*raw), kvn[0])
+        scheme = _text(path, values, "scheme") if "scheme" in values else ""
+        if scheme and "key" not in values:
+            raise UsageError(f"{path}: with a scheme there is one master key", hint='key = "..." and scheme = "emv"')
+        return _tried(StaticKeys(KeySet.of(*raw), kvn[0], scheme))
     except DecodeError as error:
         raise UsageError(str(error), hint=_HINT) from error
     except ValueError as error:
         raise UsageError(f"{path}: {error}", hint=_HINT) from None
+
+
+def _tried(found: StaticKeys) -> StaticKeys:
+    """The same, its scheme known to fit the master. Raises PolicyError, UsageError."""
+    found.raw_of(bytes(_KDD_BYTES))
+    return found
 
 
 def session_keys(path: Path) -> list[GivenSession]:

@@ -1,0 +1,137 @@
+"""The options that all verbs of `keywright card` share, and the decorator that gives them to a verb.
+
+A verb is a function of a `Card` and of its own arguments. In a shell or script the card is there already and stays;
+else it is opened by the options and given up at the end.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any, Final, TypeAlias, get_type_hints
+
+import typer
+
+from keywright.cli.card.connection import Access, Card
+from keywright.cli.card.session import PROFILES, PROTOCOLS, Wish
+from keywright.cli.options import Json, Keys, Link, Trace, Yes
+from keywright.codec.hexa import unhex
+from keywright.errors import UsageError
+
+Domain: TypeAlias = Annotated[
+    str,
+    typer.Option("--domain", "--aid", metavar="AID", help="Select this one, not the card's own domain."),
+]
+Scp: TypeAlias = Annotated[
+    str,
+    typer.Option("--scp", metavar="|".join(PROTOCOLS), help="Secure channel; else as the card says."),
+]
+LevelOption: TypeAlias = Annotated[
+    str, typer.Option("--level", metavar="HEX", help="Security level; else the highest the card offers.")
+]
+KvnOption: TypeAlias = Annotated[str, typer.Option("--kvn", metavar="HEX", help="Key version of the session.")]
+IOption: TypeAlias = Annotated[str, typer.Option("--i", metavar="HEX", help='SCP02: its "i", if the card is silent.')]
+Legacy: TypeAlias = Annotated[bool, typer.Option("--legacy", help="Allow SCP02, which has known weaknesses.")]
+Oce: TypeAlias = Annotated[
+    Path | None, typer.Option("--oce", metavar="FILE", help="SCP11a, c: PEM file of our key and its certificates.")
+]
+Root: TypeAlias = Annotated[
+    Path | None, typer.Option("--root", metavar="FILE", help="SCP11: PEM file of the root that certifies the card.")
+]
+AnyCard: TypeAlias = Annotated[
+    bool, typer.Option("--any-card", help="SCP11: take the card's key unverified. Anyone may then be the card.")
+]
+ProfileOption: TypeAlias = Annotated[
+    str, typer.Option("--profile", metavar="|".join(filter(None, PROFILES)), help="SCP11: a kind of card that differs.")
+]
+
+_LOOKING: Final[dict[str, Any]] = {"link": (Link, ""), "json": (Json, False), "trace": (Trace, None)}
+_SESSION: Final[dict[str, Any]] = {
+    "keys": (Keys, ""),
+    "domain": (Domain, ""),
+    "scp": (Scp, ""),
+    "level": (LevelOption, ""),
+    "session_kvn": (KvnOption, ""),
+    "i": (IOption, ""),
+    "legacy": (Legacy, False),
+    "oce": (Oce, None),
+    "root": (Root, None),
+    "any_card": (AnyCard, False),
+    "profile": (ProfileOption, ""),
+}
+_CHANGING: Final[dict[str, Any]] = {"yes": (Yes, False)}
+
+
+def looking(verb: Callable[..., None]) -> Callable[..., None]:
+    """A verb that needs no session: --link, --domain, --json, --trace."""
+    return _with({**_LOOKING, "domain": (Domain, "")}, verb)
+
+
+def managing(verb: Callable[..., None]) -> Callable[..., None]:
+    """A verb that works in a session and changes nothing that cannot be undone."""
+    return _with({**_LOOKING, **_SESSION}, verb)
+
+
+def changing(verb: Callable[..., None]) -> Callable[..., None]:
+    """A verb that works in a session and asks before what cannot be undone."""
+    return _with({**_LOOKING, **_SESSION, **_CHANGING}, verb)
+
+
+def _with(shared: dict[str, Any], verb: Callable[..., None]) -> Callable[..., None]:
+    hints = get_type_hints(verb, include_extras=True)
+    own = [
+        parameter.replace(annotation=hints[parameter.name])
+        for parameter in list(inspect.signature(verb).parameters.values())[1:]
+    ]
+    added = [
+        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
+        for name, (annotation, default) in shared.items()
+    ]
+
+    def run(context: typer.Context, **given: Any) -> None:
+        options = {name: given.pop(name) for name in shared}
+        there = context.find_object(Card)
+        if there is not None:
+            there.answer(json=options["json"])
+            verb(there, **given)
+            return
+        with Card(access(options)) as card:
+            verb(card, **given)
+
+    first = inspect.Parameter("context", inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=typer.Context)
+    run.__signature__ = inspect.Signature([first, *own, *added])  # type: ignore[attr-defined]  # functions may have one
+    run.__annotations__ = {parameter.name: parameter.annotation for parameter in (first, *own, *added)}
+    run.__name__, run.__doc__ = verb.__name__, verb.__doc__
+    return run
+
+
+def access(options: dict[str, Any]) -> Access:
+    """The options as values. Raises UsageError, DecodeError."""
+    scp = options.get("scp", "").lower()
+    if scp and scp not in PROTOCOLS:
+        raise UsageError(f"--scp {scp}: there is no such secure channel here", hint=f"one of {', '.join(PROTOCOLS)}")
+    profile = options.get("profile", "")
+    if profile not in PROFILES:
+        raise UsageError(f"--profile {profile}: not known", hint=f"one of {', '.join(filter(None, PROFILES))}")
+    wish = Wish(
+        aid=unhex(options.get("domain", ""), "--domain"),
+        scp=scp,
+        level=byte(options.get("level", ""), "--level"),
+        kvn=byte(options.get("session_kvn", ""), "--kvn"),
+        i=byte(options.get("i", ""), "--i"),
+        legacy=options.get("legacy", False),
+        profile=profile,
+    )
+    names = ("link", "trace", "json", "yes", "keys", "oce", "root", "any_card")
+    return Access(wish=wish, **{name: options[name] for name in names if name in options})
+
+
+def byte(text: str, what: str) -> int | None:
+    """One byte in hex, None for no text. Raises UsageError."""
+    if not text:
+        return None
+    data = unhex(text, what)
+    if len(data) != 1:
+        raise UsageError(f"{what}: one byte in hex is due, not {text!r}")
+    return data[0]

@@ -1,0 +1,179 @@
+"""Sessions of `keywright card`, whatever their protocol: from keys, certificates and wishes to an open channel."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import Final
+
+import msgspec
+
+from keywright.cli.keyfile import StaticKeys
+from keywright.crypto.ec import EcPrivateKey
+from keywright.errors import AuthenticationError, DecodeError, PolicyError, UsageError
+from keywright.globalplatform.host import Dialogue, get_value, select
+from keywright.globalplatform.messages import CardData, Fci, Tag
+from keywright.globalplatform.remedies import wrong_keys
+from keywright.scp import scp11
+from keywright.scp.failure import CardCryptogramError
+from keywright.scp.scp02.host import DEFAULT_I
+from keywright.scp.scp02.host import external_authenticate as authenticate02
+from keywright.scp.scp02.host import request_challenge as challenge02
+from keywright.scp.scp02.host import verify_card as verify02
+from keywright.scp.scp02.messages import SCP02, allowed_levels
+from keywright.scp.scp03.host import external_authenticate, request_challenge, verify_card
+from keywright.scp.scp03.messages import SCP03, I
+from keywright.scp.scp11.certificates import Certificate
+from keywright.scp.scp11.host import ANY_CARD
+from keywright.scp.scp11.messages import SCP11, VARIANTS, Variant
+from keywright.scp.scp11.profile import WALLET, YUBIKEY
+from keywright.scp.session import HostSession
+
+PROTOCOLS: Final = ("02", "03", "11a", "11b", "11c")
+PROFILES: Final = {"": scp11.Profile(), "yubikey": YUBIKEY, "wallet": WALLET}
+_S8: Final = 8
+_S16: Final = 16
+_SCP11_LEVELS: Final = (0x33, 0x11)
+
+Rng = Callable[[int], bytes]
+
+
+class Wish(msgspec.Struct, frozen=True, kw_only=True):
+    """The session that is asked for. What is None or empty is chosen by what the card says.
+
+    scp: one of `PROTOCOLS`. aid: of the security domain, empty for the card's own. legacy: SCP02 is allowed.
+    """
+
+    aid: bytes = b""
+    scp: str = ""
+    level: int | None = None
+    kvn: int | None = None
+    i: int | None = None
+    legacy: bool = False
+    profile: str = ""
+
+
+class Means(msgspec.Struct, frozen=True, kw_only=True):
+    """What a session is opened with. static_name: how the user named the static keys.
+
+    holder: our key and certificates for SCP11a and c. roots: who may certify the card; None: nobody was named.
+    """
+
+    static: StaticKeys | None = None
+    static_name: str = ""
+    holder: scp11.Holder | None = None
+    roots: tuple[Certificate, ...] | None = None
+    any_card: bool = False
+    rng: Rng = os.urandom
+
+
+def open_session(wish: Wish, means: Means) -> Dialogue[HostSession]:
+    """SELECT, and a session as wished; at the highest level that the card offers if none is.
+
+    A wrong key set of SCP02 or SCP03 ends before anything is counted. Raises UsageError for keys that are missing,
+    PolicyError for SCP02 that was not allowed, AuthenticationError naming the likely cause, StatusError, WireError.
+    """
+    fci = yield from select(wish.aid)
+    data = yield from _card_data()
+    protocol = wish.scp or _protocol(data, means)
+    if protocol.startswith("11"):
+        variant = next(variant for variant in VARIANTS if variant.letter == protocol[2:])
+        return (yield from _scp11(variant, wish, means, data))
+    static = means.static
+    if static is None:
+        raise UsageError(f"SCP{protocol} needs static keys", hint="give a key file with --keys FILE, or --keys gp-test")
+    if protocol == "02":
+        return (yield from _scp02(wish, means, static, data, fci))
+    return (yield from _scp03(wish, means, static, data))
+
+
+def _card_data() -> Dialogue[CardData | None]:
+    value = yield from get_value(Tag.CARD_DATA)
+    try:
+        return CardData.parse(value) if value else None
+    except DecodeError:
+        return None
+
+
+def _protocol(data: CardData | None, means: Means) -> str:
+    """The protocol of the card that our keys are for: SCP03 where it does not say, SCP02 only where it has no other."""
+    offered = {scp for scp, _ in (data.secure_channels if data is not None else ())}
+    if means.static is None and (means.holder is not None or means.roots is not None or means.any_card):
+        return "11a" if means.holder is not None else "11b"
+    return "02" if SCP02 in offered and SCP03 not in offered else "03"
+
+
+def _level(wished: int | None, highest: int) -> int:
+    return highest if wished is None else wished
+
+
+def _scp03(wish: Wish, means: Means, static: StaticKeys, data: CardData | None) -> Dialogue[HostSession]:
+    kvn = static.kvn if wish.kvn is None else wish.kvn
+    challenge = means.rng(_S8 if data is None else data.challenge_bytes)
+    answer = yield from request_challenge(challenge, kvn=kvn)
+    try:
+        opening = verify_card(static.of(answer.kdd), challenge, answer)
+    except CardCryptogramError as error:
+        raise _not_the_keys(error, means, kvn, answer.kvn) from error
+    highest = 0x33 if answer.i & I.R_ENC else 0x13 if answer.i & I.R_MAC else 0x03
+    return (yield from external_authenticate(opening, _level(wish.level, highest)))
+
+
+def _scp02(
+    wish: Wish, means: Means, static: StaticKeys, data: CardData | None, fci: Fci | None
+) -> Dialogue[HostSession]:
+    if not wish.legacy:
+        raise PolicyError(
+            "SCP02 is legacy: triple DES, and known attacks on its padding",
+            hint="if the card has nothing else, repeat it with --legacy",
+        )
+    kvn = static.kvn if wish.kvn is None else wish.kvn
+    named = dict(data.secure_channels).get(SCP02) if data is not None else None
+    i = wish.i if wish.i is not None else DEFAULT_I if named is None else named
+    challenge = means.rng(_S8)
+    answer = yield from challenge02(challenge, kvn=kvn, allow_legacy=True)
+    aid = wish.aid or (fci.aid if fci is not None else None)
+    try:
+        opening = verify02(static.des_of(answer.kdd), challenge, answer, i=i, aid=aid, allow_legacy=True)
+    except CardCryptogramError as error:
+        raise _not_the_keys(error, means, kvn, answer.kvn) from error
+    return (yield from authenticate02(opening, _level(wish.level, max(allowed_levels(i)))))
+
+
+def _not_the_keys(error: CardCryptogramError, means: Means, asked: int, answered: int) -> CardCryptogramError:
+    named = means.static_name or "the key set"
+    cause = wrong_keys(asked, answered, named, is_test_set=means.static_name == "gp-test")
+    return CardCryptogramError(f"{error}: {cause.cause}", hint=cause.hint)
+
+
+def _scp11(variant: Variant, wish: Wish, means: Means, data: CardData | None) -> Dialogue[HostSession]:
+    profile = PROFILES[wish.profile]
+    named = dict(data.secure_channels).get(SCP11) if data is not None else None
+    if named is not None and not wish.profile:
+        profile = msgspec.structs.replace(profile, i=named)
+    holder = means.holder if variant.authenticates_host else None
+    if variant.authenticates_host and holder is None:
+        raise UsageError(
+            f"SCP11{variant.letter} shows the card who we are", hint="give key and certificates with --oce"
+        )
+    kvn = 1 if wish.kvn is None else wish.kvn
+    key = scp11.KeyReference(variant.kid, kvn)
+    chains = yield from scp11.read_certificates(key, profile=profile)
+    certificate = scp11.verify_card(chains, _roots(means), profile=profile)
+    if certificate.public_key is None:
+        raise AuthenticationError("the card's certificate has no key that can be used")
+    card = scp11.Card(certificate.public_key, kvn, certificate.subject_id)
+    ephemeral = EcPrivateKey.draw(card.public_key.curve, means.rng)
+    level = _level(wish.level, next(level for level in _SCP11_LEVELS if level in profile.levels))
+    return (yield from scp11.open_channel(variant, card, ephemeral, holder=holder, level=level, profile=profile))
+
+
+def _roots(means: Means) -> scp11.host.Roots:
+    if means.roots is not None:
+        return means.roots
+    if means.any_card:
+        return ANY_CARD
+    raise UsageError(
+        "nobody was named who may certify the card",
+        hint="give the root certificate with --root FILE, or take any card's word with --any-card",
+    )
