@@ -5,6 +5,7 @@ The highest bit of the tag says whether the receiver must understand the object;
 
 from __future__ import annotations
 
+import ipaddress
 from typing import Final
 
 from keywright.codec.ber import length, read_length
@@ -13,6 +14,9 @@ from keywright.errors import DecodeError
 REQUIRED: Final = 0x80
 """Bit of the tag: the receiver must understand it."""
 _NO_TAGS: Final = (0x00, 0x7F, 0x80, 0xFF)
+
+_IPV4: Final = 0x21
+_IPV6: Final = 0x57
 
 TIMER_VALUE: Final = 0x25
 BEARER: Final = 0x35
@@ -53,3 +57,17 @@ def comprehension_item(tag: int, value: bytes) -> bytes:
 def one(data: bytes, number: int) -> bytes | None:
     """The value of the first object with this number, None if there is none. Raises DecodeError."""
     return next((value for found, value in comprehension_items(data) if found == number), None)
+
+
+def address_value(text: str) -> bytes:
+    """An IP address as the toolkit codes it: 21 or 57, then 4 or 16 bytes. Raises ValueError."""
+    address = ipaddress.ip_address(text)
+    return bytes((_IPV4 if address.version == 4 else _IPV6,)) + address.packed
+
+
+def address_text(value: bytes) -> str:
+    """Inverse of `address_value`. Raises DecodeError."""
+    size = {_IPV4: 4, _IPV6: 16}.get(value[0] if value else 0)
+    if size is None or len(value) != size + 1:
+        raise DecodeError(f"{value.hex().upper()} is no IP address")
+    return str(ipaddress.ip_address(value[1:]))

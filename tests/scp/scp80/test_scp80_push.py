@@ -8,8 +8,15 @@ from hypothesis import strategies as st
 
 from keywright.errors import DecodeError
 from keywright.iso7816.apdu import Command
-from keywright.scp.comprehension import comprehension_item, comprehension_items, comprehension_tags, one
-from keywright.scp.scp80.push import Push, address_text, address_value, network_text, network_value
+from keywright.scp.comprehension import (
+    address_text,
+    address_value,
+    comprehension_item,
+    comprehension_items,
+    comprehension_tags,
+    one,
+)
+from keywright.scp.scp80.push import Push, network_text, network_value
 from support.messages import parsed
 from support.vectors import load, unhex
 

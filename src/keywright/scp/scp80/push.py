@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import enum
-import ipaddress
 from typing import Final, Self
 
 import msgspec
@@ -17,6 +16,8 @@ from keywright.scp.comprehension import (
     IDENTIFICATION,
     NETWORK_NAME,
     TRANSPORT,
+    address_text,
+    address_value,
     comprehension_item,
     comprehension_tags,
     one,
@@ -24,8 +25,6 @@ from keywright.scp.comprehension import (
 
 PUSH: Final = 0xEC
 _CLASS: Final = 0x80
-_IPV4: Final = 0x21
-_IPV6: Final = 0x57
 
 
 class Request(enum.IntEnum):
@@ -112,20 +111,6 @@ class Push(msgspec.Struct, frozen=True):
         """Access point name, empty if not told. Raises DecodeError."""
         value = self.get(NETWORK_NAME)
         return network_text(value) if value else ""
-
-
-def address_value(text: str) -> bytes:
-    """An IP address as the toolkit codes it: 21 or 57, then 4 or 16 bytes. Raises ValueError."""
-    address = ipaddress.ip_address(text)
-    return bytes((_IPV4 if address.version == 4 else _IPV6,)) + address.packed
-
-
-def address_text(value: bytes) -> str:
-    """Inverse of `address_value`. Raises DecodeError."""
-    size = {_IPV4: 4, _IPV6: 16}.get(value[0] if value else 0)
-    if size is None or len(value) != size + 1:
-        raise DecodeError(f"{value.hex().upper()} is no IP address")
-    return str(ipaddress.ip_address(value[1:]))
 
 
 def network_value(name: str) -> bytes:
