@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import functools
 import hashlib
+import itertools
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
@@ -34,8 +35,10 @@ Key = tuple[int, int]
 def key(curve: str, name: str) -> EcPrivateKey:
     """A key that is the same in every run."""
 
+    calls = itertools.count()
+
     def rng(size: int) -> bytes:
-        return hashlib.shake_256(f"{curve} {name}".encode()).digest(size)
+        return hashlib.shake_256(f"{curve} {name} {next(calls)}".encode()).digest(size)
 
     return EcPrivateKey.draw(curve, rng)
 
