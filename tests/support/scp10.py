@@ -13,6 +13,7 @@ from keywright.scp.scp10 import (
     CardChannel,
     Certificate,
     Holder,
+    HostChannel,
     HostIdentity,
     Initiation,
     Outcome,
@@ -20,6 +21,8 @@ from keywright.scp.scp10 import (
     get_data,
     issue_certificate,
 )
+from keywright.scp.scp10.keys import SHARED_KEYS, read_parameters, session_keys, transported
+from keywright.scp.scp10.messages import ControlReference, SecurityParameters
 from support.vectors import Case, load
 
 FILE = "scp/ota_scp10.json"
@@ -165,3 +168,18 @@ def host_identity(bits: int = 1024, **changes: Any) -> HostIdentity:
 def card_holder(bits: int = 1024) -> Holder:
     """The card's key and reference, known beforehand."""
     return Holder(CARD, key(f"sd_{bits}").public)
+
+
+def session_pair(
+    level: int, keys: Any = SHARED_KEYS, *, size: int = 16, host: Profile | None = None, card: Profile | None = None
+) -> tuple[HostChannel, CardChannel]:
+    """Both ends of a session on fixed keys, without the initiation."""
+    rng = Stream(3)
+    templates = tuple(
+        (kind, ControlReference(usage, None, rng(size), b"\xff" * 7 + b"\xfe" if kind == 0xB4 else None).build())
+        for kind, usage in keys
+    )
+    references = read_parameters(SecurityParameters(level, templates).build(), 2)[1]
+    profiles = host or card or Profile(), card or host or Profile()
+    made = [session_keys(references, transported, profile) for profile in profiles]
+    return HostChannel(made[0], 2, level, 0, profiles[0]), CardChannel(made[1], 2, level, 0x80, profiles[1])

@@ -6,7 +6,8 @@
 | B | 5F4E, 9E | the value of 5F4E, cut as the `Profile` says, PKCS#1 v1.5 |
 | C | 5F38, 9E | what the signature carries, then 5F38: objects as in A, or values as in B (ISO/IEC 9796-2 scheme 1) |
 
-Which one it is shows from its objects, whether objects or values are certified from P2 of the command.
+Which one it is shows from its objects, whether objects or values are certified from P2 of the command. That is not
+signed, so what reads as objects is never taken as values.
 """
 
 from __future__ import annotations
@@ -89,7 +90,12 @@ def verify_certificate(encoded: bytes, form: int, signer: RsaPublicKey, profile:
         signer.verify(signature, certified, profile.certificate_hash)
     else:
         raise DecodeError("this certificate describes itself")
-    return _described(certified) if described else _cut(certified, profile)
+    if described:
+        return _described(certified)
+    if _is_described(certified):
+        # Read as values, objects would give a modulus that nobody chose and an attacker may factor.
+        raise DecodeError("this certificate describes itself")
+    return _cut(certified, profile)
 
 
 def issue_certificate(kind: Kind, holder: Holder, signer: RsaPrivateKey, profile: Profile) -> Certificate:
@@ -125,6 +131,14 @@ def _split(value: bytes) -> tuple[bytes, bytes]:
 def _body(holder: Holder) -> CertificateBody:
     key = PublicKeyObject(holder.public_key.modulus, holder.public_key.exponent)
     return CertificateBody(holder.issuer, holder.name, holder.authorisation, key)
+
+
+def _is_described(certified: bytes) -> bool:
+    try:
+        CertificateBody.parse(certified)
+    except DecodeError:
+        return False
+    return True
 
 
 def _described(certified: bytes) -> Holder:

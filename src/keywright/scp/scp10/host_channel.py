@@ -58,7 +58,7 @@ class HostChannel:
         return BLOCK
 
     def encrypt_sensitive(self, data: bytes) -> bytes:
-        """Whole blocks under the session's DEK (GPCS F.3.2). Raises ValueError for a rest, PolicyError if it has none."""
+        """Whole blocks under the session's DEK (GPCS F.3.2). Raises ValueError for a rest, PolicyError without it."""
         if self._keys.dek is None:
             raise PolicyError("this session has no data encryption key", hint="ask for one when the session is opened")
         return self._keys.dek.encrypt(data)
