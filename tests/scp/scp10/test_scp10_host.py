@@ -30,7 +30,7 @@ def unreachable(command: Command) -> Response:
 
 
 def opened(exchange: Any, request: Request | None = None, **changes: Any) -> HostChannel:
-    arguments = {"card": card_holder(), **changes}
+    arguments: dict[str, Any] = {"card": card_holder(), **changes}
     identity = arguments.pop("identity", None) or host_identity()
     rng = arguments.pop("rng", None) or Stream()
     return drive(through(open_channel(identity, rng, request, **arguments), chained), exchange)

@@ -164,7 +164,7 @@ def test_a_command_is_not_taken_for_an_answer_of_the_same_key() -> None:
     assert card.unwrap(sent).data == b"x"
 
 
-@pytest.mark.parametrize(("required", "given"), itertools.product(range(4), repeat=2))
+@pytest.mark.parametrize(("required", "given"), list(itertools.product(range(4), repeat=2)))
 def test_less_protection_is_refused_and_more_is_taken(required: int, given: int) -> None:
     host, card = session_pair(given)[0], session_pair(required)[1]
     command = Command(0x80, 0xE2, 1, 2, b"data", 0)
