@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import itertools
 from collections.abc import Callable
 
 import pytest
@@ -204,3 +206,33 @@ def test_a_public_key_names_its_curve_and_the_start_of_its_point() -> None:
     assert repr(key("P-256", 1)) == "<P-256 private key of <P-256 public key 6b17d1f2>>"
     assert public != key("P-256", 1)
     assert public != public.point
+
+
+def test_a_key_is_drawn_from_the_first_candidate_below_the_order() -> None:
+    candidates = iter([bytes(32), ORDERS["P-256"].to_bytes(32), b"\xff" * 32, (77).to_bytes(32)])
+    drawn = EcPrivateKey.draw("P-256", lambda size: next(candidates)[:size])
+    assert drawn == EcPrivateKey.from_scalar("P-256", b"\x4d")
+
+
+@pytest.mark.parametrize("curve", CURVES)
+def test_a_key_of_every_curve_can_be_drawn(curve: str) -> None:
+    numbers = itertools.count()
+    sizes = set()
+
+    def rng(size: int) -> bytes:
+        sizes.add(size)
+        return hashlib.shake_256(bytes((next(numbers),))).digest(size)
+
+    one, other = EcPrivateKey.draw(curve, rng), EcPrivateKey.draw(curve, rng)
+    assert one != other
+    assert sizes == {one.public.width}
+
+
+def test_bits_above_the_order_are_not_drawn() -> None:
+    drawn = EcPrivateKey.draw("P-521", lambda size: b"\xfe" + bytes(size - 2) + b"\x05")
+    assert drawn == EcPrivateKey.from_scalar("P-521", b"\x05")
+
+
+def test_a_source_that_repeats_itself_is_no_randomness() -> None:
+    with pytest.raises(ValueError, match="repeats itself"):
+        EcPrivateKey.draw("P-256", bytes)
