@@ -67,6 +67,8 @@ PRIMITIVES = {"cryptography": "crypto"}
 EXCEPTIONS = {
     ("keywright.crypto.certificates", "datetime"): "validity dates are arguments; reading the clock stays refused",
     ("keywright.codec.message", "threading"): "a class is compiled once, whichever thread comes first",
+    ("keywright.globalplatform.cap.archive", "zipfile"): "a CAP file is a ZIP archive; it comes and goes as bytes",
+    ("keywright.globalplatform.cap.archive", "io"): "what lets zipfile read bytes; nothing is opened by name",
 }
 
 # (room, what it imports) -> why it may for types, under `if TYPE_CHECKING:`.

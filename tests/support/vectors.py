@@ -38,6 +38,7 @@ FILES: dict[str, Source] = {
         9,
         (
             "element/test_client_traces.py",
+            "globalplatform/cap/test_cap.py",
             "globalplatform/dialogues/test_content.py",
             "globalplatform/test_explain.py",
             "globalplatform/test_install.py",
