@@ -118,7 +118,9 @@ def test_three_masters_make_the_three_keys() -> None:
     three = (MASTER[:16], MASTER[1:17], MASTER[2:18])
     sets = [derive_key_set(TripleDesKey(one), "emv", KDD) for one in three]
     static = (sets[0][0], sets[1][1], sets[2][2])
-    assert only(detect(*card02(static), [Candidate.of("three", *three)])) == ("three", "emv", 16)
+    found = detect(*card02(static), [Candidate.of("three", *three)])
+    assert only(found) == ("three", "emv", 16)
+    assert raw(found.matches[0].keys) == static
     assert detect(*card02(static), [Candidate.one("first", three[1])]).matches == ()
 
 

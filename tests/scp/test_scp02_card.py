@@ -148,6 +148,18 @@ def test_padding_that_fills_more_than_a_block_is_refused_whatever_its_mac() -> N
     assert card.unwrap(host.wrap(PLAIN)) == PLAIN
 
 
+def test_wrong_padding_is_refused_whatever_its_mac() -> None:
+    """Even one that is right for the data as they would stand if the last byte alone were padding."""
+    card, host = opened()
+    clear = bytes(range(1, 17))
+    mac = host._mac(changed(PLAIN, data=clear[:-1]))
+    with refused(0x6982):
+        card.unwrap(changed(PLAIN, cla=0x84, data=card._keys.enc.encrypt_cbc(bytes(8), clear) + mac))
+    whole = opened()[1]._mac(changed(PLAIN, data=clear))
+    with refused(0x6982):
+        card.unwrap(changed(PLAIN, cla=0x84, data=card._keys.enc.encrypt_cbc(bytes(8), clear) + whole))
+
+
 @pytest.mark.parametrize("size", [1, 7, 9, 15])
 def test_a_rest_of_a_block_is_refused(size: int) -> None:
     card, _ = opened()
@@ -227,6 +239,27 @@ def test_r_macs_cover_plain_commands_of_an_implicit_session_too() -> None:
     card.wrap(Response(b""))
     card.unwrap(PLAIN)
     assert (card.level, len(card.wrap(Response(b"answer")).data)) == (0x10, 14)
+
+
+def test_a_new_implicit_session_has_no_r_mac_session() -> None:
+    card, host = implicit()
+    card.unwrap(host.wrap(Command(0x80, 0x7A, 0x10, 0x01)))
+    card.begin_r_mac(0x10, b"")
+    card.wrap(Response(b""))
+    card.unwrap(PLAIN)
+    card.wrap(Response(b""))
+    card.unwrap(open_implicit(KEYS, 6, i=0x3A, aid=AID, allow_legacy=True).wrap(PLAIN))
+    assert card.wrap(Response(b"bare")) == Response(b"bare")
+    with refused(0x6985):
+        card.end_r_mac(3)
+
+
+def test_an_error_leaves_without_data() -> None:
+    card, host = opened(0x35)
+    card.unwrap(host.wrap(PLAIN))
+    answer = card.wrap(Response(b"left over", 0x6A88))
+    assert len(answer.data) == 8
+    assert host.unwrap(answer) == Response(b"", 0x6A88)
 
 
 R_MAC_REFUSALS = [

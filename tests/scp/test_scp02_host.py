@@ -29,7 +29,7 @@ from keywright.scp.scp02.host import (
     request_challenge,
     verify_card,
 )
-from keywright.scp.scp02.keys import KeySet
+from keywright.scp.scp02.keys import KeySet, derive_session, response_mac
 from keywright.scp.scp02.messages import InitializeUpdateResponse
 from keywright.scp.scp02.messaging import HostChannel
 from keywright.scp.scp02.profile import Profile
@@ -195,6 +195,20 @@ def test_an_error_with_data_beside_its_mac_is_refused() -> None:
     channel.wrap(Command(0x80, 0xCA, 0, 0x66, le=0))
     with pytest.raises(AuthenticationError):
         channel.unwrap(Response(bytes(9), 0x6A88))
+
+
+def test_data_beside_the_right_mac_of_an_error_are_refused_too() -> None:
+    keys = derive_session(TEST, 7)
+    command = Command(0x80, 0xCA, 0, 0x66, le=0)
+    for extra, taken in ((b"", True), (b"x", False)):
+        channel = opened(level=0x11)
+        mac = response_mac(keys.rmac, channel._chains[0].mac, command, Response(b"", 0x6A88))
+        channel.wrap(command)
+        if taken:
+            assert channel.unwrap(Response(extra + mac, 0x6A88)) == Response(b"", 0x6A88)
+        else:
+            with pytest.raises(AuthenticationError):
+                channel.unwrap(Response(extra + mac, 0x6A88))
 
 
 def test_r_mac_sessions_are_begun_once_and_ended_once() -> None:

@@ -368,6 +368,15 @@ TestAdversary = Adversary.TestCase
 TestAdversary.settings = settings(max_examples=30, stateful_step_count=20)
 
 
+@pytest.mark.parametrize("level", [0x00, 0x01, 0x03, 0x13])
+def test_an_extended_command_goes_through_whole(level: int) -> None:
+    host, card = opened(0x35, level)
+    command = Command(0x80, 0xE2, 1, 2, bytes(range(256)) * 3, 0, extended=True)
+    card.answer = Response(bytes(300))
+    assert host.unwrap(card(host.wrap(command))) == card.answer
+    assert card.received == [command]
+
+
 def test_both_ends_are_sessions_like_those_of_any_protocol() -> None:
     host, card = opened(0x15, 0x03)
     assert card.session is not None

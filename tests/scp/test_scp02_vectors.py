@@ -133,6 +133,7 @@ def test_an_r_mac_session_that_begins_later_is_that_of_the_vector_on_both_ends(c
     session.unwrap(Command.parse(unhex(read["wrapped"])))
     assert session.wrap(value).encode().hex().upper() == read["response"]
     assert channel.r_mac_counter == counter
+    assert len(channel._chains) == 1, "a chain of the other counter must not open anything from here on"
 
     mac = drive(channel.end_r_mac(), card)
     session.unwrap(Command.parse(unhex(end["wrapped"])))
