@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from keywright.crypto import EcPrivateKey, RsaPrivateKey, RsaPublicKey
 from keywright.errors import AuthenticationError, DecodeError
-from support.vectors import load, unhex
+from support.vectors import Case, load, unhex, vectors
 
 HASHES: Final[dict[str, Callable[[], hashes.HashAlgorithm]]] = {
     "sha1": hashes.SHA1,
@@ -122,6 +122,21 @@ def test_any_other_bytes_are_a_decode_error(data: bytes, cut: int) -> None:
     ):
         with pytest.raises(DecodeError):
             attempt()
+
+
+@vectors("crypto/rsa_rfc.json")
+def test_a_published_signature_is_accepted_and_made_again(case: Case) -> None:
+    public = RsaPublicKey.from_numbers(unhex(case["n"]), unhex(case["e"]))
+    message, signature, hash_name = unhex(case["message"]), unhex(case["signature"]), case["hash"]
+    if case["scheme"] == "pkcs1":
+        public.verify(signature, message, hash_name)
+        private = RsaPrivateKey.from_numbers(unhex(case["n"]), unhex(case["d"]), unhex(case["e"]))
+        assert private.sign(message, hash_name) == signature
+        return
+    public.verify_pss(signature, message, hash_name)
+    public.verify_pss(signature, message, hash_name, case["salt_length"])
+    with pytest.raises(AuthenticationError):
+        public.verify_pss(signature, message, hash_name, case["salt_length"] - 1)
 
 
 @every_hash
