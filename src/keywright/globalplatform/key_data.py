@@ -6,7 +6,7 @@ bit b8 set and the length of a check value has not: that is how a reader knows w
 
 from __future__ import annotations
 
-from typing import Annotated, Final
+from typing import Annotated, Final, Literal, TypeAlias
 
 import msgspec
 
@@ -17,6 +17,8 @@ from keywright.errors import DecodeError
 EXTENDED: Final = 0xFF
 """Key type byte that says: the type follows, and usage and access come after the check value."""
 _TYPE: Final = 0x80
+Padding: TypeAlias = Literal["80", "zeros"]
+"""How a value is filled to cipher blocks before it is encrypted: 80 and zeros always, or zeros where it needs any."""
 MAX_KVN: Final = 0x7F
 MAX_KID: Final = 0x7F
 

@@ -199,6 +199,8 @@ def test_encrypted_values_are_padded_and_sealed_one_by_one() -> None:
     assert command.p1 == 0xE8
     values = [OWN.dek.decrypt_cbc(bytes(16), value) for _, value in parse_dgi(command.data)]
     assert values == [pad80(b"a"), pad80(bytes(16))]
+    (text,) = sent(store_encrypted_groups([(0x0101, bytes(16))], OWN, padding="zeros"))
+    assert len(Command.parse(bytes.fromhex(text)).data) == 3 + 16
     (text,) = sent(store_encrypted_objects([(0x42, b"b")], DesDek()))
     command = Command.parse(bytes.fromhex(text))
     assert (command.p1, command.data[:2].hex()) == (0xF0, "4208")

@@ -9,7 +9,7 @@ from keywright.globalplatform.dialogues.chaining import send
 from keywright.globalplatform.dialogues.content import install_command
 from keywright.globalplatform.host import Dialogue, store_data
 from keywright.globalplatform.install import InstallFor, InstallForPersonalization
-from keywright.globalplatform.key_data import KEY_LOAD_GROUP, KEY_VALUE_GROUP, KeyLoad, KeyLoads
+from keywright.globalplatform.key_data import KEY_LOAD_GROUP, KEY_VALUE_GROUP, KeyLoad, KeyLoads, Padding
 from keywright.globalplatform.messages import StoreData, build_dgi
 from keywright.iso7816.layers import SHORT_LC
 from keywright.scp.padding import pad80
@@ -36,15 +36,22 @@ def store_objects(objects: Groups, *, size: int = SHORT_LC) -> Dialogue[None]:
     yield from store_data(data, size=size, structure=StoreData.BER_TLV)
 
 
-def store_encrypted_groups(groups: Groups, dek: Dek, *, size: int = SHORT_LC) -> Dialogue[None]:
-    """STORE DATA of data groups whose values are encrypted under the data encryption key, each padded by itself."""
-    sealed = tuple((number, sealed_value(value, dek)) for number, value in groups)
+def store_encrypted_groups(
+    groups: Groups, dek: Dek, *, padding: Padding = "80", size: int = SHORT_LC
+) -> Dialogue[None]:
+    """STORE DATA of data groups whose values are encrypted under the data encryption key, each padded by itself.
+
+    padding: as `CardProfile.encrypted_value_padding` has it.
+    """
+    sealed = tuple((number, sealed_value(value, dek, padding)) for number, value in groups)
     yield from store_data(build_dgi(sealed), size=size, structure=StoreData.DGI | StoreData.ENCRYPTED)
 
 
-def store_encrypted_objects(objects: Groups, dek: Dek, *, size: int = SHORT_LC) -> Dialogue[None]:
+def store_encrypted_objects(
+    objects: Groups, dek: Dek, *, padding: Padding = "80", size: int = SHORT_LC
+) -> Dialogue[None]:
     """STORE DATA of data objects whose values are encrypted under the data encryption key, each padded by itself."""
-    data = b"".join(item(number, sealed_value(value, dek)) for number, value in objects)
+    data = b"".join(item(number, sealed_value(value, dek, padding)) for number, value in objects)
     yield from store_data(data, size=size, structure=StoreData.BER_TLV | StoreData.ENCRYPTED)
 
 
@@ -54,14 +61,12 @@ def store_keys(keys: Sequence[tuple[KeyLoad, bytes]], dek: Dek, *, size: int = S
     A secret is filled with zeros to whole cipher blocks; its own length stands in its `KeyLoad`.
     """
     announced = KeyLoads(tuple(load for load, _ in keys)).build()
-    brought = [(KEY_VALUE_GROUP, _sealed_key(value, dek)) for _, value in keys]
+    brought = [(KEY_VALUE_GROUP, sealed_value(value, dek, "zeros")) for _, value in keys]
     yield from store_data(build_dgi(((KEY_LOAD_GROUP, announced), *brought)), size=size, structure=StoreData.DGI)
 
 
-def sealed_value(value: bytes, dek: Dek) -> bytes:
-    """A value padded with 80 and zeros, under the data encryption key."""
-    return dek.encrypt_sensitive(pad80(value, dek.sensitive_block))
-
-
-def _sealed_key(value: bytes, dek: Dek) -> bytes:
+def sealed_value(value: bytes, dek: Dek, padding: Padding) -> bytes:
+    """A value under the data encryption key: padded with 80 and zeros, or with zeros where it needs any."""
+    if padding == "80":
+        return dek.encrypt_sensitive(pad80(value, dek.sensitive_block))
     return dek.encrypt_sensitive(value + bytes(-len(value) % dek.sensitive_block))
