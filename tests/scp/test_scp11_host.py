@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -154,14 +155,14 @@ def test_a_flipped_bit_in_a_protected_answer_closes_the_session(case: Case) -> N
 # ---- HostID, other levels and curves --------------------------------------------------------------------------
 
 
-def hostid_opened(case: Case, **changes: object) -> tuple[HostChannel, Recording]:
+def hostid_opened(case: Case, **changes: Any) -> tuple[HostChannel, Recording]:
     curve = CURVES[case["curve"]]
     ids = {name: unhex(case.get(name, "")) for name in ("card_group_id", "sin", "sdin")}
     card = Card(EcPublicKey.from_point(curve, unhex(case["pk_sd"])), 1, ids["card_group_id"], ids["sin"], ids["sdin"])
     holder = Holder(EcPrivateKey.from_scalar(curve, unhex(case["sk_oce"])), ()) if "sk_oce" in case else None
     peer = Recording(unhex(case["authenticate_rdata"]) + OK)
     ecka, group = layout(case)
-    arguments = {
+    arguments: dict[str, Any] = {
         "holder": holder,
         "level": 0x11 if "kuq34" in case["name"] else 0x33,
         "key_length": case["key_len"],

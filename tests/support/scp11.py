@@ -22,7 +22,16 @@ from keywright.scp.scp11.certificates import Side
 from keywright.scp.scp11.data import OBJECTS, get_data, leaf_of
 from keywright.scp.scp11.host import Card, Holder
 from keywright.scp.scp11.keys import AgreementKey
-from keywright.scp.scp11.messages import VARIANTS, AllowList, I, KeyReference, Variant
+from keywright.scp.scp11.messages import (
+    VARIANTS,
+    AllowList,
+    Authenticate,
+    ControlReference,
+    I,
+    KeyReference,
+    ProtocolParameter,
+    Variant,
+)
 from keywright.scp.scp11.profile import Ecka, GroupId, Profile
 from support.vectors import Case, unhex
 
@@ -217,6 +226,35 @@ def domain(curve: str = "P-256", form: Form = "x509", **changes: Any) -> Domain:
 def bf21(chain: bytes) -> bytes:
     """The object around a chain."""
     return item(0xBF21, chain)
+
+
+# ---- commands of a host ---------------------------------------------------------------------------------------
+
+
+def pso(data: bytes, p2: int = 0x10, *, part: bool = False) -> Command:
+    """A certificate in one command of extended length, or a part of it in a chained one."""
+    return Command(0x90 if part else 0x80, 0x2A, 3, p2, data, None if part else 0, extended=not part)
+
+
+def asked(usage: int = 0x3C, *, parameter: int = 1, curve: str = "P-256", **changes: int) -> bytes:
+    control = ControlReference(
+        ProtocolParameter(changes.get("scp", 0x11), parameter),
+        usage,
+        changes.get("key_type", 0x88),
+        changes.get("key_length", 16),
+    )
+    return Authenticate(control, key(curve, "ephemeral OCE").public.point).build()
+
+
+MUTUAL = Command(0x80, 0x82, 1, 0x11, asked(), 0)
+INTERNAL = Command(0x80, 0x88, 1, 0x13, asked(parameter=0), 0)
+OTHER = Command(0x80, 0xCA, 0, 0x66, b"", 0)
+
+
+def led(card: CardEnd, commands: list[Command]) -> CardEnd:
+    for command in commands:
+        assert card(command).sw == 0x9000
+    return card
 
 
 # ---- recorded cases -------------------------------------------------------------------------------------------

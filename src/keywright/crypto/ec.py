@@ -32,6 +32,7 @@ _HASHES: Final[dict[str, type[_Hash]]] = {"sha256": hashes.SHA256, "sha384": has
 
 CURVES: Final = tuple(_CURVES)
 _DRAWS: Final = 128
+_UNCOMPRESSED: Final = b"\x04"
 
 
 @final
@@ -40,15 +41,20 @@ class EcPublicKey:
 
     __slots__ = ("_key", "curve", "point", "width")
 
-    def __init__(self, key: ec.EllipticCurvePublicKey) -> None:
-        """Wrap a key of the library. Raises DecodeError if its curve is not in `CURVES`."""
+    def __init__(self, key: ec.EllipticCurvePublicKey, point: bytes = b"") -> None:
+        """Wrap a key of the library. Raises DecodeError if its curve is not in `CURVES`.
+
+        `point`: the uncompressed point it was loaded from; not given, it is asked of the library, which takes longer.
+        """
         self._key = key
         self.curve = _name_of(key.curve)
         """One of `CURVES`."""
         self.width = (key.curve.key_size + 7) // 8
         """Bytes of one coordinate."""
-        numbers = key.public_numbers()
-        self.point = b"\x04" + numbers.x.to_bytes(self.width) + numbers.y.to_bytes(self.width)
+        if not point:
+            numbers = key.public_numbers()
+            point = b"\x04" + numbers.x.to_bytes(self.width) + numbers.y.to_bytes(self.width)
+        self.point = point
         """The uncompressed point 04 || X || Y (SEC 1 2.3.3)."""
 
     @classmethod
@@ -56,9 +62,10 @@ class EcPublicKey:
         """Load a point, uncompressed or compressed (SEC 1 2.3.4). Raises DecodeError if it is not one of `curve`."""
         named = _curve(curve)
         try:
-            return cls(ec.EllipticCurvePublicKey.from_encoded_point(named, point))
+            key = ec.EllipticCurvePublicKey.from_encoded_point(named, point)
         except ValueError as error:
             raise DecodeError(f"not a point of {curve}") from error
+        return cls(key, point if point.startswith(_UNCOMPRESSED) else b"")
 
     @classmethod
     def from_spki(cls, der: bytes, curve: str | None = None) -> EcPublicKey:

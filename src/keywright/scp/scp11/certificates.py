@@ -121,17 +121,14 @@ def verify_signature(certificate: Certificate, key: EcPublicKey, profile: Profil
         verify_with_key(certificate.x509, key)
         return
     signature, hash_name = certificate.signature, gp_hash(key, profile)
-    if len(signature) == 2 * key.width:
-        try:
-            key.verify(signature, certificate.signed, hash_name)
-        except AuthenticationError:
-            if signature[0] != _SEQUENCE:
-                raise
-        else:
-            return
-    if signature[:1] != bytes((_SEQUENCE,)):
-        raise AuthenticationError("signature not accepted")
-    key.verify_der(signature, certificate.signed, hash_name)
+    may_be_der = signature.startswith(bytes((_SEQUENCE,)))
+    if not may_be_der:
+        key.verify(signature, certificate.signed, hash_name)
+        return
+    try:
+        key.verify_der(signature, certificate.signed, hash_name)
+    except AuthenticationError:
+        key.verify(signature, certificate.signed, hash_name)
 
 
 def gp_hash(key: EcPublicKey, profile: Profile) -> str:
