@@ -128,6 +128,7 @@ def test_parameters_of_memory_and_services_are_read_from_ef() -> None:
         volatile_reserved=b"\x00\x10",
         non_volatile_reserved=b"\x00\x20",
     )
+    assert found.system is not None
     assert memory_quota(found.system.non_volatile_quota) == 0x10000
     assert memory_quota(None) is None
     with pytest.raises(ValueError, match="2 or 4"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Final
 
 import msgspec
 
@@ -27,6 +28,9 @@ from keywright.globalplatform.profile import DEFAULT, CardProfile
 from keywright.globalplatform.signatures import SecretKey, SigningKey
 from keywright.iso7816.layers import SHORT_LC
 
+NO_PARAMETERS: Final = InstallParameters(b"")
+"""Nothing for the applet: its C9 is mandatory, and empty."""
+
 
 class Wanted(msgspec.Struct, frozen=True):
     """One applet to be installed: its module, its own AID (that of the module when None), and what it is given."""
@@ -34,7 +38,7 @@ class Wanted(msgspec.Struct, frozen=True):
     module: bytes
     instance: bytes | None = None
     privileges: Privilege = Privilege(0)
-    parameters: InstallParameters = InstallParameters(b"")
+    parameters: InstallParameters = NO_PARAMETERS
     token: Token = NO_TOKEN
 
 
@@ -55,6 +59,10 @@ class Loading(msgspec.Struct, frozen=True):
     token: Token = NO_TOKEN
 
 
+IN_CLEAR: Final = Loading()
+"""For the domain that is selected, with neither hash nor signature."""
+
+
 class Installed(msgspec.Struct, frozen=True):
     """What came of it: the card's confirmation of the load and of each applet. Of a combined process: one."""
 
@@ -65,7 +73,7 @@ class Installed(msgspec.Struct, frozen=True):
 def install_cap(
     cap: Cap,
     wanted: Sequence[Wanted] | None = None,
-    how: Loading = Loading(),  # noqa: B008 - frozen
+    how: Loading = IN_CLEAR,
     *,
     card: Sequence[CardPackage] | None = None,
     combined: bool = False,
@@ -113,7 +121,7 @@ def create_domain(
     instance: bytes,
     privileges: Privilege = Privilege.SECURITY_DOMAIN,
     *,
-    parameters: InstallParameters = InstallParameters(b""),  # noqa: B008 - frozen
+    parameters: InstallParameters = NO_PARAMETERS,
     token: Token = NO_TOKEN,
     profile: CardProfile = DEFAULT,
     size: int = SHORT_LC,
