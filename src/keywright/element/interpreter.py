@@ -11,7 +11,7 @@ from __future__ import annotations
 from keywright.element.applet import Applet, Context
 from keywright.element.card import Card
 from keywright.element.channel import AUTHENTICATED, Channel
-from keywright.element.initiation import begin_implicitly, count_attempt, keep_implicit_counter
+from keywright.element.initiation import begin_implicitly, begins_session, count_attempt, keep_implicit_counter
 from keywright.element.openers import interrupt, known_to, step_for, takes_parts
 from keywright.element.state import Transaction
 from keywright.element.table import RULES, TABLE, Rule, refusal, state_of
@@ -118,7 +118,7 @@ def _in_or_out(card: Card, channel: Channel, command: Command, rule: Rule | None
     """One whole command, inside the channel's session or outside any."""
     cla = command.cla
     session = channel.session
-    if session is None and is_secured(cla):
+    if is_secured(cla) and begins_session(session):
         session = begin_implicitly(card, channel)
     if session is not None:
         return _secured(card, channel, session, command, rule)
@@ -190,14 +190,12 @@ def _secured(card: Card, channel: Channel, session: CardSession, command: Comman
 
     Refusals go through the session too: SCP02 chains their R-MAC.
     """
+    begins = session.level is None
     try:
         plain = session.unwrap(command)
-    except Refusal:
-        channel.drop_session()
-        raise
-    try:
-        keep_implicit_counter(card, channel)
-    except StoreError:
+        if begins:
+            keep_implicit_counter(card, channel)
+    except (Refusal, StoreError):
         channel.drop_session()
         raise
     try:
