@@ -22,7 +22,7 @@ from keywright.iso7816.line_faults import FaultyLine, LineFault, flipped
 from keywright.iso7816.t0 import T0Host
 from keywright.iso7816.t1 import T1Card, T1Host
 from keywright.iso7816.t1 import block as t1_block
-from keywright.iso7816.transport import Resynchronised
+from keywright.iso7816.transport import Failure, Resynchronised
 from support.fault_plans import BURST, TRANSPORTS, Outcome, play, transport_of
 from support.vectors import unhex
 
@@ -31,7 +31,7 @@ SAMPLE = 3_000
 _USUAL = 100
 SCENARIOS = NIGHTLY if (settings.default or settings()).max_examples > _USUAL else SAMPLE
 """Seeds of one run: the profile says which (`make nightly` draws twenty times the usual examples)."""
-PARTS = 20
+PARTS = 10
 """Slices of the seeds, so that several processes share them."""
 
 
@@ -50,13 +50,12 @@ def test_a_failing_line_gives_the_right_answer_or_a_named_failure(part: int) -> 
     ends, faults = totals([play(seed) for seed in range(part * size, (part + 1) * size)])
     for name in TRANSPORTS:
         assert ends[name]["Answered"] > sum(ends[name].values()) // 3, "most commands survive"
-        assert ends[name]["silence"], "some do not"
-        struck = (
+        assert sum(count for end, count in ends[name].items() if end in list(Failure)), "some do not"
+        kinds = (
             {"flip", "lose", "double", "cut", "late", "parity"} if name in BURST else {"parity", "cut", "lose", "late"}
         )
-        assert set(faults[name]) == struck
-    for name in ("T=1 LRC", "T=1 CRC"):
-        assert ends[name]["Answered after RESYNCH"] or ends[name]["resynchronised"]
+        assert set(faults[name]) == kinds
+    assert ends["T=1 LRC"]["Answered after RESYNCH"] + ends["T=1 CRC"]["Answered after RESYNCH"]
 
 
 def test_a_seed_is_the_same_scenario_every_time() -> None:
