@@ -10,8 +10,9 @@ from keywright.element.card import Card
 from keywright.element.channel import Channel
 from keywright.element.channels import manage_channel, select
 from keywright.element.data_objects import get_data, store_data
-from keywright.element.key_management import delete, put_key
+from keywright.element.key_management import delete
 from keywright.element.openers import begin_r_mac, end_r_mac, open_session
+from keywright.element.put_key import generate_ec_key, put_key
 from keywright.element.state import Transaction
 from keywright.element.status import get_status, set_status
 from keywright.globalplatform.life_cycle import CardState
@@ -79,6 +80,7 @@ RULES: Final[dict[int, Rule]] = {
     Ins.SET_STATUS: Rule(iso=False, gp=True),
     Ins.PUT_KEY: Rule(iso=False, gp=True),
     Ins.DELETE: Rule(iso=False, gp=True),
+    Ins.GENERATE_EC_KEY: Rule(iso=False, gp=True, optional=True),
     # GPCS 11.11 names the GlobalPlatform class alone; yubikit sends 00, and YubiKeys take it.
     Ins.STORE_DATA: Rule(iso=True, gp=True),
 }
@@ -102,6 +104,7 @@ _IN_SESSION: Final = {
 _CHANGING: Final = {
     Ins.PUT_KEY: Entry(put_key, Level.C_MAC),
     Ins.DELETE: Entry(delete, Level.C_MAC),
+    Ins.GENERATE_EC_KEY: Entry(generate_ec_key, Level.C_MAC),
     Ins.STORE_DATA: Entry(store_data, Level.C_MAC),
 }
 _MANAGED: Final = {Ins.GET_STATUS: Entry(get_status), Ins.SET_STATUS: Entry(set_status, Level.C_MAC)}
