@@ -107,10 +107,10 @@ def open_channel(
     `rng`: from a number to that many random bytes; a session is as secret as they are. `card`: its key and reference,
     when known; else its certificate is read and verified, `card_form` being BE or AE.
 
-    Raises PolicyError without `allow_legacy`, for agreement without INTERNAL AUTHENTICATE or between keys of two lengths,
-    and for transport of more keys than fit the card's; ValueError for a session that cannot be (a level without its keys); AuthenticationError when the card
-    refuses the host, or its own certificate or answer does not verify; WireError for answers of another form;
-    StatusError otherwise.
+    Raises PolicyError without `allow_legacy`, for agreement without INTERNAL AUTHENTICATE or between keys of two
+    lengths, and for transport of more keys than fit the card's; ValueError for a session that cannot be (a level
+    without its keys); AuthenticationError when the card refuses the host, or its own certificate or answer does not
+    verify; WireError for answers of another form; StatusError otherwise.
     """
     if not allow_legacy:
         raise PolicyError(
