@@ -40,7 +40,9 @@ def card_of(case: Case) -> SecureElement:
         entries = RegistryRecord.parse(memory.load("registry") or b"").entries
         file = RegistryEntry(Kind.LOAD_FILE, FILE, 1, domain=ISD, version=b"\1\0", modules=(ModuleRecord(MODULE),))
         applet = RegistryEntry(Kind.APPLICATION, MODULE, 7, domain=ISD, load_file=FILE, module=MODULE)
-        memory.commit({"registry": RegistryRecord((*entries, file, applet)).build()})
+        other = RegistryEntry(Kind.APPLICATION, bytes.fromhex("D0D1D2D3D4D501"), 7, domain=ISD)
+        here = (*entries, file, other if case["name"] == "gpshell_delete" else applet)
+        memory.commit({"registry": RegistryRecord(here).build()})
         card.reset()
     return card
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 
 import pytest
+from msgspec.structs import astuple
 
 from keywright.element.state import KeyRecord, KeySetRecord
 from keywright.globalplatform.messages import KeyType
@@ -128,3 +129,37 @@ class TestImplicit:
     def test_initialize_update_has_nothing_to_begin(self) -> None:
         here, _, _ = self.begun()
         assert here.initialize_update(kvn=0x20).sw == 0x6985
+
+    def on_channel_1(self, here: Terminal) -> None:
+        assert here(0x00, 0x70, 0x00, 0x01).sw == 0x9000
+
+    def test_a_first_command_of_another_channel_is_not_taken_again_on_a_suspended_one(self) -> None:
+        here, session, memory = self.begun()
+        self.on_channel_1(here)
+        assert session.unwrap(here.exchange(session.wrap(GET_KEYS))).sw == 0x9000
+        assert here(0x80, 0xCA, 0x00, 0xE0, b"", 0).sw == 0x9000
+        other = open_implicit(KEYS, 1, i=0x0B, aid=ISD, channel=1, allow_legacy=True)
+        recorded = other.wrap(Command(0x81, *astuple(GET_KEYS)[1:]))
+        assert here.exchange(recorded).sw == 0x9000
+        moved = Command(0x84, *astuple(recorded)[1:])
+        assert here.exchange(moved).sw == 0x6982
+        assert contents(memory)["counter/20"][:4] == bytes.fromhex("00000002")
+
+    def test_a_session_never_takes_the_counter_back(self) -> None:
+        here, session, memory = self.begun()
+        self.on_channel_1(here)
+        session.unwrap(here.exchange(session.wrap(GET_KEYS)))
+        other = open_implicit(KEYS, 1, i=0x0B, aid=ISD, channel=1, allow_legacy=True)
+        other.unwrap(here.exchange(other.wrap(Command(0x81, *astuple(GET_KEYS)[1:]))))
+        assert session.unwrap(here.exchange(session.wrap(GET_KEYS))).sw == 0x9000
+        assert contents(memory)["counter/20"][:4] == bytes.fromhex("00000002")
+
+
+def test_a_counter_opens_one_session_even_if_two_channels_were_challenged_with_it() -> None:
+    here, _, memory = opened()
+    assert here(0x00, 0x70, 0x00, 0x01).sw == 0x9000
+    late = open_channel(KEYS, HOST_CHALLENGE, i=0x15, kvn=0x20, level=1, channel=1, allow_legacy=True)
+    command = late.send(here.exchange(next(late)))
+    drive(open_channel(KEYS, HOST_CHALLENGE, i=0x15, kvn=0x20, level=1, allow_legacy=True), here.exchange)
+    assert here.exchange(command).sw == 0x6985
+    assert contents(memory)["counter/20"][:4] == bytes.fromhex("00000002")

@@ -76,6 +76,14 @@ def test_select_by_name_and_no_file_control_information() -> None:
     assert sent == ["00A4040004F06B650100"]
 
 
+def test_select_of_the_next_application_with_this_beginning() -> None:
+    assert talk(select(bytes.fromhex("F06B"), following=True), ["9000"])[1] == ["00A4040202F06B00"]
+
+
+def test_get_data_asks_for_a_part_of_a_list() -> None:
+    assert talk(get_data(Tag.APPLICATION_LIST, b"\x5c\x00"), ["61034F01AA9000"])[1] == ["80CA2F00025C0000"]
+
+
 def test_a_locked_card_is_selected_all_the_same() -> None:
     assert talk(select(), [FCI + "6283"])[0] is not None
 
@@ -261,6 +269,18 @@ def test_get_status_ends_also_where_the_last_page_is_not_found() -> None:
 
 def test_get_status_asks_for_names_that_begin_so() -> None:
     assert talk(get_status(StatusScope.APPLICATIONS, b"\xf0\x6b"), ["6A88"])[1] == ["80F24002044F02F06B00"]
+
+
+def test_get_status_asks_for_the_tags_it_wants() -> None:
+    _, sent = talk(get_status(StatusScope.APPLICATIONS, tags=b"\x4f\x9f\x70\xc5"), ["6A88"])
+    assert sent == ["80F24002084F005C044F9F70C500"]
+
+
+def test_get_status_reads_the_old_format_page_by_page() -> None:
+    answers = ["05F06B77000107006310", "05F06B77000287049000"]
+    found, sent = talk(get_status(StatusScope.APPLICATIONS, legacy=True), answers)
+    assert [(one.aid[-1], one.life_cycle, one.privileges) for one in found] == [(1, 7, b"\0"), (2, 0x87, b"\x04")]
+    assert sent == ["80F24000024F0000", "80F24001024F0000"]
 
 
 @pytest.mark.parametrize("answer", ["6310", "E30100" + "9000", "AA9000", "E30A4F03A000009F700107" + "9000"])

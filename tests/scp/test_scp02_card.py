@@ -178,11 +178,6 @@ def test_the_counter_stops_and_only_random_challenges_still_open() -> None:
         challenged(0x55, end)
     with refused(0x6985):
         CardChannel.implicit(KEYS, 0x1A, 5, aid=AID, profile=end)
-    card = CardChannel.implicit(KEYS, 0x1A, 4, aid=AID, profile=end)
-    card.unwrap(open_implicit(KEYS, 4, i=0x1A, aid=AID, allow_legacy=True).wrap(PLAIN))
-    card.unwrap(PLAIN)
-    with refused(0x6985):
-        card.unwrap(changed(PLAIN, cla=0x84, data=bytes(16)))
 
 
 def test_a_host_challenge_has_eight_bytes() -> None:
@@ -206,23 +201,18 @@ def test_an_implicit_session_begins_with_its_first_right_mac_and_counts_then() -
     assert (card.level, card.authentication, card.counter) == (1, 0x80, 6)
 
 
-def test_a_plain_command_takes_the_c_mac_off_and_the_next_secured_one_begins_anew() -> None:
+def test_a_plain_command_suspends_an_implicit_session_for_good() -> None:
     card, host = implicit()
+    assert not card.is_suspended
     card.unwrap(host.wrap(PLAIN))
+    assert not card.is_suspended
     assert card.unwrap(PLAIN) == PLAIN
     assert (card.level, card.authentication, card.counter) == (0, 0x80, 6)
-    stale = host.wrap(PLAIN)
-    with refused(0x6982):
-        card.unwrap(stale)
-    assert (card.level, card.authentication, card.counter) == (None, 0, 6)
-
-    card, host = implicit()
-    card.unwrap(host.wrap(PLAIN))
-    card.unwrap(PLAIN)
-    again = open_implicit(KEYS, 6, i=0x3A, aid=AID, allow_legacy=True)
-    assert card.unwrap(again.wrap(PLAIN)) == PLAIN
-    assert (card.level, card.counter) == (1, 7)
-    assert card.decrypt_sensitive(again.encrypt_sensitive(bytes(8))) == bytes(8)
+    assert card.is_suspended
+    for other in (host, open_implicit(KEYS, 6, i=0x3A, aid=AID, allow_legacy=True)):
+        with refused(0x6982):
+            card.unwrap(other.wrap(PLAIN))
+    assert card.counter == 6
 
 
 def test_plain_commands_before_an_implicit_session_open_nothing() -> None:
@@ -239,19 +229,6 @@ def test_r_macs_cover_plain_commands_of_an_implicit_session_too() -> None:
     card.wrap(Response(b""))
     card.unwrap(PLAIN)
     assert (card.level, len(card.wrap(Response(b"answer")).data)) == (0x10, 14)
-
-
-def test_a_new_implicit_session_has_no_r_mac_session() -> None:
-    card, host = implicit()
-    card.unwrap(host.wrap(Command(0x80, 0x7A, 0x10, 0x01)))
-    card.begin_r_mac(0x10, b"")
-    card.wrap(Response(b""))
-    card.unwrap(PLAIN)
-    card.wrap(Response(b""))
-    card.unwrap(open_implicit(KEYS, 6, i=0x3A, aid=AID, allow_legacy=True).wrap(PLAIN))
-    assert card.wrap(Response(b"bare")) == Response(b"bare")
-    with refused(0x6985):
-        card.end_r_mac(3)
 
 
 def test_an_error_leaves_without_data() -> None:
@@ -308,7 +285,7 @@ def in_state(state: str) -> Ends:
         card, host = implicit()
         if state != "implicit, fresh":
             card.unwrap(host.wrap(PLAIN))
-        if state == "implicit, dropped":
+        if state == "implicit, suspended":
             card.unwrap(PLAIN)
             host = open_implicit(KEYS, card.counter, i=0x3A, aid=AID, allow_legacy=True)
         return Ends(card, host)
@@ -341,7 +318,7 @@ STATES: dict[str, dict[str, int]] = {
     "R-MAC": {"plain": 0x6982, "secured": 0x9000, "wrong MAC": 0x6982, "end": 0x9000},
     "implicit, fresh": {"plain": 0x9000, "secured": 0x9000, "wrong MAC": 0x6982},
     "implicit, open": {"plain": 0x9000, "secured": 0x9000, "wrong MAC": 0x6982, "begin": 0x9000},
-    "implicit, dropped": {"plain": 0x9000, "secured": 0x9000, "wrong MAC": 0x6982, "begin": 0x9000},
+    "implicit, suspended": {"plain": 0x9000, "secured": 0x6982, "wrong MAC": 0x6982, "begin": 0x9000},
 }
 """What each state answers; what is not listed is refused with 6985. At level 00 nothing is there to secure."""
 

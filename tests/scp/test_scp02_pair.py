@@ -72,7 +72,8 @@ class Card:
         if command.ins == 0x82 and self.session is not None and explicit:
             self.session.external_authenticate(command)
             return Response(b"")
-        if self.session is None and not explicit and is_secured(command.cla):
+        idle = self.session is None or self.session.is_suspended
+        if idle and not explicit and is_secured(command.cla):
             self.session = CardChannel.implicit(self.keys, self.i, self.counter, aid=AID, profile=self.profile)
         if self.session is None:
             raise Refusal(0x6982)
@@ -284,6 +285,18 @@ def test_an_r_mac_session_begins_goes_on_and_ends_in_every_kind_of_session(every
                 assert (len(seen), mac in seen) == (3, True)
                 assert host.level == card.session.level == level
             assert host.r_mac_counter == (counter if i & I.EXPLICIT else "session")
+
+
+def test_a_plain_command_suspends_an_implicit_session_and_the_next_secured_one_begins_another() -> None:
+    for i in (i for i in OPTIONS if not i & I.EXPLICIT):
+        host, card = opened(i, 0x01)
+        first = host.wrap(Command(0x80, 0xE2, 0, 0, b"x", 0))
+        assert card(first).sw == 0x9000
+        assert card(Command(0x80, 0xE2, 0, 0, b"plain", 0)).sw == 0x9000
+        assert card(first).sw == 0x6982, "a recorded first command opened another session"
+        host, _ = opened(i, 0x01, card=card)
+        assert card(host.wrap(Command(0x80, 0xE2, 0, 0, b"y", 0))).sw == 0x9000
+        assert (card.counter, card.opened) == (7, 2)
 
 
 def test_an_answer_changed_while_r_macs_are_collected_is_found_at_the_end() -> None:

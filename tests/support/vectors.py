@@ -41,6 +41,7 @@ FILES: dict[str, Source] = {
             "element/test_client_traces.py",
             "globalplatform/cap/test_cap.py",
             "globalplatform/dialogues/test_content.py",
+            "globalplatform/dialogues/test_foreign_hosts.py",
             "globalplatform/test_explain.py",
             "globalplatform/test_install.py",
             "globalplatform/test_key_data.py",

@@ -104,6 +104,9 @@ def external_authenticate(card: Card, channel: Channel, command: Command, change
         raise Refusal(SW.CONDITIONS_NOT_SATISFIED)
     session, kvn, domain = opening.session, opening.kvn, opening.domain
     name, before = domain.name(counter_name(kvn)), domain.counter(kvn)
+    if isinstance(session, Scp02Channel) and session.counter != before.sequence:
+        # Another channel has opened a session with this counter, whose session keys are used up with it.
+        raise Refusal(SW.CONDITIONS_NOT_SATISFIED)
     if card.identity.try_limit:
         _refuse_blocked(card, domain, kvn)
         change.write_first(name, CounterRecord(before.sequence, before.failures + 1).build())
@@ -118,11 +121,18 @@ def external_authenticate(card: Card, channel: Channel, command: Command, change
     return Response(b"")
 
 
+def begins_session(session: CardSession | None) -> bool:
+    """Whether a secured command is none of this session's, but may be the first one of another (GPCS E.1.2.2)."""
+    return session is None or (isinstance(session, Scp02Channel) and session.is_suspended)
+
+
 def begin_implicitly(card: Card, channel: Channel) -> CardSession | None:
-    """A secured command without a session: SCP02 begins one where its "i" says implicit (GPCS E.1.2.2).
+    """A secured command outside any session, or in a suspended one, which it ends: SCP02 begins one where its "i" says
+    implicit (GPCS E.1.2.2).
 
     The command itself is then opened by the session, as every other. None where no such session is offered.
     """
+    channel.drop_session()
     domain = channel.domain
     i = domain.i_of(SCP02)
     if i is None or i & I02.EXPLICIT:
@@ -139,9 +149,9 @@ def begin_implicitly(card: Card, channel: Channel) -> CardSession | None:
 
 
 def keep_implicit_counter(card: Card, channel: Channel) -> None:
-    """Store what the sequence counter of an implicit session has become, before the answer leaves."""
+    """Store the sequence counter that the first command of an implicit session has moved, before the answer leaves."""
     session, domain = channel.session, channel.domain
-    if not isinstance(session, Scp02Channel) or session.i & I02.EXPLICIT:
+    if not isinstance(session, Scp02Channel):
         return
     before = domain.counter(channel.kvn)
     after = CounterRecord(session.counter, before.failures)

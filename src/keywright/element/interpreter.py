@@ -11,7 +11,7 @@ from __future__ import annotations
 from keywright.element.applet import Applet, Context
 from keywright.element.card import Card
 from keywright.element.channel import AUTHENTICATED, Channel
-from keywright.element.initiation import begin_implicitly, count_attempt, keep_implicit_counter
+from keywright.element.initiation import begin_implicitly, begins_session, count_attempt, keep_implicit_counter
 from keywright.element.memory_quota import check_records
 from keywright.element.openers import interrupt, known_to, step_for, takes_parts
 from keywright.element.state import Transaction
@@ -124,7 +124,7 @@ def _in_or_out(card: Card, channel: Channel, command: Command, rule: Rule | None
     """One whole command, inside the channel's session or outside any."""
     cla = command.cla
     session = channel.session
-    if session is None and is_secured(cla):
+    if is_secured(cla) and begins_session(session):
         session = begin_implicitly(card, channel)
     if session is not None:
         return _secured(card, channel, session, command, rule)
@@ -198,19 +198,20 @@ def _secured(card: Card, channel: Channel, session: CardSession, command: Comman
 
     Refusals go through the session too: SCP02 chains their R-MAC.
     """
+    begins = session.level is None
     try:
         plain = session.unwrap(command)
+        if begins:
+            keep_implicit_counter(card, channel)
+    except StoreError:
+        channel.drop_session()
+        raise
     except Refusal:
         if is_secured(command.cla) and _begins_segments(card, channel, command, rule):
             channel.segments = Command(
                 command.cla, command.ins, command.p1 & ~MORE_COMMANDS, command.p2, command.data, None, command.extended
             )
             return Response(b"")
-        channel.drop_session()
-        raise
-    try:
-        keep_implicit_counter(card, channel)
-    except StoreError:
         channel.drop_session()
         raise
     try:

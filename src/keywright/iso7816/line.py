@@ -20,6 +20,7 @@ from keywright.iso7816.transport import (
     HostEnd,
     HostEvent,
     Resynchronised,
+    earliest,
 )
 
 Sender: TypeAlias = Literal["host", "card"]
@@ -110,12 +111,11 @@ class Line:
 
     def _step(self) -> bool:
         """Go to the next moment and deliver what arrives then; False if there is none."""
-        times = [time for time in (self.host.deadline(), self.card.deadline()) if time is not None]
-        if self._flights:
-            times.append(self._flights[0].due)
-        if not times:
+        flights = self._flights
+        due = earliest(self.host.deadline(), self.card.deadline(), flights[0].due if flights else None)
+        if due is None:
             return False
-        self.now = max(self.now, min(times))
+        self.now = max(self.now, due)
         while self._flights and self._flights[0].due <= self.now:
             flight = heapq.heappop(self._flights)
             end = self.host if flight.to_host else self.card

@@ -171,4 +171,8 @@ class Outbox:
 
 def earliest(*times: float | None) -> float | None:
     """The least of some times, None if none is set."""
-    return min((time for time in times if time is not None), default=None)
+    found: float | None = None
+    for time in times:
+        if time is not None and (found is None or time < found):
+            found = time
+    return found

@@ -17,6 +17,7 @@ from keywright.errors import AuthenticationError, LinkError, PolicyError, Status
 from keywright.globalplatform.dialogues.keys import describe_keys, put_key, put_key_fields
 from keywright.globalplatform.dialogues.personalization import (
     install_for_personalization,
+    store_and_answer,
     store_encrypted_groups,
     store_encrypted_objects,
     store_groups,
@@ -205,6 +206,10 @@ def test_encrypted_values_are_padded_and_sealed_one_by_one() -> None:
     command = Command.parse(bytes.fromhex(text))
     assert (command.p1, command.data[:2].hex()) == (0xF0, "4208")
     assert DesDek().key.decrypt_blocks(command.data[2:]) == b"b\x80" + bytes(6)
+
+
+def test_data_may_be_answered() -> None:
+    assert talk(store_and_answer(b"\x5c\x00"), ["AABB9000"]) == (b"\xaa\xbb", ["80E29100025C0000"])
 
 
 def test_keys_are_announced_and_brought() -> None:

@@ -19,6 +19,7 @@ from keywright.iso7816.apdu import Command, Response
 from keywright.iso7816.layers import chained
 from keywright.sansio.dialogue import drive, through
 from keywright.scp.scp10 import Holder, HostChannel, Profile, Request, issue_certificate, open_channel
+from keywright.scp.scp10.authentication import convey, conveyed
 from keywright.scp.scp10.keys import SEPARATE_KEYS, SHARED_KEYS
 from support.scp10 import CARD, HOST, Card, Domain, Stream, card_holder, host_identity, key
 
@@ -30,7 +31,7 @@ def unreachable(command: Command) -> Response:
 
 
 def opened(exchange: Any, request: Request | None = None, **changes: Any) -> HostChannel:
-    arguments: dict[str, Any] = {"card": card_holder(), **changes}
+    arguments: dict[str, Any] = {"card": card_holder(), "allow_legacy": True, **changes}
     identity = arguments.pop("identity", None) or host_identity()
     rng = arguments.pop("rng", None) or Stream()
     return drive(through(open_channel(identity, rng, request, **arguments), chained), exchange)
@@ -63,6 +64,11 @@ class Changed:
 def test_a_session_that_cannot_be_is_a_mistake_before_anything_is_sent(request_: Request) -> None:
     with pytest.raises(ValueError, match=r"no SCP10|cannot be"):
         opened(unreachable, request_)
+
+
+def test_a_legacy_protocol_is_opened_only_by_who_allows_it() -> None:
+    with pytest.raises(PolicyError, match="SCP10 is legacy"):
+        opened(unreachable, allow_legacy=False)
 
 
 def test_agreement_without_proof_of_the_card_is_refused_before_anything_is_sent() -> None:
@@ -181,8 +187,25 @@ def test_random_padding_is_what_the_profile_asks_for() -> None:
 
 
 def test_the_padding_before_a_secret_holds_no_start_of_parameters() -> None:
+    def rng(size: int) -> bytes:
+        return (b"\xd3\x01" * size)[:size]
+
+    hidden = convey(key("oce_1024"), key("sd_1024").public, b"secret", b"context", 1, rng)
+    found = conveyed(key("sd_1024"), key("oce_1024").public, hidden, b"context", 1)
+    assert found.endswith(b"secret")
+    assert b"\xd3\x01" not in found
     for i in (1, 3):
-        assert opened(Card(Domain()), Request(i=i), rng=lambda size: (b"\xd3\x01" * size)[:size]).is_open
+        assert opened(Card(Domain()), Request(i=i), rng=rng).is_open
+
+
+def test_a_secret_that_does_not_fit_is_a_mistake_of_the_caller() -> None:
+    own, peer = key("oce_1024"), key("sd_1024").public
+    for i, size in ((1, 106), (3, 118)):
+        with pytest.raises(ValueError, match="fit"):
+            convey(own, peer, bytes(size), b"", i, Stream())
+        convey(own, peer, bytes(size - 1), b"", i, Stream())
+    with pytest.raises(ValueError, match="not of one length"):
+        convey(own, key("sd_2048").public, bytes(32), b"", 1, Stream())
 
 
 def test_a_short_secret_of_the_card_is_refused() -> None:

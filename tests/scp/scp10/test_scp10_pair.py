@@ -49,7 +49,9 @@ def opened(
 ) -> tuple[HostChannel, Card]:
     card = Card(Domain(profile=profiles[1]))
     request = Request(i=i, level=level, keys=keys, key_bytes=size, channel=channel)
-    dialogue = open_channel(host_identity(), Stream(level + 1), request, card=card_holder(), profile=profiles[0])
+    dialogue = open_channel(
+        host_identity(), Stream(level + 1), request, card=card_holder(), profile=profiles[0], allow_legacy=True
+    )
     return drive(through(dialogue, chained), card), card
 
 
@@ -213,6 +215,29 @@ def objects(level: int, data: bytes) -> Command:
 def test_objects_that_cannot_be_are_refused_under_a_right_mac(data: str) -> None:
     with pytest.raises(Refusal, match="6982"):
         session_pair(0x01)[1].unwrap(objects(0x01, bytes.fromhex(data.replace(" ", ""))))
+
+
+def test_two_data_objects_are_refused_even_if_both_open() -> None:
+    host, _ = session_pair(0x03)
+    whole = host.wrap(Command(0x80, 0xE2, 0, 0, b"data")).data[:-10]
+    assert session_pair(0x03)[1].unwrap(objects(0x03, whole)).data == b"data"
+    with pytest.raises(Refusal, match="6982"):
+        session_pair(0x03)[1].unwrap(objects(0x03, b"\x81\x04data" + whole))
+
+
+def test_objects_with_and_without_a_mac_do_not_go_together() -> None:
+    sent = session_pair(0x02)[0].wrap(Command(0x80, 0xE2, 0, 0, b"data", 0))
+    assert session_pair(0x02)[1].unwrap(sent).data == b"data"
+    for wrong in (sent.data.replace(b"\x96\1\0", b"\x97\1\0"), sent.data + b"\x8e\x08" + bytes(8)):
+        with pytest.raises(Refusal, match="6982"):
+            session_pair(0x02)[1].unwrap(Command(0x88, 0xE2, 0, 0, wrong, 0))
+
+
+@pytest.mark.parametrize(("at_card", "at_host"), list(itertools.permutations((0x10, 0x20, 0x30), 2)))
+def test_an_answer_with_the_objects_of_another_level_is_refused(at_card: int, at_host: int) -> None:
+    answer = session_pair(at_card)[1].wrap(Response(b"data"))
+    with pytest.raises(AuthenticationError):
+        session_pair(at_host)[0].unwrap(answer)
 
 
 @pytest.mark.parametrize("data", ["", "8100", "8103 010203", "9701 00", "8101 00 9701 10", "8101 00 9702 0100"])

@@ -67,7 +67,7 @@ def transport() -> tuple[Generator[Command, Response, HostChannel], Domain]:
         certificate=unhex(step(TRANSPORT, "GET DATA")["response_data"]),
         rng=Script(unhex(step(TRANSPORT, "GET CHALLENGE")["response_data"])),
     )
-    return open_channel(host, Script(*drawn), Request(i=2)), domain
+    return open_channel(host, Script(*drawn), Request(i=2), allow_legacy=True), domain
 
 
 def agreement() -> tuple[Generator[Command, Response, HostChannel], Domain]:
@@ -81,7 +81,7 @@ def agreement() -> tuple[Generator[Command, Response, HostChannel], Domain]:
     answers = [step(AGREEMENT, "GET CHALLENGE")["response_data"], internal["card_secret"], internal["random_padding"]]
     domain = Domain(2048, options=(1,), rng=Script(*map(unhex, answers)))
     request = Request(i=1, keys=SEPARATE_KEYS)
-    return open_channel(host, Script(*drawn), request, card=card_holder(2048)), domain
+    return open_channel(host, Script(*drawn), request, card=card_holder(2048), allow_legacy=True), domain
 
 
 DIALOGUES = pytest.mark.parametrize(

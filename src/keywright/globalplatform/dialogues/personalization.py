@@ -10,7 +10,8 @@ from keywright.globalplatform.dialogues.content import install_command
 from keywright.globalplatform.host import Dialogue, store_data
 from keywright.globalplatform.install import InstallFor, InstallForPersonalization
 from keywright.globalplatform.key_data import KEY_LOAD_GROUP, KEY_VALUE_GROUP, KeyLoad, KeyLoads, Padding
-from keywright.globalplatform.messages import StoreData, build_dgi
+from keywright.globalplatform.messages import Ins, StoreData, build_dgi
+from keywright.iso7816.apdu import Command
 from keywright.iso7816.layers import SHORT_LC
 from keywright.scp.padding import pad80
 from keywright.scp.session import Dek
@@ -63,6 +64,12 @@ def store_keys(keys: Sequence[tuple[KeyLoad, bytes]], dek: Dek, *, size: int = S
     announced = KeyLoads(tuple(load for load, _ in keys)).build()
     brought = [(KEY_VALUE_GROUP, sealed_value(value, dek, "zeros")) for _, value in keys]
     yield from store_data(build_dgi(((KEY_LOAD_GROUP, announced), *brought)), size=size, structure=StoreData.DGI)
+
+
+def store_and_answer(data: bytes, *, structure: int = StoreData.BER_TLV) -> Dialogue[bytes]:
+    """STORE DATA of one block that is answered with data (case 4, P1 bit b1), as applications may define it."""
+    p1 = StoreData.LAST | structure | StoreData.CASE_4
+    return (yield from send(Command(0x80, Ins.STORE_DATA, p1, 0, data, 0), "STORE DATA (with answer)"))
 
 
 def sealed_value(value: bytes, dek: Dek, padding: Padding) -> bytes:

@@ -134,7 +134,8 @@ class CardChannel:
     def implicit(cls, static: KeySet, i: int, counter: int, *, aid: bytes, profile: Profile = DEFAULT) -> Self:
         """A session that the first secured command begins: hand that to `unwrap` (GPCS E.1.2.2).
 
-        Make a new one when the key set was replaced. Refuses with 6985 when the counter is used up.
+        Made when that command comes, with the counter of the key set as it is then. Refuses with 6985 when the counter
+        is used up.
         """
         if counter >= profile.max_counter:
             raise Refusal(SW.CONDITIONS_NOT_SATISFIED)
@@ -144,6 +145,15 @@ class CardChannel:
     def scp(self) -> int:
         """2."""
         return SCP02
+
+    @property
+    def is_suspended(self) -> bool:
+        """Whether a plain command took the C-MAC off an implicit session.
+
+        The next secured command ends it and is the first one of another, made with the counter of the key set as that
+        stands by then: other channels may have moved it (GPCS E.1.2.2).
+        """
+        return not self.i & I.EXPLICIT and self.level is not None and not self.level & Level.C_MAC
 
     @property
     def authentication(self) -> int:
@@ -197,35 +207,27 @@ class CardChannel:
     def unwrap(self, command: Command) -> Command:
         """Check and open one command. Refuses with 6982, after which the caller must drop the session.
 
-        In an implicit session a command without secure messaging passes and takes the C-MAC off the level; the next
-        secured one begins a new session with the counter as it is then (GPCS E.1.2.2), or is refused with 6985 when
-        that is used up.
+        In an implicit session a command without secure messaging passes and takes the C-MAC off the level: it
+        `is_suspended`, and the next secured command is not for it.
         """
         self._command = None
-        level, starts = self.level, not self.i & I.EXPLICIT
+        level, explicit = self.level, self.i & I.EXPLICIT
         if not is_secured(command.cla):
-            if not starts and (level is None or level & Level.C_MAC):
+            if explicit and (level is None or level & Level.C_MAC):
                 raise Refusal(SW.SECURITY_STATUS_NOT_SATISFIED)
             if level is not None:
                 self.level = level & ~Level.C_MAC
             self._command = command
             return command
-        if level is None or not level & Level.C_MAC:
-            if not starts:
-                raise Refusal(SW.SECURITY_STATUS_NOT_SATISFIED)
+        if level is None and not explicit:
             return self._initiated(command)
+        if level is None or not level & Level.C_MAC:
+            raise Refusal(SW.SECURITY_STATUS_NOT_SATISFIED)
         self._command = self._opened(command, decrypt=bool(level & Level.C_DEC))
         return self._command
 
     def _initiated(self, command: Command) -> Command:
         """The first C-MAC of an implicit session: made with the counter before, which then moves on."""
-        if self.level is not None:
-            if self.counter >= self._profile.max_counter:
-                raise Refusal(SW.CONDITIONS_NOT_SATISFIED)
-            self._keys = derive_session(self.static, self.counter, self.counter + 1)
-            self._icv = first_icv(self._keys.mac, self.i, self._aid)
-            self._chain = None
-            self.level = None
         self._command = self._opened(command, decrypt=False)
         self._r_icv = mac_of_aid(self._keys.rmac, self._aid)
         self.counter += 1

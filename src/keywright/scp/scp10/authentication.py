@@ -16,7 +16,6 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from keywright.crypto.rsa import RsaPrivateKey, RsaPublicKey
-from keywright.errors import AuthenticationError
 from keywright.scp.scp10.messages import I
 
 Rng = Callable[[int], bytes]
@@ -65,8 +64,6 @@ def conveyed(own: RsaPrivateKey, peer: RsaPublicKey, data: bytes, context: bytes
     """
     if not i & I.NO_RECOVERY:
         return peer.recover(own.apply(data), context)
-    if len(data) != own.public.size + peer.size:
-        raise AuthenticationError("signature not accepted")
     secret = own.decrypt(data[: own.public.size])
     peer.verify(data[own.public.size :], secret + context, _HASH)
     return secret

@@ -112,7 +112,6 @@ class _Environment(msgspec.Struct, frozen=True):
     i: int
     own_key: RsaPrivateKey
     mutual: bool = True
-    certificates: bool = True
 
 
 _INSTRUCTIONS: Final = {
@@ -178,9 +177,9 @@ class Initiation:
             response = self._perform(step, command)
         except Refusal as refusal:
             self._failed(step, before)
-            return Outcome(Response(b"", refusal.sw), _ends_session(step, before, failed=True))
+            return Outcome(Response(b"", refusal.sw), ends_session(step, before, failed=True))
         opened, self._opened = self._opened, None
-        return Outcome(response, _ends_session(step, before, failed=False), opened)
+        return Outcome(response, ends_session(step, before, failed=False), opened)
 
     def _perform(self, step: Step, command: Command) -> Response:
         if is_protected(command.cla):
@@ -217,11 +216,11 @@ class Initiation:
             raise Refusal(SW.INCORRECT_DATA)
         if i not in self._domain.options:
             raise Refusal(SW.ALGORITHM_NOT_SUPPORTED)
-        mutual, certificates = command.p1 == MUTUAL, command.p2 == CERTIFICATES
+        mutual = command.p1 == MUTUAL
         if i & I.AGREEMENT and not mutual:
             raise Refusal(SW.INCORRECT_P1P2)
-        environment = _Environment(i, self._own_key(data.private_key or b""), mutual, certificates)
-        if certificates:
+        environment = _Environment(i, self._own_key(data.private_key or b""), mutual)
+        if command.p2 == CERTIFICATES:
             self._verifier = _known(self._domain.trust_point(data.public_key or b""))
         else:
             self._host = _known(self._domain.host_key(data.public_key or b""))
@@ -244,10 +243,9 @@ class Initiation:
 
         Refuses with 6A86 (P2), 6985 (no certificates announced), 6A80 (does not parse), 6300 (signature).
         """
-        environment = self._now()
         if command.p2 not in (SELF_DESCRIPTIVE, NOT_SELF_DESCRIPTIVE):
             raise Refusal(SW.INCORRECT_P1P2)
-        if not environment.certificates or self._verifier is None:
+        if self._verifier is None:
             raise Refusal(self._domain.profile.wrong_order)
         try:
             holder = verify_certificate(command.data, command.p2, self._verifier, self._domain.profile)
@@ -400,7 +398,7 @@ def _step(command: Command) -> Step:
     raise Refusal(SW.INCORRECT_P1P2)
 
 
-def _ends_session(step: Step | None, before: State, *, failed: bool) -> bool:
+def ends_session(step: Step | None, before: State, *, failed: bool) -> bool:
     """Whether a running session is dropped (GPCS F.1.4).
 
     MANAGE SECURITY ENVIRONMENT and a certificate that begins an initiation always do, failed or not; EXTERNAL and

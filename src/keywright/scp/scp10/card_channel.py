@@ -58,7 +58,6 @@ class CardChannel:
 
         Refuses with 6982 for less, and for whatever does not verify or open, after which the caller drops the session.
         """
-        self.level = self._required
         try:
             opened, present = self._open(command)
         except Broken:

@@ -1,4 +1,8 @@
-"""SCP10, off-card entity: authenticate with certificates and RSA, then protect what goes through (GPCS App. F)."""
+"""SCP10, off-card entity: authenticate with certificates and RSA, then protect what goes through (GPCS App. F).
+
+SCP10 is legacy: its messages rest on triple DES and its signatures on SHA-1. `open_channel` refuses until told that
+this is wanted.
+"""
 
 from __future__ import annotations
 
@@ -93,16 +97,23 @@ def open_channel(
     card: Holder | None = None,
     card_form: int = SELF_DESCRIPTIVE,
     profile: Profile | None = None,
+    allow_legacy: bool = False,
 ) -> Generator[Command, Response, HostChannel]:
     """Open a secure channel (GPCS F.1.4). Commands longer than short are left to `chained`.
 
     `rng`: from a number to that many random bytes; a session is as secret as they are. `card`: its key and reference,
     when known; else its certificate is read and verified, `card_form` being BE or AE.
 
-    Raises ValueError or PolicyError before anything is sent for what cannot be (a level without its keys, agreement
-    without INTERNAL AUTHENTICATE or between keys of two lengths), AuthenticationError when the card refuses the
-    host or its own certificate or answer does not verify, WireError for answers of another form, StatusError otherwise.
+    Raises PolicyError without `allow_legacy`, and for agreement without INTERNAL AUTHENTICATE or between keys of two
+    lengths; ValueError for a session that cannot be (a level without its keys); AuthenticationError when the card
+    refuses the host, or its own certificate or answer does not verify; WireError for answers of another form;
+    StatusError otherwise.
     """
+    if not allow_legacy:
+        raise PolicyError(
+            "SCP10 is legacy: triple DES, and SHA-1 in its signatures",
+            hint="use SCP03 or SCP11; for a card that has nothing else, allow legacy protocols explicitly",
+        )
     return (yield from _Opening(identity, rng, request or Request(), card, profile or Profile()).run(card_form))
 
 
