@@ -80,7 +80,7 @@ def test_the_table_of_nouns_lists_the_verbs_there_are(noun: str) -> None:
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (("crad", "info"), "no such command 'crad'. Did you mean 'card'?"),
+        (("crad", "info"), "no such command 'crad'. Did you mean 'card'"),
         (("card", "inof"), "no such command 'inof'. Did you mean 'info'?"),
         (("card", "info", "--lnik", "x"), "no such option: --lnik"),
         (("campaign", "run"), "missing argument 'RECIPE'"),
@@ -184,7 +184,7 @@ def test_an_interrupt_inside_typer_is_130_too(keywright: Keywright, monkeypatch:
     def interrupted(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("keywright.cli.card.read_card", interrupted)
+    monkeypatch.setattr("keywright.cli.card.look.read_card", interrupted)
     assert keywright("card", "info", "--link", "sim:element").code == 130
 
 

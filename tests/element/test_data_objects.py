@@ -16,7 +16,7 @@ OBJECTS = {
     "42": "42083132333435363738",
     "45": "45080102030405060708",
     "66": "6631732f06072a864886fc6b01600c060a2a864886fc6b02020301630906072a864886fc6b03640b06092a864886fc6b040370",
-    "67": "670ba009800103810170820107",
+    "67": "6723a0098001038101708201078103fffff082031e9f308304010203048806000102030507",
     "C1": "c103000005",
     "CF": "cf0a00010203040506070809",
     "E0": "e012c00401ff8810c00402ff8810c00403ff8810",
@@ -40,10 +40,12 @@ def test_cplc_is_42_bytes() -> None:
 def test_card_data_and_capabilities_name_the_options_of_this_card() -> None:
     here = Terminal(element(i=0x30))
     assert here.raw("80CA006600").hex().endswith("2a864886fc6b0403309000")
-    assert here.raw("80CA006700").hex() == "670ba0098001038101308201079000"
+    assert (
+        here.raw("80CA006700").hex() == "6723a0098001038101308201078103fffff082031e9f3083040102030488060001020305079000"
+    )
 
 
-@pytest.mark.parametrize("tag", ["0000", "00D3", "5F50", "DF01", "2F00", "BF21", "FFFF"])
+@pytest.mark.parametrize("tag", ["0000", "00D3", "5F50", "DF01", "2F00", "BF21", "7F21", "FFFF"])
 def test_an_object_that_is_not_there_is_6a88(tag: str) -> None:
     assert Terminal(element()).raw(f"80CA{tag}00").hex() == "6a88"
 
@@ -131,7 +133,7 @@ def test_another_format_in_the_middle_is_6985() -> None:
     assert session(0x80, 0xE2, 0x88, 0x01, b"\x01\x07").sw == 0x6985
 
 
-@pytest.mark.parametrize("p1", [0xE0, 0xA0, 0x98, 0x92, 0x84])
+@pytest.mark.parametrize("p1", [0xC0, 0xA0, 0x98, 0x92, 0x84])
 def test_encrypted_data_and_unknown_formats_are_6a86(p1: int) -> None:
     assert opened()(0x80, 0xE2, p1, 0x00, STORED).sw == 0x6A86
 

@@ -128,7 +128,7 @@ BAD_DATA = {
     "version FF": b"\xff" + GOOD,
     "version 80": b"\x80" + GOOD,
     "cut off": b"\x30" + GOOD[:-1],
-    "DES": b"\x30\x80" + GOOD[1:],
+    "HMAC": b"\x30\x90" + GOOD[1:],
     "check value of 2 bytes": b"\x30" + GOOD[:-4] + b"\x02" + GOOD[-3:-1],
     "no block": b"\x30\x88\x00\x00",
     "key of 15 bytes": b"\x30\x88\x11\x0f" + bytes(16) + b"\x00",

@@ -54,7 +54,7 @@ def test_a_load_file_enters_the_registry_with_version_and_modules(level: int, si
     confirmed = here.load(BLOCK, digest=DIGEST, size=size)
     assert (confirmed.receipt, confirmed.data) == (b"", b"")
     expected = (
-        "e3294f05" + FILE.hex() + "9f700101cc08" + ISD.hex() + "ce020102"
+        "e32a4f05" + FILE.hex() + "9f700101cc08" + ISD.hex() + "ce020102"
         "8406" + MODULE.hex() + "8407" + MODULE.hex() + "02"
     )
     assert here.session(0x80, 0xF2, 0x10, 0x02, b"\x4f\x00").data.hex() == expected

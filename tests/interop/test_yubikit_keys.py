@@ -242,7 +242,9 @@ def test_the_set_that_opened_the_session_may_be_deleted_once_another_is_there() 
 # ---- what this element does not do
 
 
-def test_what_only_a_yubikey_does_is_refused_changes_nothing_and_keeps_the_session(transport: TRANSPORT) -> None:
+def test_what_names_a_key_that_is_not_there_is_refused_changes_nothing_and_keeps_the_session(
+    transport: TRANSPORT,
+) -> None:
     memory = RamMemory()
     card = element(memory=memory)
     session = foreign_session(Wire(card.handle, transport))
@@ -250,12 +252,10 @@ def test_what_only_a_yubikey_does_is_refused_changes_nothing_and_keeps_the_sessi
     certificate = self_signed(key)
     before = contents(memory)
     asked: list[tuple[int, Callable[[], object]]] = [
-        (0x6A80, lambda: session.put_key(KeyRef(ScpKid.SCP11b, 1), key)),
-        (0x6A80, lambda: session.put_key(KeyRef(0x10, 1), key.public_key())),
         (0x6D00, lambda: session.generate_ec_key(KeyRef(ScpKid.SCP11b, 1), Curve.SECP256R1)),
-        (0x6A80, lambda: session.store_ca_issuer(KeyRef(0x10, 1), bytes(20))),
-        (0x6A80, lambda: session.store_allowlist(KeyRef(0x10, 1), [1, 2**64])),
-        (0x6A80, lambda: session.store_certificate_bundle(KeyRef(ScpKid.SCP11b, 1), [certificate])),
+        (0x6A88, lambda: session.store_ca_issuer(KeyRef(0x10, 1), bytes(20))),
+        (0x6A88, lambda: session.store_allowlist(KeyRef(0x10, 1), [1, 2**64])),
+        (0x6A88, lambda: session.store_certificate_bundle(KeyRef(ScpKid.SCP11b, 1), [certificate])),
     ]
     for sw, ask_for in asked:
         with pytest.raises(ApduError, match=f"{sw:04x}"):

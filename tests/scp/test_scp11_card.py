@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import itertools
+import pathlib
 from typing import Any
 
 import pytest
@@ -260,6 +261,17 @@ def test_the_table_lists_what_it_should() -> None:
         (State.OPEN, Event.MUTUAL),
         *itertools.product((State.FIRST_PART, State.LINKED, State.NEXT_PART), (Event.MUTUAL, Event.INTERNAL)),
     }
+
+
+def test_the_documentation_shows_this_table() -> None:
+    text = (pathlib.Path(__file__).parents[2] / "docs" / "scp11.md").read_text("utf-8")
+    lines = [line.strip("| ").split("|") for line in text.splitlines() if line.startswith("| ")]
+    rows = {row[0].strip(): [cell.strip() for cell in row[1:]] for row in lines}
+    events = (Event.PART, Event.CERTIFICATE, Event.LAST, Event.MUTUAL, Event.INTERNAL)
+    for state in State:
+        after = [TABLE.get((state, event)) for event in events]
+        shown = ["" if one is None else "stays" if one is state is not State.OPEN else one.value for one in after]
+        assert [*rows[state.value], "", ""][: len(events)] == shown
 
 
 def test_a_remembered_key_serves_later_sessions_where_the_card_says_so() -> None:

@@ -24,7 +24,7 @@ from keywright.iso7816.channels import with_channel
 from keywright.sansio.dialogue import drive
 from keywright.scp.scp11.authority import Form
 from keywright.scp.scp11.card import State
-from keywright.scp.scp11.host import Card, HostChannel, open_channel, read_certificates, verify_card
+from keywright.scp.scp11.host import Card, HostChannel, open_channel, prepare_script, read_certificates, verify_card
 from keywright.scp.scp11.messages import (
     SCP11A,
     SCP11B,
@@ -36,7 +36,8 @@ from keywright.scp.scp11.messages import (
     Variant,
 )
 from keywright.scp.scp11.profile import ALL_USAGES, Ecka, Fragments, GroupId, Profile
-from support.scp11 import CardEnd, authority, domain, holder, key
+from keywright.scp.session import CardSession, HostSession
+from support.scp11 import KLOC, CardEnd, authority, domain, holder, key
 
 LEVELS = tuple(USAGE_OF_LEVEL)
 SLOW = ("P-384", "P-521", "brainpoolP256r1", "brainpoolP384r1", "brainpoolP512r1")
@@ -143,6 +144,16 @@ def opened(kind: Kind, card: CardEnd) -> HostChannel:
         ),
         card,
     )
+
+
+def test_both_ends_are_sessions_as_the_house_knows_them() -> None:
+    card = card_of(Kind(SCP11B))
+    host: HostSession = opened(Kind(SCP11B), card)
+    own = card.initiation.session
+    assert own is not None
+    other: CardSession = own
+    assert (host.scp, other.scp, host.kvn, host.channel, host.i) == (17, 17, 1, 0, Profile().i)
+    assert (host.sensitive_block, other.sensitive_block, other.authentication) == (16, 16, 0)
 
 
 def test_the_kinds_cover_every_choice() -> None:
@@ -287,6 +298,24 @@ def test_a_script_of_scp11c_works_again_on_every_card_of_the_group() -> None:
         answers = [again(sent) for sent in script if sent.ins != 0xCA]
         assert {answer.sw for answer in answers} == {0x9000}
         assert again.received[0].data == b"script"
+
+
+def test_a_script_made_without_a_card_is_the_one_a_card_would_have_got() -> None:
+    for host_id, level in ((None, 0x33), (HOST_ID, 0x33), (HOST_ID, 0x11)):
+        kind = Kind(SCP11C, form="gp", host_id=host_id, level=level)
+        shown, own = holder("gp", "P-256"), key("P-256", "ephemeral OCE")
+        script, opening = prepare_script(
+            card_key(kind), own, shown, KLOC, host_id=host_id, level=level, profile=profile(kind)
+        )
+        wrapped = script.wrap(Command(0x80, 0xE2, 0x90, 0, b"script", 0))
+        with_card = card_of(kind)
+        session = opened(kind, with_card)
+        assert [sent for sent in with_card.sent if sent.ins != 0xCA] == list(opening)
+        assert session.wrap(Command(0x80, 0xE2, 0x90, 0, b"script", 0)) == wrapped
+        again = card_of(kind)
+        again.answer = Response(b"done")
+        assert {again(sent).sw for sent in opening} == {0x9000}
+        assert script.unwrap(again(wrapped)) == Response(b"done")
 
 
 def test_commands_are_not_accepted_twice_nor_out_of_order() -> None:

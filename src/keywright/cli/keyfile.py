@@ -103,6 +103,13 @@ def static_keys(name: str) -> StaticKeys:
         raise UsageError(f"{path}: {error}", hint=_HINT) from None
 
 
+def raw_keys(name: str) -> tuple[tuple[bytes, bytes, bytes], int]:
+    """The three keys of a file as they stand there, and their version number (0: none). Raises as `static_keys`."""
+    found = static_keys(name)
+    keys = found.keys
+    return (keys.enc.reveal(), keys.mac.reveal(), keys.dek.reveal()), found.kvn
+
+
 def _tried(found: StaticKeys) -> StaticKeys:
     """The same, its scheme known to fit the master. Raises PolicyError, UsageError."""
     found.raw_of(bytes(_KDD_BYTES))

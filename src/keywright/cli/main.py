@@ -25,6 +25,7 @@ INTERRUPTED: Final = 130
 UNWRITTEN: Final = 1
 """Exit code when the output could not be written."""
 
+_COLUMNS: Final = 80
 _HELP: Final = frozenset({"-h", "--help"})
 _COMPLETE: Final = "_KEYWRIGHT_COMPLETE"
 _SWITCHES: Final = (
@@ -66,13 +67,23 @@ def root_help() -> str:
     width = max(map(len, NOUNS)) + 2
     for name, noun in NOUNS.items():
         lines.append(f"  {name:{width}}{noun.help}")
-        if noun.verbs:
-            lines.append(f"  {'':{width}}  {noun.verbs}")
+        lines += [f"  {'':{width}}  {row}" for row in _rows(noun.verbs, _COLUMNS - width - 4)]
     lines += ["", "Options:"]
     width = max(len(name) for name, _ in _SWITCHES) + 2
     lines += [f"  {name:{width}}{text}" for name, text in _SWITCHES]
     lines += ["", f"More: {PROGRAM} NOUN --help, {PROGRAM} NOUN VERB --help"]
     return "\n".join(lines) + "\n"
+
+
+def _rows(words: str, room: int) -> list[str]:
+    """Words in rows of at most `room` columns."""
+    rows: list[str] = []
+    for word in words.split():
+        if rows and len(rows[-1]) + 1 + len(word) <= room:
+            rows[-1] += f" {word}"
+        else:
+            rows.append(word)
+    return rows
 
 
 def application(noun: str) -> typer.Typer:

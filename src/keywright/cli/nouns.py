@@ -18,7 +18,12 @@ NOUNS: Final[dict[str, Noun]] = {
     "campaign": Noun(
         "keywright.cli.campaign", "Take a lot of units through a recipe.", "run status resume report verify"
     ),
-    "card": Noun("keywright.cli.card.verbs", "Look at a card: what it is, holds and can do.", "info list keys apdu"),
+    "card": Noun(
+        "keywright.cli.card.verbs",
+        "Look at a card, and manage what is on it.",
+        "info list keys data apdu install create-domain make-selectable load uninstall delete move registry rename "
+        "lock unlock terminate set-status personalise cap sign script shell",
+    ),
     "reader": Noun("keywright.cli.reader", "PC/SC readers and what is in them.", "list watch features escape"),
     "element": Noun("keywright.cli.element", "The virtual secure element.", "new serve show"),
     "keystore": Noun("keywright.cli.keystore", "Issuer keys, sealed in a file.", "new show"),

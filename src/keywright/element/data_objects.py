@@ -2,29 +2,41 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
+from typing import Final
 
 from keywright.codec.tlv import item, items
+from keywright.element import scp10, scp11_objects
 from keywright.element.card import Card
 from keywright.element.channel import BlockChain, Channel
-from keywright.element.state import Transaction, data_name
+from keywright.element.key_material import components
+from keywright.element.put_key import store_keys
+from keywright.element.scp11_objects import StoredObjects
+from keywright.element.state import CONFIRMATION, KeyRecord, Kind, Transaction, data_name
 from keywright.errors import DecodeError
-from keywright.globalplatform.messages import (
-    KeyComponent,
-    KeyEntry,
-    KeyInformation,
-    StoreData,
-    Tag,
-    card_data,
-    parse_dgi,
-)
+from keywright.globalplatform.card_objects import ApplicationList, ListedApplication
+from keywright.globalplatform.key_data import CURVE_REFERENCES, KEY_LOAD_GROUP, ComponentType
+from keywright.globalplatform.key_information import KeyDescription, build_keys
+from keywright.globalplatform.messages import StoreData, Tag, card_data, parse_dgi
+from keywright.globalplatform.names import HASHES
+from keywright.globalplatform.privileges import ALL, NEEDS_DOMAIN, Privilege, build_privileges
 from keywright.iso7816.apdu import Command, Response
 from keywright.iso7816.channels import is_gp
 from keywright.iso7816.refusal import Refusal
 from keywright.iso7816.status import SW
+from keywright.scp.padding import unpad80
 from keywright.scp.scp03.messages import SCP03, I
+from keywright.scp.scp10 import certificates as scp10_certificates
+from keywright.scp.scp11 import data as scp11_data
+from keywright.scp.scp11.messages import CRT
+from keywright.scp.session import CardSession
 
-MANAGER_URL = 0x5F50
+_ALL_TAGS = bytes.fromhex("5C00")
+_OBJECT_DIRECTORY = 0x5031
+_STORED: Final = frozenset(
+    (Tag.IIN, Tag.CIN, Tag.MANAGER_URL, scp10.PROVIDER, scp10_certificates.CERTIFICATE, _OBJECT_DIRECTORY)
+)
+"""What STORE DATA may set besides proprietary objects: the last three are those of SCP10 (GPCS F.4)."""
 _PROPRIETARY = range(0xDF01, 0xDF80)
 _ALL_KEY_SIZES = 0x07
 _MAX_STORED = 0x8000
@@ -32,28 +44,64 @@ _MAX_STORED = 0x8000
 
 
 def get_data(card: Card, channel: Channel, command: Command, change: Transaction) -> Response:
-    """GET DATA: the whole object for a GlobalPlatform class, its value alone for an ISO class (GPCS 11.3.3.1)."""
+    """GET DATA: the whole object for a GlobalPlatform class, its value alone for an ISO class (GPCS 11.3.3.1).
+
+    Refuses with 6A88 (no such object), 6A80 (a data field that the object does not take).
+    """
     del change
-    number = command.p1 << 8 | command.p2
+    number, gp_class = command.p1 << 8 | command.p2, is_gp(command.cla)
+    if number in scp11_data.OBJECTS and (command.data or number in scp11_data.SIDES):
+        store = StoredObjects(channel.domain)
+        return Response(scp11_data.get_data(store, number, command.data, gp_class=gp_class))
+    if number == Tag.APPLICATION_LIST:
+        return Response(_application_list(card, channel, command.data))
     made = _MADE.get(number)
     value = made(card, channel) if made else channel.domain.data(number)
     if value is None:
         raise Refusal(SW.REFERENCED_DATA_NOT_FOUND)
     if command.data:
         raise Refusal(SW.INCORRECT_DATA)
-    return Response(item(number, value) if is_gp(command.cla) else value)
+    return Response(item(number, value) if gp_class else value)
 
 
 def store_data(card: Card, channel: Channel, command: Command, change: Transaction) -> Response:
     """STORE DATA: collect blocks, and with the last one write all their objects in one commit (GPCS 11.11).
 
-    Block 00 begins a sequence and drops an unfinished one. Takes TLV objects or data groups with the same numbers: IIN
-    (42), CIN (45), manager URL (5F50) and proprietary objects DF01-DF7F, an empty value deleting the object. Refuses
-    with 6A86 (encryption or format we do not take), 6985 (block out of sequence), 6A84 (too long), 6A80 (other data).
+    Block 00 begins a sequence and drops an unfinished one. Takes TLV objects or data groups with the same numbers,
+    those of `_STORED`, an empty value deleting the object; what belongs to SCP11, under A6; and keys, by the groups
+    00B9 and 8113. With both encryption bits every value is encrypted under the data encryption key and padded with 80.
+    Refuses with 6A86 (encryption or format we do not take), 6985 (block out of sequence), 6A84 (too long), 6A80 (other
+    data).
     """
-    del card
+    blocks = _collected(channel, command)
+    if blocks is None:
+        return Response(b"")
+    session, domain = channel.session, channel.domain
+    assert session is not None, "the table lets STORE DATA through in a session only"
+    data = bytes(blocks.data)
+    if not blocks.kind & (StoreData.DGI | StoreData.ENCRYPTED) and data[:1] == bytes((CRT,)):
+        scp11_objects.store(domain, data, change)
+        return Response(b"")
+    objects = _objects(blocks.kind & StoreData.STRUCTURE, data)
+    if blocks.kind & StoreData.ENCRYPTION:
+        objects = [(number, _decrypted(session, value)) for number, value in objects]
+    if objects and objects[0][0] == KEY_LOAD_GROUP and blocks.kind & StoreData.DGI:
+        store_keys(card, domain, session, change, objects)
+        return Response(b"")
+    for number, value in objects:
+        if number not in _STORED and number not in _PROPRIETARY:
+            raise Refusal(SW.INCORRECT_DATA)
+        change.write(domain.name(data_name(number)), value or None)
+    return Response(b"")
+
+
+def _collected(channel: Channel, command: Command) -> BlockChain | None:
+    """The sequence with this block in it, None while more blocks are to come."""
     kind = command.p1 & ~(StoreData.LAST | StoreData.CASE_4)
-    if kind not in (0, StoreData.DGI, StoreData.BER_TLV):
+    structure, encryption = kind & StoreData.STRUCTURE, kind & StoreData.ENCRYPTION
+    if kind != structure | encryption or encryption == StoreData.APPLICATION_ENCRYPTED:
+        raise Refusal(SW.INCORRECT_P1P2)
+    if structure not in (0, StoreData.DGI, StoreData.BER_TLV) or encryption not in (0, StoreData.ENCRYPTED):
         raise Refusal(SW.INCORRECT_P1P2)
     blocks = channel.blocks if command.p2 else BlockChain(kind)
     channel.blocks = None
@@ -63,20 +111,23 @@ def store_data(card: Card, channel: Channel, command: Command, change: Transacti
         raise Refusal(SW.NOT_ENOUGH_MEMORY)
     blocks.data += command.data
     blocks.expected += 1
-    if not command.p1 & StoreData.LAST:
-        channel.blocks = blocks
-        return Response(b"")
-    for number, value in _objects(kind, bytes(blocks.data)):
-        if number not in (Tag.IIN, Tag.CIN, MANAGER_URL) and number not in _PROPRIETARY:
-            raise Refusal(SW.INCORRECT_DATA)
-        change.write(channel.domain.name(data_name(number)), value or None)
-    return Response(b"")
+    if command.p1 & StoreData.LAST:
+        return blocks
+    channel.blocks = blocks
+    return None
 
 
-def _objects(kind: int, data: bytes) -> Iterable[tuple[int, bytes]]:
+def _objects(structure: int, data: bytes) -> list[tuple[int, bytes]]:
     try:
-        return parse_dgi(data) if kind == StoreData.DGI else items(data)
+        return list(parse_dgi(data) if structure == StoreData.DGI else items(data))
     except DecodeError:
+        raise Refusal(SW.INCORRECT_DATA) from None
+
+
+def _decrypted(session: CardSession, value: bytes) -> bytes:
+    try:
+        return unpad80(session.decrypt_sensitive(value))
+    except ValueError:
         raise Refusal(SW.INCORRECT_DATA) from None
 
 
@@ -86,9 +137,16 @@ def _card_data(card: Card, channel: Channel) -> bytes:
 
 
 def _capabilities(card: Card, channel: Channel) -> bytes:
-    """Secure channels: protocol, options, and for SCP03 key sizes (GPCS H.4)."""
+    """Secure channels with their options and key sizes, privileges, hashes and curves (GPCS H.4).
+
+    The cipher suites of 84 to 87 are left out: their coding was not at hand.
+    """
     del card
-    return b"".join([item(0xA0, _channel_options(scp, i)) for scp, i in channel.domain.offers().items()])
+    channels = b"".join([item(0xA0, _channel_options(scp, i)) for scp, i in channel.domain.offers().items()])
+    domain = build_privileges(ALL)
+    application = build_privileges(ALL & ~NEEDS_DOMAIN & ~Privilege.SECURITY_DOMAIN)
+    lists = ((0x81, domain), (0x82, application), (0x83, bytes(HASHES)), (0x88, bytes(CURVE_REFERENCES)))
+    return channels + b"".join([item(number, value) for number, value in lists])
 
 
 def _channel_options(scp: int, i: int) -> bytes:
@@ -119,18 +177,43 @@ def _security_level(card: Card, channel: Channel) -> bytes | None:
 
 
 def _key_information(card: Card, channel: Channel) -> bytes:
+    """Every key of the domain; in the extended format where the basic one cannot tell all of it (GPCS 11.3.3.1.1)."""
     del card
-    entries = []
-    for kvn in channel.domain.kvns():
-        keys = channel.domain.keys(kvn)
-        entries += [KeyEntry(key.kid, kvn, (KeyComponent(key.type, len(key.value)),)) for key in keys]
-    return KeyInformation(tuple(entries)).build()
+    domain = channel.domain
+    return build_keys(tuple(_described(kvn, key) for kvn in domain.kvns() for key in domain.keys(kvn)))
+
+
+def _described(kvn: int, key: KeyRecord) -> KeyDescription:
+    sizes = [(kind, len(value)) for kind, value in components(key).items()]
+    if key.type in (ComponentType.EC_PUBLIC, ComponentType.EC_PRIVATE):
+        sizes.append((ComponentType.EC_PARAMETERS, 1))
+    usage, access = (key.usage.to_bytes(1), bytes((key.access,))) if key.usage or key.access else (None, None)
+    return KeyDescription(key.kid, kvn, tuple(sizes), usage, access)
+
+
+def _confirmation_counter(card: Card, channel: Channel) -> bytes:
+    """How many receipts the card has given (GPCS 11.1.6)."""
+    del channel
+    return card.storage.read(CONFIRMATION) or bytes(2)
+
+
+def _application_list(card: Card, channel: Channel, data: bytes) -> bytes:
+    """Applications that belong to the domain, each as 61{4F}; asked for with 5C00 or an empty data field."""
+    if data and data != _ALL_TAGS:
+        raise Refusal(SW.INCORRECT_DATA)
+    own = tuple(
+        entry for entry in card.registry() if entry.domain == channel.domain.aid and entry.kind != Kind.LOAD_FILE
+    )
+    if not own:
+        raise Refusal(SW.REFERENCED_DATA_NOT_FOUND)
+    return ApplicationList(tuple(ListedApplication(entry.aid) for entry in own)).build()
 
 
 _MADE: dict[int, Callable[[Card, Channel], bytes | None]] = {
     Tag.CARD_DATA: _card_data,
     Tag.CAPABILITIES: _capabilities,
     Tag.SEQUENCE_COUNTER: _sequence_counter,
+    Tag.CONFIRMATION_COUNTER: _confirmation_counter,
     Tag.KDD: _kdd,
     Tag.SECURITY_LEVEL: _security_level,
     Tag.KEY_INFORMATION: _key_information,

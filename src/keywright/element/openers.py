@@ -57,6 +57,10 @@ OPENERS: Final[dict[int, Opener]] = dict.fromkeys(BEGIN, _SYMMETRIC) | {SCP10: _
 """By protocol number."""
 
 
+EXTRAS: Final = {Ins.GENERATE_EC_KEY: SCP11}
+"""Instructions that come with a protocol and open nothing."""
+
+
 def step_for(channel: Channel, command: Command) -> Step | None:
     """The step of a handshake that a command is on this channel now; None when it is none."""
     ins, iso = command.ins, not is_gp(command.cla)
@@ -74,6 +78,8 @@ def step_for(channel: Channel, command: Command) -> Step | None:
 
 def known_to(channel: Channel, command: Command) -> bool:
     """Whether some protocol that the channel's domain offers has this instruction in this class."""
+    if command.ins in EXTRAS and is_gp(command.cla):
+        return channel.domain.i_of(EXTRAS[command.ins]) is not None
     iso = not is_gp(command.cla)
     openers = (OPENERS.get(scp) for scp in channel.domain.offers())
     return any(

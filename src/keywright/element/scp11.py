@@ -1,8 +1,7 @@
 """SCP11 on the element: the channel's initiation, and what it asks of its security domain (Amd F).
 
-Records of the domain: `allow/KVNKID` the allow-list of a CA-KLOC key as STORE DATA brought it (`AllowList`),
-`certificates/KVNKID` the certificates of an SK.SD.ECKA, leaf last, as GET DATA BF21 gives them, `tries/KVNKID` failures
-in a row of a key (2 bytes), `oce` a `RememberedRecord`.
+Records of the domain beside those of `scp11_objects`: `tries/KVNKID`, failures in a row of a key (2 bytes), and `oce`,
+a `RememberedRecord`.
 """
 
 from __future__ import annotations
@@ -17,13 +16,14 @@ from keywright.element.card import Card
 from keywright.element.channel import Channel
 from keywright.element.domain import Domain
 from keywright.element.key_material import private_key, public_key, secret_key
+from keywright.element.scp11_objects import ALLOW_LIST, CERTIFICATES, TRIES, key_record_name
 from keywright.element.state import Transaction
 from keywright.errors import DecodeError
 from keywright.globalplatform.messages import Ins, Tag
 from keywright.iso7816.apdu import Command, Response
 from keywright.scp.scp11.card import Initiation
 from keywright.scp.scp11.card_channel import CardChannel
-from keywright.scp.scp11.certificates import parse_certificate, split_certificates
+from keywright.scp.scp11.certificates import parse_certificate, parse_certificate_stores
 from keywright.scp.scp11.messages import SCP11, AllowList
 from keywright.scp.scp11.profile import Profile
 
@@ -38,11 +38,6 @@ class RememberedRecord(Record, frozen=True):
     kid: U8
     point: Annotated[bytes, prefixed(1)]
     certificate: Annotated[bytes, Rest()]
-
-
-def key_record_name(what: str, kvn: int, kid: int) -> str:
-    """Name of a record of a domain that belongs to one key: `allow`, `certificates`, `tries`."""
-    return f"{what}/{kvn:02X}{kid:02X}"
 
 
 @final
@@ -96,7 +91,7 @@ class _Scp11Domain:
 
     def allow_list(self, kvn: int, kid: int, /) -> AllowList | None:
         """What STORE DATA left for the key."""
-        raw = self._domain.read(key_record_name("allow", kvn, kid))
+        raw = self._domain.read(key_record_name(ALLOW_LIST, kvn, kid))
         return None if raw is None else AllowList.parse(raw)
 
     def sin(self) -> bytes | None:
@@ -109,12 +104,12 @@ class _Scp11Domain:
 
     def group_id(self, kvn: int, kid: int, /) -> bytes | None:
         """Subject identifier of the leaf that is stored for the key."""
-        raw = self._domain.read(key_record_name("certificates", kvn, kid))
+        raw = self._domain.read(key_record_name(CERTIFICATES, kvn, kid))
         if raw is None:
             return None
         try:
-            found = split_certificates(raw)
-            return parse_certificate(found[-1]).subject_id if found else None
+            chains = parse_certificate_stores(raw)
+            return parse_certificate(chains[0][-1]).subject_id if chains and chains[0] else None
         except DecodeError:
             return None
 
@@ -160,11 +155,11 @@ class _Scp11Domain:
         before = self._tries(kvn, kid)
         after = 0 if accepted else min(before + 1, 0xFFFF)
         if after != before:
-            name = self._domain.name(key_record_name("tries", kvn, kid))
+            name = self._domain.name(key_record_name(TRIES, kvn, kid))
             self._card.storage.commit({name: after.to_bytes(2) if after else None})
 
     def _tries(self, kvn: int, kid: int) -> int:
-        return int.from_bytes(self._domain.read(key_record_name("tries", kvn, kid)) or b"")
+        return int.from_bytes(self._domain.read(key_record_name(TRIES, kvn, kid)) or b"")
 
 
 def perform_security_operation(card: Card, channel: Channel, command: Command, change: Transaction) -> Response:

@@ -34,6 +34,8 @@ class Ins:
     INSTALL: Final = 0xE6
     LOAD: Final = 0xE8
     SET_STATUS: Final = 0xF0
+    GENERATE_EC_KEY: Final = 0xF1
+    """Yubico's own: a new key of SCP11."""
     GET_STATUS: Final = 0xF2
 
 

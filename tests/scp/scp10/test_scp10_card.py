@@ -6,6 +6,8 @@ import itertools
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from keywright.crypto import RsaPublicKey
 from keywright.iso7816.apdu import Command, Response
@@ -415,6 +417,20 @@ def test_a_host_is_authenticated_only_as_the_registered_provider(
 def test_only_iso_classes_and_five_instructions_concern_an_initiation() -> None:
     concerned = {(cla, ins) for cla in range(256) for ins in range(256) if Initiation.concerns(Command(cla, ins, 0, 0))}
     assert concerned == set(itertools.product(range(0x80), (0x22, 0x2A, 0x82, 0x84, 0x88)))
+
+
+INSTRUCTIONS = st.sampled_from([0x22, 0x2A, 0x82, 0x84, 0x88])
+BYTES = st.sampled_from([0x00, 0x80, 0x81, 0x84, 0xA4, 0xAE, 0xB6, 0xBE, 0xC1]) | st.integers(0, 255)
+PIECES = st.sampled_from([b"\x80\2\x10\2", host_certificate(1024).encoded, b"\x7f\x21", bytes(24), b"\x84\0"])
+
+
+@given(state=st.sampled_from(State), ins=INSTRUCTIONS, p1=BYTES, p2=BYTES, data=PIECES | st.binary(max_size=140))
+def test_every_command_is_answered_whatever_is_in_it(state: State, ins: int, p1: int, p2: int, data: bytes) -> None:
+    caller = Caller().reach(state)
+    outcome = caller.send(Command(0, ins, p1, p2, data, 0))
+    assert outcome.response.sw in (0x9000, 0x6300, 0x6700, 0x6985, 0x6A80, 0x6A86, 0x6A88, 0x9484)
+    assert (outcome.response.sw == 0x9000) or not outcome.response.data
+    assert outcome.session is None
 
 
 def test_certificate_and_files_are_given_out_in_both_classes() -> None:

@@ -16,7 +16,7 @@ from keywright.errors import (
     WireError,
 )
 from keywright.iso7816.apdu import Command, Response
-from keywright.iso7816.layers import chained
+from keywright.iso7816.layers import chained, sized
 from keywright.sansio.dialogue import drive, through
 from keywright.scp.scp10 import Holder, HostChannel, Profile, Request, issue_certificate, open_channel
 from keywright.scp.scp10.authentication import convey, conveyed
@@ -69,6 +69,23 @@ def test_a_session_that_cannot_be_is_a_mistake_before_anything_is_sent(request_:
 def test_a_legacy_protocol_is_opened_only_by_who_allows_it() -> None:
     with pytest.raises(PolicyError, match="SCP10 is legacy"):
         opened(unreachable, allow_legacy=False)
+
+
+@pytest.mark.parametrize("size", [0, 7, 9])
+def test_an_identifier_has_eight_bytes(size: int) -> None:
+    with pytest.raises(ValueError, match="identifier has 8 bytes"):
+        opened(unreachable, identity=host_identity(identifier=bytes(size)))
+
+
+def test_a_command_too_long_for_a_short_link_is_protected_once_and_sent_in_parts() -> None:
+    card = Card(Domain())
+    channel = opened(card)
+    command = sized(Command(0x80, 0xE2, 0, 0, bytes(range(250)) * 3, 0), extended=False, room=channel.max_data)
+    card.answer = Response(bytes(300))
+    before = len(card.sent)
+    assert drive(through(channel.secure(command), chained), card).data == bytes(300)
+    assert len(card.sent) - before == 4
+    assert card.received[-1].data == command.data
 
 
 def test_agreement_without_proof_of_the_card_is_refused_before_anything_is_sent() -> None:

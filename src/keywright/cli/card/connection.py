@@ -18,6 +18,9 @@ from keywright.crypto.ec import EcPrivateKey
 from keywright.errors import UsageError
 from keywright.fob.uri import is_simulated
 from keywright.globalplatform.host import Dialogue, secured
+from keywright.globalplatform.messages import Ins
+from keywright.iso7816.apdu import Command, Response
+from keywright.iso7816.channels import is_secured
 from keywright.iso7816.layers import SHORT_LC, transmit
 from keywright.link.base import Exchange
 from keywright.sansio.dialogue import drive
@@ -77,6 +80,10 @@ def _holder(path: Path) -> scp11.Holder:
     return scp11.Holder(keys[0], ring.certificates)
 
 
+def _one(command: Command) -> Dialogue[Response]:
+    return (yield command)
+
+
 @final
 class Card:
     """One card, opened when it is first needed. Use it as a context manager: at the end it is given up."""
@@ -112,9 +119,30 @@ class Card:
         """Plain data bytes of one command."""
         return self.authenticated().max_data if self.device.extended else min(SHORT_LC, self.authenticated().max_data)
 
+    def exchange(self, raw: bytes) -> bytes:
+        """Send a command as it is. Where it ends the session on the card (SELECT does), it ends here, too."""
+        answer = self.device.exchange(raw)
+        if len(raw) > 1 and not is_secured(raw[0]) and raw[1] in (Ins.SELECT, Ins.INITIALIZE_UPDATE):
+            self.drop()
+        return answer
+
+    @property
+    def extended(self) -> bool:
+        """Whether the link carries extended-length APDUs."""
+        return self.device.extended
+
     def ask(self, dialogue: Dialogue[Result]) -> Result:
-        """Run a dialogue without protection. It may end the session: SELECT does."""
-        return drive(dialogue, transmit(self.device))
+        """Run a dialogue without protection."""
+        return drive(dialogue, transmit(self))
+
+    def send(self, command: Command) -> Response:
+        """One command, under the session if one is open."""
+        return self.manage(_one(command)) if self.session is not None else self.ask(_one(command))
+
+    def reset(self) -> bytes:
+        """Reset the card; the session is gone."""
+        self.drop()
+        return self.device.reset()
 
     def open(self, wish: Wish, means: Means) -> HostSession:
         """Open a session in place of the one that may be there."""

@@ -19,7 +19,7 @@ from keywright.globalplatform import names
 from keywright.globalplatform.dialogues.registry import Registry, read_registry
 from keywright.globalplatform.explain import Transcript
 from keywright.globalplatform.messages import ApplicationEntry, Ins
-from keywright.iso7816.apdu import Command, Response
+from keywright.iso7816.apdu import Command
 from keywright.iso7816.layers import parse_answer
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
@@ -167,18 +167,15 @@ def apdu(
             card.confirm(CHANGING[command.ins])
     transcript = Transcript(KNOWN)
     for data, command in zip(raw, parsed, strict=True):
-        answer = card.manage(_one(command)).encode() if secure else card.device.exchange(data)
+        if secure:
+            card.authenticated()
+        answer = card.send(command).encode() if secure else card.exchange(data)
         told = transcript.explain(command, parse_answer(answer))
         if card.access.json:
             show_json(as_document(data, answer, told))
             continue
         for line in as_lines(data, answer, told):
             say(line)
-
-
-def _one(command: Command) -> Any:
-    response: Response = yield command
-    return response
 
 
 def _joined(words: list[str]) -> list[str]:

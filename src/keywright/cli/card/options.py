@@ -91,6 +91,9 @@ def _with(shared: dict[str, Any], verb: Callable[..., None]) -> Callable[..., No
 
     def run(context: typer.Context, **given: Any) -> None:
         options = {name: given.pop(name) for name in shared}
+        if context.invoked_subcommand is not None:
+            _leave_to(context, options, shared)
+            return
         there = context.find_object(Card)
         if there is not None:
             there.answer(json=options["json"])
@@ -104,6 +107,13 @@ def _with(shared: dict[str, Any], verb: Callable[..., None]) -> Callable[..., No
     run.__annotations__ = {parameter.name: parameter.annotation for parameter in (first, *own, *added)}
     run.__name__, run.__doc__ = verb.__name__, verb.__doc__
     return run
+
+
+def _leave_to(context: typer.Context, options: dict[str, Any], shared: dict[str, Any]) -> None:
+    """A verb of its own was named after this one: options belong behind it. Raises UsageError."""
+    if any(value != shared[name][1] for name, value in options.items()):
+        named = f"{context.command_path.partition(' ')[2]} {context.invoked_subcommand}"
+        raise UsageError("options stand behind the whole verb", hint=f"keywright {named} --link ...")
 
 
 def access(options: dict[str, Any]) -> Access:

@@ -2,7 +2,18 @@
 
 from __future__ import annotations
 
-from keywright.cli.card import keys, look
+import typer
 
-app = look.app
+from keywright.cli.card import cap, content, data, key_verbs, keys, look, script, shell, sign, states
+
+app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
+
+for topic in (look.app, content.app, cap.on_card, states.app, script.app, shell.app):
+    app.registered_commands += topic.registered_commands
+app.command()(data.personalise)
 app.add_typer(keys.app, name="keys")
+app.add_typer(data.app, name="data", help="Read and write data objects.")
+app.add_typer(cap.app, name="cap", help="CAP files: what is in them, lint, hash, sign.")
+app.add_typer(sign.app, name="sign", help="Sign tokens, check receipts.")
+
+__all__ = ["app", "key_verbs"]

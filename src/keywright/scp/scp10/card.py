@@ -11,6 +11,9 @@ The element keeps one `Initiation` for each logical channel, and gives it every 
         return outcome.response
     initiation.interrupted()                      # any other command: EXTERNAL and INTERNAL AUTHENTICATE come at once
 
+That is for a selected security domain, and for an application that has its domain open its sessions. One that knows
+these instructions itself (GET CHALLENGE is common) is handed them, and `interrupted` is called.
+
 SELECT of another application, MANAGE CHANNEL (close) and a reset take a new `Initiation`. Whether the card's life cycle
 state allows an initiation at all (OP_READY to SECURED, CARD_LOCKED for the final application only) is the element's to
 ask before.

@@ -38,6 +38,7 @@ from keywright.scp.scp10.messages import (
     GET_CHALLENGE,
     GET_DATA,
     I_VALUES,
+    IDENTIFIER_BYTES,
     INTERNAL_AUTHENTICATE,
     MAC_KEY,
     MANAGE_SECURITY_ENVIRONMENT,
@@ -48,6 +49,8 @@ from keywright.scp.scp10.messages import (
     SELF_DESCRIPTIVE,
     ControlReference,
     I,
+    InternalAuthenticate8,
+    InternalAuthenticate16,
     SecurityEnvironment,
     SecurityParameters,
     challenge_bytes,
@@ -128,6 +131,8 @@ class _Opening:
         self.card = card
         if request.i not in I_VALUES or request.level & ~PROTECTION:
             raise ValueError(f"no SCP10 with i={request.i:02X} and level {request.level:02X}")
+        if len(identity.identifier) != IDENTIFIER_BYTES:
+            raise ValueError(f"the host's identifier has {IDENTIFIER_BYTES} bytes, not {len(identity.identifier)}")
         if self.agreement and not request.mutual:
             raise PolicyError("key agreement is finished by INTERNAL AUTHENTICATE; it cannot be left out")
         self.parameters = SecurityParameters(request.level, tuple(map(self._reference, request.keys))).build()
@@ -214,7 +219,8 @@ class _Opening:
         """INTERNAL AUTHENTICATE; the card's half of the secret with key agreement."""
         own, i, identifier = self.identity.private_key, self.request.i, self.identity.identifier
         challenge = self.rng(challenge_bytes(i))
-        response = yield self._command(INTERNAL_AUTHENTICATE, 0, 0, challenge + identifier, 0)
+        data = (InternalAuthenticate8 if self.agreement else InternalAuthenticate16)(challenge, identifier)
+        response = yield self._command(INTERNAL_AUTHENTICATE, 0, 0, data.build(), 0)
         _refuse_failed(response, "INTERNAL AUTHENTICATE")
         if self.agreement:
             secret = conveyed(own, card.public_key, response.data, challenge + identifier, i)

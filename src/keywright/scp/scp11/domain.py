@@ -60,7 +60,7 @@ class SecurityDomain(Protocol):
         ...
 
     def remembered(self) -> bytes | None:
-        """The certificate that `remember` was last given, for as long as the CA key stays that accepted it."""
+        """The certificate that `remember` was last given, as long as CA key and allow-list stay that accepted it."""
         ...
 
     def remember(self, certificate: bytes, /) -> None:

@@ -10,7 +10,7 @@ The receipt is always checked, so an open session is with who holds SK.SD.ECKA.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Generator, Iterable, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from typing import Final, Literal, TypeAlias, final
 
 import msgspec
@@ -19,7 +19,7 @@ from keywright.codec.tlv import find, item
 from keywright.crypto.aes import AesKey
 from keywright.crypto.compare import equal
 from keywright.crypto.ec import EcPublicKey
-from keywright.errors import AuthenticationError, DecodeError, PolicyError, WireError
+from keywright.errors import AuthenticationError, DecodeError, KeywrightError, PolicyError, WireError
 from keywright.iso7816.apdu import Command, Response
 from keywright.iso7816.channels import with_channel
 from keywright.iso7816.status import SW, check, status_error
@@ -52,6 +52,7 @@ from keywright.scp.scp11.messages import (
     PERFORM_SECURITY_OPERATION,
     PUBLIC_KEY,
     SCP11,
+    SCP11C,
     USAGE_OF_LEVEL,
     Authenticate,
     AuthenticateAnswer,
@@ -161,20 +162,21 @@ def verify_card(
     """The certificate of SK.SD.ECKA out of one of the card's chains, verified up to one of our roots (CA-KLCC).
 
     `roots`: keys or certificates; `ANY_CARD` verifies nothing. `today`: YYYYMMDD, for the dates; None leaves them.
-    Raises AuthenticationError when no chain is good, WireError when a certificate cannot be read.
+    Raises AuthenticationError when no chain is good, WireError when it cannot be read, PolicyError for BF20 in a CA's
+    certificate: what is wrong with the first.
     """
     anchors = () if roots == ANY_CARD else tuple(roots)
-    failure: AuthenticationError | None = None
+    failure: KeywrightError | None = None
     for chain in chains:
         try:
             parsed = [parse_certificate(raw) for raw in chain]
             if roots == ANY_CARD and parsed and parsed[-1].public_key is not None:
                 return parsed[-1]
             return verify_chain(parsed, anchors, "card", profile or Profile(), today=today)
-        except DecodeError as error:
-            raise WireError("a certificate of the card cannot be read") from error
-        except AuthenticationError as error:
-            failure = error
+        except (DecodeError, AuthenticationError, PolicyError) as error:
+            failure = failure or error
+    if isinstance(failure, DecodeError):
+        raise WireError("a certificate of the card cannot be read") from failure
     raise failure or AuthenticationError("certificate not accepted: the card has none")
 
 
@@ -212,21 +214,25 @@ def send_chain(
 
     Raises AuthenticationError when the card does not accept one (6600, 6640), StatusError otherwise.
     """
-    for number, certificate in enumerate(chain, 1):
-        p2 = ca_key.kid | (MORE if number < len(chain) else 0)
-        for command in _fragments(certificate, ca_key.kvn, p2, channel, profile or Profile()):
-            response = yield command
-            if response.sw >> 8 == _CERTIFICATE_REFUSED:
-                raise AuthenticationError(
-                    f"the card does not accept certificate {number} of {len(chain)}: {response.sw:04X}",
-                    hint="6640: its serial number is not in the allow-list; 6600: its signature is not that of the CA",
-                )
-            if response.sw != SW.OK:
-                raise status_error(response.sw, f"PERFORM SECURITY OPERATION ({number} of {len(chain)})")
+    for command in _chain_commands(chain, ca_key, channel, profile or Profile()):
+        response = yield command
+        if response.sw >> 8 == _CERTIFICATE_REFUSED:
+            raise AuthenticationError(
+                f"the card does not accept our certificates: {response.sw:04X}",
+                hint="6640: a serial number is not in the allow-list; 6600: a signature is not that of the CA",
+            )
+        if response.sw != SW.OK:
+            raise status_error(response.sw, "PERFORM SECURITY OPERATION")
 
 
 _CERTIFICATE_REFUSED: Final = 0x66
 _CHAINED: Final = 0x10
+
+
+def _chain_commands(chain: Sequence[bytes], ca_key: KeyReference, channel: int, profile: Profile) -> Iterator[Command]:
+    for number, certificate in enumerate(chain, 1):
+        p2 = ca_key.kid | (MORE if number < len(chain) else 0)
+        yield from _fragments(certificate, ca_key.kvn, p2, channel, profile)
 
 
 def _fragments(certificate: bytes, kvn: int, p2: int, channel: int, profile: Profile) -> list[Command]:
@@ -274,18 +280,58 @@ def open_channel(
         if ca_key is None:
             ca_key = yield from find_ca_key(holder.chain, default_kvn=card.kvn, channel=channel)
         yield from send_chain(holder.chain, ca_key, channel=channel, profile=profile)
-    parameter = variant.parameter | (Parameter.HOST_ID if host_id is not None else 0)
-    protocol = ProtocolParameter(SCP11, parameter)
-    control = ControlReference(protocol, USAGE_OF_LEVEL[level], AES, key_length, host_id)
-    data = Authenticate(control, ephemeral.public.point).build()
-    response = yield Command(with_channel(0x80, channel), variant.ins, card.kvn, variant.kid, data, 0)
+    control = _control(variant, level, key_length, host_id)
+    command = _authenticate(variant, control, card, ephemeral, channel)
+    response = yield command
     name = "MUTUAL AUTHENTICATE" if variant.authenticates_host else "INTERNAL AUTHENTICATE"
     answer, peer = _answer(check(response, name), variant, card, profile)
     static = ephemeral if holder is None else holder.key
     shared = (ephemeral.agree(peer), static.agree(card.public_key))
-    secrets = _secrets(variant, card, control, shared, data, answer, profile)
+    secrets = _secrets(variant, card, control, shared, command.data, answer, profile)
     receipt = answer.receipt or NO_IV
     return HostChannel(variant, secrets, level, channel, card.kvn, receipt, profile, static_dek)
+
+
+def prepare_script(
+    card: Card,
+    ephemeral: AgreementKey,
+    holder: Holder,
+    ca_key: KeyReference,
+    *,
+    level: int = 0x33,
+    key_length: int = 16,
+    host_id: bytes | None = None,
+    static_dek: AesKey | None = None,
+    channel: int = 0,
+    profile: Profile | None = None,
+) -> tuple[HostChannel, tuple[Command, ...]]:
+    """A session of SCP11c without a card: the commands that open it, and the session to wrap what shall follow them.
+
+    The whole script works on every card that holds the same key, as often as it is sent; its first answers carry
+    nothing new, and those to what was wrapped can be opened in order, each before the next command is wrapped.
+    Arguments and errors as for `open_channel`; `tries_layouts` of the profile is of no use without an answer.
+    """
+    profile = profile or Profile()
+    _check_arguments(SCP11C, card, ephemeral, holder, level, key_length, profile)
+    control = _control(SCP11C, level, key_length, host_id)
+    command = _authenticate(SCP11C, control, card, ephemeral, channel)
+    shared = (ephemeral.agree(card.public_key), holder.key.agree(card.public_key))
+    secrets = derive(*shared, _info(SCP11C, card, control, profile), control.key_length, profile)
+    receipt = make_receipt(secrets.receipt, command.data, item(PUBLIC_KEY, card.public_key.point))
+    opening = (*_chain_commands(holder.chain, ca_key, channel, profile), command)
+    return HostChannel(SCP11C, secrets, level, channel, card.kvn, receipt, profile, static_dek), opening
+
+
+def _control(variant: Variant, level: int, key_length: int, host_id: bytes | None) -> ControlReference:
+    parameter = variant.parameter | (Parameter.HOST_ID if host_id is not None else 0)
+    return ControlReference(ProtocolParameter(SCP11, parameter), USAGE_OF_LEVEL[level], AES, key_length, host_id)
+
+
+def _authenticate(
+    variant: Variant, control: ControlReference, card: Card, ephemeral: AgreementKey, channel: int
+) -> Command:
+    data = Authenticate(control, ephemeral.public.point).build()
+    return Command(with_channel(0x80, channel), variant.ins, card.kvn, variant.kid, data, 0)
 
 
 def _check_arguments(
@@ -333,12 +379,8 @@ def _secrets(
     profile: Profile,
 ) -> Secrets:
     """Session keys, the receipt checked. Raises AuthenticationError."""
-    identifiers = None
-    if control.host_id is not None:
-        identifiers = Identifiers(control.host_id, card.sin, card.sdin, card.group_id)
     for layout in _layouts(profile):
-        info = shared_info(variant, control.usage, control.key_length, identifiers, layout)
-        secrets = derive(*shared, info, control.key_length, layout)
+        secrets = derive(*shared, _info(variant, card, control, layout), control.key_length, layout)
         expected = make_receipt(secrets.receipt, data, item(PUBLIC_KEY, answer.public_key))
         if answer.receipt is None or equal(expected, answer.receipt):
             return secrets
@@ -346,6 +388,13 @@ def _secrets(
         "receipt wrong: the card does not hold the key of its certificate, or derives in another way",
         hint="if the card is right, its profile is not: look at ecka, group_id and the identifiers",
     )
+
+
+def _info(variant: Variant, card: Card, control: ControlReference, profile: Profile) -> bytes:
+    identifiers = None
+    if control.host_id is not None:
+        identifiers = Identifiers(control.host_id, card.sin, card.sdin, card.group_id)
+    return shared_info(variant, control.usage, control.key_length, identifiers, profile)
 
 
 def _layouts(profile: Profile) -> Iterable[Profile]:

@@ -1,0 +1,169 @@
+"""`keywright card data` and `card personalise`: data objects read and written, applications personalised."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any, Final, NamedTuple
+
+import typer
+
+from keywright.cli.card import words
+from keywright.cli.card.connection import Card
+from keywright.cli.card.options import changing, managing
+from keywright.cli.text import pairs
+from keywright.codec.hexa import unhex
+from keywright.errors import DecodeError, UsageError
+from keywright.fob.explain import KNOWN
+from keywright.globalplatform.describe import OBJECTS, describe_object
+from keywright.globalplatform.dialogues import personalization
+from keywright.globalplatform.host import Dialogue, get_data, select, store_data
+from keywright.globalplatform.messages import StoreData, build_dgi, unwrapped
+from keywright.scp.session import HostSession
+
+app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
+
+_STRUCTURES: Final = {"dgi": StoreData.DGI, "tlv": StoreData.BER_TLV, "plain": 0}
+_TAG_BYTES: Final = (1, 2)
+_LIMIT: Final = 1 << 20
+_GROUP: Final = re.compile(r"([0-9A-Fa-f]{4})(!?)\s*[:=]?\s*(.*)")
+
+Tag = Annotated[str, typer.Argument(metavar="TAG", help="Tag in hex, for example 0066 or 9F7F.")]
+
+
+@app.command()
+@managing
+def get(card: Card, tag: Tag) -> None:
+    """Read a data object (GET DATA) and say what it holds. In a session if keys are given.
+
+    Example: keywright card data get 9F7F
+    """
+    number = _tag(tag)
+    if card.session is None and card.access.is_anonymous:
+        data = card.ask(_selected(card.access.wish.aid, number))
+    else:
+        data = card.manage(get_data(number))
+    if data is None:
+        raise UsageError(f"the card has no object {number:04X}", hint="what it has: keywright card info")
+    try:
+        value = unwrapped(number, data)
+    except DecodeError:
+        value = data
+    lines = list(describe_object(number, value, {**OBJECTS, **KNOWN.objects}))
+    card.tell(pairs(lines), {"tag": f"{number:04X}", "value": value.hex().upper(), "fields": [list(x) for x in lines]})
+
+
+def _selected(aid: bytes, number: int) -> Dialogue[bytes | None]:
+    yield from select(aid)
+    return (yield from get_data(number))
+
+
+def _tag(text: str) -> int:
+    data = unhex(text, "TAG")
+    if len(data) not in _TAG_BYTES:
+        raise UsageError(f"TAG: one or two bytes are due, not {len(data)}")
+    return int.from_bytes(data)
+
+
+@app.command()
+@changing
+def put(
+    card: Card,
+    value: Annotated[str, typer.Argument(metavar="HEX", help="What to store: data groups, data objects, or bytes.")],
+    *,
+    structure: Annotated[str, typer.Option("--as", metavar="dgi|tlv|plain", help="How it is built.")] = "tlv",
+) -> None:
+    """Write data to the selected domain (STORE DATA), in as many blocks as it takes.
+
+    Example: keywright card data put 4208A000000151000001
+    """
+    if structure not in _STRUCTURES:
+        raise UsageError(f"--as {structure}: no such structure", hint="dgi, tlv or plain")
+    data = unhex(value, "HEX")
+    card.confirm(f"write {len(data)} bytes")
+    card.manage(store_data(data, size=card.size, structure=_STRUCTURES[structure]))
+    card.tell(f"wrote {len(data)} bytes", {"written": len(data), "structure": structure})
+
+
+class Group(NamedTuple):
+    """A data group of a file; is_secret: its value travels under the data encryption key."""
+
+    identifier: int
+    value: bytes
+    is_secret: bool
+
+
+def read_groups(path: Path) -> list[Group]:
+    """Data groups of a file, one a line: identifier and value in hex, `!` after an identifier whose value is secret.
+
+    Raises UsageError naming line and column, PolicyError for a file with secrets that others can read.
+    """
+    groups = list(_groups(path, _text(path)))
+    if not groups:
+        raise UsageError(f"{path}: there is no data group in it", hint="lines like: 9102: 5F200A...")
+    return groups
+
+
+def _text(path: Path) -> str:
+    from keywright.production.private_file import read_private  # noqa: PLC0415 - loads the database, too
+
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"{path}: cannot be read: {error}") from error
+    return read_private(path, "file of data groups", _LIMIT).decode() if "!" in text else text
+
+
+def _groups(path: Path, text: str) -> Iterator[Group]:
+    for number, line in enumerate(text.splitlines(), 1):
+        bare = line.partition("#")[0]
+        if not bare.strip():
+            continue
+        found = _GROUP.fullmatch(bare.strip())
+        if found is None:
+            raise UsageError(
+                f"{path}:{number}:1: a data group begins with its identifier, four hex digits", hint="9102: 5F200A..."
+            )
+        try:
+            value = unhex(found[3])
+        except DecodeError as error:
+            column = bare.index(found[3]) + error.offset + 1 if found[3] else len(bare)
+            raise UsageError(f"{path}:{number}:{column}: this is no hex digit, or half a byte") from error
+        yield Group(int(found[1], 16), value, bool(found[2]))
+
+
+def _stored(groups: list[Group], session: HostSession, size: int) -> Dialogue[None]:
+    """All groups, in their order; neighbours that are alike go together."""
+    together: list[Group] = []
+    for group in [*groups, None]:
+        if together and (group is None or group.is_secret != together[0].is_secret):
+            pairs_ = [(one.identifier, one.value) for one in together]
+            if together[0].is_secret:
+                yield from personalization.store_encrypted_groups(pairs_, session, size=size)
+            else:
+                yield from personalization.store_groups(pairs_, size=size)
+            together = []
+        if group is not None:
+            together.append(group)
+
+
+@changing
+def personalise(
+    card: Card,
+    application: words.Aid,
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="Data groups, one a line: 9102: 5F20A0...")],
+) -> None:
+    """Personalise an application through its security domain: INSTALL [for personalization], then STORE DATA.
+
+    A value after `!` travels under the data encryption key of the session; such a file must be private.
+
+    Example: keywright card personalise A00000000301 card.dgi
+    """
+    name, groups = words.aid(application), read_groups(file)
+    card.confirm(f"personalise {name.hex().upper()} with {len(groups)} data groups")
+    card.manage(personalization.install_for_personalization(name))
+    card.manage(_stored(groups, card.authenticated(), card.size))
+    size = len(build_dgi(tuple((one.identifier, one.value) for one in groups)))
+    document: dict[str, Any] = {"aid": name.hex().upper(), "groups": [f"{one.identifier:04X}" for one in groups]}
+    card.tell(f"personalised {name.hex().upper()}: {len(groups)} data groups, {size} bytes", document)
