@@ -37,7 +37,7 @@ def test_a_channel_that_is_not_open_is_6881(cla: str) -> None:
     assert terminal().sw(f"{cla}CA006600") == 0x6881
 
 
-@pytest.mark.parametrize("raw", ["800B000000", "00FE000000", "84E60200", "80E80000"])
+@pytest.mark.parametrize("raw", ["800B000000", "00FE000000", "84EE0200", "80EC0000", "80220000", "002A0000"])
 def test_an_unknown_instruction_is_6d00(raw: str) -> None:
     assert terminal().sw(raw) == 0x6D00
 

@@ -72,7 +72,7 @@ class TestCardLife:
             assert session.terminal.card.life_cycle == (new if allowed else now)
             assert element(memory=memory).life_cycle == session.terminal.card.life_cycle
 
-    @pytest.mark.parametrize("p1", [0x00, 0x60, 0x20, 0xC0])
+    @pytest.mark.parametrize("p1", [0x00, 0x20, 0x10, 0xC0])
     def test_other_scopes_are_6a86(self, p1: int) -> None:
         assert opened()(0x80, 0xF0, p1, 0x07).sw == 0x6A86
 

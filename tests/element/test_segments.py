@@ -43,6 +43,37 @@ def test_segments_are_one_command_with_one_c_mac_at_the_end(level: int, times: i
     assert session(0x80, 0xCA, 0x00, 0xE0).sw == 0x9000
 
 
+@pytest.mark.parametrize("level", [0x01, 0x03, 0x11, 0x33])
+def test_segments_may_also_be_protected_each_by_itself(level: int) -> None:
+    session = Terminal(element()).authenticate(level)
+    *first, last = segments(put_key(times=3), 60)
+    for part in first:
+        answer = session.send(part)
+        assert (answer.data, answer.sw) == (b"", 0x9000)
+    assert session.send(last).sw == 0x9000
+    assert session(0x80, 0xCA, 0x00, 0xE0).sw == 0x9000
+
+
+def test_segments_of_both_kinds_do_not_mix() -> None:
+    memory = RamMemory()
+    session = Terminal(element(memory=memory)).authenticate()
+    before = contents(memory)
+    first, second, last = segments(put_key(), 50)
+    assert session.send(first).sw == 0x9000
+    assert session.terminal.exchange(Command(0x84, 0xD8, 0x80, 0x81, second.data)).sw == 0x9000
+    assert session.terminal.exchange(session.host.wrap(last)).sw == 0x6982
+    assert contents(memory) == before
+
+
+def test_another_command_between_two_segments_protected_each_by_itself_is_6985() -> None:
+    session = Terminal(element()).authenticate()
+    first, second, _ = segments(put_key(), 50)
+    assert session.send(first).sw == 0x9000
+    assert session(0x80, 0xCA, 0x00, 0xE0).sw == 0x6985
+    assert session.send(second).sw == 0x9000
+    assert session(0x80, 0xD8, 0x00, 0x81, b"").sw == 0x6A80
+
+
 def begun() -> tuple[Session, list[Command], RamMemory]:
     memory = RamMemory()
     session = Terminal(element(memory=memory)).authenticate()
@@ -54,6 +85,7 @@ INTRUDERS = {
     "another P2": Command(0x84, 0xD8, 0x00, 0x82, bytes(20)),
     "another P1": Command(0x84, 0xD8, 0x01, 0x81, bytes(20)),
     "a bare one": Command(0x80, 0xD8, 0x00, 0x81, bytes(20)),
+    "the same, of another kind": Command(0x80, 0xD8, 0x80, 0x81, bytes(20)),
     "GET DATA": Command(0x84, 0xCA, 0x00, 0xE0, bytes(8)),
 }
 

@@ -11,11 +11,31 @@ from keywright.iso7816.status import SW
 from keywright.scp.session import CardSession
 
 
+class Surroundings(Protocol):
+    """What the element does for an application beside keeping its records."""
+
+    def state(self, aid: bytes, change: Transaction, /) -> int:
+        """Life cycle state of an application, as the command has left it so far."""
+        ...
+
+    def set_state(self, aid: bytes, state: int, change: Transaction, /) -> None:
+        """An application sets its own state. Refuses with 6985."""
+        ...
+
+    def serve(self, context: Context, service: bytes, request: bytes, /) -> bytes:
+        """Ask the application that offers a global service. Refuses with 6A88 when none does."""
+        ...
+
+    def forward(self, context: Context, aid: bytes, command: Command, /) -> Response:
+        """Hand a command on to another application of the same domain. Refuses with 6985."""
+        ...
+
+
 @final
 class Context:
     """What an applet may know and do while it handles one command. Valid during that call only."""
 
-    __slots__ = ("_aid", "_change", "_session", "channel_number", "volatile")
+    __slots__ = ("_around", "_session", "aid", "change", "channel_number", "volatile")
 
     def __init__(
         self,
@@ -25,11 +45,13 @@ class Context:
         *,
         volatile: dict[str, object] | None = None,
         channel_number: int = 0,
+        around: Surroundings | None = None,
     ) -> None:
         """aid: whose records; change: the command's transaction; session: the channel's secure session, if any."""
-        self._aid = aid
-        self._change = change
+        self.aid = aid
+        self.change = change
         self._session = session
+        self._around = around
         self.channel_number = channel_number
         self.volatile: dict[str, object] = {} if volatile is None else volatile
         """The applet's own RAM on this channel: gone at the next SELECT there, at reset and at power loss."""
@@ -47,8 +69,40 @@ class Context:
     @property
     def card_state(self) -> int:
         """Life cycle state of the card."""
-        life = self._change.read(LIFE)
+        life = self.change.read(LIFE)
         return life[0] if life else 0
+
+    @property
+    def state(self) -> int:
+        """Life cycle state of the application (GPCS table 11-4)."""
+        return self._outside().state(self.aid, self.change)
+
+    def set_state(self, state: int) -> None:
+        """Set the application's own state: 07 with bits of its own above, or locked. Refuses with 6985 (GPCS 5.3.1)."""
+        self._outside().set_state(self.aid, state, self.change)
+
+    def serve(self, service: bytes, request: bytes) -> bytes:
+        """Use a global service (GPCS 8.1): what `Applet.provide` of its application returns.
+
+        Refuses with 6A88 when no application offers it, and as that one does.
+        """
+        return self._outside().serve(self, service, request)
+
+    def forward(self, aid: bytes, command: Command) -> Response:
+        """As a receiving entity, with the trusted path privilege, hand a command to an application (GPCS 6.6.2).
+
+        Refuses with 6985 without the privilege, or when the application is not selectable or of another domain.
+        """
+        return self._outside().forward(self, aid, command)
+
+    def on_behalf_of(self, aid: bytes) -> Context:
+        """The same command and session, for another application's records."""
+        return Context(aid, self.change, self._session, channel_number=self.channel_number, around=self._around)
+
+    def _outside(self) -> Surroundings:
+        if self._around is None:
+            raise Refusal(SW.CONDITIONS_NOT_SATISFIED)
+        return self._around
 
     def require(self, level: int) -> None:
         """Refuse with 6982 unless an authenticated session has all bits of `level`."""
@@ -66,15 +120,15 @@ class Context:
 
     def read(self, name: str) -> bytes | None:
         """One of the applet's own persistent records, as this command has left it so far."""
-        return self._change.read(applet_name(self._aid, name))
+        return self.change.read(applet_name(self.aid, name))
 
     def write(self, name: str, value: bytes | None) -> None:
         """Change a record (None deletes). Committed with all others when the command ends well, else dropped."""
-        self._change.write(applet_name(self._aid, name), value)
+        self.change.write(applet_name(self.aid, name), value)
 
     def write_first(self, name: str, value: bytes | None) -> None:
         """Commit a record now and alone, even if the command fails: retry counters before anything is compared."""
-        self._change.write_first(applet_name(self._aid, name), value)
+        self.change.write_first(applet_name(self.aid, name), value)
 
 
 class Applet(Protocol):
@@ -84,8 +138,9 @@ class Applet(Protocol):
     The element takes care of channels, secure messaging (through the associated security domain: the commands that open
     a session never reach an applet), chaining, GET RESPONSE and Le.
 
-    An attribute `multiselectable` that is False keeps it from being selected on two channels at once; an attribute
-    `installed`, called with a `Context` and the installation parameters (C9), may refuse its own installation.
+    An attribute `multiselectable` that is False keeps it from being selected on two channels at once. A method
+    `installed(context, parameters)` is called with the installation parameters (C9) and may refuse the installation; a
+    method `provide(service, request, context) -> bytes` offers global services (CB).
     """
 
     @property

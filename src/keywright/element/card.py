@@ -7,7 +7,7 @@ from typing import TypeAlias, final
 
 import msgspec
 
-from keywright.element.applet import Applet
+from keywright.element.applet import Applet, Surroundings
 from keywright.element.channel import Channel
 from keywright.element.domain import Domain
 from keywright.element.recording_applet import RecordingApplet
@@ -37,9 +37,26 @@ from keywright.scp.scp11.profile import Profile as Scp11Profile
 Rng: TypeAlias = Callable[[int], bytes]
 
 
-class Profiles(msgspec.Struct, frozen=True):
-    """How the element reads what the texts of the protocols leave open; "i" comes from each domain's offers."""
+class ContentProfile(msgspec.Struct, frozen=True):
+    """What the card specification leaves to the card, or we could not find out for sure, in content management."""
 
+    delete_token: bool = True
+    """[?] Whether a domain with delegated management needs a token to delete; if not, one that comes is checked."""
+    inherit_keys: bool = True
+    """Whether a security domain without keys of its own opens sessions with those of the domain it is associated with,
+    as many cards do, so that it can be personalised; else it has none before STORE DATA brought some."""
+    restrict_registry_update: int = 0x01
+    """[?] Bit of the restrict parameter (D9): no more registry update."""
+    restrict_extradition: int = 0x02
+    """[?] Bit of the restrict parameter (D9): no more extradition."""
+    restrict_deletion: int = 0x04
+    """[?] Bit of the restrict parameter (D9): no more deletion."""
+
+
+class Profiles(msgspec.Struct, frozen=True):
+    """How the element reads what the texts leave open; the "i" of a protocol comes from each domain's offers."""
+
+    content: ContentProfile = ContentProfile()
     scp02: Scp02Profile = Scp02Profile()
     scp10: Scp10Profile = Scp10Profile()
     scp11: Scp11Profile = Scp11Profile()
@@ -63,9 +80,9 @@ class Card:
         "factories",
         "given",
         "identity",
-        "loading",
         "profiles",
         "rng",
+        "services",
         "storage",
     )
 
@@ -92,6 +109,7 @@ class Card:
         self.factories = factories
         self.profiles = profiles
         self.rng = rng
+        self.services: Surroundings | None = None
         self.channels: dict[int, Channel] = {}
         self.power_up()
         self._need_rng()
@@ -102,7 +120,6 @@ class Card:
         self._registry: tuple[bytes | None, Registry] = (None, Registry(()))
         self._domains: dict[bytes, Domain] = {}
         self._applets: dict[bytes, Applet] = {}
-        self.loading: object | None = None
         self.channels = {0: self.new_channel(0)}
 
     def new_channel(self, number: int) -> Channel:
@@ -144,6 +161,17 @@ class Card:
     def domain_of(self, entry: RegistryEntry) -> Domain:
         """The domain that opens sessions for an entry: itself, or the one it is associated with (GPCS 7.3)."""
         return self.domain(entry.aid if is_domain(entry) else entry.domain)
+
+    def key_domain(self, domain: Domain) -> Domain:
+        """Whose symmetric keys open a session with a domain: its own, or those of the next above that has some."""
+        registry = self.registry()
+        while self.profiles.content.inherit_keys and not domain.is_issuer and domain.default_kvn() is None:
+            entry = registry.domain(domain.aid)
+            above = registry.domain(entry.domain) if entry is not None else None
+            if above is None:
+                break
+            domain = self.domain(above.aid)
+        return domain
 
     def scp11_profile(self, domain: Domain) -> Scp11Profile:
         """The profile of SCP11 with the "i" that a domain offers."""

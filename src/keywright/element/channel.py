@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Protocol, TypeAlias, final
+from typing import NamedTuple, Protocol, TypeAlias, final
 
 from keywright.element.applet import Applet
 from keywright.element.delivery import Delivery
@@ -41,15 +41,39 @@ class BlockChain:
 
 
 @final
+class Receiver:
+    """The application being personalised, and its RAM meanwhile."""
+
+    __slots__ = ("aid", "volatile")
+
+    def __init__(self, aid: bytes) -> None:
+        self.aid = aid
+        self.volatile: dict[str, object] = {}
+
+
+class Listing(NamedTuple):
+    """The rest of a list that GET STATUS tells in pages: what was asked (P1, format, criteria), and what is left."""
+
+    p1: int
+    form: int
+    data: bytes
+    entries: tuple[bytes, ...]
+
+
+@final
 class Channel:
     """Volatile state of a channel; a reset or MANAGE CHANNEL (close) ends it.
 
     `domain` opens sessions here: the selected security domain, or the one that the selected application is associated
     with. `applet` None means that the domain itself is selected. `session` is open, or there is none; `opening` is what
-    the commands before it have prepared; `kvn` is the key set it runs on. `volatile` belongs to the selected applet
-    until the next SELECT. `segments` are those of a GlobalPlatform command in several (GPCS 11.1.5.1). `receiver` is
-    the AID of the application that INSTALL [for personalization] named: the next STORE DATA are for it. `guard`, where
-    the session has one, says whether the host's certificate allows an opened command.
+    the commands before it have prepared; `kvn` is the key set it runs on; `guard`, where the session has one, says
+    whether the host's certificate allows an opened command. `volatile` belongs to the selected applet until the next
+    SELECT.
+
+    Sequences that a session has begun: `blocks` of STORE DATA; `segments` of a GlobalPlatform command in several, as
+    they came, or `parts` that were protected each by itself, opened; `receiver`, the application that INSTALL
+    [for personalization] named for the next STORE DATA; `listing`, what GET STATUS has still to tell; `loading`, a load
+    under way (`loading.Loading`).
     """
 
     __slots__ = (
@@ -61,8 +85,11 @@ class Channel:
         "domain",
         "guard",
         "kvn",
+        "listing",
+        "loading",
         "number",
         "opening",
+        "parts",
         "receiver",
         "segments",
         "session",
@@ -73,7 +100,6 @@ class Channel:
         self.number = number
         self.delivery = Delivery(character_level=character_level)
         self.chain: Command | None = None
-        self.segments: Command | None = None
         self.enter(domain.aid, domain, None, {})
 
     def enter(self, aid: bytes, domain: Domain, applet: Applet | None, volatile: dict[str, object]) -> None:
@@ -95,8 +121,11 @@ class Channel:
     def drop_sequences(self) -> None:
         """Forget STORE DATA blocks, segments and who was to be personalised."""
         self.blocks: BlockChain | None = None
-        self.segments = None
-        self.receiver: bytes | None = None
+        self.segments: Command | None = None
+        self.parts: Command | None = None
+        self.receiver: Receiver | None = None
+        self.loading: object | None = None
+        self.listing: Listing | None = None
 
     @property
     def phase(self) -> int:

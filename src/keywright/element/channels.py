@@ -159,7 +159,9 @@ def _enter(card: Card, channel: Channel, entry: RegistryEntry, change: Transacti
     _refuse_second_selection(card, channel, applet)
     volatile: dict[str, object] = {}
     try:
-        answer = applet.select(Context(entry.aid, change, volatile=volatile, channel_number=channel.number))
+        answer = applet.select(
+            Context(entry.aid, change, volatile=volatile, channel_number=channel.number, around=card.services)
+        )
     except Refusal:
         raise Refusal(SW.SELECT_FAILED) from None
     change.commit()

@@ -7,7 +7,7 @@ challenge is made with the application's AID. The type of the keys tells the pro
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Final, Protocol, TypeAlias, final
+from typing import Final, NamedTuple, Protocol, TypeAlias, final
 
 from keywright.element.birth import MAX_SEQUENCE
 from keywright.element.card import Card
@@ -41,11 +41,12 @@ class SymmetricSession(CardSession, Protocol):
 class Challenged:
     """INITIALIZE UPDATE has been answered."""
 
-    __slots__ = ("kvn", "session")
+    __slots__ = ("domain", "kvn", "session")
 
-    def __init__(self, session: SymmetricSession, kvn: int) -> None:
+    def __init__(self, session: SymmetricSession, kvn: int, domain: Domain) -> None:
         self.session = session
         self.kvn = kvn
+        self.domain = domain
 
     @property
     def scp(self) -> int:
@@ -53,8 +54,17 @@ class Challenged:
         return self.session.scp
 
 
-Begin: TypeAlias = Callable[[Card, Channel, Command, StaticKeys, int], tuple[SymmetricSession, bytes]]
-"""Makes a session and the data of the answer, for a command, static keys and their key version number."""
+class Asked(NamedTuple):
+    """What INITIALIZE UPDATE is about: whose keys, their version, the selected application, the host's challenge."""
+
+    domain: Domain
+    kvn: int
+    aid: bytes
+    challenge: bytes
+
+
+Begin: TypeAlias = Callable[[Card, Asked, StaticKeys], tuple[SymmetricSession, bytes]]
+"""Makes a session and the data of the answer."""
 
 
 def initialize_update(card: Card, channel: Channel, command: Command, change: Transaction) -> Response:
@@ -65,7 +75,7 @@ def initialize_update(card: Card, channel: Channel, command: Command, change: Tr
     """
     del change
     channel.drop_session()
-    domain = channel.domain
+    domain = card.key_domain(channel.domain)
     if command.p2:
         raise Refusal(SW.INCORRECT_P1P2)
     kvn = command.p1 or domain.default_kvn()
@@ -78,8 +88,8 @@ def initialize_update(card: Card, channel: Channel, command: Command, change: Tr
     if scp == SCP02 and not (domain.i_of(SCP02) or 0) & I02.EXPLICIT:
         raise Refusal(SW.CONDITIONS_NOT_SATISFIED)
     _refuse_blocked(card, domain, kvn)
-    session, answer = BEGIN[scp](card, channel, command, keys, kvn)
-    channel.opening = Challenged(session, kvn)
+    session, answer = BEGIN[scp](card, Asked(domain, kvn, channel.aid, command.data), keys)
+    channel.opening = Challenged(session, kvn, domain)
     return Response(answer)
 
 
@@ -92,7 +102,7 @@ def external_authenticate(card: Card, channel: Channel, command: Command, change
     channel.drop_session()
     if not isinstance(opening, Challenged):
         raise Refusal(SW.CONDITIONS_NOT_SATISFIED)
-    session, kvn, domain = opening.session, opening.kvn, channel.domain
+    session, kvn, domain = opening.session, opening.kvn, opening.domain
     name, before = domain.name(counter_name(kvn)), domain.counter(kvn)
     if isinstance(session, Scp02Channel) and session.counter != before.sequence:
         # Another channel has opened a session with this counter, whose session keys are used up with it.
@@ -176,36 +186,25 @@ def _refuse_blocked(card: Card, domain: Domain, kvn: int) -> None:
         raise Refusal(SW.AUTHENTICATION_BLOCKED)
 
 
-def _scp03(
-    card: Card, channel: Channel, command: Command, keys: StaticKeys, kvn: int
-) -> tuple[SymmetricSession, bytes]:
+def _scp03(card: Card, asked: Asked, keys: StaticKeys) -> tuple[SymmetricSession, bytes]:
     """SCP03 (Amd D 7.1.1): the sequence counter goes up before a challenge is made of it."""
     assert isinstance(keys, KeySet), "protocol_of said so"
-    domain = channel.domain
+    domain, kvn, aid, host_challenge = asked
     i = domain.i_of(SCP03) or 0
     sequence = _next_sequence(card, domain, kvn) if i & I.PSEUDO_RANDOM else b""
-    challenge = _card_challenge(card, keys, sequence, channel.aid, len(command.data))
-    session = CardChannel(keys, i, command.data, challenge)
+    challenge = _card_challenge(card, keys, sequence, aid, len(host_challenge))
+    session = CardChannel(keys, i, host_challenge, challenge)
     return session, session.initialize_update(card.identity.kdd, kvn, sequence)
 
 
-def _scp02(
-    card: Card, channel: Channel, command: Command, keys: StaticKeys, kvn: int
-) -> tuple[SymmetricSession, bytes]:
+def _scp02(card: Card, asked: Asked, keys: StaticKeys) -> tuple[SymmetricSession, bytes]:
     """SCP02 (GPCS E.5.1): the counter stays until the host has shown its first C-MAC."""
     assert isinstance(keys, DesKeySet), "protocol_of said so"
-    domain = channel.domain
+    domain, kvn, aid, challenge = asked
     i = domain.i_of(SCP02) or 0
     random = card.rng(CARD_CHALLENGE_BYTES) if card.rng is not None and not i & I02.PSEUDO_RANDOM else b""
-    session = Scp02Channel.explicit(
-        keys,
-        i,
-        command.data,
-        domain.counter(kvn).sequence,
-        aid=channel.aid,
-        card_challenge=random,
-        profile=card.profiles.scp02,
-    )
+    counter, profile = domain.counter(kvn).sequence, card.profiles.scp02
+    session = Scp02Channel.explicit(keys, i, challenge, counter, aid=aid, card_challenge=random, profile=profile)
     return session, session.initialize_update(card.identity.kdd, kvn)
 
 

@@ -12,6 +12,7 @@ from keywright.element.applet import Applet, Context
 from keywright.element.card import Card
 from keywright.element.channel import AUTHENTICATED, Channel
 from keywright.element.initiation import begin_implicitly, begins_session, count_attempt, keep_implicit_counter
+from keywright.element.memory_quota import check_records
 from keywright.element.openers import interrupt, known_to, step_for, takes_parts
 from keywright.element.state import Transaction
 from keywright.element.table import RULES, TABLE, Rule, refusal, state_of
@@ -31,6 +32,7 @@ _CHAIN = 0x10
 _SELECT_BY_NAME = 0x04
 _R_MAC = frozenset((Ins.BEGIN_R_MAC_SESSION, Ins.END_R_MAC_SESSION))
 _SEGMENTED = frozenset((Ins.PUT_KEY, Ins.DELETE, Ins.INSTALL))
+_LOADING = (Ins.LOAD, Ins.INSTALL)
 _IN_BLOCKS = (Ins.STORE_DATA,)
 _MAX_ASSEMBLED = 0xFFFF
 
@@ -110,8 +112,12 @@ def _execute(card: Card, channel: Channel, command: Command) -> Response:
             return answered
     elif channel.opening is not None:
         interrupt(channel)
-    whole = _gathered(card, channel, command, rule)
-    return Response(b"") if whole is None else _in_or_out(card, channel, whole, rule)
+    if channel.segments is not None:
+        whole = _joined(channel, command, channel.segments)
+        if whole is None:
+            return Response(b"")
+        command = whole
+    return _in_or_out(card, channel, command, rule)
 
 
 def _in_or_out(card: Card, channel: Channel, command: Command, rule: Rule | None) -> Response:
@@ -134,6 +140,7 @@ def _bare(card: Card, channel: Channel, command: Command, rule: Rule) -> Respons
         _check_class(rule, command.cla)
         if secured:
             raise Refusal(SW.SECURE_MESSAGING_NOT_SUPPORTED)
+        channel.segments = channel.parts = None
         if channel.opening is not None and not rule.opens:
             interrupt(channel)
         return _by_table(card, channel, command)
@@ -146,23 +153,15 @@ def _bare(card: Card, channel: Channel, command: Command, rule: Rule) -> Respons
     return None
 
 
-def _gathered(card: Card, channel: Channel, command: Command, rule: Rule | None) -> Command | None:
-    """The command, or the whole of which it is the last segment; None when more are to come."""
-    begins = rule is not None and command.ins in _SEGMENTED and command.p1 & MORE_COMMANDS
-    return _gather(card, channel, command) if channel.segments is not None or begins else command
+def _joined(channel: Channel, command: Command, sofar: Command | None) -> Command | None:
+    """One more segment of a GlobalPlatform command (GPCS 11.1.5.1); the whole command once its last one is here.
 
-
-def _gather(card: Card, channel: Channel, command: Command) -> Command | None:
-    """Take one segment of a GlobalPlatform command (GPCS 11.1.5.1); the whole command once its last one is here.
-
-    Segments are joined as they come; protection is over the whole, with the C-MAC at the end of the last one. Refuses
-    with 6985, the segments dropped, when another command comes between, 6700 when it becomes too long. Where the state
-    does not allow the command, or the session is for secured commands only and this is none, it goes on as it is, to be
-    refused.
+    Segments are kept on the channel, in `parts` when each one was opened by itself, as many hosts protect them, and in
+    `segments` as they came when the protection is over the whole, its C-MAC at the end of the last one (11.1.5.1).
+    Refuses with 6985, the segments dropped, when another command comes between, 6700 when it becomes too long.
     """
-    sofar, channel.segments = channel.segments, None
-    if sofar is None and not _is_expected(card, channel, command):
-        return command
+    opened = channel.segments is None
+    channel.segments = channel.parts = None
     p1, data, extended = command.p1 & ~MORE_COMMANDS, command.data, command.extended
     if sofar is not None:
         if (command.cla, command.ins, p1, command.p2) != (sofar.cla, sofar.ins, sofar.p1, sofar.p2):
@@ -171,18 +170,27 @@ def _gather(card: Card, channel: Channel, command: Command) -> Command | None:
     if len(data) > _MAX_ASSEMBLED:
         raise Refusal(SW.WRONG_LENGTH)
     whole = Command(command.cla, command.ins, p1, command.p2, data, command.le, extended or len(data) >= SHORT_LE)
-    if command.p1 & MORE_COMMANDS:
+    if not command.p1 & MORE_COMMANDS:
+        return whole
+    if opened:
+        channel.parts = whole
+    else:
         channel.segments = whole
-        return None
-    return whole
+    return None
+
+
+def _begins_segments(card: Card, channel: Channel, command: Command, rule: Rule | None) -> bool:
+    """Whether this is a first segment that the state, the level and the class would let through."""
+    if rule is None or command.ins not in _SEGMENTED or not command.p1 & MORE_COMMANDS:
+        return False
+    return _is_expected(card, channel, command)
 
 
 def _is_expected(card: Card, channel: Channel, command: Command) -> bool:
     """Whether the state, the level and the class would let a command through, before its data are looked at."""
     entry = TABLE.get((state_of(card.life(), channel.phase), command.ins))
     level = 0 if channel.session is None else channel.session.level or 0
-    protected = is_secured(command.cla) or not level & Level.C_MAC
-    return entry is not None and level & entry.level == entry.level and protected and is_gp(command.cla)
+    return entry is not None and level & entry.level == entry.level and is_gp(command.cla)
 
 
 def _secured(card: Card, channel: Channel, session: CardSession, command: Command, rule: Rule | None) -> Response:
@@ -195,11 +203,22 @@ def _secured(card: Card, channel: Channel, session: CardSession, command: Comman
         plain = session.unwrap(command)
         if begins:
             keep_implicit_counter(card, channel)
-    except (Refusal, StoreError):
+    except StoreError:
+        channel.drop_session()
+        raise
+    except Refusal:
+        if is_secured(command.cla) and _begins_segments(card, channel, command, rule):
+            channel.segments = Command(
+                command.cla, command.ins, command.p1 & ~MORE_COMMANDS, command.p2, command.data, None, command.extended
+            )
+            return Response(b"")
         channel.drop_session()
         raise
     try:
-        response = _dispatch(card, channel, plain, rule)
+        whole: Command | None = plain
+        if channel.parts is not None or _begins_segments(card, channel, plain, rule):
+            whole = _joined(channel, plain, channel.parts)
+        response = Response(b"") if whole is None else _dispatch(card, channel, whole, rule)
     except Refusal as refused:
         response = Response(b"", refused.sw)
     except StoreError:
@@ -237,6 +256,8 @@ def _by_table(card: Card, channel: Channel, command: Command) -> Response:
     level = entry.level
     if level and (session is None or (session.level or 0) & level != level):
         raise Refusal(SW.SECURITY_STATUS_NOT_SATISFIED)
+    if channel.loading is not None and command.ins not in _LOADING:
+        channel.loading = None
     change = Transaction(card.storage)
     response = entry.function(card, channel, command, change)
     change.commit()
@@ -248,9 +269,17 @@ def _by_applet(card: Card, channel: Channel, applet: Applet, command: Command) -
     if cla != command.cla:
         command = Command(cla, command.ins, command.p1, command.p2, command.data, command.le, command.extended)
     change = Transaction(card.storage)
-    context = Context(applet.aid, change, channel.session, volatile=channel.volatile, channel_number=channel.number)
+    context = Context(
+        applet.aid,
+        change,
+        channel.session,
+        volatile=channel.volatile,
+        channel_number=channel.number,
+        around=card.services,
+    )
     response = applet.process(command, context)
-    if is_ok(response.sw) or is_warning(response.sw):
+    if change.is_pending and (is_ok(response.sw) or is_warning(response.sw)):
+        check_records(card, applet.aid, change)
         change.commit()
     return response
 

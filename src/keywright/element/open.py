@@ -12,6 +12,7 @@ from keywright.element.birth import PRIVILEGES, Personality, give_birth, registe
 from keywright.element.card import Card, Factory, Profiles, Rng, need_rng
 from keywright.element.channels import enter_default
 from keywright.element.domain import INITIAL_KVN
+from keywright.element.services import Services
 from keywright.element.state import ELEMENT, Storage, Transaction
 from keywright.element.upgrade import DEFAULT_PERSISTENT, DEFAULT_VOLATILE, upgrade
 from keywright.errors import StoreError
@@ -139,6 +140,7 @@ class SecureElement:
             else:
                 upgrade(storage)
             self._card = Card(storage, applets, rng, factories or {}, profiles or Profiles())
+            self._card.services = Services(self._card)
             register(storage, applets)
             self._select_default()
         except BaseException:

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Final, NamedTuple, TypeAlias
 
-from keywright.element import scp10
+from keywright.element import scp10, scp11
 from keywright.element.card import Card
 from keywright.element.channel import Channel
 from keywright.element.initiation import BEGIN, external_authenticate, initialize_update
@@ -51,8 +51,9 @@ _SYMMETRIC: Final = Opener(
     Channel.drop_session,
 )
 _SCP10: Final = Opener(scp10.STEPS, scp10.STEPS, scp10.interrupted, iso=True)
+_SCP11: Final = Opener(scp11.STEPS, scp11.STEPS, scp11.interrupted, takes_parts=True)
 
-OPENERS: Final[dict[int, Opener]] = dict.fromkeys(BEGIN, _SYMMETRIC) | {SCP10: _SCP10}
+OPENERS: Final[dict[int, Opener]] = dict.fromkeys(BEGIN, _SYMMETRIC) | {SCP10: _SCP10, SCP11: _SCP11}
 """By protocol number."""
 
 

@@ -217,6 +217,10 @@ class Storage:
             else:
                 self._cache.pop(name, None)
 
+    def names(self) -> list[str]:
+        """The names that hold a value, sorted."""
+        return self._memory.names()
+
     def forget(self) -> None:
         """Drop what is held in RAM."""
         self._cache = {}
@@ -245,6 +249,16 @@ class Transaction:
     def write_first(self, name: str, value: bytes | None) -> None:
         """Commit one value now and alone, whatever becomes of the command: for counters. Raises StoreError."""
         self._storage.commit({name: value})
+
+    @property
+    def is_pending(self) -> bool:
+        """Whether there are changes to commit."""
+        return bool(self._changes)
+
+    @property
+    def changes(self) -> Mapping[str, bytes | None]:
+        """The changes so far."""
+        return self._changes
 
     def commit(self) -> None:
         """Make the changes so far durable, all or nothing; without changes nothing happens. Raises StoreError."""

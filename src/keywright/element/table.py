@@ -9,12 +9,16 @@ from typing import Final, NamedTuple, TypeAlias
 from keywright.element.card import Card
 from keywright.element.channel import Channel
 from keywright.element.channels import manage_channel, select
-from keywright.element.data_objects import get_data, store_data
-from keywright.element.key_management import delete
+from keywright.element.data_objects import get_data
+from keywright.element.deletion import delete
+from keywright.element.installation import install
+from keywright.element.loading import load
 from keywright.element.openers import begin_r_mac, end_r_mac, open_session
+from keywright.element.personalization import store
 from keywright.element.put_key import generate_ec_key, put_key
+from keywright.element.set_status import set_status
 from keywright.element.state import Transaction
-from keywright.element.status import get_status, set_status
+from keywright.element.status import get_status
 from keywright.globalplatform.life_cycle import CardState
 from keywright.globalplatform.messages import Ins
 from keywright.iso7816.apdu import Command, Response
@@ -80,6 +84,8 @@ RULES: Final[dict[int, Rule]] = {
     Ins.SET_STATUS: Rule(iso=False, gp=True),
     Ins.PUT_KEY: Rule(iso=False, gp=True),
     Ins.DELETE: Rule(iso=False, gp=True),
+    Ins.INSTALL: Rule(iso=False, gp=True),
+    Ins.LOAD: Rule(iso=False, gp=True),
     Ins.GENERATE_EC_KEY: Rule(iso=False, gp=True, optional=True),
     # GPCS 11.11 names the GlobalPlatform class alone; yubikit sends 00, and YubiKeys take it.
     Ins.STORE_DATA: Rule(iso=True, gp=True),
@@ -104,8 +110,10 @@ _IN_SESSION: Final = {
 _CHANGING: Final = {
     Ins.PUT_KEY: Entry(put_key, Level.C_MAC),
     Ins.DELETE: Entry(delete, Level.C_MAC),
+    Ins.INSTALL: Entry(install, Level.C_MAC),
+    Ins.LOAD: Entry(load, Level.C_MAC),
     Ins.GENERATE_EC_KEY: Entry(generate_ec_key, Level.C_MAC),
-    Ins.STORE_DATA: Entry(store_data, Level.C_MAC),
+    Ins.STORE_DATA: Entry(store, Level.C_MAC),
 }
 _MANAGED: Final = {Ins.GET_STATUS: Entry(get_status), Ins.SET_STATUS: Entry(set_status, Level.C_MAC)}
 
