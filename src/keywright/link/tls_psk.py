@@ -49,7 +49,7 @@ class TlsError(LinkError):
 def mbedtls_tls() -> Any:
     """The library, or a UsageError that says how to get it."""
     try:
-        from mbedtls import tls  # noqa: PLC0415 - an extra
+        from mbedtls import tls  # noqa: PLC0415 - an optional extra  # pyright: ignore[reportMissingImports] - as said
     except ImportError as error:
         raise UsageError(
             "TLS-PSK needs python-mbedtls", hint="install the extra: pip install 'keywright[ota]'"
