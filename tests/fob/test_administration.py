@@ -21,6 +21,7 @@ from keywright.scp.scp81.domains import ScriptDomains
 from keywright.scp.scp81.keys import Psk, euicc_identity
 from keywright.scp.scp81.parameters import KeyReference, SecurityParameters, Settings
 from keywright.scp.scp81.server import AdministrationServer, commands
+from keywright.scp.transport import TransportSession
 from support.peers import require_peer
 
 IDENTITY = euicc_identity(bytes(16), bytes(16))
@@ -43,8 +44,8 @@ class Executor:
     def start(self) -> None:
         pass
 
-    def execute(self, command: Command, level: int, /) -> Response:
-        assert level == 0xB3
+    def execute(self, command: Command, session: TransportSession, /) -> Response:
+        assert session.protection == 0xB3
         self.ran.append(command)
         return Response(bytes(300))
 
@@ -99,7 +100,7 @@ class Clock:
 
 
 def run(dial: Callable[[Open], Connection], executor: Executor) -> list[Ended]:
-    agent, clock = AdministrationAgent(ScriptDomains(executor, 0xB3)), Clock()
+    agent, clock = AdministrationAgent(ScriptDomains(executor, TransportSession(0x81, 0xB3, 0x40))), Clock()
     agent.trigger(SETTINGS)
     return run_agent(agent, dial, clock=clock, sleep=clock.sleep)
 
