@@ -18,7 +18,7 @@ def card(**parameters: Any) -> SecureElement:
 
 def blocked(here: Terminal, kvn: int = 0) -> list[int]:
     """Status words of INITIALIZE UPDATE until the card says that the key is blocked."""
-    words = []
+    words: list[int] = []
     while not words or words[-1] == 0x9000:
         words.append(here.initialize_update(kvn=kvn).sw)
     return words
