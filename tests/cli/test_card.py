@@ -45,14 +45,14 @@ def test_info_tells_what_the_card_says(keywright: Keywright) -> None:
     ran = keywright("card", "info", "--link", "sim:fob?serial=KW-1")
     assert ran.code == 0
     for words in (
-        "A000000151000000  issuer security domain",
-        "SCP03 i=70        S8, pseudo-random challenge, R-MAC, R-ENC",
-        "KVN FF            AES 128 bit, KID 01 02 03  (initial keys)",
-        "GlobalPlatform    2.3.1",
+        "A000000151000000 issuer security domain",
+        "SCP03 i=70 S8, pseudo-random challenge, R-MAC, R-ENC",
+        "KVN FF AES 128 bit, KID 01 02 03 (initial keys)",
+        "GlobalPlatform 2.3.1",
         "day 100",
         "Capabilities",
     ):
-        assert words in ran.out
+        assert words in " ".join(ran.out.split())
     assert max(map(len, ran.out.splitlines())) <= 80
     assert ran.err == ""
 

@@ -167,10 +167,10 @@ def test_key_material_is_masked_in_words_and_bytes(keywright: Keywright) -> None
 
 def test_a_status_word_comes_with_what_to_do(keywright: Keywright) -> None:
     ran = keywright("decode", "84F28002024F0000", "6982")
-    assert "    6982 security status not satisfied: the command needs an authenticated session" in ran.out
-    assert "    next: open a secure channel at the level the command needs\n" in ran.out
+    assert "    6982 security status not satisfied: no session at the level this command" in ran.out
+    assert "    next: open a secure channel first\n" in ran.out
     document = json.loads(keywright("decode", "84F28002024F0000", "6982", "--json").out)
-    assert document["hint"] == "open a secure channel at the level the command needs"
+    assert document["hint"] == "open a secure channel first"
     assert ["P1", "80 issuer security domain"] in document["header"]
 
 

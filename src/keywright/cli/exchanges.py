@@ -10,6 +10,7 @@ from keywright.cli.text import bad, faint, good, heading, pairs, wrapped
 from keywright.globalplatform.describe import Line
 from keywright.globalplatform.explain import Explanation
 from keywright.globalplatform.redaction import masked
+from keywright.globalplatform.remedies import Remedy, remedy
 from keywright.iso7816.status import is_ok, meaning
 
 
@@ -36,7 +37,7 @@ def full_lines(command: bytes | None, answer: bytes | None, full: Told) -> Itera
         yield from pairs([("plain", full.plain_answer.hex(" ").upper())], indent=4, least=least)
     yield from pairs(told.answered, indent=4, least=least if full.header else 0)
     if answer is not None and len(answer) > 1:
-        yield from status_lines(int.from_bytes(answer[-2:]))
+        yield from status_lines(int.from_bytes(answer[-2:]), _ins(command))
     elif told.status:
         yield "    " + bad(told.status)
 
@@ -48,20 +49,27 @@ def _covered(full: Told) -> Iterator[Line]:
         yield "plain", full.plain.hex(" ").upper()
 
 
-def status_lines(sw: int) -> Iterator[str]:
-    """A status word with name, explanation and, where there is one, what to do about it."""
-    yield "    " + status_line(sw)
-    if hint := meaning(sw).hint:
-        yield "    " + faint(f"next: {hint}")
-
-
-def status_line(sw: int) -> str:
-    """A status word with name and explanation."""
-    known = meaning(sw)
+def status_lines(sw: int, ins: int | None = None) -> Iterator[str]:
+    """A status word with name, its likely cause for this instruction and, where there is one, what to do about it."""
+    known, likely = meaning(sw), _likely(sw, ins)
     text = f"{sw:04X} {known.name}"
-    if known.text and known.text != "done":
-        text += f": {known.text}"
-    return good(text) if is_ok(sw) else bad(text)
+    if likely.cause and likely.cause != "done":
+        text += f": {likely.cause}"
+    style = good if is_ok(sw) else bad
+    yield from (style(line) for line in wrapped(text, indent=6, first="    "))
+    if likely.hint:
+        yield from (faint(line) for line in wrapped(likely.hint, indent=10, first="    next: "))
+
+
+def _likely(sw: int, ins: int | None) -> Remedy:
+    if ins is None:
+        known = meaning(sw)
+        return Remedy(known.text, known.hint)
+    return remedy(ins, sw)
+
+
+def _ins(command: bytes | None) -> int | None:
+    return command[1] if command is not None and len(command) > 1 else None
 
 
 def as_document(command: bytes | None, answer: bytes | None, told: Explanation) -> dict[str, Any]:
@@ -75,7 +83,7 @@ def as_document(command: bytes | None, answer: bytes | None, told: Explanation) 
         "asked": [list(line) for line in told.asked],
         "answered": [list(line) for line in told.answered],
         "status": told.status,
-        "hint": "" if sw is None else meaning(int.from_bytes(sw)).hint,
+        "hint": "" if sw is None else _likely(int.from_bytes(sw), _ins(command)).hint,
     }
 
 

@@ -72,6 +72,7 @@ def cli_page() -> str:
             parts.append(_block(_help(noun)))
         for verb in entry.verbs.split():
             parts += [f"### {noun} {verb}\n", _block(_help(noun, verb))]
+            parts += [_block(_help(noun, verb, inner)) for inner in _inner(noun, verb)]
     return "\n".join(parts)
 
 
@@ -104,6 +105,12 @@ def _kinds() -> Iterator[type[KeywrightError]]:
 
 def _first_paragraph(kind: type[KeywrightError]) -> str:
     return " ".join((inspect.getdoc(kind) or "").partition("\n\n")[0].split())
+
+
+def _inner(noun: str, verb: str) -> list[str]:
+    """The verbs below a verb, such as those of `card keys`."""
+    found = getattr(get_command(application(noun)), "commands", {})[noun].commands[verb]
+    return list(getattr(found, "commands", {}))
 
 
 def _help(*words: str) -> str:
