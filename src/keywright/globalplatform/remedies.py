@@ -28,6 +28,10 @@ class Remedy(NamedTuple):
 _SESSION: Final = Remedy(
     "no session at the level this command needs, or its protection was wrong", "open a secure channel first"
 )
+_SESSION_OR_TOKEN: Final = Remedy(
+    "no session at the level this command needs, or a token that is missing or wrong",
+    "open a secure channel first; under a domain with delegated management, sign the command",
+)
 _NO_ROOM: Final = Remedy("the card's memory is full", "delete what is not needed; look with `card info`")
 _LOCKED: Final = Remedy(
     "the card is locked or terminated, or does not have this function", "look at its life cycle with `card list`"
@@ -76,7 +80,7 @@ REMEDIES: Final[Mapping[tuple[int, int], Remedy]] = {
     ),
     (Ins.SET_STATUS, SW.INCORRECT_DATA): Remedy("the state does not exist, or needs a privilege the domain lacks"),
     (Ins.SET_STATUS, SW.REFERENCED_DATA_NOT_FOUND): Remedy("no application has this AID", "list them with `card list`"),
-    (Ins.INSTALL, SW.SECURITY_STATUS_NOT_SATISFIED): _SESSION,
+    (Ins.INSTALL, SW.SECURITY_STATUS_NOT_SATISFIED): _SESSION_OR_TOKEN,
     (Ins.INSTALL, SW.CONDITIONS_NOT_SATISFIED): Remedy(
         "the AID is taken, a load was not finished, or the domain may not do this",
         "delete the old instance or load file first; list what is there with `card list`",
@@ -94,7 +98,10 @@ REMEDIES: Final[Mapping[tuple[int, int], Remedy]] = {
         "the card does not know this kind of INSTALL, or takes no chained commands", "do its steps one by one"
     ),
     (Ins.INSTALL, SW.AUTHENTICATION_FAILED): _TOKEN,
-    (Ins.LOAD, SW.SECURITY_STATUS_NOT_SATISFIED): _SESSION,
+    (Ins.LOAD, SW.SECURITY_STATUS_NOT_SATISFIED): Remedy(
+        "no session at the level this command needs, or a DAP signature that is missing or wrong",
+        "open a secure channel first; sign the load file hash for every domain that demands it",
+    ),
     (Ins.LOAD, SW.CONDITIONS_NOT_SATISFIED): Remedy(
         "blocks out of order, or no INSTALL [for load] before them; the load is aborted", "begin the load again"
     ),
@@ -111,7 +118,7 @@ REMEDIES: Final[Mapping[tuple[int, int], Remedy]] = {
     (Ins.LOAD, SW.NOT_ENOUGH_MEMORY): _NO_ROOM,
     (Ins.LOAD, SW.EXECUTION_ERROR): Remedy("the card could not link the load file", "check imports and versions"),
     (Ins.LOAD, SW.INCORRECT_P1P2): Remedy("blocks out of order; the load is aborted", "begin the load again"),
-    (Ins.DELETE, SW.SECURITY_STATUS_NOT_SATISFIED): _SESSION,
+    (Ins.DELETE, SW.SECURITY_STATUS_NOT_SATISFIED): _SESSION_OR_TOKEN,
     (Ins.DELETE, SW.CONDITIONS_NOT_SATISFIED): Remedy(
         "something on the card still uses it: an instance, an import, or it is the last key set",
         "delete its instances first, or with what is related",

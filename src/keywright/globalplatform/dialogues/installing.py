@@ -46,8 +46,9 @@ class Loading(msgspec.Struct, frozen=True):
     """How a load file goes onto a card.
 
     domain: AID of the security domain it belongs to, empty for the one that is selected. hash: algorithm of the load
-    file hash in INSTALL [for load], None for no hash unless a signer needs one. signers: AID and DAP key of each domain
-    that verifies. cipher: key of a ciphered load file. parameters and token: of INSTALL [for load].
+    file hash in INSTALL [for load]; None: SHA-256 where a signature, token or ciphering needs a hash (GPCS 11.5.2.3.1),
+    else no hash. signers: AID and DAP key of each domain that verifies. cipher: key of a ciphered load file. parameters
+    and token: of INSTALL [for load].
     """
 
     domain: bytes = b""
@@ -147,7 +148,8 @@ def _demand_sound(cap: Cap, wanted: Sequence[Wanted], card: Sequence[CardPackage
 
 
 def _announced(cap: Cap, how: Loading) -> InstallForLoad:
-    algorithm = how.hash or ("sha256" if how.signers else None)
+    needed = how.signers or how.token or how.cipher
+    algorithm = how.hash or ("sha256" if needed else None)
     digest = b"" if algorithm is None else cap.hash(algorithm)
     return InstallForLoad(cap.package.aid, how.domain, digest, how.parameters)
 
