@@ -88,11 +88,29 @@ def test_who_may_not_issue_is_no_issuer() -> None:
 
 
 def test_every_flipped_bit_is_found() -> None:
-    for bit in range(0, len(LEAF.der) * 8, 7):
+    for bit in range(len(LEAF.der) * 8):
         flipped = bytearray(LEAF.der)
         flipped[bit // 8] ^= 1 << bit % 8
         with pytest.raises((AuthenticationError, DecodeError)):
             verify_with_key(read_certificate(bytes(flipped)), MIDDLE_KEY.public)
+
+
+@pytest.mark.parametrize("serial", [b"\x00", b"\x85"])
+def test_a_serial_number_is_positive(serial: bytes) -> None:
+    assert LEAF.der.count(b"\x02\x01\x05") == 1
+    with pytest.raises(DecodeError, match="positive"):
+        read_certificate(LEAF.der.replace(b"\x02\x01\x05", b"\x02\x01" + serial))
+
+
+def test_a_signature_is_a_whole_number_of_bytes() -> None:
+    """With its last bit zero, the number of unused bits could be one, and the library would not mind."""
+    drawn = (issued(MIDDLE_KEY, MIDDLE, LEAF_KEY, subject="leaf") for _ in range(200))
+    leaf = next(leaf for leaf in drawn if leaf.der[-1] & 1 == 0)
+    signature = x509.load_der_x509_certificate(leaf.der).signature
+    changed = leaf.der.removesuffix(b"\x00" + signature) + b"\x01" + signature
+    assert x509.load_der_x509_certificate(changed).signature == signature
+    with pytest.raises(DecodeError, match="whole number"):
+        read_certificate(changed)
 
 
 def build(key: Any, *extensions: tuple[Any, bool], by: Any = None) -> bytes:

@@ -202,7 +202,7 @@ class TestDelete:
     def test_data_that_names_nothing_is_6a80(self, data: str) -> None:
         assert opened()(0x80, 0xE4, 0x00, 0x00, bytes.fromhex(data)).sw == 0x6A80
 
-    @pytest.mark.parametrize(("p1", "p2"), [(0x01, 0x00), (0x00, 0x01)])
+    @pytest.mark.parametrize(("p1", "p2"), [(0x01, 0x00), (0x00, 0x02)])
     def test_other_parameters_are_6a86(self, p1: int, p2: int) -> None:
         assert opened()(0x80, 0xE4, p1, p2, b"\xd2\x01\x30").sw == 0x6A86
 

@@ -10,12 +10,16 @@ from keywright.codec.message import Message
 from keywright.errors import DecodeError
 from keywright.globalplatform import key_data
 from keywright.globalplatform.key_data import (
+    ENCRYPTED,
     KEY_LOAD_GROUP,
     KEY_VALUE_GROUP,
+    ComponentType,
+    KeyAccess,
     KeyField,
     KeyLoad,
     KeyLoads,
     KeyPart,
+    KeyUsage,
     NewKeys,
     joined_secret,
     parse_put_key,
@@ -150,6 +154,34 @@ def test_a_length_of_128_may_stand_on_one_byte() -> None:
 def test_a_length_that_its_ciphertext_cannot_have_is_refused(value: str) -> None:
     with pytest.raises(DecodeError):
         split_secret(bytes.fromhex(value), 16)
+
+
+def test_usage_and_access_have_the_values_of_their_tables() -> None:
+    usages = {name: value for name, value in vars(KeyUsage).items() if name.isupper()}
+    assert usages == {
+        "C_MAC": 0x14,
+        "R_MAC": 0x24,
+        "C_MAC_R_MAC": 0x34,
+        "C_ENC": 0x18,
+        "R_ENC": 0x28,
+        "C_ENC_R_ENC": 0x38,
+        "C_DEK": 0x48,
+        "R_DEK": 0x88,
+        "C_DEK_R_DEK": 0xC8,
+        "PSK_TLS": 0x3C,
+        "TOKEN_VERIFICATION": 0x81,
+        "RECEIPT_GENERATION": 0x44,
+        "DAP_VERIFICATION": 0x84,
+    }
+    assert (KeyAccess.DOMAIN_AND_APPLICATIONS, KeyAccess.DOMAIN_ONLY, KeyAccess.APPLICATIONS_ONLY) == (0, 1, 2)
+
+
+def test_every_secret_type_is_known_as_one_and_no_public_one() -> None:
+    secret = {0x80, 0x83, 0x84, 0x85, 0x88, 0x90, 0x91, 0xA3, 0xA4, 0xA5, 0xA6, 0xA7, 0xA8, 0xB1}
+    public = {0xA0, 0xA1, 0xA2, 0xB0, 0xB2, 0xB3, 0xB4, 0xB5, 0xB6, 0xB7, 0xF0}
+    types = {value for name, value in vars(ComponentType).items() if name.isupper()}
+    assert types == secret | public
+    assert types & ENCRYPTED == secret
 
 
 def test_a_key_load_is_announced_and_then_brought() -> None:

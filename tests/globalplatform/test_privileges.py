@@ -24,6 +24,7 @@ from keywright.globalplatform.privileges import (
     Privilege,
     build_privileges,
     conflicts,
+    in_words,
     parse_privileges,
 )
 from support.messages import parsed
@@ -85,16 +86,18 @@ def test_every_other_privilege_may_stand_alone(privilege: Privilege) -> None:
 
 
 def test_mandated_dap_needs_dap_verification() -> None:
-    assert conflicts(P.SECURITY_DOMAIN | P.MANDATED_DAP) == ("mandated dap needs dap verification",)
+    assert conflicts(P.SECURITY_DOMAIN | P.MANDATED_DAP) == ("mandated DAP needs DAP verification",)
 
 
 def test_delegated_management_excludes_authorized_management() -> None:
     both = P.SECURITY_DOMAIN | P.DELEGATED_MANAGEMENT | P.AUTHORIZED_MANAGEMENT
-    assert conflicts(both) == ("delegated management excludes authorized management",)
+    assert conflicts(both) == ("delegated management excludes authorised management",)
 
 
 def test_every_bit_has_one_name() -> None:
     assert len({int(bit) for bit in Privilege}) == 20
+    assert len(set(in_words(ALL))) == 20
+    assert in_words(P.SECURITY_DOMAIN | P.CARD_RESET) == ("security domain", "default selected")
     assert int(ALL) == 0xFFFFF0
 
 

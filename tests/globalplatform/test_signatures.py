@@ -17,6 +17,7 @@ from keywright.errors import AuthenticationError, WireError
 from keywright.globalplatform.confirmation import Confirmation
 from keywright.globalplatform.dap import (
     HASH_BYTES,
+    HASH_CODES,
     algorithm_of,
     check_load_hash,
     cipher_load_block,
@@ -249,6 +250,10 @@ def test_the_hash_tells_its_algorithm_by_its_length(algorithm: str) -> None:
     check_load_hash(digest, BLOCK)
     with pytest.raises(AuthenticationError):
         check_load_hash(digest, BLOCK + b"\0")
+
+
+def test_a_card_names_hashes_by_code() -> None:
+    assert [HASH_CODES[code] for code in (1, 2, 3, 4)] == ["sha1", "sha256", "sha384", "sha512"]
 
 
 def test_no_other_hash_is_taken() -> None:

@@ -10,6 +10,7 @@ from keywright.scp.scp80.keys import KeySet, OtaKey, des_key
 from keywright.scp.scp80.messages import BINDINGS, SMS_PP, TCP_IP, Binding, CheckAlgorithm, CipherAlgorithm, Spi
 from keywright.scp.scp80.packet import Header
 from keywright.scp.scp80.profile import STRICT, Profile
+from keywright.scp.transport import TransportSession
 from support.vectors import Case, unhex
 
 OLD = Profile(single_des=True, aes_needs_counter=False, answer_as_command=False)
@@ -45,8 +46,8 @@ class Recorder:
         self.msl = msl
         self.got: list[tuple[bytes, int]] = []
 
-    def receive(self, data: bytes, level: int, /) -> bytes:
-        self.got.append((data, level))
+    def receive(self, data: bytes, session: TransportSession, /) -> bytes:
+        self.got.append((data, session.protection))
         return self.answer
 
 

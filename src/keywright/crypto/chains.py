@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.utils import CryptographyDeprecationWarning as _Warned
 
+from keywright.codec.tlv import find
 from keywright.crypto.ec import EcPrivateKey, EcPublicKey
 from keywright.errors import AuthenticationError, DecodeError
 
@@ -20,6 +22,8 @@ if TYPE_CHECKING:
 
     from keywright.crypto.certificates import Validity
 
+_SERIAL_NUMBER = (0x30, 0x30, 0x02)
+"""Certificate, tbsCertificate, serialNumber."""
 _NOT_ACCEPTED = "certificate not accepted: its signature"
 
 
@@ -58,13 +62,21 @@ def read_certificate(der: bytes) -> ChainCertificate:
     """
     from cryptography import x509  # noqa: PLC0415 - takes 50 ms
 
+    serial = find(der, *_SERIAL_NUMBER)
+    if not serial or serial[0] & 0x80 or not any(serial):
+        # The library reads it still, and warns at every use (RFC 5280 4.1.2.2).
+        raise DecodeError("a certificate whose serial number is not positive")
     try:
         loaded = x509.load_der_x509_certificate(der)
-        return _read(der, loaded)
+        found = _read(der, loaded)
     except DecodeError:
         raise
-    except (ValueError, UnsupportedAlgorithm, x509.DuplicateExtension, x509.InvalidVersion) as error:
+    except (ValueError, UnsupportedAlgorithm, x509.DuplicateExtension, x509.InvalidVersion, _Warned) as error:
         raise DecodeError("not a certificate that can be read") from error
+    if not der.endswith(b"\0" + loaded.signature):
+        # The library reads a BIT STRING that ends within a byte as well: the same signature in other bytes.
+        raise DecodeError("a signature that is not a whole number of bytes")
+    return found
 
 
 def verify_with_key(certificate: ChainCertificate, key: EcPublicKey) -> None:

@@ -12,6 +12,7 @@ from keywright.element.state import (
     ATTEMPTS,
     CONFIRMATION,
     ELEMENT,
+    FACTORY,
     FORMAT,
     KEYS,
     LIFE,
@@ -19,6 +20,7 @@ from keywright.element.state import (
     REGISTRY,
     CounterRecord,
     ElementRecord,
+    FactoryRecord,
     KeyRecord,
     KeySetRecord,
     Kind,
@@ -42,6 +44,8 @@ application (GPCS tables 11-7 to 11-9)."""
 
 MAX_SEQUENCE = 0xFF_FFFF
 _MAX_TRIES = 0xFFFF
+RESETTING_TRY_LIMIT = 64
+"""Failures that block a key of an element that can be reset, where nothing else is said."""
 _MOST_MEMORY = 0xFFFF_FFFF
 _OPTIONS = I.S16 | I.PSEUDO_RANDOM | I.R_MAC | I.R_ENC
 _FURTHER_PROTOCOLS = (0x02, 0x10, 0x11)
@@ -56,6 +60,7 @@ class Personality(msgspec.Struct, frozen=True):
     i: int
     protocols: tuple[tuple[int, int], ...]
     initial_keys_stay: bool
+    resets: bool
     sequence_counter: int
     kdd: bytes
     cplc: Cplc
@@ -113,23 +118,34 @@ def give_birth(storage: Storage, personality: Personality, applets: Sequence[App
     """Write every record of a new element. Raises StoreError with nothing changed."""
     p = personality
     keys = p.keys or KeySet.gp_test()
+    tries = p.try_limit or p.resets * RESETTING_TRY_LIMIT
     record = ElementRecord(
-        FORMAT, p.initial_keys_stay, p.try_limit or 0, p.max_data, p.page, p.volatile, p.persistent, p.kdd, p.atr
+        FORMAT,
+        p.initial_keys_stay,
+        tries,
+        p.max_data,
+        p.page,
+        p.volatile,
+        p.persistent,
+        p.kdd,
+        p.atr,
     )
     offers = tuple(ProtocolRecord(scp, i) for scp, i in ((SCP03, p.i), *p.protocols))
     key_records = tuple(
         KeyRecord(kid, KeyType.AES, key.reveal()) for kid, key in enumerate((keys.enc, keys.mac, keys.dek), 1)
     )
     issuer = RegistryEntry(Kind.ISSUER_DOMAIN, p.isd_aid, 0, p.privileges)
+    key_set = KeySetRecord(key_records).build()
     storage.commit(
         {
+            **({FACTORY: FactoryRecord(p.kvn, key_set).build()} if p.resets else {}),
             ELEMENT: record.build(),
             LIFE: bytes((p.life_cycle,)),
             ATTEMPTS: bytes(4),
             CONFIRMATION: bytes(2),
             PROTOCOLS: ProtocolsRecord(offers).build(),
             KEYS: bytes((p.kvn,)),
-            key_set_name(p.kvn): KeySetRecord(key_records).build(),
+            key_set_name(p.kvn): key_set,
             counter_name(p.kvn): CounterRecord(p.sequence_counter).build(),
             data_name(Tag.CPLC): p.cplc.build(),
             data_name(Tag.IIN): p.iin,

@@ -10,6 +10,7 @@ from keywright.element import scp10, scp11_objects
 from keywright.element.card import Card
 from keywright.element.channel import BlockChain, Channel
 from keywright.element.key_material import components
+from keywright.element.memory_quota import resources
 from keywright.element.put_key import store_keys
 from keywright.element.scp11_objects import StoredObjects
 from keywright.element.state import CONFIRMATION, KeyRecord, Kind, Transaction, data_name
@@ -217,5 +218,6 @@ _MADE: dict[int, Callable[[Card, Channel], bytes | None]] = {
     Tag.KDD: _kdd,
     Tag.SECURITY_LEVEL: _security_level,
     Tag.KEY_INFORMATION: _key_information,
+    Tag.RESOURCES: lambda card, _: resources(card).build(),
 }
 """Objects made when asked for; every other one is a record of its own."""

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from keywright.element.card import Card
 from keywright.element.channel import Channel
 from keywright.element.delegation import check_token, confirm
-from keywright.element.key_management import delete as delete_keys
+from keywright.element.key_management import delete_keys
 from keywright.element.parameters import RESTRICT, values
 from keywright.element.registry import Registry, is_domain
 from keywright.element.rights import Actor, give_back, held
@@ -29,17 +29,26 @@ from keywright.iso7816.apdu import Command, Response
 from keywright.iso7816.refusal import Refusal
 from keywright.iso7816.status import SW
 
+EVEN_LAST = 0x01
+"""P2 bit of DELETE for keys, as Yubico has it."""
+
 
 def delete(card: Card, channel: Channel, command: Command, change: Transaction) -> Response:
-    """DELETE of an object or of keys. Refuses with 6A86 (P1, P2), 6A80 (data), and as the two do."""
-    if command.p1 or command.p2 & ~RELATED_OBJECTS:
-        raise Refusal(SW.INCORRECT_P1P2)
+    """DELETE of an object or of keys. Refuses with 6A86 (P1, P2), 6A80 (data), and as the two do.
+
+    P2 01 with keys is Yubico's: the last ones that open a session may go too.
+    """
     try:
         request = parse_delete(command.data)
     except DecodeError:
-        raise Refusal(SW.INCORRECT_DATA) from None
+        request = None
+    of_keys = request is not None and not isinstance(request, DeleteObject)
+    if command.p1 or command.p2 & ~(RELATED_OBJECTS | of_keys * EVEN_LAST):
+        raise Refusal(SW.INCORRECT_P1P2)
+    if request is None:
+        raise Refusal(SW.INCORRECT_DATA)
     if not isinstance(request, DeleteObject):
-        return delete_keys(card, channel, command, change)
+        return delete_keys(channel, request, change, even_last=bool(command.p2 & EVEN_LAST))
     return _delete_object(card, channel, command, request, change)
 
 

@@ -13,6 +13,7 @@ from keywright.element.birth import MAX_SEQUENCE
 from keywright.element.card import Card
 from keywright.element.channel import Channel
 from keywright.element.domain import Domain, StaticKeys, protocol_of
+from keywright.element.factory_reset import resets
 from keywright.element.state import ATTEMPTS, CounterRecord, Transaction, counter_name
 from keywright.iso7816.apdu import Command, Response
 from keywright.iso7816.refusal import Refusal
@@ -88,6 +89,10 @@ def initialize_update(card: Card, channel: Channel, command: Command, change: Tr
     if scp == SCP02 and not (domain.i_of(SCP02) or 0) & I02.EXPLICIT:
         raise Refusal(SW.CONDITIONS_NOT_SATISFIED)
     _refuse_blocked(card, domain, kvn)
+    if resets(card):
+        before = domain.counter(kvn)
+        begun = CounterRecord(before.sequence, before.failures + 1)
+        card.storage.commit({domain.name(counter_name(kvn)): begun.build()})
     session, answer = BEGIN[scp](card, Asked(domain, kvn, channel.aid, command.data), keys)
     channel.opening = Challenged(session, kvn, domain)
     return Response(answer)
@@ -107,7 +112,7 @@ def external_authenticate(card: Card, channel: Channel, command: Command, change
     if isinstance(session, Scp02Channel) and session.counter != before.sequence:
         # Another channel has opened a session with this counter, whose session keys are used up with it.
         raise Refusal(SW.CONDITIONS_NOT_SATISFIED)
-    if card.identity.try_limit:
+    if card.identity.try_limit and not resets(card):
         _refuse_blocked(card, domain, kvn)
         change.write_first(name, CounterRecord(before.sequence, before.failures + 1).build())
         before = domain.counter(kvn)

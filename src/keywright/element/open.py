@@ -63,7 +63,8 @@ class SecureElement:
     kvn, keys, sequence_counter: the initial key set and how often it was used. i: SCP03 options; without the bit for
     pseudo-random challenges (10) `rng` makes them. protocols: what the issuer security domain offers besides SCP03,
     pairs of protocol number (02, 10, 11) and "i". profiles: how it reads what their texts leave open.
-    initial_keys_stay: keep set FF when the owner puts a set of his own. privileges: those of the issuer security
+    initial_keys_stay: keep set FF when the owner puts a set of his own. resets: whoever blocks every key brings back
+    the first set, as with a YubiKey (`element/factory_reset.py`). privileges: those of the issuer security
     domain, 3 bytes. page: entries in one answer to GET STATUS (0: as many as fit). volatile, persistent: bytes of
     memory for content.
     try_limit: EXTERNAL AUTHENTICATE failures in a row that block a key set; None: never. max_data: what 9F65 tells.
@@ -85,6 +86,7 @@ class SecureElement:
         i: int = I.PSEUDO_RANDOM | I.R_MAC | I.R_ENC,
         protocols: Sequence[tuple[int, int]] = (),
         initial_keys_stay: bool = False,
+        resets: bool = False,
         sequence_counter: int = 0,
         kdd: bytes = bytes(10),
         cplc: Cplc = DEFAULT_CPLC,
@@ -113,6 +115,7 @@ class SecureElement:
             i,
             tuple(protocols),
             initial_keys_stay,
+            resets,
             sequence_counter,
             kdd,
             cplc,

@@ -14,6 +14,7 @@ from typing import Final, NamedTuple, TypeAlias
 from keywright.element import scp10, scp11
 from keywright.element.card import Card
 from keywright.element.channel import Channel
+from keywright.element.factory_reset import give_up_blocked
 from keywright.element.initiation import BEGIN, external_authenticate, initialize_update
 from keywright.element.state import Transaction
 from keywright.globalplatform.messages import Ins
@@ -111,7 +112,12 @@ def open_session(card: Card, channel: Channel, command: Command, change: Transac
     step = step_for(channel, command)
     if step is None:
         raise Refusal(SW.CONDITIONS_NOT_SATISFIED)
-    return step(card, channel, command, change)
+    try:
+        return step(card, channel, command, change)
+    except Refusal as refused:
+        if refused.sw == SW.AUTHENTICATION_BLOCKED:
+            give_up_blocked(card, channel.domain, command)
+        raise
 
 
 def begin_r_mac(card: Card, channel: Channel, command: Command, change: Transaction) -> Response:

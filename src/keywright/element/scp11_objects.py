@@ -32,7 +32,7 @@ ALLOW_LIST: Final = "allow"
 TRIES: Final = "tries"
 OF_A_KEY: Final = (CERTIFICATES, ALLOW_LIST, TRIES)
 
-_IDENTIFIERS: Final[dict[Side, str]] = {"host": "identifiers/host", "card": "identifiers/card"}
+IDENTIFIERS: Final[dict[Side, str]] = {"host": "identifiers/host", "card": "identifiers/card"}
 _SIDES: Final[dict[int | None, Side]] = {0: "host", 1: "card"}
 
 
@@ -62,7 +62,7 @@ class StoredObjects:
 
     def ca_identifiers(self, side: Side, /) -> tuple[tuple[bytes, KeyReference], ...]:
         """Identifiers of CA-KLOC ("host") or CA-KLCC ("card") keys, as long as the keys are there."""
-        stored = parse_ca_identifiers(self._domain.read(_IDENTIFIERS[side]) or b"")
+        stored = parse_ca_identifiers(self._domain.read(IDENTIFIERS[side]) or b"")
         return tuple((name, key) for name, key in stored if self._domain.key(key.kvn, key.kid) is not None)
 
 
@@ -106,7 +106,7 @@ def _store_identifier(domain: Domain, stored: CaIdentifierStore, change: Transac
     held = domain.key(key.kvn, key.kid)
     private = held is not None and held.type == ComponentType.EC_PRIVATE
     side: Side = _SIDES.get(entry.side) or ("card" if private else "host")
-    name = domain.name(_IDENTIFIERS[side])
+    name = domain.name(IDENTIFIERS[side])
     others = [pair for pair in parse_ca_identifiers(change.read(name) or b"") if pair[1] != key]
     change.write(name, build_ca_identifiers((*others, (entry.identifier, key))))
 

@@ -4,6 +4,7 @@
 |---|---|---|
 | `element` | `ElementRecord`: what the element is; fixed at birth | never |
 | `life` | 1 byte, card life cycle (GPCS table 11-6) | SET STATUS |
+| `factory` | `FactoryRecord`: the first key set, where blocking all keys brings it back | never |
 | `attempts` | 4 bytes, authentication commands (82) ever received | before each one is checked, alone |
 | `registry` | `RegistryRecord`: all that has an AID, the issuer's domain first | INSTALL, LOAD, DELETE, SET STATUS |
 | `confirmation` | 2 bytes, confirmation counter: receipts given (GPCS 11.1.6) | with what the receipt confirms |
@@ -27,7 +28,7 @@ from collections.abc import Mapping
 from functools import cache
 from typing import Annotated, Final, final
 
-from keywright.codec.record import U8, U16, U32, Record, prefixed, raw
+from keywright.codec.record import U8, U16, U32, Record, Rest, prefixed, raw
 from keywright.store.memory import Memory
 
 ELEMENT = "element"
@@ -37,6 +38,7 @@ KEYS = "keys"
 PROTOCOLS = "protocols"
 REGISTRY = "registry"
 CONFIRMATION = "confirmation"
+FACTORY = "factory"
 
 FORMAT = 2
 """Version of this layout."""
@@ -137,6 +139,13 @@ class KeySetRecord(Record, frozen=True):
     """The keys that share a key version number, by ascending key identifier."""
 
     keys: tuple[KeyRecord, ...] = ()
+
+
+class FactoryRecord(Record, frozen=True):
+    """The key set that an element was made with: its version number, and a `KeySetRecord`."""
+
+    kvn: U8
+    keys: Annotated[bytes, Rest()]
 
 
 class CounterRecord(Record, frozen=True):

@@ -47,20 +47,28 @@ def check_link(text: str) -> Uri:
     if uri.scheme not in _OPENERS:
         raise UsageError(f"{text}: this form serves a device; it cannot be asked", hint=f"one of: {forms()}")
     if uri.is_simulated:
+        _transport(uri)
         _made(uri, DEFAULT_SERIAL, RamMemory())
     return uri
 
 
 @final
 class SimulatedLink:
-    """A simulated device in this process; closing the link lets go of the device's memory too."""
+    """A simulated device in this process; closing the link lets go of the device's memory too.
 
-    extended = True
+    transport: one of `fob.transport.TRANSPORTS`, to reach the device block by block; without it, by whole APDUs.
+    """
 
-    def __init__(self, name: str, element: SecureElement, close: Callable[[], object]) -> None:
+    def __init__(self, name: str, element: SecureElement, close: Callable[[], object], transport: str = "") -> None:
         self.name = name
         self._element: SecureElement | None = element
         self._close = close
+        self._carrier: Exchange | None = None
+        if transport:
+            from keywright.fob.transport import over  # noqa: PLC0415 - loads only where blocks are asked for
+
+            self._carrier = over(element, transport, name=name)
+        self.extended = True if self._carrier is None else self._carrier.extended
 
     @property
     def element(self) -> SecureElement:
@@ -69,16 +77,19 @@ class SimulatedLink:
 
     @property
     def atr(self) -> bytes:
-        """ATR of the device."""
-        return self._open().atr
+        """ATR of the device, over a transport the one that names it."""
+        element = self._open()
+        return element.atr if self._carrier is None else self._carrier.atr
 
     def exchange(self, command: bytes, /) -> bytes:
-        """The device's answer. Raises LinkError after `close`."""
-        return self._open().handle(command)
+        """The device's answer. Raises LinkError after `close`, and for what goes wrong on a transport."""
+        element = self._open()
+        return element.handle(command) if self._carrier is None else self._carrier.exchange(command)
 
     def reset(self) -> bytes:
         """Reset the device and return its ATR. Raises LinkError after `close`."""
-        return self._open().reset()
+        element = self._open()
+        return element.reset() if self._carrier is None else self._carrier.reset()
 
     def close(self) -> None:
         """Let go of the device and of its memory; twice does no harm."""
@@ -98,6 +109,7 @@ def open_simulated(uri: Uri) -> SimulatedLink:
     namespace = uri.parameters.get("serial", DEFAULT_SERIAL) if uri.rest == "fob" else ELEMENT
     if "serial" in uri.parameters and uri.rest != "fob":
         raise UsageError(f"{uri}: only sim:fob has a serial", hint="leave it out, or use sim:fob")
+    transport = _transport(uri)
     path = uri.parameters.get("memory")
     journal = Journal(path) if path else None
     try:
@@ -108,7 +120,18 @@ def open_simulated(uri: Uri) -> SimulatedLink:
         if journal is not None:
             journal.close()
         raise
-    return SimulatedLink(str(uri), element, journal.close if journal else element.close)
+    return SimulatedLink(str(uri), element, journal.close if journal else element.close, transport)
+
+
+def _transport(uri: Uri) -> str:
+    """The transport that a `sim` URI asks for, empty for none. Raises UsageError."""
+    name = uri.parameters.get("transport", "")
+    if name:
+        from keywright.fob.transport import TRANSPORTS  # noqa: PLC0415 - loads only where blocks are asked for
+
+        if name not in TRANSPORTS:
+            raise UsageError(f"{uri}: no transport {name!r}", hint=f"there are: {', '.join(TRANSPORTS)}")
+    return name
 
 
 def _made(uri: Uri, serial: str, memory: Memory) -> SecureElement:

@@ -24,7 +24,11 @@ class Form(NamedTuple):
 
 
 FORMS: Final[tuple[Form, ...]] = (
-    Form("sim:element", "a simulated secure element (?memory=FILE keeps it, &kvn=, &i=, &stay=yes)"),
+    Form(
+        "sim:element",
+        "a simulated secure element (?memory=FILE keeps it, &kvn=, &i=, &stay=yes; "
+        "&transport=t0, t1, t1-crc, nfc-a or nfc-b reaches it block by block)",
+    ),
     Form("sim:fob", "a simulated key fob (?serial=SERIAL&memory=FILE)"),
     Form(
         "pcsc:READER",
@@ -39,7 +43,7 @@ FORMS: Final[tuple[Form, ...]] = (
 
 _LATER: Final = frozenset({"serial", "ble", "http", "https"})
 _PARAMETERS: Final = {
-    SIMULATED: ("memory", "serial", "kvn", "i", "stay"),
+    SIMULATED: ("memory", "serial", "kvn", "i", "stay", "transport"),
     "pcsc": ("mode", "protocol", "extended", "wait"),
     "replay": ("lenient",),
 }

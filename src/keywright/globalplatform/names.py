@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import Final
 
+from keywright.globalplatform.key_data import ComponentType
 from keywright.globalplatform.life_cycle import name_of
 from keywright.globalplatform.messages import GP_OID, KeyComponent, KeyEntry, KeyType
+from keywright.globalplatform.privileges import ALL, Privilege, in_words
 from keywright.scp.level import Level
 from keywright.scp.scp03.messages import I
 
@@ -24,46 +26,27 @@ _LEVEL_BITS: Final = ((Level.C_MAC, "C-MAC"), (Level.C_DEC, "C-DEC"), (Level.R_M
 _KEY_TYPES: Final = {
     KeyType.DES: "DES",
     0x82: "DES, 3 keys",
-    0x85: "PSK-TLS",
+    ComponentType.DES_ECB: "DES ECB",
+    ComponentType.DES_CBC: "DES CBC",
+    ComponentType.PSK_TLS: "PSK-TLS",
     KeyType.AES: "AES",
-    0x90: "HMAC SHA-1",
-    0xA0: "RSA e",
-    0xA1: "RSA n",
+    ComponentType.HMAC_SHA1: "HMAC SHA-1",
+    ComponentType.HMAC_SHA1_160: "HMAC SHA-1, 160 bit",
+    ComponentType.RSA_PUBLIC_EXPONENT: "RSA e",
+    ComponentType.RSA_PUBLIC_MODULUS: "RSA n",
+    ComponentType.RSA_PRIVATE_MODULUS: "RSA private n",
+    ComponentType.RSA_PRIVATE_EXPONENT: "RSA d",
+    ComponentType.RSA_CRT_P: "RSA p",
+    ComponentType.RSA_CRT_Q: "RSA q",
+    ComponentType.RSA_CRT_PQ: "RSA 1/q",
+    ComponentType.RSA_CRT_DP1: "RSA dp",
+    ComponentType.RSA_CRT_DQ1: "RSA dq",
     KeyType.EC_PUBLIC: "EC public",
     KeyType.EC_PRIVATE: "EC private",
     KeyType.EC_PARAMETERS: "EC parameters",
 }
 
 _EC_TYPES: Final = (KeyType.EC_PUBLIC, KeyType.EC_PRIVATE, KeyType.EC_PARAMETERS)
-
-_PRIVILEGES: Final = (
-    (
-        (0x80, "security domain"),
-        (0x40, "DAP verification"),
-        (0x20, "delegated management"),
-        (0x10, "card lock"),
-        (0x08, "card terminate"),
-        (0x04, "default selected"),
-        (0x02, "CVM management"),
-        (0x01, "mandated DAP"),
-    ),
-    (
-        (0x80, "trusted path"),
-        (0x40, "authorised management"),
-        (0x20, "token verification"),
-        (0x10, "global delete"),
-        (0x08, "global lock"),
-        (0x04, "global registry"),
-        (0x02, "final application"),
-        (0x01, "global service"),
-    ),
-    (
-        (0x80, "receipt generation"),
-        (0x40, "ciphered load files"),
-        (0x20, "contactless activation"),
-        (0x10, "contactless self-activation"),
-    ),
-)
 
 HASHES: Final = {1: "SHA-1", 2: "SHA-256", 3: "SHA-384", 4: "SHA-512"}
 _SECURITY_DOMAIN: Final = 0x80
@@ -106,7 +89,7 @@ def _component(part: KeyComponent) -> str:
 
 def privileges(data: bytes) -> tuple[str, ...]:
     """The privileges that one or three bytes grant (GPCS table 11-7 to 11-9)."""
-    return tuple(word for byte, bits in zip(data, _PRIVILEGES, strict=False) for word in _bits(byte, bits))
+    return in_words(Privilege(int.from_bytes(data[:3].ljust(3, b"\0")) & ALL))
 
 
 def is_security_domain(data: bytes | None) -> bool:

@@ -40,6 +40,30 @@ class Privilege(IntFlag):
 
 P: Final = Privilege
 
+WORDS: Final = {
+    P.SECURITY_DOMAIN: "security domain",
+    P.DAP_VERIFICATION: "DAP verification",
+    P.DELEGATED_MANAGEMENT: "delegated management",
+    P.CARD_LOCK: "card lock",
+    P.CARD_TERMINATE: "card terminate",
+    P.CARD_RESET: "default selected",
+    P.CVM_MANAGEMENT: "CVM management",
+    P.MANDATED_DAP: "mandated DAP",
+    P.TRUSTED_PATH: "trusted path",
+    P.AUTHORIZED_MANAGEMENT: "authorised management",
+    P.TOKEN_VERIFICATION: "token verification",
+    P.GLOBAL_DELETE: "global delete",
+    P.GLOBAL_LOCK: "global lock",
+    P.GLOBAL_REGISTRY: "global registry",
+    P.FINAL_APPLICATION: "final application",
+    P.GLOBAL_SERVICE: "global service",
+    P.RECEIPT_GENERATION: "receipt generation",
+    P.CIPHERED_LOAD_FILE: "ciphered load files",
+    P.CONTACTLESS_ACTIVATION: "contactless activation",
+    P.CONTACTLESS_SELF_ACTIVATION: "contactless self-activation",
+}
+"""Each privilege as a person reads it, in the order of its bits."""
+
 ALL: Final = Privilege(sum(Privilege))
 ISSUER_DOMAIN: Final = (
     P.SECURITY_DOMAIN
@@ -122,17 +146,18 @@ def build_privileges(privileges: Privilege, *, short: bool = False) -> bytes:
 def conflicts(privileges: Privilege) -> tuple[str, ...]:
     """Why one application cannot hold all of these; empty when it can."""
     found = [
-        f"{_word(rule.privilege)} needs {_word(rule.needs)}"
+        f"{WORDS[rule.privilege]} needs {WORDS[rule.needs]}"
         for rule in REQUIREMENTS
         if rule.privilege in privileges and rule.needs not in privileges
     ]
     found += [
-        f"{_word(rule.one)} excludes {_word(rule.other)}"
+        f"{WORDS[rule.one]} excludes {WORDS[rule.other]}"
         for rule in CONFLICTS
         if rule.one in privileges and rule.other in privileges
     ]
     return tuple(found)
 
 
-def _word(privilege: Privilege) -> str:
-    return (privilege.name or f"{int(privilege):06X}").replace("_", " ").lower()
+def in_words(privileges: Privilege) -> tuple[str, ...]:
+    """Every privilege that is held, in words."""
+    return tuple(word for bit, word in WORDS.items() if bit in privileges)

@@ -41,7 +41,8 @@ class FaultyLine:
     """A channel for `Line` that does what the plan says; several faults of one frame act in the order of the plan.
 
     is_noticed: whether the receiver can tell that a damaged frame is damaged. Damage that no check can show is not
-    done: it is counted in `hidden`. `made` lists the faults that have happened.
+    done: it is counted in `hidden`; so are pieces of a damaged frame that together look like a good one. `made` lists
+    the faults that have struck.
     """
 
     def __init__(self, plan: Iterable[LineFault], is_noticed: Callable[[bytes], bool]) -> None:
@@ -62,6 +63,9 @@ class FaultyLine:
             made = len(self.made)
             arrivals = [after for arrival in arrivals for after in self._strike(fault, arrival)]
             del self.made[made + 1 :]
+        if len(arrivals) > 1 and arrivals[0].data != frame and not self._is_noticed(b"".join(a.data for a in arrivals)):
+            self.hidden += 1
+            return [Arrival(frame)]
         return arrivals
 
     def _strike(self, fault: LineFault, arrival: Arrival) -> list[Arrival]:

@@ -194,6 +194,14 @@ def test_a_long_token_goes_out_in_parts_that_say_that_more_follows() -> None:
     assert InstallForLoad.parse(b"".join(one.data for one in commands)).token == token
 
 
+@pytest.mark.parametrize(("length", "parts"), [(9, [9]), (10, [10]), (11, [10, 1]), (20, [10, 10]), (21, [10, 10, 1])])
+def test_parts_are_as_long_as_they_may_be(length: int, parts: list[int]) -> None:
+    texts = sent(send(Command(0x80, 0xE4, 0, 0, bytes(length), 0), "DELETE", size=10))
+    commands = [Command.parse(bytes.fromhex(text)) for text in texts]
+    assert [len(command.data) for command in commands] == parts
+    assert [command.p1 for command in commands] == [0x80] * (len(parts) - 1) + [0x00]
+
+
 def test_a_refused_part_ends_the_command() -> None:
     error = refused(install_for_load(InstallForLoad(PACKAGE), token=bytes(256), size=100), ["9000", "6A86"])
     assert isinstance(error, StatusError)

@@ -98,6 +98,11 @@ def test_keys_of_two_lengths_do_not_agree() -> None:
         opened(Card(Domain()), Request(i=1), card=card_holder(2048))
 
 
+def test_more_session_keys_than_fit_the_key_of_the_card_are_refused() -> None:
+    with pytest.raises(PolicyError, match="do not fit the card's key of 1024 bits"):
+        opened(Card(Domain()), Request(i=2, keys=SEPARATE_KEYS))
+
+
 def test_a_card_key_that_nobody_vouches_for_is_not_used() -> None:
     with pytest.raises(PolicyError, match="neither known"):
         opened(Card(Domain()), card=None, identity=host_identity(trust_point=None))

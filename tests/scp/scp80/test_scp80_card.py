@@ -26,6 +26,7 @@ from keywright.scp.scp80.messages import (
 )
 from keywright.scp.scp80.packet import Header, Suite, command_suite, open_response, read_response, seal_command
 from keywright.scp.scp80.profile import STRICT, Profile
+from keywright.scp.transport import TransportSession
 from support.over_the_air import OLD, Recorder, Rooms, binding_of, flipped, header_of, key_set_of, receiving
 from support.vectors import Case, load, unhex
 
@@ -181,9 +182,9 @@ def test_the_counter_is_committed_before_the_data_is_executed() -> None:
     rooms = Rooms({1: KEYS})
 
     class Looking(Recorder):
-        def receive(self, data: bytes, level: int, /) -> bytes:
+        def receive(self, data: bytes, session: TransportSession, /) -> bytes:
             assert rooms.commits == [(OWNER, 7)]
-            return super().receive(data, level)
+            return super().receive(data, session)
 
     application = Looking()
     receiving(rooms, application).handle(sealed())

@@ -41,6 +41,7 @@ from keywright.scp.scp80.messages import (
 )
 from keywright.scp.scp80.packet import Header, Suite, response_suite, seal_response
 from keywright.scp.scp80.remote_management import RemoteManagement
+from keywright.scp.transport import TransportSession
 from support.over_the_air import (
     OLD,
     Recorder,
@@ -199,11 +200,11 @@ def test_a_forged_ok_is_refused() -> None:
         drive(send_packet(SendingEntity(KEYS, SD), b"command", 3), forging(Status.OK))
 
 
-@pytest.mark.parametrize("status", [status for status in range(256) if status not in (0, 8, 0x0B, 0x0C)])
-def test_every_refusal_has_a_name(status: int) -> None:
-    with pytest.raises(OtaStatusError) as error:
-        drive(send_packet(SendingEntity(KEYS, SD), b"command", 3), forging(status))
-    assert error.value.status == status
+def test_every_refusal_has_a_name() -> None:
+    for status in set(range(1, 256)) - {Status.MORE_TIME, Status.BY_SMS_SUBMIT, Status.BY_USSD}:
+        with pytest.raises(OtaStatusError) as error:
+            drive(send_packet(SendingEntity(KEYS, SD), b"command", 3), forging(status))
+        assert error.value.status == status
 
 
 def test_the_counter_high_is_not_guessed_at() -> None:
@@ -371,7 +372,7 @@ class Files:
     def start(self) -> None:
         pass
 
-    def execute(self, command: Command, level: int, /) -> Response:
+    def execute(self, command: Command, session: TransportSession, /) -> Response:
         self.ran.append(command)
         if len(self.ran) - 1 == self.fails:
             return Response(b"", 0x6A82)

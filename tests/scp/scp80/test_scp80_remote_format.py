@@ -38,11 +38,12 @@ from keywright.scp.scp80.expanded import (
 )
 from keywright.scp.scp80.profile import Profile
 from keywright.scp.scp80.remote_management import RemoteManagement
+from keywright.scp.transport import TransportSession
 from support.messages import all_messages, check_message, parsed
 from support.vectors import Case, load, unhex
 
 CASES = load("scp/ota_remote_format.json")
-LEVEL = 0x83
+SESSION = TransportSession(0x80, 0x83)
 
 
 def cases(*starts: str) -> pytest.MarkDecorator:
@@ -63,8 +64,8 @@ class Card:
     def start(self) -> None:
         self.started += 1
 
-    def execute(self, command: Command, level: int, /) -> Response:
-        assert level == LEVEL
+    def execute(self, command: Command, session: TransportSession, /) -> Response:
+        assert session == SESSION
         self.ran.append(command)
         return self.always or self.answers[len(self.ran) - 1]
 
@@ -118,10 +119,10 @@ def test_a_card_runs_a_recorded_script(case: Case) -> None:
     card = Card(always=OK)
     subject = application(card)
     if case["meaning"].get("script_chaining") in ("02", "03"):
-        assert ScriptResponse.parse(subject.receive(unhex(case["hex"]), LEVEL)).chaining == 1
+        assert ScriptResponse.parse(subject.receive(unhex(case["hex"]), SESSION)).chaining == 1
         assert not card.ran
-        subject.receive(Script.of([], chaining=Chaining.FIRST).build(), LEVEL)
-    response = ScriptResponse.parse(subject.receive(unhex(case["hex"]), LEVEL))
+        subject.receive(Script.of([], chaining=Chaining.FIRST).build(), SESSION)
+    response = ScriptResponse.parse(subject.receive(unhex(case["hex"]), SESSION))
     assert card.ran == list(Script.parse(unhex(case["hex"])).commands)
     assert response.responses == (OK,) * len(card.ran)
     assert response.indefinite == case["hex"].startswith("AE")
@@ -152,19 +153,19 @@ def case_of(hex_start: str) -> Case:
 
 def test_a_card_answers_as_the_recorded_responses() -> None:
     one = Script.of([Command(0x00, 0xA4, 0, 4, b"\x3f\x00")]).build()
-    assert application(Card(Response(b"", 0x6132))).receive(one, LEVEL) == unhex("AB0780010123026132")
+    assert application(Card(Response(b"", 0x6132))).receive(one, SESSION) == unhex("AB0780010123026132")
     two = Script.of([Command(0x00, 0xA4, 0, 4, b"\x3f\x00", 0), Command(0x00, 0xA4, 0, 4, b"\x2f\x00", 0)] * 2).build()
     card = Card(Response(b"\x6f\x21"), Response(b"", 0x6A82))
-    assert application(card).receive(two, LEVEL) == unhex("AB0D80010223046F21900023026A82")
+    assert application(card).receive(two, SESSION) == unhex("AB0D80010223046F21900023026A82")
     assert len(card.ran) == 2
     card = Card(Response(b"\x6f\x21"), Response(b"\xaa\xbb", TRUNCATED))
-    assert application(card).receive(two, LEVEL) == unhex("AB0F80010223046F2190002304AABB62F1")
+    assert application(card).receive(two, SESSION) == unhex("AB0F80010223046F2190002304AABB62F1")
     long = Card(Response(bytes(range(198))))
-    assert application(long).receive(one, LEVEL).hex().upper() == case_of("AB81CE")["hex"]
+    assert application(long).receive(one, SESSION).hex().upper() == case_of("AB81CE")["hex"]
     chained = Script.of([], chaining=Chaining.FIRST).build()
-    assert application(Card(), chaining=False).receive(chained, LEVEL)[-3:] == unhex("830102")
+    assert application(Card(), chaining=False).receive(chained, SESSION)[-3:] == unhex("830102")
     acting = Script.of([], immediate_action=PROACTIVE_SESSION).build()
-    assert application(Card(), act=None).receive(acting, LEVEL) == unhex("AB06800101810101")
+    assert application(Card(), act=None).receive(acting, SESSION) == unhex("AB06800101810101")
 
 
 @pytest.mark.parametrize(
@@ -187,12 +188,12 @@ def test_a_card_answers_as_the_recorded_responses() -> None:
     ],
 )
 def test_what_is_wrong_with_a_script_is_said(raw: str, response: str) -> None:
-    assert application(Card(always=OK)).receive(bytes.fromhex(raw), LEVEL).hex().upper() == response
+    assert application(Card(always=OK)).receive(bytes.fromhex(raw), SESSION).hex().upper() == response
 
 
 def test_what_ran_before_a_fault_is_counted_and_answered() -> None:
     raw = bytes.fromhex("AA0A220580CA000000" + "210122")
-    answer = ScriptResponse.parse(application(Card(always=OK)).receive(raw, LEVEL))
+    answer = ScriptResponse.parse(application(Card(always=OK)).receive(raw, SESSION))
     assert (answer.executed, answer.responses, answer.bad_format) == (1, (OK,), 1)
 
 
@@ -214,7 +215,7 @@ def test_a_script_ends_at_the_first_error(sw: int, profile: Profile, *, ends: bo
     card = Card(Response(b"", sw), OK)
     subject = application(card, act=keeping(acted), profile=profile)
     script = Script.of([Command(0x80, 0xCA, 0, 0x66, b"", 0)] * 2, error_action=b"\x01")
-    answer = ScriptResponse.parse(subject.receive(script.build(), LEVEL))
+    answer = ScriptResponse.parse(subject.receive(script.build(), SESSION))
     assert len(card.ran) == len(answer.responses) == (1 if ends else 2)
     assert bool(acted) == (ends and sw != TRUNCATED)
 
@@ -222,7 +223,7 @@ def test_a_script_ends_at_the_first_error(sw: int, profile: Profile, *, ends: bo
 def test_a_response_that_does_not_fit_is_cut_and_ends_the_script() -> None:
     card = Card(always=Response(bytes(100)))
     subject = application(card, limit=200)
-    raw = subject.receive(Script.of([Command(0x80, 0xCA, 0, 0x66, b"", 0)] * 5).build(), LEVEL)
+    raw = subject.receive(Script.of([Command(0x80, 0xCA, 0, 0x66, b"", 0)] * 5).build(), SESSION)
     answer = ScriptResponse.parse(raw)
     assert len(raw) <= 200
     assert answer.truncated
@@ -231,9 +232,9 @@ def test_a_response_that_does_not_fit_is_cut_and_ends_the_script() -> None:
 
 def test_a_response_of_indefinite_length_counts_only_where_the_profile_says_so() -> None:
     script = Script.of([Command(0x80, 0xCA, 0, 0x66, b"", 0)], indefinite=True).build()
-    assert application(Card(OK)).receive(script, LEVEL) == unhex("AF80230290000000")
+    assert application(Card(OK)).receive(script, SESSION) == unhex("AF80230290000000")
     counting = application(Card(OK), profile=Profile(count_in_indefinite=True))
-    assert counting.receive(script, LEVEL) == unhex("AF8080010123029000" + "0000")
+    assert counting.receive(script, SESSION) == unhex("AF8080010123029000" + "0000")
 
 
 CHAIN = {
@@ -249,44 +250,44 @@ CHAIN = {
 
 
 @pytest.mark.parametrize("is_open", [False, True])
-@pytest.mark.parametrize("value", range(256))
-def test_a_chain_of_scripts_takes_what_its_table_says_and_nothing_else(value: int, *, is_open: bool) -> None:
-    card = Card(always=OK)
-    subject = application(card)
-    if is_open:
-        subject.receive(Script.of([], chaining=Chaining.FIRST).build(), LEVEL)
-    begun = card.started
-    raw = Script(((CHAINING, bytes((value,))), (0x22, unhex("80CA006600")))).build()
-    answer = ScriptResponse.parse(subject.receive(raw, LEVEL))
-    due = CHAIN.get((is_open, value), 3)
-    assert answer.chaining == due
-    assert len(card.ran) == (due is None)
-    assert card.started - begun == (due is None and value in (0x01, 0x11))
+def test_a_chain_of_scripts_takes_what_its_table_says_and_nothing_else(*, is_open: bool) -> None:
+    for value in range(256):
+        card = Card(always=OK)
+        subject = application(card)
+        if is_open:
+            subject.receive(Script.of([], chaining=Chaining.FIRST).build(), SESSION)
+        begun = card.started
+        raw = Script(((CHAINING, bytes((value,))), (0x22, unhex("80CA006600")))).build()
+        answer = ScriptResponse.parse(subject.receive(raw, SESSION))
+        due = CHAIN.get((is_open, value), 3)
+        assert answer.chaining == due
+        assert len(card.ran) == (due is None)
+        assert card.started - begun == (due is None and value in (0x01, 0x11))
 
 
 def test_a_reset_forgets_a_chain_unless_it_was_to_be_kept() -> None:
     more = Script.of([], chaining=Chaining.MORE).build()
     for first, refused in ((Chaining.FIRST, 1), (Chaining.FIRST_KEPT, None)):
         subject = application(Card())
-        subject.receive(Script.of([], chaining=first).build(), LEVEL)
+        subject.receive(Script.of([], chaining=first).build(), SESSION)
         subject.reset()
-        assert ScriptResponse.parse(subject.receive(more, LEVEL)).chaining == refused
+        assert ScriptResponse.parse(subject.receive(more, SESSION)).chaining == refused
 
 
 def test_the_last_script_and_a_script_alone_end_a_chain() -> None:
     more = Script.of([], chaining=Chaining.MORE).build()
     for ending in (Script.of([], chaining=Chaining.LAST), Script.of([])):
         subject = application(Card())
-        subject.receive(Script.of([], chaining=Chaining.FIRST).build(), LEVEL)
-        subject.receive(ending.build(), LEVEL)
-        assert ScriptResponse.parse(subject.receive(more, LEVEL)).chaining == 1
+        subject.receive(Script.of([], chaining=Chaining.FIRST).build(), SESSION)
+        subject.receive(ending.build(), SESSION)
+        assert ScriptResponse.parse(subject.receive(more, SESSION)).chaining == 1
 
 
 @pytest.mark.parametrize("raw", ["8100", "81028300", "AA028100", "AA0481028300", "AA058103B30100"])
 def test_a_trigger_is_no_action_and_no_script(raw: str) -> None:
     taken: list[bytes] = []
     subject = application(Card(), trigger=taken.append, act=None)
-    subject.receive(bytes.fromhex(raw), LEVEL)
+    subject.receive(bytes.fromhex(raw), SESSION)
     assert len(taken) == 1
 
 
@@ -294,7 +295,7 @@ def test_a_trigger_is_no_action_and_no_script(raw: str) -> None:
 def test_an_action_is_no_trigger(raw: str) -> None:
     taken: list[bytes] = []
     acted: list[bytes] = []
-    application(Card(), trigger=taken.append, act=keeping(acted)).receive(bytes.fromhex(raw), LEVEL)
+    application(Card(), trigger=taken.append, act=keeping(acted)).receive(bytes.fromhex(raw), SESSION)
     assert not taken
     assert acted in ([PROACTIVE_SESSION], [EARLY_RESPONSE])
 
@@ -303,7 +304,7 @@ def test_some_cards_want_other_tags_for_commands() -> None:
     script = Script.of([Command(0x80, 0xCA, 0, 0x66, b"", 0)], comprehension_tags=True)
     assert script.build() == unhex("AA07A20580CA006600")
     card = Card(OK)
-    application(card).receive(script.build(), LEVEL)
+    application(card).receive(script.build(), SESSION)
     assert card.ran == list(script.commands)
 
 
@@ -311,7 +312,7 @@ def test_some_cards_want_other_tags_for_commands() -> None:
 def test_a_card_answers_any_data(data: bytes) -> None:
     for compactly in (False, True):
         card = Card(always=Response(b"data"))
-        answer = application(card, compact=compactly).receive(data, LEVEL)
+        answer = application(card, compact=compactly).receive(data, SESSION)
         if compactly:
             CompactResponse.parse(answer)
         else:
@@ -347,22 +348,22 @@ def test_a_compact_response_is_read_and_written_as_recorded(case: Case) -> None:
 def test_a_card_answers_a_compact_string_as_recorded() -> None:
     select = compact_string([Command(0x00, 0xA4, 0, 4, b"\x3f\x00")], Management.FILES)
     files = {"compact": True, "management": Management.FILES}
-    assert application(Card(Response(bytes(0x32))), **files).receive(select, LEVEL) == unhex("016132")
-    assert application(Card(Response(b"", 0x6E00)), **files).receive(select, LEVEL) == unhex("016E00")
-    assert application(Card(always=OK), **files).receive(select * 10, LEVEL) == unhex("0A9000")
+    assert application(Card(Response(bytes(0x32))), **files).receive(select, SESSION) == unhex("016132")
+    assert application(Card(Response(b"", 0x6E00)), **files).receive(select, SESSION) == unhex("016E00")
+    assert application(Card(always=OK), **files).receive(select * 10, SESSION) == unhex("0A9000")
 
 
 def test_get_response_fetches_what_waits_and_nothing_twice() -> None:
     read = bytes.fromhex("00A40004023F00" + "00C0000002" + "00C0000002")
     card = Card(always=Response(b"\x62\x05"))
-    answer = application(card, compact=True, management=Management.FILES).receive(read[:12], LEVEL)
+    answer = application(card, compact=True, management=Management.FILES).receive(read[:12], SESSION)
     assert CompactResponse.parse(answer) == CompactResponse(2, 0x9000, b"\x62\x05")
-    answer = application(card, compact=True, management=Management.FILES).receive(read, LEVEL)
+    answer = application(card, compact=True, management=Management.FILES).receive(read, SESSION)
     assert CompactResponse.parse(answer) == CompactResponse(3, 0x6985, b"")
     wrong = bytes.fromhex("A0A40000023F00" + "A0C0000010")
-    answer = application(card, compact=True, management=Management.FILES).receive(wrong, LEVEL)
+    answer = application(card, compact=True, management=Management.FILES).receive(wrong, SESSION)
     assert CompactResponse.parse(answer) == CompactResponse(2, 0x6C02, b"")
-    answer = application(card, compact=True, management=Management.FILES).receive(wrong[:7], LEVEL)
+    answer = application(card, compact=True, management=Management.FILES).receive(wrong[:7], SESSION)
     assert CompactResponse.parse(answer).sw == 0x9F02
 
 
@@ -370,29 +371,29 @@ def test_get_response_fetches_what_waits_and_nothing_twice() -> None:
 def test_a_compact_string_that_cannot_be_cut_ends_there(raw: str, sw: int) -> None:
     card = Card(always=OK)
     subject = application(card, compact=True, management=Management.FILES)
-    answer = subject.receive(bytes.fromhex("00A40004023F00" + raw), LEVEL)
+    answer = subject.receive(bytes.fromhex("00A40004023F00" + raw), SESSION)
     assert CompactResponse.parse(answer) == CompactResponse(2, sw, b"")
     assert len(card.ran) == 1
 
 
 @pytest.mark.parametrize("management", list(Management))
-@pytest.mark.parametrize("ins", range(256))
-def test_every_instruction_is_in_the_table_or_refused(ins: int, management: Management) -> None:
-    kind = INSTRUCTIONS[management].get(ins)
-    raw = bytes((0x80, ins, 0, 0, 2, 0xAA, 0xBB))
-    if kind is None:
-        with pytest.raises(UnknownInstructionError):
-            list(compact_commands(raw, management))
-        with pytest.raises(ValueError, match="no place"):
-            compact_string([Command(0x80, ins, 0, 0)], management)
-    elif kind is P3.LC:
-        assert list(compact_commands(raw, management)) == [Command(0x80, ins, 0, 0, b"\xaa\xbb")]
-        with pytest.raises(ValueError, match="Lc"):
-            compact_string([Command(0x80, ins, 0, 0, b"", 5)], management)
-    else:
-        assert next(compact_commands(raw, management)) == Command(0x80, ins, 0, 0, b"", 2)
-        with pytest.raises(ValueError, match="Le"):
-            compact_string([Command(0x80, ins, 0, 0, b"\xaa", 0)], management)
+def test_every_instruction_is_in_the_table_or_refused(management: Management) -> None:
+    for ins in range(256):
+        kind = INSTRUCTIONS[management].get(ins)
+        raw = bytes((0x80, ins, 0, 0, 2, 0xAA, 0xBB))
+        if kind is None:
+            with pytest.raises(UnknownInstructionError):
+                list(compact_commands(raw, management))
+            with pytest.raises(ValueError, match="no place"):
+                compact_string([Command(0x80, ins, 0, 0)], management)
+        elif kind is P3.LC:
+            assert list(compact_commands(raw, management)) == [Command(0x80, ins, 0, 0, b"\xaa\xbb")]
+            with pytest.raises(ValueError, match="Lc"):
+                compact_string([Command(0x80, ins, 0, 0, b"", 5)], management)
+        else:
+            assert next(compact_commands(raw, management)) == Command(0x80, ins, 0, 0, b"", 2)
+            with pytest.raises(ValueError, match="Le"):
+                compact_string([Command(0x80, ins, 0, 0, b"\xaa", 0)], management)
 
 
 def test_f2_is_status_to_a_file_system_and_get_status_to_a_security_domain() -> None:

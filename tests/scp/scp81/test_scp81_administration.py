@@ -33,7 +33,9 @@ from keywright.scp.scp81.domains import ScriptDomains, Target
 from keywright.scp.scp81.http import HttpRequest, HttpResponse, RequestReader, ResponseReader
 from keywright.scp.scp81.parameters import KeyReference, SecurityParameters, Settings
 from keywright.scp.scp81.server import AdministrationServer, commands
+from keywright.scp.transport import TransportSession
 
+SESSION = TransportSession(0x81, 0xB3, 0x40)
 AID = bytes.fromhex("A0000005591010FFFFFFFF8900000100")
 AGENT = "//se-id/eid/89001012012341234012345678901224;//aa-id/aid/A000000559/1010FFFFFFFF8900000100"
 BASE = Settings(b"\x35\x01\x03", SecurityParameters(b"id", KeyReference(0x40, 1)), "admin.host", AGENT, "/ram?cmd=1")
@@ -54,8 +56,8 @@ class Executor:
     def start(self) -> None:
         self.started += 1
 
-    def execute(self, command: Command, level: int, /) -> Response:
-        self.ran.append((command, level))
+    def execute(self, command: Command, session: TransportSession, /) -> Response:
+        self.ran.append((command, session.protection))
         return Response(b"", 0x6A88) if len(self.ran) - 1 == self.fails else Response(bytes((command.ins,)))
 
 
@@ -161,7 +163,7 @@ def test_a_request_that_contradicts_itself_is_refused(request_: HttpRequest) -> 
 def test_a_response_that_contradicts_itself_closes_the_session(response: HttpResponse) -> None:
     with pytest.raises(WireError):
         Order.read(response)
-    agent = AdministrationAgent(ScriptDomains(Executor(), 0xB3))
+    agent = AdministrationAgent(ScriptDomains(Executor(), SESSION))
     agent.trigger(BASE)
     agent.connected(0)
     agent.outgoing(0)
@@ -291,7 +293,7 @@ class World:
 
 def test_a_session_runs_its_scripts_and_ends() -> None:
     executor = Executor()
-    agent, far = AdministrationAgent(ScriptDomains(executor, 0xB3)), server(three(), agent=AGENT)
+    agent, far = AdministrationAgent(ScriptDomains(executor, SESSION)), server(three(), agent=AGENT)
     agent.trigger(BASE)
     world = World(agent, far)
     assert world.run() == Ended(BASE)
@@ -311,15 +313,15 @@ def test_a_dialogue_of_commands_runs_over_http() -> None:
         first = check((yield Command(0x80, 0xCA, 0, 0x66, b"", 0)), "GET DATA")
         return first + check((yield Command(0x80, 0xF2, 0x80, 2, b"\x4f\0", 0)), "GET STATUS")
 
-    agent, far = AdministrationAgent(ScriptDomains(Executor(), 0xB3)), server(commands(dialogue()))
+    agent, far = AdministrationAgent(ScriptDomains(Executor(), SESSION)), server(commands(dialogue()))
     agent.trigger(BASE)
     World(agent, far).run()
     assert far.result == b"\xca\xf2"
-    agent, far = AdministrationAgent(ScriptDomains(Executor(fails=1), 0xB3)), server(commands(dialogue()))
+    agent, far = AdministrationAgent(ScriptDomains(Executor(fails=1), SESSION)), server(commands(dialogue()))
     agent.trigger(BASE)
     World(agent, far).run()
     assert isinstance(far.error, StatusError)
-    agent, far = AdministrationAgent(ScriptDomains(Executor(), 0xB3)), server(commands(dialogue(), target=AID))
+    agent, far = AdministrationAgent(ScriptDomains(Executor(), SESSION)), server(commands(dialogue(), target=AID))
     agent.trigger(BASE)
     World(agent, far).run()
     assert isinstance(far.error, WireError)
@@ -331,7 +333,7 @@ def test_a_dialogue_of_commands_runs_over_http() -> None:
 def test_a_session_resumes_and_runs_nothing_twice(at: int, fault: str) -> None:
     executor = Executor()
     told: list[Any] = []
-    agent, far = AdministrationAgent(ScriptDomains(executor, 0xB3)), server(three(told, again=True))
+    agent, far = AdministrationAgent(ScriptDomains(executor, SESSION)), server(three(told, again=True))
     agent.trigger(settings(session_retries=1, session_delay_s=30, inactivity_s=60))
     world = World(agent, far, [(at, fault)])
     ended = world.run()
@@ -348,7 +350,7 @@ def test_a_session_resumes_and_runs_nothing_twice(at: int, fault: str) -> None:
 def test_where_a_card_resumes_tells_whether_the_script_ran() -> None:
     for at, fault, delivered in ((1, "request", True), (0, "answer", None), (1, "answer", None)):
         told: list[Any] = []
-        agent, far = AdministrationAgent(ScriptDomains(Executor(), 0xB3)), server(three(told))
+        agent, far = AdministrationAgent(ScriptDomains(Executor(), SESSION)), server(three(told))
         agent.trigger(settings(session_retries=1))
         World(agent, far, [(at, fault)]).run()
         assert told == [delivered], (at, fault)
@@ -356,7 +358,7 @@ def test_where_a_card_resumes_tells_whether_the_script_ran() -> None:
 
 
 def test_without_retries_a_break_ends_the_session() -> None:
-    agent, far = AdministrationAgent(ScriptDomains(Executor(), 0xB3)), server(three())
+    agent, far = AdministrationAgent(ScriptDomains(Executor(), SESSION)), server(three())
     agent.trigger(BASE)
     assert World(agent, far, [(1, "request")]).run().reason == Failure.LOST.value
 
@@ -407,7 +409,7 @@ def opened(agent: AdministrationAgent, now: float) -> list[str]:
 
 
 def test_addresses_are_tried_in_turn_each_as_often_as_told() -> None:
-    agent = AdministrationAgent(ScriptDomains(Executor(), 0xB3))
+    agent = AdministrationAgent(ScriptDomains(Executor(), SESSION))
     agent.trigger(
         settings(addresses=("a", "b"), fallbacks=("c",), address_retries=1, address_delay_s=5, session_retries=1)
     )
@@ -425,7 +427,7 @@ def test_addresses_are_tried_in_turn_each_as_often_as_told() -> None:
 
 @pytest.mark.parametrize("connected", [False, True])
 def test_a_tls_alert_is_never_followed_by_another_try(*, connected: bool) -> None:
-    agent = AdministrationAgent(ScriptDomains(Executor(), 0xB3))
+    agent = AdministrationAgent(ScriptDomains(Executor(), SESSION))
     agent.trigger(settings(address_retries=5, session_retries=5))
     agent.outgoing(0)
     if connected:
@@ -436,7 +438,7 @@ def test_a_tls_alert_is_never_followed_by_another_try(*, connected: bool) -> Non
 
 
 def test_a_trigger_during_a_session_waits() -> None:
-    agent = AdministrationAgent(ScriptDomains(Executor(), 0xB3))
+    agent = AdministrationAgent(ScriptDomains(Executor(), SESSION))
     second = settings(uri="/second")
     agent.trigger(BASE)
     agent.trigger(second)
@@ -452,7 +454,7 @@ def test_a_trigger_during_a_session_waits() -> None:
 
 
 def test_a_reset_skips_the_delay_and_costs_a_try() -> None:
-    agent = AdministrationAgent(ScriptDomains(Executor(), 0xB3))
+    agent = AdministrationAgent(ScriptDomains(Executor(), SESSION))
     agent.trigger(settings(session_retries=1, session_delay_s=1000))
     agent.outgoing(0)
     agent.connected(0)
@@ -467,7 +469,7 @@ def test_a_reset_skips_the_delay_and_costs_a_try() -> None:
 
 def test_a_script_without_next_uri_is_run_and_not_answered() -> None:
     executor = Executor()
-    agent = AdministrationAgent(ScriptDomains(executor, 0xB3))
+    agent = AdministrationAgent(ScriptDomains(executor, SESSION))
     agent.trigger(BASE)
     agent.connected(0)
     agent.outgoing(0)
@@ -487,7 +489,7 @@ def test_a_script_without_next_uri_is_run_and_not_answered() -> None:
     ],
 )
 def test_the_next_uri_may_be_on_another_server(uri: str, host: str | None, target: str) -> None:
-    agent = AdministrationAgent(ScriptDomains(Executor(), 0xB3))
+    agent = AdministrationAgent(ScriptDomains(Executor(), SESSION))
     agent.trigger(settings(addresses=("10.0.0.1",)))
     agent.connected(0)
     agent.outgoing(0)
@@ -506,7 +508,7 @@ def test_the_next_uri_may_be_on_another_server(uri: str, host: str | None, targe
 
 @pytest.mark.parametrize("uri", ["https:///x", "/a b", ""])
 def test_a_next_uri_that_cannot_be_posted_to_closes_the_session(uri: str) -> None:
-    agent = AdministrationAgent(ScriptDomains(Executor(), 0xB3))
+    agent = AdministrationAgent(ScriptDomains(Executor(), SESSION))
     agent.trigger(BASE)
     agent.connected(0)
     agent.outgoing(0)
@@ -516,7 +518,7 @@ def test_a_next_uri_that_cannot_be_posted_to_closes_the_session(uri: str) -> Non
 
 def test_what_comes_unasked_changes_nothing() -> None:
     executor = Executor()
-    agent = AdministrationAgent(ScriptDomains(executor, 0xB3))
+    agent = AdministrationAgent(ScriptDomains(executor, SESSION))
     script = Order(Script(Commands.of([Command(0x80, 0xCA, 0, 0x66, b"", 0)]).build()), "/next").build()
     agent.receive(script, 0)
     agent.connected(0)
@@ -553,7 +555,7 @@ def one(ins: int, target: bytes | None = None) -> Script:
 def test_a_target_gets_the_level_that_its_rule_gives(
     target: Target | None, status: ScriptStatus, level: int | None
 ) -> None:
-    domains = ScriptDomains(Executor(), 0xB3, {AID: target} if target else {})
+    domains = ScriptDomains(Executor(), SESSION, {AID: target} if target else {})
     assert run(domains, one(0xF2, AID)).status is status
     if target is not None and isinstance(target.executor, Executor):
         assert [found for _, found in target.executor.ran] == ([level] if level is not None else [])
@@ -562,7 +564,7 @@ def test_a_target_gets_the_level_that_its_rule_gives(
 @pytest.mark.parametrize("ins", [0x50, 0x82, 0x88, 0x2A])
 def test_the_domain_of_the_session_opens_no_channel_inside(ins: int) -> None:
     own, other = Executor(), Executor()
-    domains = ScriptDomains(own, 0xB3, {AID: Target(other, has_keys=True)})
+    domains = ScriptDomains(own, SESSION, {AID: Target(other, has_keys=True)})
     assert ScriptResponse.parse(run(domains, one(ins)).body).responses == (Response(b"", 0x6985),)
     assert ScriptResponse.parse(run(domains, one(ins, AID)).body).responses == (Response(bytes((ins,))),)
     assert (len(own.ran), len(other.ran)) == (0, 1)
@@ -570,7 +572,7 @@ def test_the_domain_of_the_session_opens_no_channel_inside(ins: int) -> None:
 
 def test_a_channel_inside_lives_as_long_as_the_command_session() -> None:
     own, other = Executor(), Executor()
-    agent = AdministrationAgent(ScriptDomains(own, 0xB3, {AID: Target(other, has_keys=True)}))
+    agent = AdministrationAgent(ScriptDomains(own, SESSION, {AID: Target(other, has_keys=True)}))
 
     def plan() -> Generator[Script, ScriptResult, None]:
         for target in (AID, AID, None, AID):

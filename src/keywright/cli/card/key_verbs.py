@@ -261,12 +261,12 @@ class _Rotation:
             return open_session(wish, msgspec.structs.replace(self._means, static=static))
 
         current, new = (keys.des_of(kdd) if scp == SCP02 else keys.of(kdd) for keys in (self._current, self._new))
-        done = yield from rotate_keys(reopened, (current, old), (new, kvn), delete_old=delete_old)
+        done = yield from rotate_keys(reopened, (current, old), (new, kvn), delete_old=delete_old and bool(old))
         done.session.close()
         return [str(step) for step in done.steps]
 
     def _present(self, kvn: int) -> Dialogue[tuple[int, int, bytes]]:
-        """Protocol and version of the present keys, and the card's diversification data.
+        """Protocol and version of the present keys (0: unknown, and gone), and the card's diversification data.
 
         Where an earlier run was cut off after it deleted the old set, the new one answers.
         """
@@ -278,4 +278,5 @@ class _Rotation:
                 raise
             _, data, _ = yield from _answer(kvn, self._wish.aid)
             return data[_SCP_AT], version, data[:_KDD_BYTES]
-        return data[_SCP_AT], data[_KVN_AT], data[:_KDD_BYTES]
+        answered = data[_KVN_AT]
+        return data[_SCP_AT], version if answered == kvn else answered, data[:_KDD_BYTES]

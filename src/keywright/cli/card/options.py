@@ -96,7 +96,7 @@ def _with(shared: dict[str, Any], verb: Callable[..., None]) -> Callable[..., No
             return
         there = context.find_object(Card)
         if there is not None:
-            there.answer(json=options["json"])
+            there.answer(json=options["json"] or there.access.json)
             verb(there, **given)
             return
         with Card(access(options)) as card:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Final, final
 
@@ -73,9 +73,7 @@ def script(
     if check:
         card.tell(f"{file}: {len(steps)} steps, nothing is wrong", {"steps": len(steps)})
         return
-    count = sum(_may_change(step, variables) for step in steps)
-    if count:
-        card.confirm(f"send {count} commands that may change the card")
+    confirm_steps(card, steps, variables)
     runner = Runner(card, variables, full=full)
     for step in steps:
         runner.run(step)
@@ -90,7 +88,21 @@ def _given(text: str) -> tuple[str, bytes]:
     return name, unhex(value, f"--set {name}")
 
 
-def _may_change(step: Step, variables: dict[str, bytes]) -> bool:
+def confirm_steps(card: Card, steps: Sequence[Step], variables: Mapping[str, bytes]) -> None:
+    """Ask before commands that may change a real card. Raises PolicyError for a no."""
+    known = dict(variables)
+    for step in steps:
+        if isinstance(step, Assign) and step.value is not None and all(one.name in known for one in step.value.names):
+            known[step.name] = step.value.value(known)
+        elif isinstance(step, Assign):
+            known.pop(step.name, None)
+        elif _may_change(step, known):
+            count = sum(isinstance(one, Send) for one in steps)
+            card.confirm("send a command that may change it" if count == 1 else "send commands that may change it")
+            return
+
+
+def _may_change(step: Step, variables: Mapping[str, bytes]) -> bool:
     if not isinstance(step, Send):
         return False
     if any(variable.name not in variables for variable in step.command.names):
@@ -104,7 +116,7 @@ class Runner:
 
     def __init__(self, card: Card, variables: dict[str, bytes] | None = None, *, full: bool = False) -> None:
         self._card = card
-        self._variables = dict(variables or {})
+        self.variables = dict(variables or {})
         self._answer: Response | None = None
         self._transcript = Transcript(KNOWN)
         self._full = full
@@ -114,12 +126,12 @@ class Runner:
         """One step. Raises ExpectationError; with `strict` off, a refusal without expectation is an answer."""
         match step:
             case Assign():
-                self._variables[step.name] = self._assigned(step)
+                self.variables[step.name] = self._assigned(step)
             case Send():
-                self._send(step, command_of(step, self._variables), step.expect, strict=strict)
+                self._send(step, command_of(step, self.variables), step.expect, strict=strict)
             case Select():
                 self._card.drop()
-                command = Command(0x00, Ins.SELECT, _SELECT_BY_NAME, 0x00, step.aid.value(self._variables), 0)
+                command = Command(0x00, Ins.SELECT, _SELECT_BY_NAME, 0x00, step.aid.value(self.variables), 0)
                 self._send(step, command, step.expect, strict=strict)
             case OpenSession():
                 self._open(step)
@@ -133,7 +145,7 @@ class Runner:
 
     def _assigned(self, step: Assign) -> bytes:
         if step.value is not None:
-            return step.value.value(self._variables)
+            return step.value.value(self.variables)
         if self._answer is None:
             raise wrong(step.place, "there is no answer yet", "send a command before")
         data = self._answer.data

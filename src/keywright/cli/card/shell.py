@@ -15,11 +15,11 @@ from typer.main import get_command
 from keywright.cli.card.connection import Card
 from keywright.cli.card.history import History
 from keywright.cli.card.options import changing
-from keywright.cli.card.script import Runner
+from keywright.cli.card.script import Runner, confirm_steps
 from keywright.cli.card.script_language import VERBS, Place, parse_line, read_script
 from keywright.cli.failure import report
 from keywright.cli.person import is_attended
-from keywright.cli.text import faint, note, say
+from keywright.cli.text import faint, note, say, wrapped
 from keywright.errors import UsageError
 
 app = typer.Typer(rich_markup_mode=None)
@@ -112,12 +112,16 @@ class Shell:
         if word in _LEAVING:
             self.is_over = True
             return 0
+        if word == _NAME:
+            raise UsageError("this is a shell already", hint="exit leaves it")
         if word == "help":
             self._help(rest.strip())
             return 0
         self._card.answer(json=self._json)
         if word == "run":
-            for step in read_script(Path(rest.strip())):
+            steps = read_script(Path(rest.strip()))
+            confirm_steps(self._card, steps, {})
+            for step in steps:
                 self._runner.run(step)
             return 0
         if word in self._verbs or word.startswith("-"):
@@ -126,6 +130,7 @@ class Shell:
             step = parse_line(text, Place(_NAME, self._number))
         except UsageError as error:
             raise UsageError(str(error), hint=f"a verb, a command in hex, or: {', '.join(_OWN)}") from error
+        confirm_steps(self._card, [step], self._runner.variables)
         self._runner.run(step, strict=False)
         return 0
 
@@ -136,8 +141,6 @@ class Shell:
             raise UsageError(
                 f"{error}".lower(), hint='quote like this: --privileges "card lock, global delete"'
             ) from None
-        if words[0] == _NAME:
-            raise UsageError("this is a shell already", hint="exit leaves it")
         result = self._command.main(words, prog_name="card", standalone_mode=False, obj=self._card)
         return result if isinstance(result, int) else 0
 
@@ -149,7 +152,8 @@ class Shell:
         for name, command in self._verbs.items():
             say(f"  {name:16} {command.get_short_help_str(60)}")
         say("and, as in scripts:")
-        say(f"  {', '.join(_OWN)}, $NAME = HEX, or a command in hex")
+        for line in wrapped(f"{', '.join(_OWN)}, $NAME = HEX, or a command in hex", indent=2):
+            say(line)
         say(faint("without a session, commands in hex go plainly; a verb that needs one opens it"))
 
     @property

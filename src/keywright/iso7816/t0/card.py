@@ -252,7 +252,7 @@ class T0Card:
             self._closed_sw = 0
             self._waiting, self._waiting_sw = b"", 0
         self._pieces += self._got
-        if len(self._pieces) > self.profile.max_command:
+        if len(self._pieces) > self.profile.max_command or not self._pieces:
             self._drop()
             self._status(SW.WRONG_LENGTH, now)
         elif is_empty or (self.profile.envelope_ends == "length" and _is_whole(self._pieces)):

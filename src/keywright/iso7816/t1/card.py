@@ -210,12 +210,14 @@ class T1Card:
             self._send_r(error, now)
 
     def _ask_again(self, now: float) -> None:
+        assert self._asked is not None
+        kind, inf = self._asked
         self._asked_again += 1
-        if self._asked == (IFS, self._last[3:4]) and self._asked_again > self.profile.card_ifs_repeats:
+        if kind == IFS and self._asked_again > self.profile.card_ifs_repeats:
             self._asked = None
             self._turn(now)
         else:
-            self._put(self._last, "request", now)
+            self._send(kind, inf, "request", now)
 
     def _on_i(self, found: Received, now: float) -> None:
         is_expected = found.number == self._nr or self._takes_either

@@ -197,10 +197,14 @@ class T1Host:
         self._events.append(event)
 
     def _give_up(self, failure: Failure, text: str) -> None:
-        delivered = None if self._is_whole_sent else False
         self._is_down = True
         self._outbox.clear()
-        self._finish(Failed(failure, delivered, f"{text}; the card must be reset"))
+        self._finish(Failed(failure, self._delivered, f"{text}; the card must be reset"))
+
+    @property
+    def _delivered(self) -> bool | None:
+        """False until the last block of the command was sent once, be it before a RESYNCH; then unknown."""
+        return None if self._is_whole_sent else False
 
     def _resynchronise(self, failure: Failure, now: float) -> None:
         self._restarts += 1
@@ -297,7 +301,7 @@ class T1Host:
             self._ask_again(Failure.DAMAGED, now)
         elif self._is_given_up:
             self._ns = number
-            self._finish(Failed(Failure.ABORTED, False, "the card gave up the command", is_down=False))
+            self._finish(Failed(Failure.ABORTED, self._delivered, "the card gave up the command", is_down=False))
         elif self._unacked and number == self._ns:
             self._repeat(self._unacked, "I", now)
         elif self._unacked and self._is_more:
@@ -356,7 +360,7 @@ class T1Host:
             self._finish(SizeAgreed(self._ifsd))
         else:
             self._takes_either = self.profile.abort_number == "either"
-            delivered = self._is_chain_in
+            delivered = True if self._is_chain_in else self._delivered
             self._finish(Failed(Failure.ABORTED, delivered, "the host gave up the chain", is_down=False))
 
     def _on_resynchronised(self, now: float) -> None:
@@ -372,6 +376,5 @@ class T1Host:
         if self.profile.after_resynch == "repeat":
             self._start(now)
         else:
-            delivered = None if self._is_whole_sent else False
             text = "the card had to be resynchronised; the command may have run"
-            self._finish(Failed(Failure.RESYNCHRONISED, delivered, text, is_down=False))
+            self._finish(Failed(Failure.RESYNCHRONISED, self._delivered, text, is_down=False))

@@ -69,6 +69,10 @@ class T1Profile(msgspec.Struct, frozen=True, kw_only=True):
             raise ValueError(f"there is no check code {self.edc!r}; there are {', '.join(T1_CODES)}")
         return T1_CODES[self.edc]
 
+    def for_sessions(self) -> T1Profile:
+        """The same, for a host with secure sessions on top: RESYNCH ends the command, so that it cannot run twice."""
+        return msgspec.structs.replace(self, after_resynch="fail")
+
     @property
     def block_guard(self) -> float:
         """BGT in seconds."""

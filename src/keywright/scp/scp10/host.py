@@ -107,10 +107,10 @@ def open_channel(
     `rng`: from a number to that many random bytes; a session is as secret as they are. `card`: its key and reference,
     when known; else its certificate is read and verified, `card_form` being BE or AE.
 
-    Raises PolicyError without `allow_legacy`, and for agreement without INTERNAL AUTHENTICATE or between keys of two
-    lengths; ValueError for a session that cannot be (a level without its keys); AuthenticationError when the card
-    refuses the host, or its own certificate or answer does not verify; WireError for answers of another form;
-    StatusError otherwise.
+    Raises PolicyError without `allow_legacy`, for agreement without INTERNAL AUTHENTICATE or between keys of two
+    lengths, and for transport of more keys than fit the card's; ValueError for a session that cannot be (a level
+    without its keys); AuthenticationError when the card refuses the host, or its own certificate or answer does not
+    verify; WireError for answers of another form; StatusError otherwise.
     """
     if not allow_legacy:
         raise PolicyError(
@@ -193,7 +193,13 @@ class _Opening:
             raise WireError(f"the card's certificate does not parse: {error}") from error
 
     def _transport(self, card: Holder) -> Generator[Command, Response, None]:
-        room = card.public_key.padding_for(self.parameters)
+        try:
+            room = card.public_key.padding_for(self.parameters)
+        except ValueError as error:
+            raise PolicyError(
+                f"these session keys do not fit the card's key of {card.public_key.bits} bits",
+                hint="ask for fewer session keys: one may serve commands and answers",
+            ) from error
         ps = bytes(byte or 0xFF for byte in self.rng(room)) if self.profile.random_padding else b"\xff" * room
         cryptogram = card.public_key.encrypt_with(self.parameters, ps)
         response = yield self._command(PERFORM_SECURITY_OPERATION, DECIPHER_P1, DECIPHER_P2, cryptogram)

@@ -13,9 +13,10 @@ import msgspec
 
 from keywright.errors import AuthenticationError, DecodeError, PolicyError
 from keywright.scp.level import Level
-from keywright.scp.scp80.keys import KeySet, KeySets
+from keywright.scp.scp80.keys import KeySet, KeySets, PacketDek
 from keywright.scp.scp80.messages import (
     LAST_COUNTER,
+    SCP80,
     SMS_PP,
     UNAUTHENTICATED,
     Binding,
@@ -40,6 +41,7 @@ from keywright.scp.scp80.packet import (
     seal_response,
 )
 from keywright.scp.scp80.profile import STRICT, Profile
+from keywright.scp.transport import TransportSession
 
 _NO_KEYS: Final = KeySet()
 
@@ -64,8 +66,8 @@ class Application(Protocol):
         """Minimum security level, the least SPI1 it takes."""
         ...
 
-    def receive(self, data: bytes, level: int, /) -> bytes:
-        """Run secured data; the data of the answer. `level` has the bits of `Level`. Total."""
+    def receive(self, data: bytes, session: TransportSession, /) -> bytes:
+        """Run secured data; the data of the answer. `session` is what the packet was worth. Total."""
         ...
 
 
@@ -116,7 +118,7 @@ class ReceivingEntity:
             status = check(received)
             if status is not None:
                 return received.answer(status, b"")
-        data = received.application.receive(received.inner.rest, level_of(received.header.spi))
+        data = received.application.receive(received.inner.rest, received.session)
         return received.answer(Status.OK, data)
 
 
@@ -137,6 +139,12 @@ class _Packet:
     def owner(self) -> bytes:
         """What the counter belongs to."""
         return self.header.tar if self.card.profile.counter_per == "application" else bytes((self.header.kvn,))
+
+    @property
+    def session(self) -> TransportSession:
+        """What the packet was worth, once it has passed the checks."""
+        kik = PacketDek(self.keys.kik, self.card.profile) if self.keys.kik else None
+        return TransportSession(SCP80, level_of(self.header.spi), self.header.kvn, kik)
 
     def answer(self, status: Status, data: bytes) -> Answer:
         """The proof of receipt, if SPI2 wants one."""

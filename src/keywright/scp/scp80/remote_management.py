@@ -1,7 +1,7 @@
 """A receiving application, card end: it runs the scripts that packets or HTTP bodies bring (ETSI TS 102 226 5, 8).
 
 What executes a command is handed in: the security domain of the TAR for remote application management (RAM), a file
-system for remote file management (RFM). The level of a command is what protected the packet it came in.
+system for remote file management (RFM). A command comes with the session that its packet was worth.
 """
 
 from __future__ import annotations
@@ -39,6 +39,7 @@ from keywright.scp.scp80.expanded import (
     first_object,
 )
 from keywright.scp.scp80.profile import STRICT, Profile
+from keywright.scp.transport import TransportSession
 
 TRIGGER: Final = 0x81
 """Tag of the parameters that trigger an administration session over HTTP (Amd B 3.7)."""
@@ -52,8 +53,8 @@ class Executor(Protocol):
         """A script begins that does not go on from another: forget selections and sessions of the last one."""
         ...
 
-    def execute(self, command: Command, level: int, /) -> Response:
-        """Run one command. `level` has the bits of `Level`, as the packet was protected."""
+    def execute(self, command: Command, session: TransportSession, /) -> Response:
+        """Run one command. `session` is what protected it on its way."""
         ...
 
 
@@ -94,13 +95,13 @@ class RemoteManagement:
         if self._chained is Chaining.FIRST:
             self._chained = None
 
-    def receive(self, data: bytes, level: int, /) -> bytes:
+    def receive(self, data: bytes, session: TransportSession, /) -> bytes:
         """Run the secured data of a packet; the result is the data of its answer. Total."""
         if self._trigger is not None and data[:1] == bytes((TRIGGER,)):
             return self._triggered(data)
         if self._compact:
-            return self._run_compact(data, level)
-        return self.run_script(data, level)
+            return self._run_compact(data, session)
+        return self.run_script(data, session)
 
     def _triggered(self, data: bytes) -> bytes:
         try:
@@ -111,7 +112,7 @@ class RemoteManagement:
             self._trigger(value)
         return b""
 
-    def _run_compact(self, data: bytes, level: int) -> bytes:
+    def _run_compact(self, data: bytes, session: TransportSession) -> bytes:
         self._executor.start()
         executed, answer, held = 0, Response(b""), b""
         try:
@@ -120,7 +121,7 @@ class RemoteManagement:
                 if command.ins == GET_RESPONSE:
                     answer, held = _get_response(command, held), b""
                 else:
-                    answer, held = self._run_one(command, level)
+                    answer, held = self._run_one(command, session)
                 if self._ends(answer.sw):
                     break
         except UnknownInstructionError:
@@ -129,12 +130,12 @@ class RemoteManagement:
             executed, answer = executed + 1, Response(b"", SW.WRONG_LENGTH)
         return CompactResponse(executed & 0xFF, answer.sw, answer.data[: self.limit]).build()
 
-    def _run_one(self, command: Command, level: int) -> tuple[Response, bytes]:
+    def _run_one(self, command: Command, session: TransportSession) -> tuple[Response, bytes]:
         """The answer to a command, and what waits for GET RESPONSE: after data there is no Le."""
         if not command.data:
-            return self._executor.execute(command, level), b""
+            return self._executor.execute(command, session), b""
         asked = Command(command.cla, command.ins, command.p1, command.p2, command.data, 0)
-        answer = self._executor.execute(asked, level)
+        answer = self._executor.execute(asked, session)
         if not answer.data or answer.sw != SW.OK:
             return Response(b"", answer.sw), answer.data
         more = 0x9F00 if command.cla == SIM_CLASS else 0x6100
@@ -145,7 +146,7 @@ class RemoteManagement:
             return False
         return self._profile.warnings_stop or not is_warning(sw) or sw == TRUNCATED
 
-    def run_script(self, data: bytes, level: int, /) -> bytes:
+    def run_script(self, data: bytes, session: TransportSession, /) -> bytes:
         """Run a script of the expanded format, in either form; the answer has the same form. Total."""
         try:
             body, indefinite = content(data, COMMANDS, COMMANDS_INDEFINITE)
@@ -153,11 +154,11 @@ class RemoteManagement:
             unknown = data[:1] not in (bytes((COMMANDS,)), bytes((COMMANDS_INDEFINITE,)))
             kind = BadFormat.UNKNOWN_TAG if unknown else BadFormat.WRONG_LENGTH
             return ScriptResponse((), 0, bad_format=kind).build()
-        return _Run(self, body, level, indefinite=indefinite).run()
+        return _Run(self, body, session, indefinite=indefinite).run()
 
-    def executed(self, command: Command, level: int) -> Response:
+    def executed(self, command: Command, session: TransportSession) -> Response:
         """Run one command of a script."""
-        return self._executor.execute(command, level)
+        return self._executor.execute(command, session)
 
     def ends(self, sw: int) -> bool:
         """Whether this status word ends a script."""
@@ -215,10 +216,12 @@ _CHAIN: Final[dict[tuple[bool, int | None], tuple[bool, bool]]] = {
 class _Run:
     """One script of the expanded format on its way."""
 
-    def __init__(self, application: RemoteManagement, body: bytes, level: int, *, indefinite: bool) -> None:
+    def __init__(
+        self, application: RemoteManagement, body: bytes, session: TransportSession, *, indefinite: bool
+    ) -> None:
         self._application = application
         self._body = body
-        self._level = level
+        self._session = session
         self._indefinite = indefinite
         self._responses: list[Response] = []
         self._executed = 0
@@ -270,7 +273,7 @@ class _Run:
     def _command(self, value: bytes) -> bytes | None:
         self._executed += 1
         try:
-            answer = self._application.executed(Command.parse(value), self._level)
+            answer = self._application.executed(Command.parse(value), self._session)
         except DecodeError:
             answer = Response(b"", SW.WRONG_LENGTH)
         room = self._application.limit - self._size

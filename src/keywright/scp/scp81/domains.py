@@ -12,6 +12,7 @@ from keywright.iso7816.status import SW
 from keywright.scp.scp80.profile import STRICT, Profile
 from keywright.scp.scp80.remote_management import Executor, RemoteManagement
 from keywright.scp.scp81.administration import Script, ScriptResult, ScriptStatus, Trust, trust
+from keywright.scp.transport import TransportSession
 
 _OPENING: Final = frozenset({0x50, 0x82, 0x88, 0x2A})
 """INITIALIZE UPDATE, EXTERNAL and INTERNAL AUTHENTICATE, PERFORM SECURITY OPERATION: they begin a secure channel."""
@@ -28,19 +29,19 @@ class Target(msgspec.Struct, frozen=True):
 
 @final
 class ScriptDomains:
-    """The domain of the TLS session and the targets it reaches, by AID. `level`: what the cipher suite gives."""
+    """The domain of the TLS session and the targets it reaches, by AID. `session`: what the connection is worth."""
 
     def __init__(
         self,
         own: Executor,
-        level: int,
+        session: TransportSession,
         targets: Mapping[bytes, Target] | None = None,
         *,
         limit: int = 0x7FFF,
         profile: Profile = STRICT,
     ) -> None:
         self._own = Target(own, has_keys=True)
-        self._level = level
+        self._session = session
         self._targets = dict(targets or {})
         self._limit = limit
         self._profile = profile
@@ -59,7 +60,7 @@ class ScriptDomains:
             has_keys=target.has_keys,
             associated_is_session_domain=target.associated,
         )
-        level = self._level if rule is Trust.TRUSTED else 0
+        session = self._session if rule is Trust.TRUSTED else TransportSession(self._session.scp)
         runner = RemoteManagement(
             _Inside(target.executor, refuses_channels=target is self._own),
             compact=False,
@@ -67,7 +68,7 @@ class ScriptDomains:
             limit=self._limit,
             profile=self._profile,
         )
-        return ScriptResult(ScriptStatus.OK, runner.run_script(script.body, level))
+        return ScriptResult(ScriptStatus.OK, runner.run_script(script.body, session))
 
 
 class _Inside:
@@ -80,7 +81,7 @@ class _Inside:
     def start(self) -> None:
         pass
 
-    def execute(self, command: Command, level: int, /) -> Response:
+    def execute(self, command: Command, session: TransportSession, /) -> Response:
         if self._refuses and command.ins in _OPENING:
             return Response(b"", SW.CONDITIONS_NOT_SATISFIED)
-        return self._executor.execute(command, level)
+        return self._executor.execute(command, session)
