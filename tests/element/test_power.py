@@ -6,6 +6,18 @@ from collections.abc import Callable
 
 import pytest
 
+from keywright.codec.tlv import item
+from keywright.globalplatform.dialogues import content
+from keywright.globalplatform.host import Dialogue
+from keywright.globalplatform.install import (
+    InstallData,
+    InstallForExtradition,
+    InstallForInstall,
+    InstallForLoad,
+    InstallForMakeSelectable,
+    InstallForRegistryUpdate,
+)
+from keywright.globalplatform.load_file import LoadFile
 from keywright.iso7816.apdu import Command
 from keywright.sansio.dialogue import drive
 from keywright.scp.scp03 import KeySet, initialize_update
@@ -24,7 +36,22 @@ from support.cards import (
     element,
     key_field,
 )
+from support.content import (
+    DOMAIN,
+    DOMAIN_FILE,
+    DOMAIN_MODULE,
+    FILE,
+    INNER,
+    INSTANCE,
+    MODULE,
+    SECOND,
+    Manager,
+    package,
+)
 from support.power import CutMemory, PowerCut
+
+SECOND_FILE = FILE[:-1] + b"\x02"
+THIRD = SECOND[:-1] + b"\x03"
 
 Step = Callable[[Terminal], bytes]
 """Brings an element to the brink and returns the command that is cut."""
@@ -63,7 +90,56 @@ def blocks(here: Terminal) -> bytes:
     return session.wrap(0x80, 0xE2, 0x90, 0x01, b"\x55\x66").encode()
 
 
+def content_step(step: Callable[[Manager], Command]) -> Step:
+    """A command of content management, protected, after what `step` does before it."""
+
+    def prepare(here: Terminal) -> bytes:
+        session = here.authenticate()
+        return session.host.wrap(step(Manager(session))).encode()
+
+    return prepare
+
+
+def last_block(manager: Manager) -> Command:
+    """The LOAD that completes a load file."""
+    manager.run(content.install_for_load(InstallForLoad(SECOND_FILE)))
+    return Command(0x80, 0xE8, 0x80, 0x00, LoadFile(package(SECOND_FILE, [MODULE])).build(), 0)
+
+
+def last_of_combined(manager: Manager) -> Command:
+    """The INSTALL that ends load, install and make selectable."""
+    manager.run(_announced(SECOND_FILE))
+    manager.run(content.load(LoadFile(package(SECOND_FILE, [MODULE])), size=200))
+    data = InstallForInstall(SECOND_FILE, MODULE, SECOND, b"\0").build()
+    return Command(0x80, 0xE6, 0x0E, 0x03, data, 0)
+
+
+def _announced(aid: bytes) -> Dialogue[object]:
+    command = content.install_command(0x0E, InstallForLoad(aid), 0x01)
+    return content._installed(command, "INSTALL", 200)
+
+
+def install(p1: int, data: InstallData) -> Step:
+    return content_step(lambda _: content.install_command(p1, data))
+
+
+def delete(aid: bytes, p2: int = 0x00) -> Step:
+    return secured(0x80, 0xE4, 0x00, p2, item(0x4F, aid), 0)
+
+
 STEPS: dict[str, tuple[Step, int]] = {
+    "LOAD, last block": (content_step(last_block), 1),
+    "INSTALL [for install]": (install(0x0C, InstallForInstall(FILE, MODULE, SECOND, b"\x06")), 1),
+    "INSTALL of a domain": (install(0x0C, InstallForInstall(DOMAIN_FILE, DOMAIN_MODULE, INNER, b"\x80")), 1),
+    "INSTALL, combined": (content_step(last_of_combined), 1),
+    "INSTALL [for make selectable]": (install(0x08, InstallForMakeSelectable(b"", b"", THIRD, b"\x04")), 1),
+    "INSTALL [for extradition]": (install(0x10, InstallForExtradition(DOMAIN, b"", INSTANCE)), 1),
+    "INSTALL [for registry update]": (install(0x40, InstallForRegistryUpdate(b"", b"", INSTANCE, b"\x02")), 1),
+    "INSTALL [for load]": (install(0x02, InstallForLoad(SECOND_FILE)), 0),
+    "DELETE of an application": (delete(INSTANCE), 1),
+    "DELETE of a load file with its applications": (delete(FILE, 0x80), 1),
+    "DELETE of a domain": (delete(DOMAIN), 1),
+    "SET STATUS of a domain and all below it": (secured(0x80, 0xF0, 0x60, 0x80, DOMAIN), 1),
     "SELECT of an applet that writes": (plain(0x00, 0xA4, 0x04, 0x00, ECHO_AID), 1),
     "INITIALIZE UPDATE": (plain(0x80, 0x50, 0x00, 0x00, HOST_CHALLENGE, 0), 1),
     "EXTERNAL AUTHENTICATE": (external_authenticate, 3),
@@ -81,11 +157,16 @@ STEPS: dict[str, tuple[Step, int]] = {
 
 
 def prepared() -> RamMemory:
-    """An element with a spare key set, a try limit and an applet."""
+    """An element with a spare key set, a try limit, an applet, and content that was loaded and installed."""
     memory = RamMemory()
     here = Terminal(element(memory=memory, try_limit=5, initial_keys_stay=False, applets=[EchoApplet()]))
     session = here.authenticate()
     session(0x80, 0xD8, 0x00, 0x01, b"\x31" + key_field(OTHER.enc, KeySet.gp_test().dek))
+    manager = Manager(session)
+    manager.load(package(FILE, [MODULE]))
+    manager.install()
+    manager.install(instance=THIRD, selectable=False)
+    manager.make_domain(DOMAIN)
     return memory
 
 
@@ -123,6 +204,7 @@ def test_a_cut_leaves_the_old_or_the_new_memory_and_counters_never_go_back(name:
             assert now.get("attempts", b"") >= old["attempts"]
             assert now.get("counter/FF", b"\xff")[:4] >= old["counter/FF"][:4]
             here = Terminal(element(memory=ram, applets=[EchoApplet()]))
+            here.select()
             assert here.sw("80F28002024F00") == 0x6982
             here.authenticate(keys=OWN if "keys/30" in now else None)
 
