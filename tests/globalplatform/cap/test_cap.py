@@ -14,7 +14,7 @@ from keywright.codec.message import Message
 from keywright.crypto.aes import AesKey
 from keywright.errors import DecodeError
 from keywright.globalplatform.cap import components
-from keywright.globalplatform.cap.archive import MOST_BYTES, build_archive, component_files
+from keywright.globalplatform.cap.archive import MOST_BYTES, MOST_FILES, build_archive, component_files
 from keywright.globalplatform.cap.build import FRAMEWORK, JAVA_LANG, build_cap, make_cap, pack
 from keywright.globalplatform.cap.components import (
     MAGIC,
@@ -200,6 +200,21 @@ def test_an_archive_that_unpacks_without_measure_or_by_another_method_is_refused
         packed.writestr(zipfile.ZipInfo("a/Header.cap"), HEADER, zipfile.ZIP_BZIP2)
     with pytest.raises(DecodeError, match="method 12"):
         component_files(out.getvalue())
+
+
+def test_an_archive_of_very_many_files_is_refused() -> None:
+    files = {f"{number}": b"" for number in range(MOST_FILES - len(CAP.components))}
+    whole = {f"a/{one.name}.cap": one.build() for one in CAP.components}
+    assert parse_cap(build_archive(whole | files)) == CAP
+    with pytest.raises(DecodeError, match="is no CAP file"):
+        parse_cap(build_archive(whole | files | {"one more": b""}))
+
+
+def test_a_vendors_component_keeps_its_place_and_is_not_loaded() -> None:
+    files = {f"a/{one.name}.cap": one.build() for one in CAP.components}
+    cap = parse_cap(build_archive(files | {"a/Vendor.cap": b"\x80\x00\x01\xff"}))
+    assert cap.component(0x80) == Component(0x80, b"\xff")
+    assert cap.load_block(descriptor=True) == CAP.load_block(descriptor=True)
 
 
 def test_every_prefix_of_a_cap_file_is_refused() -> None:
