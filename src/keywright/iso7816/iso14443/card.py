@@ -253,20 +253,16 @@ class Iso14443Card:
 
     def _on_ack(self, number: int, now: float) -> None:
         if number == self._number:
-            self._again(now)
+            if self._last:
+                self._outbox.put(self._last, now)
         elif self._is_more:
             self._number ^= 1
             self._next_piece(now)
 
     def _on_nak(self, number: int, now: float) -> None:
-        if number == self._number:
-            self._again(now)
-        else:
-            self._outbox.put(self._acknowledgement(), now)
-
-    def _again(self, now: float) -> None:
-        """The last block once more; an acknowledgement where there is none yet (rule 11)."""
-        self._outbox.put(self._last or self._acknowledgement(), now)
+        """Rules 11 and 12: the last block once more, if there is one and it is meant; else an acknowledgement."""
+        is_meant = number == self._number and self._last
+        self._outbox.put(self._last if is_meant else self._acknowledgement(), now)
 
     def _acknowledgement(self) -> bytes:
         return self._code.close(Block(Kind.ACK, self._number, cid=self._mirrors_cid).build())

@@ -163,7 +163,6 @@ class Iso14443Reader:
         self._is_first = self._is_more = self._is_chain_in = self._is_whole_sent = False
         self._unacked = None
         self._answer = bytearray()
-        self._last: tuple[Kind, bytes] = (Kind.NAK, b"")
         self._tries = self._repeats = self._blocks = 0
         self._until = None
 
@@ -195,9 +194,7 @@ class Iso14443Reader:
         self._until = due + duration(frame) + wait
 
     def _send_block(self, sent: Block, now: float, wait: float = 0.0) -> None:
-        frame = self._code.close(sent.build())
-        self._last = (sent.kind, frame)
-        self._put(frame, now, wait or self._limits.fwt)
+        self._put(self._code.close(sent.build()), now, wait or self._limits.fwt)
 
     def _send(self, kind: Kind, now: float) -> None:
         number = 0 if kind is Kind.DESELECT else self._number
@@ -218,10 +215,10 @@ class Iso14443Reader:
         self._tries += 1
         if self._tries > self.profile.max_retries:
             self._give_up(failure, f"asked {self.profile.max_retries} times again in vain")
-        elif self._last[0] in (Kind.ACK, Kind.DESELECT):
-            self._put(self._last[1], now, self._limits.fwt)
+        elif self._task == "deselect":
+            self._send(Kind.DESELECT, now)
         else:
-            self._send(Kind.NAK, now)
+            self._send(Kind.ACK if self._is_chain_in else Kind.NAK, now)
 
     # ---- blocks of the card -----------------------------------------------------------------------------------
 
