@@ -18,6 +18,7 @@ from keywright.globalplatform.messages import (
     GP_OID,
     ApplicationEntry,
     CardData,
+    CardRecognitionData,
     Cplc,
     DeleteKey,
     Fci,
@@ -143,6 +144,12 @@ def test_the_last_arcs_of_a_channel_are_read_raw_or_to_base_128(
 @pytest.mark.parametrize("oid", ["", "2A864886FC6B", "2A864886FC6B04", "2A864886FC6B0403", "2A864886FC6B050370", "06"])
 def test_another_object_identifier_names_no_channel(oid: str) -> None:
     assert secure_channel_of(bytes.fromhex(oid)) is None
+
+
+def test_several_channels_may_stand_in_one_template() -> None:
+    both = "6416" + "06092A864886FC6B040215" + "06092A864886FC6B040370"
+    found = CardRecognitionData.parse(bytes.fromhex("06072A864886FC6B01" + both))
+    assert CardData(found).secure_channels == ((2, 0x15), (3, 0x70))
 
 
 def test_key_information_lists_kid_kvn_type_and_length() -> None:

@@ -25,6 +25,7 @@ from keywright.globalplatform.messages import (
     KeyEntry,
     KeyInformation,
     Oid,
+    Oids,
     PutKeyField,
     StatusQuery,
     Tag,
@@ -134,6 +135,7 @@ _SUMMARIES: Final[dict[type, Callable[[Any], str]]] = {
     ChannelCapability: _channel_capability,
     KeyEntry: _entry,
     Oid: lambda value: names.oid(value.oid),
+    Oids: lambda value: _listed(tuple(names.oid(oid) for oid in value.oids)),
     PutKeyField: _key_field,
 }
 _WORDS: Final[dict[tuple[type, str], Callable[[Any], str]]] = {

@@ -124,13 +124,19 @@ class Oid(Template, frozen=True):
     oid: Annotated[bytes, tag(0x06)]
 
 
+class Oids(Template, frozen=True):
+    """A template that holds object identifiers; nearly always one, but some cards put all they have into one 64."""
+
+    oids: Annotated[tuple[bytes, ...], tag(0x06)] = ()
+
+
 class CardRecognitionData(Template, frozen=True):
     """Inside 73 of card data (GPCS H.2): what the card is and which secure channels it speaks."""
 
     oid: Annotated[bytes, tag(0x06)]
     management: Annotated[Oid | None, tag(0x60)] = None
     identification: Annotated[Oid | None, tag(0x63)] = None
-    secure_channels: Annotated[tuple[Oid, ...], tag(0x64)] = ()
+    secure_channels: Annotated[tuple[Oids, ...], tag(0x64)] = ()
     configuration: Annotated[bytes | None, tag(0x65)] = None
     chip: Annotated[bytes | None, tag(0x66)] = None
 
@@ -143,7 +149,7 @@ class CardData(Template, frozen=True):
     @property
     def secure_channels(self) -> tuple[tuple[int, int], ...]:
         """Pairs (protocol, "i") the card names, e.g. ((3, 0x70),). Two-byte "i" values are kept joined."""
-        found = (secure_channel_of(entry.oid) for entry in self.recognition.secure_channels)
+        found = (secure_channel_of(oid) for entry in self.recognition.secure_channels for oid in entry.oids)
         return tuple(pair for pair in found if pair is not None)
 
     @property
@@ -189,7 +195,7 @@ def card_data(secure_channels: tuple[tuple[int, int], ...], version: bytes = b"\
             GP_OID + b"\x01",
             Oid(GP_OID + b"\x02" + version),
             Oid(GP_OID + b"\x03"),
-            tuple(Oid(secure_channel_oid(scp, i)) for scp, i in secure_channels),
+            tuple(Oids((secure_channel_oid(scp, i),)) for scp, i in secure_channels),
         )
     )
 
