@@ -13,6 +13,7 @@ from typing import Annotated, Any, Final, final
 
 import typer
 
+from keywright.cli.applets import Applets, Modules, applets, factories
 from keywright.cli.card.facts import document, read_card, sections
 from keywright.cli.keyfile import GP_TEST, static_keys
 from keywright.cli.links import trace_sink
@@ -20,7 +21,7 @@ from keywright.cli.options import Json, Trace
 from keywright.cli.text import heading, note, pairs, say, show_json
 from keywright.codec.hexa import unhex
 from keywright.errors import DecodeError, StoreError, UsageError
-from keywright.fob.open import ELEMENT, SimulatedLink, open_server, open_simulated
+from keywright.fob.open import ELEMENT, NO_CODE, Code, SimulatedLink, open_server, open_simulated
 from keywright.fob.uri import SIMULATED, Uri
 from keywright.globalplatform import names
 from keywright.iso7816.layers import transmit
@@ -51,15 +52,29 @@ def new(
     try_limit: Annotated[
         int | None, typer.Option("--try-limit", metavar="N", help="Wrong tries in a row that block a key set.")
     ] = None,
+    scp: Annotated[
+        list[str] | None,
+        typer.Option("--scp", metavar="NN:I", help="A protocol it offers beside SCP03, with its i; may be repeated."),
+    ] = None,
+    applet: Applets = None,
+    resets: Annotated[
+        bool, typer.Option("--resets", help="Blocking every key brings its first keys back, as with a YubiKey.")
+    ] = False,
     json: Json = False,
 ) -> None:
-    """Make the memory of a new secure element. Keys never stand on the command line: give a key file."""
+    """Make the memory of a new secure element. Keys never stand on the command line: give a key file.
+
+    Its applications are Python classes: memory keeps their AIDs alone, so give --applet to `serve` again.
+
+    Example: keywright element new my.element --scp 02:55 --scp 11:9B06 --applet my_applets:Wallet
+    """
     from keywright.element import SecureElement  # noqa: PLC0415 - after the arguments are known to be good
 
     if file.exists():
         raise StoreError(f"{file}: already there; an element is never overwritten", hint="give another path")
     given = static_keys(key_file)
     options = _byte(i, "--i")
+    code = applets(applet)
     version = given.kvn or _byte(kvn, "--kvn")
     try:
         with SecureElement(
@@ -71,6 +86,9 @@ def new(
             kdd=unhex(kdd, "--kdd"),
             initial_keys_stay=stay,
             try_limit=try_limit,
+            protocols=[_protocol(text) for text in scp or ()],
+            applets=code,
+            resets=resets,
             rng=os.urandom,
         ):
             pass
@@ -86,6 +104,8 @@ def new(
             "kvn": f"{version:02X}",
             "i": f"{options:02X}",
             "test_keys": is_test,
+            "protocols": [f"{number:02X}:{bits:02X}" for number, bits in map(_protocol, scp or ())],
+            "applets": [one.aid.hex().upper() for one in code],
         }
         show_json(facts)
         return
@@ -94,6 +114,17 @@ def new(
         say("  with the public test keys 40..4F")
     say(f"  serve it: keywright element serve --memory {file}")
     say(f"  use it:   keywright card info --link 'sim:element?memory={file}'")
+
+
+def _protocol(text: str) -> tuple[int, int]:
+    """Protocol number and "i" of --scp."""
+    number, colon, bits = text.partition(":")
+    if not colon:
+        raise UsageError(f"--scp {text}: protocol and i are due", hint="for example 02:55 or 11:9B06")
+    i = unhex(bits, "--scp")
+    if not 1 <= len(i) <= 2:
+        raise UsageError(f"--scp {text}: i has one byte or two")
+    return _byte(number, "--scp"), int.from_bytes(i)
 
 
 def _byte(text: str, what: str) -> int:
@@ -114,6 +145,8 @@ def serve(
     second: Annotated[
         Path | None, typer.Option("--second", metavar="FILE", help="Memory of an element in the second slot of vpcd.")
     ] = None,
+    applet: Applets = None,
+    module: Modules = None,
     json: Json = False,
     trace: Trace = None,
 ) -> None:
@@ -123,11 +156,12 @@ def serve(
     reader has two slots; the second one is empty unless --second names an element for it.
     """
     with ExitStack() as stack:
-        device = stack.enter_context(closing(_opened(memory, fob)))
+        code = Code(applets(applet), factories(module))
+        device = stack.enter_context(closing(_opened(memory, fob, code)))
         sink = stack.enter_context(trace_sink(trace, full=True)) if trace is not None else None
         served = [_Served(device, sink)]
         if second is not None:
-            served.append(_Served(stack.enter_context(closing(_opened(second, ""))), sink))
+            served.append(_Served(stack.enter_context(closing(_opened(second, "", code))), sink))
         server = open_server(link, *served)
         stack.callback(server.close)
 
@@ -151,11 +185,11 @@ def _path(path: Path | None) -> str | None:
     return None if path is None else str(path)
 
 
-def _opened(memory: Path | None, fob: str) -> SimulatedLink:
+def _opened(memory: Path | None, fob: str, code: Code = NO_CODE) -> SimulatedLink:
     parameters = {"memory": str(memory)} if memory is not None else {}
     if fob:
-        return open_simulated(Uri(SIMULATED, "fob", {**parameters, "serial": fob}))
-    return open_simulated(Uri(SIMULATED, ELEMENT, parameters))
+        return open_simulated(Uri(SIMULATED, "fob", {**parameters, "serial": fob}), code)
+    return open_simulated(Uri(SIMULATED, ELEMENT, parameters), code)
 
 
 @final

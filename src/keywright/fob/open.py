@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import difflib
 import os
-from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Final, final
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias, final
 
 import msgspec
 
@@ -16,7 +16,8 @@ from keywright.store.journal import Journal
 from keywright.store.memory import Memory, RamMemory
 
 if TYPE_CHECKING:
-    from keywright.element import SecureElement
+    from keywright.element import Applet, SecureElement
+    from keywright.element.card import Factory
     from keywright.fob.fobs import Model
     from keywright.sansio import Device
 
@@ -24,6 +25,9 @@ ELEMENT: Final = "element"
 """Namespace of an element that has a journal of its own."""
 DEFAULT_SERIAL: Final = "SIM-000001"
 """The fob of `sim:fob` without a serial."""
+
+
+Maker: TypeAlias = "Callable[[Uri, str, Memory, Code], SecureElement]"
 
 
 def open_link(uri: str) -> Exchange:
@@ -103,8 +107,21 @@ class SimulatedLink:
         return self._element
 
 
-def open_simulated(uri: Uri) -> SimulatedLink:
-    """The simulated device of a `sim` URI. Raises as `open_link`."""
+class Code(NamedTuple):
+    """Applications in Python for an element: those that are there from birth, and makers by module AID.
+
+    Memory holds AIDs only, so whoever opens it brings the code.
+    """
+
+    applets: Sequence[Applet] = ()
+    factories: Mapping[bytes, Factory] = {}
+
+
+NO_CODE: Final = Code()
+
+
+def open_simulated(uri: Uri, code: Code = NO_CODE) -> SimulatedLink:
+    """The simulated device of a `sim` URI; a fob has code of its own and takes none. Raises as `open_link`."""
     _maker(uri)
     namespace = uri.parameters.get("serial", DEFAULT_SERIAL) if uri.rest == "fob" else ELEMENT
     if "serial" in uri.parameters and uri.rest != "fob":
@@ -115,7 +132,7 @@ def open_simulated(uri: Uri) -> SimulatedLink:
     try:
         if journal is not None:
             _refuse_stranger(journal, namespace, uri)
-        element = _made(uri, namespace, journal.memory(namespace) if journal else RamMemory())
+        element = _made(uri, namespace, journal.memory(namespace) if journal else RamMemory(), code)
     except BaseException:
         if journal is not None:
             journal.close()
@@ -134,16 +151,16 @@ def _transport(uri: Uri) -> str:
     return name
 
 
-def _made(uri: Uri, serial: str, memory: Memory) -> SecureElement:
+def _made(uri: Uri, serial: str, memory: Memory, code: Code = NO_CODE) -> SecureElement:
     """The device of a `sim` URI over a memory. Raises UsageError naming what of it cannot be."""
     make = _maker(uri)
     try:
-        return make(uri, serial, memory)
+        return make(uri, serial, memory, code)
     except ValueError as error:
         raise UsageError(f"{uri}: {error}") from error
 
 
-def _maker(uri: Uri) -> Callable[[Uri, str, Memory], SecureElement]:
+def _maker(uri: Uri) -> Maker:
     make = _DEVICES.get(uri.rest)
     if make is None:
         close = difflib.get_close_matches(uri.rest, _DEVICES, 1)
@@ -166,18 +183,26 @@ def _refuse_stranger(journal: Journal, namespace: str, uri: Uri) -> None:
         )
 
 
-def _element(uri: Uri, _: str, memory: Memory) -> SecureElement:
+def _element(uri: Uri, _: str, memory: Memory, code: Code) -> SecureElement:
     from keywright.element import SecureElement  # noqa: PLC0415 - loads only where one is simulated
 
     model = model_of(uri)
     return SecureElement(
-        memory=memory, kvn=model.kvn, i=model.i, initial_keys_stay=model.initial_keys_stay, rng=os.urandom
+        memory=memory,
+        kvn=model.kvn,
+        i=model.i,
+        initial_keys_stay=model.initial_keys_stay,
+        rng=os.urandom,
+        applets=code.applets,
+        factories=code.factories,
     )
 
 
-def _fob(uri: Uri, serial: str, memory: Memory) -> SecureElement:
+def _fob(uri: Uri, serial: str, memory: Memory, code: Code) -> SecureElement:
     from keywright.fob.fobs import simulated_fob  # noqa: PLC0415 - loads only where one is simulated
 
+    if code.applets or code.factories:
+        raise UsageError(f"{uri}: a fob has its own applications", hint="serve an element instead")
     return simulated_fob(serial, memory, model_of(uri))
 
 
@@ -253,7 +278,7 @@ _OPENERS: Final[Mapping[str, Callable[[Uri], Exchange]]] = {
     "tcp": _tcp,
     "replay": _replay,
 }
-_DEVICES: Final[Mapping[str, Callable[[Uri, str, Memory], SecureElement]]] = {
+_DEVICES: Final[Mapping[str, Maker]] = {
     "element": _element,
     "card": _element,
     "fob": _fob,
