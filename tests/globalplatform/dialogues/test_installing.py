@@ -7,7 +7,7 @@ import hashlib
 import pytest
 
 from keywright.crypto.aes import AesKey
-from keywright.errors import PolicyError, StatusError
+from keywright.errors import PolicyError, StatusError, UsageError
 from keywright.globalplatform.cap.build import make_cap
 from keywright.globalplatform.cap.components import PackageInfo
 from keywright.globalplatform.cap.lint import CardPackage
@@ -77,7 +77,7 @@ def test_the_combined_process_installs_one_applet() -> None:
         (0xE6, 0x0E, 1),
         (0xE6, 0x0E, 3),
     ]
-    assert isinstance(refused(install_cap(CAP, combined=True)), PolicyError)
+    assert isinstance(refused(install_cap(CAP, combined=True)), UsageError)
     old = commands(sent(install_cap(CAP, [Wanted(ONE)], combined=True, profile=CardProfile(combined_p1=0x02))))
     assert (old[0].p1, old[-1].p1) == (0x02, 0x0C)
 

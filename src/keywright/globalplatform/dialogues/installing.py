@@ -7,7 +7,7 @@ from typing import Final
 
 import msgspec
 
-from keywright.errors import PolicyError, StatusError
+from keywright.errors import PolicyError, StatusError, UsageError
 from keywright.globalplatform.cap.file import Cap
 from keywright.globalplatform.cap.lint import CardPackage, Severity, lint
 from keywright.globalplatform.confirmation import Confirmation
@@ -86,8 +86,8 @@ def install_cap(
 
     card: packages that it has, to check imports before anything is sent. combined: one process that happens as a whole
     or not at all, for a single applet; its token is that of the applet. undo: when an applet is refused, delete the
-    load file and the applets installed before it. Raises PolicyError for what the check finds, or for a module that the
-    file does not have; StatusError when the card refuses.
+    load file and the applets installed before it. Raises PolicyError for what the check finds, UsageError for a module
+    that the file does not have, StatusError when the card refuses.
     """
     chosen = tuple(Wanted(aid) for aid in cap.applet_aids) if wanted is None else tuple(wanted)
     _demand_sound(cap, chosen, card)
@@ -144,7 +144,7 @@ def _demand_sound(cap: Cap, wanted: Sequence[Wanted], card: Sequence[CardPackage
         raise PolicyError(f"this CAP file would be refused: {'; '.join(finding.text for finding in faults)}")
     for one in wanted:
         if one.module not in cap.applet_aids:
-            raise PolicyError(f"the CAP file has no applet {one.module.hex().upper()}")
+            raise UsageError(f"the CAP file has no applet {one.module.hex().upper()}")
 
 
 def _announced(cap: Cap, how: Loading) -> InstallForLoad:
@@ -156,7 +156,7 @@ def _announced(cap: Cap, how: Loading) -> InstallForLoad:
 
 def _one(wanted: tuple[Wanted, ...]) -> tuple[Wanted]:
     if len(wanted) != 1:
-        raise PolicyError(f"a combined process installs one applet, not {len(wanted)}")
+        raise UsageError(f"a combined process installs one applet, not {len(wanted)}")
     return (wanted[0],)
 
 

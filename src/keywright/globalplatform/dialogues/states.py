@@ -6,7 +6,7 @@ not be brought back.
 
 from __future__ import annotations
 
-from keywright.errors import PolicyError, WireError
+from keywright.errors import PolicyError, UsageError, WireError
 from keywright.globalplatform.host import Dialogue, card_state, get_status, set_card_state
 from keywright.globalplatform.life_cycle import (
     LOCKED,
@@ -24,11 +24,11 @@ from keywright.iso7816.apdu import Command
 
 
 def find_application(aid: bytes) -> Dialogue[ApplicationEntry]:
-    """The registry entry with exactly this AID. Raises PolicyError when the card lists none."""
+    """The registry entry with exactly this AID. Raises UsageError when the card lists none."""
     for entry in (yield from get_status(StatusScope.APPLICATIONS, aid)):
         if entry.aid == aid:
             return entry
-    raise PolicyError(f"no application {aid.hex().upper()} on the card", hint="list them with `card list`")
+    raise UsageError(f"no application {aid.hex().upper()} on the card", hint="list them with `card list`")
 
 
 def is_domain(entry: ApplicationEntry) -> bool:
