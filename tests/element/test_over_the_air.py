@@ -9,20 +9,27 @@ import pytest
 from keywright.crypto.aes import AesKey
 from keywright.element.open import SecureElement
 from keywright.element.over_the_air import DomainExecutor
+from keywright.globalplatform.dialogues import content
 from keywright.globalplatform.host import put_key_command
+from keywright.globalplatform.install import InstallForLoad
+from keywright.globalplatform.load_file import LoadFile
 from keywright.globalplatform.messages import DEFAULT_ISD
 from keywright.iso7816.apdu import Command, Response
 from keywright.sansio.dialogue import drive
 from keywright.scp.scp03.host import open_channel
 from keywright.scp.scp03.keys import KeySet as Scp03Keys
+from keywright.scp.scp80 import sms
 from keywright.scp.scp80.card import ReceivingEntity
-from keywright.scp.scp80.host import Request, ScriptReport, SendingEntity, Transmit, send_script
+from keywright.scp.scp80.host import Request, SendingEntity, Transmit
 from keywright.scp.scp80.keys import KeySet, PacketDek
 from keywright.scp.scp80.messages import Check, CounterMode, Spi
 from keywright.scp.scp80.remote_management import RemoteManagement
+from keywright.scp.scp80.scripts import ScriptReport, send_script
 from keywright.scp.scp81.administration import Script, ScriptStatus
 from keywright.scp.scp81.domains import ScriptDomains
+from keywright.scp.scp81.server import commands
 from keywright.scp.transport import TransportSession
+from support.content import FILE, INSTANCE, MODULE, NOTHING, package
 from support.over_the_air import Rooms
 
 KEYS = KeySet.aes(bytes(range(16)), bytes(range(16, 32)), bytes(range(32, 48)))
@@ -47,8 +54,8 @@ class Air:
     def __call__(self, request: Request) -> bytes | None:
         return self.card.handle(request.packet).packet if isinstance(request, Transmit) else None
 
-    def send(self, commands: Sequence[Command], tar: bytes = EXPANDED, spi: Spi | None = None) -> ScriptReport:
-        report = drive(send_script(SendingEntity(KEYS, tar, spi=spi), commands, self.counter), self)
+    def send(self, script: Sequence[Command], tar: bytes = EXPANDED, spi: Spi | None = None) -> ScriptReport:
+        report = drive(send_script(SendingEntity(KEYS, tar, spi=spi), script, self.counter), self)
         self.counter = report.counter
         return report
 
@@ -167,3 +174,54 @@ def test_keys_put_over_the_air_open_a_channel_at_the_reader(element: SecureEleme
     assert channel.is_open
     wrong = put_key_command(new, PacketDek(AesKey(bytes(16))), kvn=0x31)
     assert Air(element).send([wrong]).responses[0].sw in (0x6982, 0x9485)
+
+
+def loading() -> Generator[Command, Response, None]:
+    yield from content.install_for_load(InstallForLoad(FILE, b"", b"", b""))
+    yield from content.load(LoadFile(package(FILE, [MODULE], size=300)), size=100)
+    yield from content.install_for_install(content.Installation(FILE, MODULE, INSTANCE, NOTHING, b"\xc9\x00"))
+
+
+def test_an_application_is_loaded_packet_by_packet_and_selected_at_the_reader(element: SecureElement) -> None:
+    air = Air(element)
+    sent = []
+
+    def packet(command: Command) -> Response:
+        sent.append(command)
+        return air.send([command]).responses[0]
+
+    drive(loading(), packet)
+    assert air.counter == len(sent) > 5
+    assert direct(element, Command(0x00, 0xA4, 4, 0, INSTANCE, 0)).sw == 0x9000
+
+
+def test_an_application_is_loaded_in_one_script_of_many_packets(element: SecureElement) -> None:
+    script: list[Command] = []
+
+    def keep(command: Command) -> Response:
+        script.append(command)
+        return Response(b"")
+
+    drive(loading(), keep)
+    air = Air(element)
+    report = drive(send_script(SendingEntity(KEYS, EXPANDED), script, 0, limit=sms.most_in(2)), air)
+    assert {answer.sw for answer in report.responses} == {0x9000}
+    assert (report.executed, report.counter) == (len(script), 2)
+    assert direct(element, Command(0x00, 0xA4, 4, 0, INSTANCE, 0)).sw == 0x9000
+
+
+def test_an_application_is_loaded_over_http(element: SecureElement) -> None:
+    domains = ScriptDomains(DomainExecutor(element._card, DEFAULT_ISD), TransportSession(0x81, 0xB3, 0x40))
+    drive(commands(loading()), lambda script: domains.run(script, new_session=False))
+    assert direct(element, Command(0x00, 0xA4, 4, 0, INSTANCE, 0)).sw == 0x9000
+
+
+def test_a_load_of_one_sender_is_not_gone_on_with_by_another(element: SecureElement) -> None:
+    executor = DomainExecutor(element._card, DEFAULT_ISD)
+    one, other = TransportSession(0x80, 0x83, 1), TransportSession(0x80, 0x83, 2)
+    dialogue = loading()
+    announced = next(dialogue)
+    block = dialogue.send(executor.execute(announced, one))
+    executor.start()
+    assert executor.execute(block, other).sw == 0x6985
+    dialogue.close()

@@ -35,11 +35,18 @@ class DomainExecutor:
             raise ValueError(f"the card has no security domain {aid.hex().upper()}")
         self._card = card
         self._aid = aid
-        self.start()
+        self._channel = self._fresh()
 
     def start(self) -> None:
-        """A new context: the domain is selected, nothing is open."""
-        self._channel = Channel(0, self._card.domain(self._aid), character_level=False)
+        """The domain is selected, no application, and nothing is open inside.
+
+        What the domain itself has begun goes on, a load that takes many packets above all.
+        """
+        if not self._is_own() or not isinstance(self._channel.session, TransportSession | None):
+            self._channel = self._fresh()
+
+    def _fresh(self) -> Channel:
+        return Channel(0, self._card.domain(self._aid), character_level=False)
 
     def execute(self, command: Command, session: TransportSession, /) -> Response:
         """Run one command, all of its answer at once. The domain opens no secure channel to itself (6985)."""
@@ -51,10 +58,10 @@ class DomainExecutor:
                 return Response(b"", SW.CONDITIONS_NOT_SATISFIED)
             if is_secured(command.cla):
                 return Response(b"", SW.SECURITY_STATUS_NOT_SATISFIED)
-            if session.authentication and channel.session != session:
-                channel.session, channel.kvn = session, session.kvn
-            elif not session.authentication:
+            if channel.session != (session if session.authentication else None):
                 channel.drop_session()
+            if session.authentication:
+                channel.session, channel.kvn = session, session.kvn
         answer = self._exchange(command)
         if isinstance(channel.session, TransportSession) and not self._is_own():
             channel.drop_session()

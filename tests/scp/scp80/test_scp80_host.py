@@ -20,11 +20,9 @@ from keywright.scp.scp80.host import (
     Commit,
     OtaStatusError,
     Request,
-    ScriptReport,
     SendingEntity,
     Transmit,
     send_packet,
-    send_script,
 )
 from keywright.scp.scp80.keys import KeySet
 from keywright.scp.scp80.messages import (
@@ -41,6 +39,7 @@ from keywright.scp.scp80.messages import (
 )
 from keywright.scp.scp80.packet import Header, Suite, response_suite, seal_response
 from keywright.scp.scp80.remote_management import RemoteManagement
+from keywright.scp.scp80.scripts import ScriptReport, send_script
 from keywright.scp.transport import TransportSession
 from support.over_the_air import (
     OLD,
@@ -368,9 +367,10 @@ class Files:
     def __init__(self, fails: int = -1) -> None:
         self.ran: list[Command] = []
         self.fails = fails
+        self.started = 0
 
     def start(self) -> None:
-        pass
+        self.started += 1
 
     def execute(self, command: Command, session: TransportSession, /) -> Response:
         self.ran.append(command)
@@ -381,7 +381,7 @@ class Files:
 
 def run(commands: Sequence[Command], tar: bytes, files: Files, **settings: Any) -> tuple[ScriptReport, Air]:
     compact = settings.pop("compact", tar == SD)
-    application = RemoteManagement(files, compact=compact, msl=0x16)
+    application = RemoteManagement(files, compact=compact, msl=0x16, chaining=settings.pop("card_chains", True))
     rooms = Rooms({1: KEYS})
     air = Air(ReceivingEntity({tar: application}, rooms, rooms))
     return drive(send_script(SendingEntity(KEYS, tar), commands, 0, **settings), air), air
@@ -407,14 +407,25 @@ def test_a_compact_script_brings_the_last_answer() -> None:
 
 
 @pytest.mark.parametrize("tar", [SD, EXPANDED_SD])
+@pytest.mark.parametrize("chained", [False, True])
 @pytest.mark.parametrize("fails", range(6))
-def test_a_script_in_many_packets_ends_at_the_first_failure(tar: bytes, fails: int) -> None:
+def test_a_script_in_many_packets_ends_at_the_first_failure(tar: bytes, fails: int, *, chained: bool) -> None:
     files = Files(fails)
-    report, air = run([store(80)] * 6, tar, files, limit=230)
+    report, air = run([store(80)] * 6, tar, files, limit=230, chained=chained)
     assert len(files.ran) == fails + 1
     assert report.executed == fails + 1
     assert report.responses[-1].sw == 0x6A82
     assert report.counter == air.sent == fails // 2 + 1
+    assert files.started == (1 if chained and tar == EXPANDED_SD else air.sent)
+
+
+def test_a_card_that_does_not_chain_is_told_without() -> None:
+    with pytest.raises(WireError, match="chain"):
+        run([store(80)] * 6, EXPANDED_SD, Files(), limit=230, card_chains=False)
+    report, _ = run([store(80)] * 6, EXPANDED_SD, Files(), limit=230, card_chains=False, chained=False)
+    assert report.executed == 6
+    report, _ = run([store(80)] * 2, EXPANDED_SD, Files(), limit=230, card_chains=False)
+    assert report.executed == 2
 
 
 def test_a_script_without_commands_sends_nothing() -> None:

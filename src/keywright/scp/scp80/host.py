@@ -8,7 +8,7 @@ one with the same commands, unless the caller asks.
 from __future__ import annotations
 
 import enum
-from collections.abc import Generator, Sequence
+from collections.abc import Generator
 from typing import Final, final
 
 import msgspec
@@ -22,10 +22,6 @@ from keywright.errors import (
     SequenceError,
     WireError,
 )
-from keywright.iso7816.apdu import Command, Response
-from keywright.scp.scp80.applications import Format, target
-from keywright.scp.scp80.compact import GET_RESPONSE, CompactResponse, Management, compact_string
-from keywright.scp.scp80.expanded import Script, ScriptResponse
 from keywright.scp.scp80.keys import KeySet
 from keywright.scp.scp80.messages import (
     LAST_COUNTER,
@@ -171,18 +167,6 @@ class SendingEntity:
         return inner
 
 
-class ScriptReport(msgspec.Struct, frozen=True):
-    """What is known after a script: answers in the order of the commands, and the last counter used.
-
-    `confirmed`: False when no answer was asked for. `executed` is None where the card did not tell.
-    """
-
-    responses: tuple[Response, ...]
-    executed: int | None
-    counter: int
-    confirmed: bool = True
-
-
 def send_packet(
     sender: SendingEntity, data: bytes, counter: int, *, repeats: int = 0, jump: int = JUMP
 ) -> Generator[Request, bytes | None, tuple[Receipt | None, int]]:
@@ -283,114 +267,3 @@ _LATER: Final[dict[int, Channel | None]] = {
     Status.BY_USSD: Channel.USSD,
 }
 """Where the real answer comes; None: where this one came."""
-
-
-def send_script(
-    sender: SendingEntity,
-    commands: Sequence[Command],
-    counter: int,
-    *,
-    form: Format | None = None,
-    management: Management | None = None,
-    limit: int = 1024,
-    repeats: int = 0,
-    profile: Profile = STRICT,
-) -> Generator[Request, bytes | None, ScriptReport]:
-    """Send commands in as many packets as `limit` bytes each need, and end at the first that fails.
-
-    The format follows from the TAR unless `form` says it. `counter` is the last one used. In the compact format
-    only the last answer of a packet is known, so commands before it have none in the report.
-    """
-    row = target(sender.header.tar)
-    form = form or (row.format if row else None)
-    if form not in (Format.COMPACT, Format.EXPANDED):
-        raise PolicyError(
-            f"application {sender.header.tar.hex().upper()} takes no scripts that we know",
-            hint="say which format it has",
-        )
-    language = _Compact(management or (row.management if row else Management.APPLICATIONS))
-    writer = language if form is Format.COMPACT else _Expanded(profile)
-    responses: list[Response] = []
-    executed: int | None = 0
-    confirmed = True
-    for part in split(sender, commands, writer, limit):
-        receipt, counter = yield from send_packet(sender, writer.write(part), counter, repeats=repeats)
-        if receipt is None:
-            confirmed, executed = False, None
-            continue
-        answers, ran = writer.read(receipt.data)
-        responses += answers
-        executed = None if executed is None or ran is None else executed + ran
-        if not answers or not _went_on(answers[-1].sw) or (ran is not None and ran < len(part)):
-            break
-    return ScriptReport(tuple(responses), executed, counter, confirmed)
-
-
-def _went_on(sw: int) -> bool:
-    return sw >> 8 in (0x90, 0x91, 0x61, 0x62, 0x63, 0x9F)
-
-
-class _Compact:
-    def __init__(self, management: Management) -> None:
-        self._management = management
-
-    def write(self, commands: Sequence[Command]) -> bytes:
-        return compact_string(commands, self._management)
-
-    def read(self, data: bytes) -> tuple[list[Response], int | None]:
-        try:
-            answer = CompactResponse.parse(data)
-        except DecodeError as error:
-            raise WireError("the answer is no response of the compact format") from error
-        if answer.sw >> 12 not in (6, 9):
-            raise WireError(f"the answer is no response of the compact format: {answer.sw:04X} is no status word")
-        return [Response(answer.data, answer.sw)], answer.executed
-
-
-class _Expanded:
-    def __init__(self, profile: Profile) -> None:
-        self._profile = profile
-
-    def write(self, commands: Sequence[Command]) -> bytes:
-        return Script.of(commands, comprehension_tags=self._profile.comprehension_tags).build()
-
-    def read(self, data: bytes) -> tuple[list[Response], int | None]:
-        try:
-            answer = ScriptResponse.parse(data)
-        except DecodeError as error:
-            raise WireError("the answer is no response script") from error
-        if answer.bad_format is not None:
-            raise WireError(f"the card cannot read the script: {answer.bad_format:02X}")
-        return list(answer.responses), answer.executed
-
-
-def split(
-    sender: SendingEntity, commands: Sequence[Command], writer: _Compact | _Expanded, limit: int
-) -> list[list[Command]]:
-    """Commands in groups, each of which fits a packet of `limit` bytes; GET RESPONSE stays with what it asks after.
-
-    Raises ValueError if one alone does not fit.
-    """
-
-    def fits(group: list[Command]) -> bool:
-        return sender.packet_size(len(writer.write(group))) <= limit
-
-    groups: list[list[Command]] = [[]]
-    for unit in _units(commands):
-        if fits(groups[-1] + unit):
-            groups[-1] = groups[-1] + unit
-        elif fits(unit):
-            groups.append(unit)
-        else:
-            raise ValueError(f"a command of {len(unit[0].data)} bytes does not fit a packet of {limit}")
-    return [group for group in groups if group]
-
-
-def _units(commands: Sequence[Command]) -> list[list[Command]]:
-    units: list[list[Command]] = []
-    for command in commands:
-        if command.ins == GET_RESPONSE and units:
-            units[-1].append(command)
-        else:
-            units.append([command])
-    return units
