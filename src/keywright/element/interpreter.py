@@ -24,6 +24,7 @@ from keywright.iso7816.channels import GP, channel_of, is_chained, is_gp, is_sec
 from keywright.iso7816.refusal import Refusal
 from keywright.iso7816.status import SW, is_ok, is_warning
 from keywright.scp.level import Level
+from keywright.scp.scp10.messages import SCP10
 from keywright.scp.session import CardSession
 
 _FURTHER = 0x40
@@ -102,7 +103,7 @@ def _assemble(channel: Channel, command: Command) -> Command | None:
 def _execute(card: Card, channel: Channel, command: Command) -> Response:
     cla, ins = command.cla, command.ins
     if cla & _ISO_SECURE_MESSAGING and not cla & _FURTHER:
-        raise Refusal(SW.SECURE_MESSAGING_NOT_SUPPORTED)
+        _check_objects(channel)
     rule = _rule_for(channel, command)
     if ins not in _IN_BLOCKS:
         channel.blocks = None
@@ -118,6 +119,18 @@ def _execute(card: Card, channel: Channel, command: Command) -> Response:
             return Response(b"")
         command = whole
     return _in_or_out(card, channel, command, rule)
+
+
+def _check_objects(channel: Channel) -> None:
+    """Secure messaging of ISO 7816-4, by data objects: that of SCP10 alone (GPCS F.3.2).
+
+    Refuses with 6982 where such a session is none, 6882 where it cannot be, or another one runs.
+    """
+    session = channel.session
+    if session is None and channel.domain.i_of(SCP10) is not None:
+        raise Refusal(SW.SECURITY_STATUS_NOT_SATISFIED)
+    if session is None or session.scp != SCP10:
+        raise Refusal(SW.SECURE_MESSAGING_NOT_SUPPORTED)
 
 
 def _in_or_out(card: Card, channel: Channel, command: Command, rule: Rule | None) -> Response:

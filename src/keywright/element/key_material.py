@@ -78,13 +78,16 @@ def verifying_key(record: KeyRecord | None) -> VerifyingKey | None:
 
 
 def rsa_private_key(record: KeyRecord | None) -> RsaPrivateKey | None:
-    """An RSA private key, from modulus and exponent or from the five CRT components; None for any other."""
+    """An RSA private key, from modulus and exponent or from the five CRT components; None for any other.
+
+    Whoever put it into the record has tested its primes.
+    """
     if record is None:
         return None
     found = components(record)
     try:
         if found.keys() >= set(_CRT):
-            return RsaPrivateKey.from_crt(*(found[kind] for kind in _CRT))
+            return RsaPrivateKey.from_crt(*(found[kind] for kind in _CRT), known=True)
         modulus, exponent = (
             found.get(kind) for kind in (ComponentType.RSA_PRIVATE_MODULUS, ComponentType.RSA_PRIVATE_EXPONENT)
         )

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Final, final
 
-from keywright.codec.tlv import items
+from keywright.codec.tlv import item, items
 from keywright.crypto.rsa import RsaPrivateKey, RsaPublicKey
 from keywright.element.card import Card
 from keywright.element.channel import Channel
@@ -105,8 +105,9 @@ class DomainOfScp10:
 
     @property
     def certificate(self) -> bytes | None:
-        """Data object 7F21 of the domain."""
-        return self._domain.data(CERTIFICATE)
+        """Data object 7F21 of the domain, its tag included."""
+        value = self._domain.data(CERTIFICATE)
+        return None if value is None else item(CERTIFICATE, value)
 
     def file(self, identifier: int, /) -> bytes | None:
         """Data object of that number."""
