@@ -160,9 +160,9 @@ def test_every_command_that_is_named_exists_with_its_options(name: str) -> None:
 
 
 def test_a_command_that_does_not_exist_is_found() -> None:
-    text = "`keywright card shell` `keywright card info --nope` `keywright esim list` `keywright card info --json`"
+    text = "`keywright card frob` `keywright card info --nope` `keywright esim list` `keywright card info --json`"
     found = [misused(words) for words in commands(text)]
-    assert found == ["no verb card shell", "card info has no --nope", "no noun esim", ""]
+    assert found == ["no verb card frob", "card info has no --nope", "no noun esim", ""]
 
 
 def error_codes() -> dict[str, type[KeywrightError]]:
