@@ -518,3 +518,21 @@ def test_a_recording_of_an_installation_is_opened_whole(keywright: Keywright, tm
         "INSTALL for install and make selectable",
     ]
     assert all(document["session_is_right"] for document in documents)
+
+
+@pytest.mark.parametrize(
+    "words", [("list",), ("keys",), ("keys", "detect"), ("keys", "rotate", "FILE"), ("install", "CAP")]
+)
+def test_a_recording_is_a_card_to_the_verb_that_made_it(
+    keywright: Keywright, tmp_path: Path, cap: Path, key_file: KeyFile, words: tuple[str, ...]
+) -> None:
+    trace = tmp_path / "t.jsonl"
+    own = key_file(OTHER, kvn="31")
+    named = [{"FILE": own, "CAP": cap}.get(word, word) for word in words]
+    first = keywright("card", *named, "--link", "sim:element", "--trace", trace, "--json")
+    assert first.code == 0, first.err
+    more = [] if words in (("keys",), ("keys", "detect")) else ["--keys", "gp-test"]
+    more += ["--yes"] if words[-1] in ("FILE", "CAP") else []
+    again = keywright("card", *named, "--link", f"replay:{trace}", "--json", *more)
+    assert again.code == 0, again.err
+    assert {**json.loads(again.out), "link": ""} == {**json.loads(first.out), "link": ""}
