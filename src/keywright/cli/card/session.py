@@ -24,7 +24,7 @@ from keywright.scp.scp02.messages import SCP02, allowed_levels
 from keywright.scp.scp03.host import external_authenticate, request_challenge, verify_card
 from keywright.scp.scp03.messages import SCP03, I
 from keywright.scp.scp11.certificates import Certificate
-from keywright.scp.scp11.host import ANY_CARD
+from keywright.scp.scp11.host import ANY_CARD, Roots
 from keywright.scp.scp11.messages import SCP11, VARIANTS, Variant
 from keywright.scp.scp11.profile import WALLET, YUBIKEY
 from keywright.scp.session import HostSession
@@ -168,7 +168,7 @@ def _scp11(variant: Variant, wish: Wish, means: Means, data: CardData | None) ->
     return (yield from scp11.open_channel(variant, card, ephemeral, holder=holder, level=level, profile=profile))
 
 
-def _roots(means: Means) -> scp11.host.Roots:
+def _roots(means: Means) -> Roots:
     if means.roots is not None:
         return means.roots
     if means.any_card:
