@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from keywright.crypto.aes import AesKey
 from keywright.globalplatform.unwrapping import Candidate, GivenSession, Unwrapped, Unwrapper
 from keywright.iso7816.apdu import Command, Response
 from keywright.iso7816.channels import with_channel
@@ -14,7 +15,7 @@ from keywright.sansio.dialogue import drive
 from keywright.scp import scp02
 from keywright.scp.scp03.card import CardChannel, allowed_levels
 from keywright.scp.scp03.host import HostChannel, external_authenticate, initialize_update
-from keywright.scp.scp03.keys import GP_TEST_KEY, KeySet, derive_session
+from keywright.scp.scp03.keys import GP_TEST_KEY, KeySet, SessionKeys, derive_session
 from keywright.scp.scp03.messages import NO_IV
 from keywright.scp.scp03.messaging import CardMessaging, HostMessaging
 from support.vectors import Case, unhex, vectors
@@ -68,6 +69,25 @@ def follow(case: Case) -> None:
         if response is not None:
             assert told.response is not None, told.note
             assert told.response.data == unhex(exchange["plain_rdata"])
+
+
+@vectors("scp/scp11_openscp.json")
+def test_recorded_sessions_of_scp11_are_opened_with_their_session_keys(case: Case) -> None:
+    enc, mac, rmac = (AesKey(unhex(case[name])) for name in ("s_enc", "s_mac", "s_rmac"))
+    for receipt in (unhex(case["receipt"]), b""):
+        unwrapper = Unwrapper([], [GivenSession(SessionKeys(enc, mac, rmac), receipt)])
+        handshake = Command.parse(unhex(case["authenticate_capdu"]))
+        unwrapper.exchange(handshake, Response(unhex(case["authenticate_rdata"])))
+        for exchange in case["exchanges"]:
+            raw = exchange.get("wrapped_rapdu")
+            response = None if raw is None else Response.parse(unhex(raw))
+            told = unwrapper.exchange(Command.parse(unhex(exchange["wrapped_capdu"])), response)
+            assert told is not None
+            assert told.command is not None, told.note
+            assert told.command.data == Command.parse(unhex(exchange["plain_capdu"])).data
+            if response is not None:
+                assert told.response is not None, told.note
+                assert told.response.data == unhex(exchange["plain_rdata"])
 
 
 @vectors("scp/client_traces.json")
