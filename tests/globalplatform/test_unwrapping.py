@@ -8,6 +8,8 @@ from collections.abc import Iterator
 import pytest
 
 from keywright.crypto.aes import AesKey
+from keywright.crypto.ec import EcPrivateKey
+from keywright.globalplatform.recorded_agreement import RecordedAgreement
 from keywright.globalplatform.unwrapping import Candidate, GivenSession, Unwrapped, Unwrapper
 from keywright.iso7816.apdu import Command, Response
 from keywright.iso7816.channels import with_channel
@@ -88,6 +90,39 @@ def test_recorded_sessions_of_scp11_are_opened_with_their_session_keys(case: Cas
             if response is not None:
                 assert told.response is not None, told.note
                 assert told.response.data == unhex(exchange["plain_rdata"])
+
+
+@vectors("scp/scp11_openscp.json")
+def test_recorded_sessions_of_scp11_are_opened_with_the_private_keys_of_the_host(case: Case) -> None:
+    static = EcPrivateKey.from_pkcs8(unhex(case["sk_oce_ecka_pkcs8"]))
+    ephemeral = EcPrivateKey.from_scalar(static.curve, unhex(case["esk_oce_ecka"]))
+    unwrapper = Unwrapper([], [], RecordedAgreement([static, ephemeral]))
+    unwrapper.exchange(Command.parse(unhex(case["get_data_capdu"])), Response(unhex(case["certificate_store_rdata"])))
+    handshake = Command.parse(unhex(case["authenticate_capdu"]))
+    told = unwrapper.exchange(handshake, Response(unhex(case["authenticate_rdata"])))
+    assert told is not None
+    assert told.note == "the private keys given open it: its receipt is right"
+    for exchange in case["exchanges"]:
+        told = unwrapper.exchange(Command.parse(unhex(exchange["wrapped_capdu"])), None)
+        assert told is not None
+        assert told.command is not None
+        assert told.command.data == Command.parse(unhex(exchange["plain_capdu"])).data
+
+
+@vectors("scp/scp11_openscp.json")
+def test_other_private_keys_do_not_open_it(case: Case) -> None:
+    static = EcPrivateKey.from_pkcs8(unhex(case["sk_oce_ecka_pkcs8"]))
+    ephemeral = EcPrivateKey.from_scalar(static.curve, unhex(case["esk_oce_ecka"]))
+    handshake = Command.parse(unhex(case["authenticate_capdu"]))
+    answer = Response(unhex(case["authenticate_rdata"]))
+    store = Command.parse(unhex(case["get_data_capdu"])), Response(unhex(case["certificate_store_rdata"]))
+    for keys, seen in (([static], True), ([ephemeral], True), ([static, ephemeral], False)):
+        unwrapper = Unwrapper([], [], RecordedAgreement(keys))
+        if seen:
+            unwrapper.exchange(*store)
+        told = unwrapper.exchange(handshake, answer)
+        assert told is not None
+        assert told.note == "the private keys given do not open it"
 
 
 @vectors("scp/client_traces.json")
