@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from keywright.crypto.aes import AesKey
-from keywright.crypto.ec import EcPrivateKey
+from keywright.crypto.ec import EcPrivateKey, EcPublicKey
 from keywright.globalplatform.recorded_agreement import RecordedAgreement
 from keywright.globalplatform.unwrapping import Candidate, GivenSession, Unwrapped, Unwrapper
 from keywright.iso7816.apdu import Command, Response
@@ -107,6 +107,27 @@ def test_recorded_sessions_of_scp11_are_opened_with_the_private_keys_of_the_host
         assert told is not None
         assert told.command is not None
         assert told.command.data == Command.parse(unhex(exchange["plain_capdu"])).data
+
+
+@vectors("scp/scp11_hostid.json")
+def test_every_layout_of_the_derivation_is_found_by_its_receipt(case: Case) -> None:
+    curve = {"secp256r1": "P-256", "secp384r1": "P-384", "secp521r1": "P-521"}[case["curve"]]
+    keys = [EcPrivateKey.from_scalar(curve, unhex(case[name])) for name in ("esk_oce", "sk_oce") if name in case]
+    card = [EcPublicKey.from_point(curve, unhex(case["pk_sd"]))]
+    agreement = RecordedAgreement(keys, card, [unhex(case["card_group_id"])] if "card_group_id" in case else [])
+    for style in ("wrapped_empty_not_encrypted", "wrapped_empty_padded_and_encrypted"):
+        unwrapper = Unwrapper([], [], agreement)
+        for tag, name in ((0x42, "sin"), (0x45, "sdin")):
+            answer = Response(bytes((tag, len(value))) + value if (value := unhex(case.get(name, ""))) else b"", 0x9000)
+            unwrapper.exchange(Command(0x80, 0xCA, 0, tag, b"", 0), answer)
+        handshake = Command.parse(unhex(case["authenticate_capdu"]))
+        told = unwrapper.exchange(handshake, Response(unhex(case["authenticate_rdata"])))
+        assert told is not None
+        assert told.note == "the private keys given open it: its receipt is right"
+        if "first_command" in case:
+            told = unwrapper.exchange(Command.parse(unhex(case["first_command"][style])), None)
+            assert told is not None
+            assert told.command == Command.parse(unhex(case["first_command"]["plain"]))
 
 
 @vectors("scp/scp11_openscp.json")

@@ -99,7 +99,9 @@ FILES: dict[str, Source] = {
             "iso7816/test_t1_scenarios.py",
         ),
     ),
-    "scp/scp11_hostid.json": Source(9, ("scp/test_scp11_card.py", "scp/test_scp11_host.py")),
+    "scp/scp11_hostid.json": Source(
+        9, ("scp/test_scp11_card.py", "scp/test_scp11_host.py", "globalplatform/test_unwrapping.py")
+    ),
     "scp/scp11_openscp.json": Source(
         8, ("scp/test_scp11_card.py", "scp/test_scp11_host.py", "globalplatform/test_unwrapping.py")
     ),

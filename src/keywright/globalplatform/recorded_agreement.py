@@ -42,14 +42,19 @@ _IIN, _CIN = 0x0042, 0x0045
 class RecordedAgreement:
     """Looks at the exchanges of one card and tells the session keys of a handshake.
 
-    keys: private keys of the host, static and ephemeral, in any order. card_keys: static keys of the card, where the
-    recording does not have its certificate.
+    keys: private keys of the host, static and ephemeral, in any order. card_keys and group_ids: static keys and
+    CardGroupID of the card, where the recording does not have its certificate.
     """
 
-    def __init__(self, keys: Sequence[AgreementKey], card_keys: Sequence[EcPublicKey] = ()) -> None:
+    def __init__(
+        self,
+        keys: Sequence[AgreementKey],
+        card_keys: Sequence[EcPublicKey] = (),
+        group_ids: Sequence[bytes] = (),
+    ) -> None:
         self._keys = keys
         self._card_keys = list(card_keys)
-        self._groups: list[bytes] = []
+        self._groups = list(group_ids)
         self._identifiers: dict[int, bytes] = {}
 
     def see(self, command: Command, response: Response | None) -> None:
