@@ -136,6 +136,24 @@ class TestT0:
         assert here.raw("80150000").hex() == "9000"
         assert here.raw("80FF0000").hex() == "6d00"
 
+    def test_who_asks_after_9000_to_a_command_with_data_hears_once_that_there_is_nothing(self) -> None:
+        here = terminal(T0)
+        assert here.raw(give(0, None, data=b"x")).hex() == "9000"
+        assert here.raw("00C0000000").hex() == "9000"
+        assert here.raw("00C0000000").hex() == "6985"
+
+    @pytest.mark.parametrize("between", ["80150000", "80FF0000", "80FF0000011100", "0070800100"])
+    def test_any_command_between_ends_that(self, between: str) -> None:
+        here = terminal(T0)
+        here.raw(give(0, None, data=b"x"))
+        here.raw(between)
+        assert here.raw("00C0000000").hex() == "6985"
+
+    def test_on_another_card_there_is_nothing_to_ask_for(self) -> None:
+        here = terminal()
+        assert here.raw(give(0, None, data=b"x")).hex() == "9000"
+        assert here.raw("00C0000000").hex() == "6985"
+
 
 class TestChaining:
     def test_the_parts_are_handled_as_one_command(self) -> None:

@@ -8,6 +8,7 @@ import pytest
 
 from keywright.codec.tlv import item
 from keywright.element import Context
+from keywright.element.card import ContentProfile, Profiles
 from keywright.element.recording_applet import MAX_COMMANDS, RecordingApplet, logged
 from keywright.errors import StatusError
 from keywright.globalplatform.confirmation import Confirmation
@@ -271,6 +272,25 @@ class TestPrivileges:
         here.run(content.make_selectable(INSTANCE, privileges=Privilege.CARD_RESET))
         here.session.terminal.card.reset()
         assert here.session.terminal(0x80, 0x77).sw == 0x9000
+
+    def test_make_selectable_gives_a_privilege_to_what_is_selectable_already(self) -> None:
+        here = loaded()
+        here.install()
+        here.run(content.make_selectable(INSTANCE, privileges=Privilege.CARD_RESET))
+        listed = here.session(0x80, 0xF2, 0x40, 0x02, b"\x4f\x00").data
+        assert b"\x9f\x70\x01\x07\xc5\x03\x04\x00\x00" in listed
+        refused(0x6985, lambda: here.run(content.make_selectable(INSTANCE, privileges=Privilege.CARD_RESET)))
+
+    def test_a_locked_application_gets_no_privilege_so(self) -> None:
+        here = loaded()
+        here.install()
+        assert here.session(0x80, 0xF0, 0x40, 0x80, INSTANCE).sw == 0x9000
+        refused(0x6985, lambda: here.run(content.make_selectable(INSTANCE, privileges=Privilege.CARD_RESET)))
+
+    def test_by_the_profile_privileges_come_with_the_first_make_selectable_only(self) -> None:
+        here = loaded(profiles=Profiles(content=ContentProfile(privileges_later=False)))
+        here.install()
+        refused(0x6985, lambda: here.run(content.make_selectable(INSTANCE, privileges=Privilege.CARD_RESET)))
 
     def test_the_final_application_is_selectable_on_a_locked_card_and_the_issuer_domain_is_not(self) -> None:
         here = loaded(life_cycle=0x0F)

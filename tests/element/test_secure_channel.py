@@ -51,8 +51,8 @@ class TestInitializeUpdate:
         assert Session(here, channel)(*GET_KEYS).sw == 0x9000
 
     @pytest.mark.parametrize(("i", "size"), [(0x70, 16), (0x70, 7), (0x70, 0), (0x71, 8), (0x71, 17)])
-    def test_a_host_challenge_of_another_length_is_6a80(self, i: int, size: int) -> None:
-        assert terminal(i=i).initialize_update(challenge=bytes(size)).sw == 0x6A80
+    def test_a_host_challenge_of_another_length_is_6700(self, i: int, size: int) -> None:
+        assert terminal(i=i).initialize_update(challenge=bytes(size)).sw == 0x6700
 
     def test_a_key_identifier_other_than_00_is_6a86(self) -> None:
         assert terminal()(0x80, 0x50, 0x00, 0x01, HOST_CHALLENGE, 0).sw == 0x6A86

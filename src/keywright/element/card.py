@@ -45,6 +45,12 @@ class ContentProfile(msgspec.Struct, frozen=True):
     inherit_keys: bool = True
     """Whether a security domain without keys of its own opens sessions with those of the domain it is associated with,
     as many cards do, so that it can be personalised; else it has none before STORE DATA brought some."""
+    privileges_later: bool = True
+    """[?] Whether INSTALL [for make selectable] gives privileges to an application that is selectable already, as
+    GlobalPlatformPro asks for the default selected one; else only registry update does."""
+    issuer_objects: bool = True
+    """[?] Whether STORE DATA renames the issuer security domain (4F) and writes the personalisation fields of the CPLC
+    (9F66, 9F67), as cards do that GlobalPlatformPro is used with; else those tags are refused as unknown."""
     restrict_registry_update: int = 0x01
     """[?] Bit of the restrict parameter (D9): no more registry update."""
     restrict_extradition: int = 0x02

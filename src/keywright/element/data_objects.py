@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Final
 
 from keywright.codec.tlv import item, items
-from keywright.element import scp10, scp11_objects
+from keywright.element import issuer_objects, scp10, scp11_objects
 from keywright.element.card import Card
 from keywright.element.channel import BlockChain, Channel
 from keywright.element.key_material import components
@@ -69,10 +69,10 @@ def store_data(card: Card, channel: Channel, command: Command, change: Transacti
     """STORE DATA: collect blocks, and with the last one write all their objects in one commit (GPCS 11.11).
 
     Block 00 begins a sequence and drops an unfinished one. Takes TLV objects or data groups with the same numbers,
-    those of `_STORED`, an empty value deleting the object; what belongs to SCP11, under A6; and keys, by the groups
-    00B9 and 8113. With both encryption bits every value is encrypted under the data encryption key and padded with 80.
-    Refuses with 6A86 (encryption or format we do not take), 6985 (block out of sequence), 6A84 (too long), 6A80 (other
-    data).
+    those of `_STORED`, an empty value deleting the object; those of `issuer_objects`; what belongs to SCP11, under A6;
+    and keys, by the groups 00B9 and 8113. With both encryption bits every value is encrypted under the data encryption
+    key and padded with 80. Refuses with 6A86 (encryption or format we do not take), 6985 (block out of sequence), 6A84
+    (too long), 6A80 (other data).
     """
     blocks = _collected(channel, command)
     if blocks is None:
@@ -90,9 +90,13 @@ def store_data(card: Card, channel: Channel, command: Command, change: Transacti
         store_keys(card, domain, session, change, objects)
         return Response(b"")
     for number, value in objects:
-        if number not in _STORED and number not in _PROPRIETARY:
+        if issuer_objects.takes(card, domain, number):
+            issuer_objects.store(card, domain, number, value, change)
+        elif number in _STORED or number in _PROPRIETARY:
+            change.write(domain.name(data_name(number)), value or None)
+        else:
             raise Refusal(SW.INCORRECT_DATA)
-        change.write(domain.name(data_name(number)), value or None)
+    issuer_objects.settle(card, channel, change)
     return Response(b"")
 
 

@@ -20,7 +20,7 @@ _WRONG_LE = 0x6C00
 class Delivery:
     """The answer that waits on one channel."""
 
-    __slots__ = ("_character_level", "_data", "_header", "_sw")
+    __slots__ = ("_character_level", "_data", "_finished", "_header", "_sw")
 
     def __init__(self, *, character_level: bool) -> None:
         """character_level: whether the card speaks T=0 only."""
@@ -31,18 +31,20 @@ class Delivery:
         """Forget what waits."""
         self._data = b""
         self._sw = 0
+        self._finished = False
         self._header: tuple[int, int, int, int] | None = None
 
     @property
     def waits(self) -> bool:
         """Whether something waits."""
-        return bool(self._data)
+        return bool(self._data) or self._finished
 
     def send(self, command: Command, response: Response) -> bytes:
         """First answer to a command: whole, shortened with 61xx, or 6Cxx with nothing."""
         data, sw, le = response.data, response.sw, command.le
         size = len(data)
         if not size:
+            self._finished = self._character_level and bool(command.data) and sw == SW.OK
             return sw.to_bytes(2)
         if self._character_level and not command.extended:
             return self._send_exact(command, response)
@@ -63,7 +65,13 @@ class Delivery:
         return self._piece(data, sw, SHORT_LE)
 
     def more(self, command: Command) -> bytes:
-        """GET RESPONSE, with or without Le. Refuses with 6985 when nothing waits."""
+        """GET RESPONSE, with or without Le. Refuses with 6985 when nothing waits.
+
+        On T=0 a host that expects data asks after 9000 too (ISO 7816-3 12.2.1, case 4S.2); once, there are none.
+        """
+        if self._finished:
+            self.drop()
+            return SW.OK.to_bytes(2)
         if self._header is not None or not self._data:
             self.drop()
             raise Refusal(SW.CONDITIONS_NOT_SATISFIED)

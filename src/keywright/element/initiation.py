@@ -71,7 +71,7 @@ Begin: TypeAlias = Callable[[Card, Asked, StaticKeys], tuple[SymmetricSession, b
 def initialize_update(card: Card, channel: Channel, command: Command, change: Transaction) -> Response:
     """INITIALIZE UPDATE: close the running session, count, challenge (Amd D 7.1.1).
 
-    Refuses with 6A86 (P2), 6A80 (host challenge not as long as this card's S8 or S16 mode has it), 6A88 (no such set,
+    Refuses with 6A86 (P2), 6700 (host challenge not as long as this card's S8 or S16 mode has it), 6A88 (no such set,
     or one that lacks a key, or is for a protocol that is not offered), 6983 (blocked), 6985 (sequence counter used up).
     """
     del change
@@ -182,7 +182,8 @@ def count_attempt(card: Card) -> None:
 def _check_challenge(domain: Domain, scp: int, challenge: bytes) -> None:
     i = domain.i_of(scp) or 0
     if len(challenge) != (16 if scp == SCP03 and i & I.S16 else 8):
-        raise Refusal(SW.INCORRECT_DATA)
+        # Amd D 7.1.1 leaves 6A80 or 6700; GlobalPlatformPro tries the other mode after 6700 alone.
+        raise Refusal(SW.WRONG_LENGTH)
 
 
 def _refuse_blocked(card: Card, domain: Domain, kvn: int) -> None:

@@ -13,7 +13,7 @@ from keywright.element.delegation import check_token, confirm
 from keywright.element.loading import Loading, announce, enter
 from keywright.element.memory_quota import check_room, check_sizes
 from keywright.element.parameters import check_services, registry_parameters, replaced, system_items
-from keywright.element.registry import changed
+from keywright.element.registry import LOCKED, changed
 from keywright.element.rights import Actor, asked_privileges, grant, held
 from keywright.element.state import (
     PROTOCOLS,
@@ -192,7 +192,8 @@ def _make_selectable(
 ) -> Response:
     """INSTALL [for make selectable]: from INSTALLED to SELECTABLE, perhaps with more privileges (GPCS 11.5.2.3.3).
 
-    Refuses with 6A88 (no such application), 6985 (no management, another's, not INSTALLED), 6A80, 6982 (token).
+    By the profile, also only more privileges for an application that is selectable already, its state kept. Refuses
+    with 6A88 (no such application), 6985 (no management, another's, locked, nothing to do), 6A80, 6982 (token).
     """
     actor = Actor(card, channel, change)
     actor.demand_management()
@@ -201,12 +202,14 @@ def _make_selectable(
     if entry is None or entry.kind == Kind.ISSUER_DOMAIN:
         raise Refusal(SW.REFERENCED_DATA_NOT_FOUND)
     actor.demand_own(entry, Privilege(0))
-    if entry.life_cycle != ApplicationState.INSTALLED:
-        raise Refusal(SW.CONDITIONS_NOT_SATISFIED)
     privileges = held(entry) | asked_privileges_of(request.privileges, entry)
+    installed_only = entry.life_cycle == ApplicationState.INSTALLED
+    more = card.profiles.content.privileges_later and privileges != held(entry) and not entry.life_cycle & LOCKED
+    if not installed_only and not more:
+        raise Refusal(SW.CONDITIONS_NOT_SATISFIED)
     entry = changed(
         entry,
-        life_cycle=ApplicationState.SELECTABLE,
+        life_cycle=ApplicationState.SELECTABLE if installed_only else entry.life_cycle,
         parameters=replaced(entry.parameters, registry_parameters(request.parameters)),
     )
     check_services(actor.registry, entry.aid, privileges, entry.parameters)

@@ -56,7 +56,7 @@ def update_registry(
     entry = _content(actor.registry, request.application) if request.application else actor.entry
     _demand_own(card, actor, entry, card.profiles.content.restrict_registry_update)
     registry = actor.registry
-    if request.security_domain:
+    if request.security_domain not in (b"", entry.domain):
         registry = _moved(card, actor, entry, request.security_domain)
         entry = _content(registry, entry.aid)
     privileges = asked_privileges(request.privileges) if request.privileges else held(entry)
