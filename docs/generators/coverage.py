@@ -21,12 +21,32 @@ class Row(NamedTuple):
 
 _PCSC = "keywright.link.pcsc"
 _ELEMENT = "keywright.element.open"
+_AIR = "keywright.element.over_the_air"
+_TRANSPORT = "keywright.fob.transport"
 _ROWS = (
     Row("ISO 7816-4 commands, status words, channels", "keywright.iso7816.layers", _ELEMENT, _ELEMENT, _PCSC),
+    Row("T=0, T=1, ISO 14443-4 blocks", "keywright.iso7816.t1.host", "keywright.iso7816.t1.card", _TRANSPORT, ""),
+    Row("SCP02 secure channel (legacy)", "keywright.scp.scp02.host", "keywright.scp.scp02.card", _ELEMENT, _PCSC),
     Row("SCP03 secure channel", "keywright.scp.scp03.host", "keywright.scp.scp03.card", _ELEMENT, _PCSC),
-    Row("SCP02 and SCP11 secure channels", "keywright.scp.scp02.host", "keywright.scp.scp02.card", "", ""),
+    Row("SCP10 secure channel (experimental)", "keywright.scp.scp10.host", "keywright.scp.scp10.card", _ELEMENT, _PCSC),
+    Row("SCP11 a, b, c secure channels", "keywright.scp.scp11.host", "keywright.scp.scp11.card", _ELEMENT, _PCSC),
+    Row("SCP80 over-the-air packets and scripts", "keywright.scp.scp80.host", "keywright.scp.scp80.card", _AIR, ""),
+    Row("SCP81 administration over HTTP", "keywright.scp.scp81.server", "keywright.scp.scp81.card", _AIR, ""),
     Row("GlobalPlatform: keys, data, life cycle", "keywright.globalplatform.host", _ELEMENT, _ELEMENT, _PCSC),
-    Row("GlobalPlatform: load and install applets", "keywright.globalplatform.load", "keywright.element.load", "", ""),
+    Row(
+        "GlobalPlatform: load, install, extradite, delete",
+        "keywright.globalplatform.dialogues.content",
+        "keywright.element.installation",
+        _ELEMENT,
+        _PCSC,
+    ),
+    Row(
+        "GlobalPlatform: DAP, tokens, receipts",
+        "keywright.globalplatform.tokens",
+        "keywright.element.delegation",
+        _ELEMENT,
+        _PCSC,
+    ),
     Row(
         "Credential applet (our own)",
         "keywright.fob.credential.host",

@@ -405,8 +405,8 @@ def test_an_application_is_personalised_from_a_file(managed: Put, run: Run, tmp_
     assert (ran.code, ran.out) == (0, f"personalised {APPLET}: 3 data groups, 19 bytes\n"), ran.err
     install, clear, sealed = device.seen
     assert install.p1 == 0x20
-    assert (clear.p1, clear.data.hex()) == (0x88, "9102045f200141" + "9103020102")
-    assert (sealed.p1, sealed.data[:3].hex()) == (0xE8, "811310")
+    assert (clear.p1, clear.p2, clear.data.hex()) == (0x08, 0, "9102045f200141" + "9103020102")
+    assert (sealed.p1, sealed.p2, sealed.data[:3].hex()) == (0xE8, 1, "811310")
     assert bytes.fromhex("00112233") not in sealed.data
 
 
@@ -472,3 +472,67 @@ def test_a_file_that_is_no_cap_is_refused(keywright: Keywright, tmp_path: Path) 
     path.write_bytes(b"PK")
     assert keywright("card", "cap", "info", path).code == 6
     assert keywright("card", "cap", "info", tmp_path / "none").code == 2
+
+
+# ---- the virtual element, from a new card to an empty one
+
+
+def test_a_card_is_filled_used_and_emptied(keywright: Keywright, tmp_path: Path, cap: Path, key_file: KeyFile) -> None:
+    link = f"sim:element?memory={tmp_path / 'card.mem'}"
+    groups = tmp_path / "groups.dgi"
+    groups.write_text("9102: 5F200141\n8113! 00112233\n9103: 01\n")
+    groups.chmod(0o600)
+    assert keywright("element", "new", tmp_path / "card.mem").code == 0
+    own = key_file(OTHER, kvn="31")
+    for words in (
+        ("install", cap),
+        ("create-domain", DOMAIN),
+        ("keys", "put", own, "--domain", DOMAIN),
+        ("list", "--domain", DOMAIN, "--keys", own),
+        ("personalise", APPLET, groups),
+        ("lock", f"{APPLET}02"),
+        ("move", APPLET, DOMAIN),
+    ):
+        ran = keywright("card", *words, "--link", link)
+        assert ran.code == 0, (words, ran.err)
+    listed = keywright("card", "list", "--link", link)
+    assert f"  {DOMAIN}                    SELECTABLE\n    security domain\n    {APPLET}  " in listed.out
+    assert "LOCKED (SELECTABLE)" in listed.out
+    for words in (("unlock", f"{APPLET}02"), ("uninstall", cap), ("delete", DOMAIN)):
+        ran = keywright("card", *words, "--link", link)
+        assert ran.code == 0, (words, ran.err)
+    document = json.loads(keywright("card", "list", "--link", link, "--json").out)
+    assert document["applications"] == document["load_files"] == []
+
+
+def test_a_recording_of_an_installation_is_opened_whole(keywright: Keywright, tmp_path: Path, cap: Path) -> None:
+    trace = tmp_path / "t.jsonl"
+    assert keywright("card", "install", cap, "--link", "sim:element", "--trace", trace).code == 0
+    told = keywright("decode", trace, "--keys", "gp-test", "--json")
+    documents = [json.loads(line) for line in told.out.splitlines()]
+    titles = [document["title"] for document in documents if document["session"].endswith("level 33")]
+    assert [title for title in titles if not title.startswith("GET STATUS")] == [
+        "INSTALL for load",
+        "LOAD block 00, last",
+        "INSTALL for install and make selectable",
+        "INSTALL for install and make selectable",
+    ]
+    assert all(document["session_is_right"] for document in documents)
+
+
+@pytest.mark.parametrize(
+    "words", [("list",), ("keys",), ("keys", "detect"), ("keys", "rotate", "FILE"), ("install", "CAP")]
+)
+def test_a_recording_is_a_card_to_the_verb_that_made_it(
+    keywright: Keywright, tmp_path: Path, cap: Path, key_file: KeyFile, words: tuple[str, ...]
+) -> None:
+    trace = tmp_path / "t.jsonl"
+    own = key_file(OTHER, kvn="31")
+    named = [{"FILE": own, "CAP": cap}.get(word, word) for word in words]
+    first = keywright("card", *named, "--link", "sim:element", "--trace", trace, "--json")
+    assert first.code == 0, first.err
+    more = [] if words in (("keys",), ("keys", "detect")) else ["--keys", "gp-test"]
+    more += ["--yes"] if words[-1] in ("FILE", "CAP") else []
+    again = keywright("card", *named, "--link", f"replay:{trace}", "--json", *more)
+    assert again.code == 0, again.err
+    assert {**json.loads(again.out), "link": ""} == {**json.loads(first.out), "link": ""}

@@ -23,6 +23,7 @@ from keywright.element.new_keys import KINDS
 from keywright.element.state import KeyRecord
 from keywright.errors import StatusError
 from keywright.globalplatform import host
+from keywright.globalplatform.dialogues.chaining import segmented
 from keywright.globalplatform.dialogues.keys import describe_keys, put_key, put_key_fields
 from keywright.globalplatform.dialogues.personalization import store_keys
 from keywright.globalplatform.key_data import ENCRYPTED, ComponentType, KeyField, KeyLoad, KeyPart, KeyUsage
@@ -279,3 +280,32 @@ def test_confirmed_check_values_are_those_that_were_sent() -> None:
     card.do(put_key_fields(fields, kvn=0x22))
     with pytest.raises(host.KcvMismatchError):
         card.do(put_key_fields([KeyField(fields[0].parts, b"")], kvn=0x23))
+
+
+# ---- one command in parts -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("level", [0x01, 0x03, 0x33])
+def test_a_long_key_comes_in_parts_protected_one_by_one_or_as_a_whole(level: int) -> None:
+    card = Card()
+    sent: list[Command] = []
+
+    def ask(command: Command) -> Response:
+        sent.append(command)
+        return card.ask(command)
+
+    for kvn, whole in ((0x21, False), (0x22, True)):
+        session = drive(open_channel(KeySet.gp_test(), bytes(8), level=level), card.ask)
+        sent.clear()
+        if whole:
+            card.session = session
+            under = through(put_key(RSA_2048, session, kvn=kvn, kid=0x05, size=WHOLE), card.secured)
+            drive(through(through(under, complete), segmented), ask)
+        else:
+            under = through(put_key(RSA_2048, session, kvn=kvn, kid=0x05, size=session.max_data), session.secure)
+            drive(through(under, complete), ask)
+        assert len(sent) > 1
+        assert [bool(command.p1 & 0x80) for command in sent] == [True] * (len(sent) - 1) + [False]
+        made = rsa_private_key(card.record(kvn, 0x05))
+        assert made is not None
+        assert made.public.modulus == RSA_2048.public.modulus

@@ -120,6 +120,8 @@ def test_a_session_runs_over_a_socket_and_survives_a_break(breaks: list[int]) ->
             serve_card(far, Plain(own))
 
     def dial(_: Open) -> Connection:
+        for thread in threads:  # a server takes a card back once it is done with the connection before
+            thread.join(TIMEOUT_S)
         mine, theirs = socket.socketpair()
         threads.append(threading.Thread(target=serve, args=(theirs,)))
         threads[-1].start()
@@ -131,8 +133,7 @@ def test_a_session_runs_over_a_socket_and_survives_a_break(breaks: list[int]) ->
     assert [event.reason for event in ended] == [""]
     numbers = [command.p2 for command in executor.ran]
     assert numbers == sorted(set(numbers))
-    assert far.result in (900, 601, 602)
-    assert (far.result == 900) == (breaks == [-1])
+    assert far.result == (900 if breaks == [-1] else 601)
 
 
 def test_what_cannot_be_reached_is_tried_as_often_as_told() -> None:

@@ -280,6 +280,8 @@ def test_a_remembered_key_serves_later_sessions_where_the_card_says_so() -> None
     led(CardEnd(made), [pso(ALONE), MUTUAL, MUTUAL])
     assert made.kept == ALONE
     led(CardEnd(made), [MUTUAL])
+    begun = led(CardEnd(made), [pso(UPPER, 0x90)])
+    assert begun(INTERNAL).sw == 0x6985
     made.kept = None
     assert CardEnd(made)(MUTUAL).sw == 0x6985
     forgetting = domain()
@@ -301,13 +303,14 @@ def test_every_style_of_fragments_is_taken(style: Fragments, form: Form) -> None
     assert len(card.sent) >= len(chain)
 
 
-def test_parts_of_another_place_are_no_parts_of_this_certificate() -> None:
-    for other in (Command(0x80, 0x2A, 4, 0x10, ALONE[9:99]), Command(0x80, 0x2A, 3, 0x11, ALONE[9:99])):
-        made = domain()
-        made.ca_keys |= {(4, 0x10): made.ca_keys[3, 0x10], (3, 0x11): made.ca_keys[3, 0x10]}
-        card = led(CardEnd(made), [pso(ALONE[:9], part=True)])
-        assert card(other).sw == 0x6A80
-        assert card.initiation.state is State.IDLE
+@pytest.mark.parametrize("place", [(4, 0x10), (3, 0x20), (3, 0x90)])
+def test_parts_of_another_place_are_no_parts_of_this_certificate(place: tuple[int, int]) -> None:
+    made = domain()
+    made.ca_keys |= {(4, 0x10): made.ca_keys[3, 0x10], (3, 0x20): made.ca_keys[3, 0x10]}
+    card = led(CardEnd(made), [Command(0x90, 0x2A, *place, ALONE[:9])])
+    assert card(pso(ALONE[9:])).sw == 0x6A80
+    assert card.initiation.state is State.IDLE
+    led(card, [pso(ALONE[:9], part=True), pso(ALONE[9:])])
 
 
 def test_a_chain_stays_with_its_ca_key() -> None:

@@ -18,8 +18,10 @@ from keywright.scp.scp80.messages import (
     SMS_PP,
     Binding,
     Check,
+    CommandBody,
     CounterMode,
     PorMode,
+    SecuredCommand,
     Spi,
     Status,
     meets,
@@ -310,3 +312,15 @@ def test_every_prefix_and_extension_of_a_packet_is_dropped() -> None:
     for size in range(len(packet)):
         assert receiving(Rooms({1: KEYS}), Recorder()).handle(packet[:size]) == SILENCE
     assert receiving(Rooms({1: KEYS}), Recorder()).handle(packet + b"\0") == SILENCE
+
+
+def test_padding_that_is_more_than_the_data_is_a_ciphering_error() -> None:
+    at = Header(Spi.of(), 0x12, 0x12, bytes(3), 7)
+    suite = command_suite(at, KEYS)
+    head = CommandBody(0x15, at.spi.build(), 0x12, 0x12, bytes(3), b"").build()
+    clear, data = SecuredCommand(7, 3, b"").build(), b"\0\0"
+    before = SMS_PP.before(b"", len(head) + 16) + head
+    packet = before + suite.encrypt(clear + suite.compute(before + clear + data) + data)
+    application = Recorder()
+    assert receiving(Rooms({1: KEYS}), application).handle(packet).status == Status.CIPHERING_ERROR
+    assert not application.got

@@ -81,7 +81,7 @@ class Scp02(NamedTuple):
         assert isinstance(host, HostChannel)
         if self.r_mac:
             yield from host.begin_r_mac(b"begin", every=self.r_mac == "every answer")
-        right = yield from exchange(host, owner=True)
+        right = yield from exchange(host)
         if self.r_mac:
             yield from host.end_r_mac()
         return right

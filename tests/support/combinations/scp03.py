@@ -83,7 +83,7 @@ class Scp03(NamedTuple):
         assert isinstance(host, HostChannel)
         if self.r_mac:
             yield from host.begin_r_mac(encrypted=self.r_mac != "R-MAC")
-        right = yield from exchange(host, owner=True)
+        right = yield from exchange(host)
         if self.r_mac:
             yield from host.end_r_mac()
         return right

@@ -95,7 +95,7 @@ class Scp10(NamedTuple):
 
     def talk(self, host: HostSession) -> Talk:
         """Two commands."""
-        return (yield from exchange(host, owner=True))
+        return (yield from exchange(host))
 
 
 @functools.cache

@@ -9,6 +9,7 @@ from typing import Any, TypeVar, final
 
 import msgspec
 
+from keywright.cli.card.randomness import Rng, randomness_of
 from keywright.cli.card.session import Means, Wish, open_session
 from keywright.cli.keyfile import GP_TEST, static_keys
 from keywright.cli.keyring import read_certificates, read_ring
@@ -92,6 +93,7 @@ class Card:
         self.access = access
         self._stack = ExitStack()
         self._device: Exchange | None = None
+        self._rng: Rng | None = None
         self._session: HostSession | None = None
 
     def __enter__(self) -> Card:
@@ -106,6 +108,13 @@ class Card:
         if self._device is None:
             self._device = self._stack.enter_context(opened(self.access.link, self.access.trace))
         return self._device
+
+    @property
+    def rng(self) -> Rng:
+        """Random bytes; those of the recording where one is played back."""
+        if self._rng is None:
+            self._rng = randomness_of(self.access.uri)
+        return self._rng
 
     @property
     def session(self) -> HostSession | None:
@@ -147,7 +156,7 @@ class Card:
     def open(self, wish: Wish, means: Means) -> HostSession:
         """Open a session in place of the one that may be there."""
         self.drop()
-        self._session = self.ask(open_session(wish, means))
+        self._session = self.ask(open_session(wish, msgspec.structs.replace(means, rng=self.rng)))
         return self._session
 
     def authenticated(self) -> HostSession:

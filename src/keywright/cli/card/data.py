@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from itertools import groupby
 from pathlib import Path
 from typing import Annotated, Any, Final, NamedTuple
 
@@ -19,14 +20,17 @@ from keywright.fob.explain import KNOWN
 from keywright.globalplatform.describe import OBJECTS, describe_object
 from keywright.globalplatform.dialogues import personalization
 from keywright.globalplatform.host import Dialogue, get_data, select, store_data
-from keywright.globalplatform.messages import StoreData, build_dgi, unwrapped
-from keywright.scp.session import HostSession
+from keywright.globalplatform.messages import Ins, StoreData, build_dgi, unwrapped
+from keywright.globalplatform.remedies import demand
+from keywright.iso7816.apdu import Command
+from keywright.scp.session import Dek
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 
 _STRUCTURES: Final = {"dgi": StoreData.DGI, "tlv": StoreData.BER_TLV, "plain": 0}
 _TAG_BYTES: Final = (1, 2)
 _LIMIT: Final = 1 << 20
+_MOST_BLOCKS: Final = 256
 _GROUP: Final = re.compile(r"([0-9A-Fa-f]{4})(!?)\s*[:=]?\s*(.*)")
 
 Tag = Annotated[str, typer.Argument(metavar="TAG", help="Tag in hex, for example 0066 or 9F7F.")]
@@ -133,19 +137,24 @@ def _groups(path: Path, text: str) -> Iterator[Group]:
         yield Group(int(found[1], 16), value, bool(found[2]))
 
 
-def _stored(groups: list[Group], session: HostSession, size: int) -> Dialogue[None]:
-    """All groups, in their order; neighbours that are alike go together."""
-    together: list[Group] = []
-    for group in [*groups, None]:
-        if together and (group is None or group.is_secret != together[0].is_secret):
-            pairs_ = [(one.identifier, one.value) for one in together]
-            if together[0].is_secret:
-                yield from personalization.store_encrypted_groups(pairs_, session, size=size)
-            else:
-                yield from personalization.store_groups(pairs_, size=size)
-            together = []
-        if group is not None:
-            together.append(group)
+def _stored(groups: list[Group], dek: Dek, size: int) -> Dialogue[None]:
+    """One sequence of STORE DATA, for its last block ends the personalisation; P1 of each says whether it is sealed."""
+    blocks: list[tuple[int, bytes]] = []
+    for is_secret, alike in groupby(groups, lambda group: group.is_secret):
+        values = [(one.identifier, _sealed(one.value, dek) if is_secret else one.value) for one in alike]
+        data = build_dgi(tuple(values))
+        structure = StoreData.DGI | (StoreData.ENCRYPTED if is_secret else 0)
+        blocks += [(structure, data[at : at + size]) for at in range(0, len(data), size)]
+    if len(blocks) > _MOST_BLOCKS:
+        raise UsageError(f"these groups need {len(blocks)} blocks; STORE DATA has {_MOST_BLOCKS}")
+    for number, (structure, block) in enumerate(blocks):
+        last = StoreData.LAST if number == len(blocks) - 1 else 0
+        command = Command(0x80, Ins.STORE_DATA, structure | last, number, block)
+        demand(command, (yield command), f"STORE DATA (block {number:02X})")
+
+
+def _sealed(value: bytes, dek: Dek) -> bytes:
+    return personalization.sealed_value(value, dek, "80")
 
 
 @changing

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Final
@@ -13,6 +12,7 @@ import typer
 from keywright.cli.card.connection import Card
 from keywright.cli.card.keys import app
 from keywright.cli.card.options import byte, changing, looking
+from keywright.cli.card.randomness import Rng
 from keywright.cli.card.session import open_session
 from keywright.cli.keyfile import GP_TEST, StaticKeys, raw_keys, static_keys
 from keywright.cli.keyring import read_ring
@@ -166,7 +166,7 @@ def detect(
     """
     kvn = byte(of_kvn, "--of-kvn") or 0
     candidates = [*detection.WELL_KNOWN, *(_candidate(name) for name in candidate or () if name != GP_TEST)]
-    challenge, answer, aid = card.ask(_answer(kvn, card.access.wish.aid))
+    challenge, answer, aid = card.ask(_answer(kvn, card.access.wish.aid, card.rng))
     found = detection.detect(
         answer, challenge, candidates, schemes=tuple(scheme or detection.SCHEMES), aids=(aid,) if aid else ()
     )
@@ -181,7 +181,7 @@ def _candidate(name: str) -> detection.Candidate:
     return detection.Candidate.of(name, *raw)
 
 
-def _answer(kvn: int, aid: bytes) -> Dialogue[tuple[bytes, bytes, bytes]]:
+def _answer(kvn: int, aid: bytes, rng: Rng) -> Dialogue[tuple[bytes, bytes, bytes]]:
     """Our challenge, the card's answer, and the AID of the application that gave it."""
     fci: Fci | None = yield from select(aid)
     value = yield from get_value(Tag.CARD_DATA)
@@ -189,7 +189,7 @@ def _answer(kvn: int, aid: bytes) -> Dialogue[tuple[bytes, bytes, bytes]]:
         size = CardData.parse(value or b"").challenge_bytes
     except DecodeError:
         size = 8
-    challenge = os.urandom(size)
+    challenge = rng(size)
     response = yield Command(0x80, Ins.INITIALIZE_UPDATE, kvn, 0, challenge, 0)
     data = check(response, f"INITIALIZE UPDATE (KVN {kvn:02X})")
     return challenge, data, aid or (fci.aid if fci is not None else b"")
@@ -248,7 +248,8 @@ def rotate(
 
 class _Rotation:
     def __init__(self, card: Card, current: StaticKeys, new: StaticKeys) -> None:
-        self._wish, self._means = card.access.wish, card.access.means()
+        self._wish = card.access.wish
+        self._means = msgspec.structs.replace(card.access.means(), rng=card.rng)
         self._current, self._new = current, new
 
     def run(self, kvn: int, *, delete_old: bool) -> Dialogue[list[str]]:
@@ -272,11 +273,11 @@ class _Rotation:
         """
         version = self._wish.kvn if self._wish.kvn is not None else self._current.kvn
         try:
-            _, data, _ = yield from _answer(version, self._wish.aid)
+            _, data, _ = yield from _answer(version, self._wish.aid, self._means.rng)
         except StatusError as error:
             if error.sw != SW.REFERENCED_DATA_NOT_FOUND:
                 raise
-            _, data, _ = yield from _answer(kvn, self._wish.aid)
+            _, data, _ = yield from _answer(kvn, self._wish.aid, self._means.rng)
             return data[_SCP_AT], version, data[:_KDD_BYTES]
         answered = data[_KVN_AT]
         return data[_SCP_AT], version if answered == kvn else answered, data[:_KDD_BYTES]

@@ -10,6 +10,7 @@ import typer
 
 from keywright.cli.card.connection import Card
 from keywright.cli.card.options import looking
+from keywright.cli.card.randomness import Rng
 from keywright.cli.text import bad, say, table
 from keywright.errors import DecodeError, StatusError, WireError
 from keywright.fob.uri import is_simulated
@@ -33,7 +34,7 @@ class Probe(msgspec.Struct, frozen=True):
     note: str
 
 
-def probe_keys(aid: bytes = b"") -> Dialogue[tuple[KeyInformation, tuple[Probe, ...]]]:
+def probe_keys(aid: bytes = b"", rng: Rng = os.urandom) -> Dialogue[tuple[KeyInformation, tuple[Probe, ...]]]:
     """Key information, and for every version whether the test keys 40..4F are its keys.
 
     Only INITIALIZE UPDATE is sent: the card uses up sequence numbers, but counts no try.
@@ -47,13 +48,13 @@ def probe_keys(aid: bytes = b"") -> Dialogue[tuple[KeyInformation, tuple[Probe, 
         size = _S8
     probes: tuple[Probe, ...] = ()
     for kvn in information.versions:
-        probes += ((yield from _probe(kvn, size)),)
+        probes += ((yield from _probe(kvn, rng(size))),)
     return information, probes
 
 
-def _probe(kvn: int, size: int) -> Dialogue[Probe]:
+def _probe(kvn: int, challenge: bytes) -> Dialogue[Probe]:
     try:
-        yield from initialize_update(KeySet.gp_test(), os.urandom(size), kvn=kvn)
+        yield from initialize_update(KeySet.gp_test(), challenge, kvn=kvn)
     except CardCryptogramError:
         return Probe(kvn, False, "other keys")
     except StatusError as error:
@@ -72,7 +73,7 @@ def keys(card: Card) -> None:
 
     Example: keywright card keys --link pcsc:
     """
-    information, probes = card.ask(probe_keys(card.access.wish.aid))
+    information, probes = card.ask(probe_keys(card.access.wish.aid, card.rng))
     if card.access.json:
         card.tell((), {"key_sets": [_document(information, one) for one in probes]})
         return

@@ -331,7 +331,8 @@ def _authenticate(
     variant: Variant, control: ControlReference, card: Card, ephemeral: AgreementKey, channel: int
 ) -> Command:
     data = Authenticate(control, ephemeral.public.point).build()
-    return Command(with_channel(0x80, channel), variant.ins, card.kvn, variant.kid, data, 0)
+    cla, extended = with_channel(0x80, channel), len(data) > SHORT_LC
+    return Command(cla, variant.ins, card.kvn, variant.kid, data, 0, extended)
 
 
 def _check_arguments(

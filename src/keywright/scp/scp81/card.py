@@ -186,7 +186,7 @@ class AdministrationAgent:
             session.uri,
             session.host,
             settings.agent,
-            None if session.resume else session.result,
+            session.result,
             session.content_type,
             session.resume,
         )

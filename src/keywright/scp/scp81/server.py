@@ -65,10 +65,11 @@ def _only_answer(result: ScriptResult) -> Response:
 
 @final
 class AdministrationServer:
-    """One session of one card, server end. `handle` is total over requests; `result` and `error` tell how it ended.
+    """One session of one card, server end, for one thread at a time.
 
-    `uri` is where the card posts first; each further one has a token of its own, drawn with `rng`, so that a request
-    is answered once. `agent`, if given, is the only X-Admin-From that is let in.
+    `handle` is total over requests; `result` and `error` tell how it ended. `uri` is where the card posts first; each
+    further one has a token of its own, drawn with `rng`, so that a request is answered once. `agent`, if given, is the
+    only X-Admin-From that is let in.
     """
 
     def __init__(self, plan: Plan[Any], uri: str, rng: Callable[[int], bytes], *, agent: str | None = None) -> None:
