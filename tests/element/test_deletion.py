@@ -12,7 +12,7 @@ from keywright.globalplatform.dialogues import content
 from keywright.globalplatform.privileges import Privilege
 from keywright.store import RamMemory
 from support.cards import ECHO_AID, ISD, OWN, EchoApplet, Terminal, contents, element
-from support.content import DOMAIN, FILE, INNER, INSTANCE, MODULE, SECOND, ContentHost, opened, package
+from support.content import DOMAIN, FILE, INNER, INSTANCE, MODULE, SECOND, ContentHost, component, opened, package
 
 BLOCK = package(FILE, [MODULE], size=50)
 MANAGING = Privilege.SECURITY_DOMAIN | Privilege.AUTHORIZED_MANAGEMENT
@@ -62,6 +62,16 @@ def test_a_load_file_goes_with_everything_made_from_it_when_asked_so() -> None:
     here.install(instance=SECOND)
     here.run(content.delete_object(FILE, related=True))
     assert contents(memory, counters=False) == before
+
+
+def test_a_load_file_that_another_imports_stays_as_long_as_that_one() -> None:
+    here, _, _ = prepared()
+    other = FILE[:-1] + b"\x02"
+    imports = bytes((2, 0, 1, 7)) + bytes.fromhex("A0000000620101") + bytes((2, 1, len(FILE))) + FILE
+    here.load(package(other, []) + component(4, imports), other)
+    refused(0x6985, lambda: here.run(content.delete_object(FILE, related=True)))
+    here.run(content.delete_object(other))
+    here.run(content.delete_object(FILE, related=True))
 
 
 def test_a_domain_goes_after_what_is_associated_with_it() -> None:
