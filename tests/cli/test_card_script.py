@@ -13,6 +13,7 @@ from keywright.cli.card import history
 from keywright.cli.card.connection import Access, Card
 from keywright.cli.card.history import History, is_kept
 from keywright.cli.card.shell import Shell
+from keywright.cli.card.verbs import app
 from keywright.element import SecureElement
 from keywright.fob.open import SimulatedLink
 from support.commands import Keywright, Program
@@ -181,7 +182,7 @@ def test_json_holds_for_every_line(keywright: Keywright, monkeypatch: pytest.Mon
 
 def test_a_select_ends_the_session_here_as_it_does_on_the_card() -> None:
     with Card(Access(link="sim:element")) as card:
-        shell = Shell(card)
+        shell = Shell(card, app)
         assert shell.prompt == "sim:element> "
         shell.take("open-session")
         assert shell.prompt == "sim:element SCP03 KVN FF level 33> "
@@ -195,7 +196,7 @@ def test_a_select_ends_the_session_here_as_it_does_on_the_card() -> None:
 
 def test_words_are_completed() -> None:
     with Card(Access(link="sim:element")) as card:
-        shell = Shell(card)
+        shell = Shell(card, app)
     assert shell.complete("", "un") == ["uninstall", "unlock"]
     assert shell.complete("", "op") == ["open-session"]
     assert shell.complete("keys", "de") == ["delete", "detect"]
@@ -207,7 +208,7 @@ def test_files_are_completed(tmp_path: Path) -> None:
     (tmp_path / "a.cap").touch()
     (tmp_path / ".hidden").touch()
     with Card(Access(link="sim:element")) as card:
-        assert Shell(card).complete("cap info", f"{tmp_path}/") == [f"{tmp_path}/a.cap"]
+        assert Shell(card, app).complete("cap info", f"{tmp_path}/") == [f"{tmp_path}/a.cap"]
 
 
 def test_the_program_reads_lines_from_a_pipe(program: Program) -> None:

@@ -21,8 +21,9 @@ from keywright.fob.open import SimulatedLink
 from keywright.globalplatform.messages import KeyType
 from keywright.iso7816.apdu import Command, Response
 from keywright.scp.scp03.keys import KeySet
+from keywright.scp.scp10 import Holder, Profile, issue_certificate
 from keywright.store import RamMemory
-from support import scp11
+from support import scp10, scp11
 from support.commands import KeyFile, Keywright
 
 OTHER = bytes(range(0x60, 0x70))
@@ -230,6 +231,57 @@ def test_a_card_that_somebody_else_certified_is_refused(
     path.write_text(pem("CERTIFICATE", scp11.authority("host", "x509")[0].certificate))
     ran = keywright("card", "apdu", "80CA006700", "--secure", "--link", "pcsc:x", "--root", path)
     assert ran.code == 3
+
+
+# ---- SCP10
+
+
+class Scp10Link:
+    """The card end of SCP10 behind a link; it has no card data."""
+
+    name, atr, extended = "scp10", b"", True
+
+    def __init__(self) -> None:
+        holder = Holder(scp10.CARD, scp10.key("sd_1024").public, b"TPIN0001")
+        certificate = issue_certificate("A", holder, scp10.key("tp_in_1024"), Profile())
+        self.card = scp10.Card(scp10.Domain(certificate=certificate.encoded))
+
+    def exchange(self, raw: bytes) -> bytes:
+        command = Command.parse(raw)
+        if command.ins == 0xA4 and not command.cla & 0x0C:
+            return b"\x90\x00"
+        if command.ins == 0xCA and (command.p1, command.p2) == (0, 0x66):
+            return b"\x6a\x88"
+        return self.card(command).encode()
+
+    def reset(self) -> bytes:
+        return b""
+
+    def close(self) -> None:
+        pass
+
+
+def test_scp10_opens_with_rsa_and_certificates(
+    keywright: Keywright, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    host = scp10.host_identity()
+    file, root = tmp_path / "oce.pem", tmp_path / "root.pem"
+    blocks = [pem("SCP10 CERTIFICATE", one.encoded) for one in host.certificates]
+    file.write_text("".join((pem("PRIVATE KEY", host.private_key.to_pkcs8()), *blocks)))
+    file.chmod(0o600)
+    assert host.trust_point is not None
+    root.write_text(pem("PUBLIC KEY", host.trust_point.spki()))
+    link = Scp10Link()
+    behind(monkeypatch, link)
+    words = ("card", "apdu", "80F28002024F0000", "--secure", "--scp", "10", "--link", "pcsc:x", "--legacy")
+    ran = keywright(*words, "--oce", file, "--root", root, "--i", "02")
+    assert ran.code == 0, ran.err
+    assert link.card.received[-1].data == b"\x4f\x00"
+    assert "with --oce" in keywright(*words, "--keys", "gp-test").err
+    assert keywright(*words[:-1], "--oce", file, "--root", root).code == 5
+    assert keywright(*words, "--oce", file, "--root", root, "--i", "09").code == 2
+    file.write_text(pem("PRIVATE KEY", host.private_key.to_pkcs8()))
+    assert "no holder reference (5F20)" in keywright(*words, "--oce", file, "--root", root).err
 
 
 @pytest.mark.parametrize(

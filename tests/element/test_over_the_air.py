@@ -225,3 +225,32 @@ def test_a_load_of_one_sender_is_not_gone_on_with_by_another(element: SecureElem
     executor.start()
     assert executor.execute(block, other).sw == 0x6985
     dialogue.close()
+
+
+def test_what_a_script_selects_has_no_session_of_the_transport(element: SecureElement) -> None:
+    executor, session = DomainExecutor(element._card, DEFAULT_ISD), TransportSession(0x80, 0x83, 1)
+    drive(loading(), lambda command: executor.execute(command, session))
+    assert executor._channel.session == session
+    assert executor.execute(Command(0x00, 0xA4, 4, 0, INSTANCE, 0), session).sw == 0x9000
+    assert executor._channel.session is None
+    executor.execute(STATUS, session)
+    assert executor._channel.session is None
+    assert executor.execute(Command(0x80, 0x50, 0, 0, bytes(8), 0), session).sw == 0x9000
+    executor.start()
+    assert executor._channel.session is None
+    assert executor.execute(STATUS, session).sw == 0x9000
+
+
+def test_a_command_that_cannot_be_sent_is_refused(element: SecureElement) -> None:
+    executor = DomainExecutor(element._card, DEFAULT_ISD)
+    assert executor.execute(Command(0x80, 0xE2, 0, 0, bytes(300)), TransportSession(0x80, 0x83, 1)).sw == 0x6700
+
+
+def test_what_a_reader_has_selected_is_not_deleted_from_the_air(element: SecureElement) -> None:
+    executor, session = DomainExecutor(element._card, DEFAULT_ISD), TransportSession(0x80, 0x83, 1)
+    drive(loading(), lambda command: executor.execute(command, session))
+    delete = Command(0x80, 0xE4, 0, 0, b"\x4f" + bytes((len(INSTANCE),)) + INSTANCE)
+    assert direct(element, Command(0x00, 0xA4, 4, 0, INSTANCE, 0)).sw == 0x9000
+    assert executor.execute(delete, session).sw == 0x6985
+    assert direct(element, Command(0x00, 0xA4, 4, 0, DEFAULT_ISD, 0)).sw == 0x9000
+    assert executor.execute(delete, session).sw == 0x9000

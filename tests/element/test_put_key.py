@@ -27,12 +27,13 @@ from keywright.globalplatform.dialogues.chaining import segmented
 from keywright.globalplatform.dialogues.keys import describe_keys, put_key, put_key_fields
 from keywright.globalplatform.dialogues.personalization import store_keys
 from keywright.globalplatform.key_data import ENCRYPTED, ComponentType, KeyField, KeyLoad, KeyPart, KeyUsage
-from keywright.globalplatform.key_fields import CardKey, PskTlsKey, key_field
+from keywright.globalplatform.key_fields import CardKey, key_field
 from keywright.globalplatform.key_information import KeyDescription
 from keywright.iso7816.apdu import Command, Response
 from keywright.iso7816.layers import complete, sized
 from keywright.sansio.dialogue import drive, through
 from keywright.scp.scp03 import HostChannel, KeySet, open_channel
+from keywright.scp.scp81.keys import Psk
 from keywright.store import RamMemory
 from support.cards import contents, element
 
@@ -51,7 +52,7 @@ KEYS: dict[str, CardKey] = {
     "AES-256": AesKey(bytes(range(32))),
     "3DES-16": TripleDesKey(bytes(range(16))),
     "3DES-24": TripleDesKey(bytes(range(24))),
-    "PSK": PskTlsKey(bytes(range(20))),
+    "PSK": Psk(bytes(range(20))),
     "P-256 private": EC,
     "P-384 private": EC_384,
     "P-521 private": EC_521,
@@ -107,7 +108,7 @@ def test_a_key_of_any_kind_arrives_as_it_was(name: str, *, inner_length: bool | 
     key, card = KEYS[name], Card()
     card.do(put_key(key, card.session, kvn=0x21, kid=0x05, inner_length=inner_length, size=WHOLE))
     record = card.record(0x21, 0x05)
-    if isinstance(key, PskTlsKey):
+    if isinstance(key, Psk):
         assert record.value == key.reveal()
     elif isinstance(key, EcPrivateKey):
         assert used(key, record).public.point == key.public.point  # type: ignore[attr-defined]  # an EC key
@@ -232,7 +233,7 @@ def test_what_a_key_may_consist_of_is_listed_with_what_is_secret_in_it() -> None
 # ---- keys in STORE DATA ------------------------------------------------------------------------------------------
 
 
-def _load(key: AesKey | TripleDesKey | PskTlsKey, kind: int, kvn: int, kid: int, **more: Any) -> tuple[KeyLoad, bytes]:
+def _load(key: AesKey | TripleDesKey | Psk, kind: int, kvn: int, kid: int, **more: Any) -> tuple[KeyLoad, bytes]:
     raw = key.reveal()
     return KeyLoad(type=kind, length=bytes((len(raw),)), kid=kid, kvn=kvn, kcv=key.kcv(), **more), raw
 
@@ -240,7 +241,7 @@ def _load(key: AesKey | TripleDesKey | PskTlsKey, kind: int, kvn: int, kid: int,
 def test_keys_come_by_store_data_and_replace_what_is_there() -> None:
     card = Card()
     keys = [_load(AesKey(bytes((n,)) * 16), 0x88, 0x30, n) for n in (1, 2, 3)]
-    psk = PskTlsKey(bytes(range(20)))
+    psk = Psk(bytes(range(20)))
     card.do(store_keys([*keys, _load(psk, 0x85, 0x40, 1, usage=b"\x3c")], card.session))
     assert card.record(0x40, 1).value == psk.reveal()
     assert card.record(0x40, 1).usage == 0x3C

@@ -21,6 +21,7 @@ from keywright.iso7816.t1 import T1Host
 from keywright.link import base
 from keywright.sansio.dialogue import drive, through
 from keywright.scp.scp03 import HostChannel, KeySet, open_channel
+from support.blocks import FCI, Recorder
 from support.cards import ECHO_AID, HOST_CHALLENGE, OWN, EchoApplet, element
 
 ALL = pytest.mark.parametrize("transport", TRANSPORTS)
@@ -232,6 +233,14 @@ def test_a_command_that_t0_cannot_carry_is_not_sent() -> None:
             link.exchange(bytes.fromhex(command))
         assert raised.value.delivered is False
     assert link.exchange(bytes.fromhex("80CA9F7F00"))[-2:] == b"\x90\x00"
+
+
+def test_a_device_without_an_atr_is_reached_too() -> None:
+    for transport in TRANSPORTS:
+        with closing(over(Recorder(), transport)) as link:
+            assert link.exchange(bytes.fromhex("00A4040008A00000015100000000")) == FCI
+        with pytest.raises(LinkError, match="closed"):
+            link.reset()
 
 
 def test_the_ends_of_a_t0_link_are_those_of_t0() -> None:

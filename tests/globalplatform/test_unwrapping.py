@@ -7,6 +7,9 @@ from collections.abc import Iterator
 
 import pytest
 
+from keywright.crypto.aes import AesKey
+from keywright.crypto.ec import EcPrivateKey, EcPublicKey
+from keywright.globalplatform.recorded_agreement import RecordedAgreement
 from keywright.globalplatform.unwrapping import Candidate, GivenSession, Unwrapped, Unwrapper
 from keywright.iso7816.apdu import Command, Response
 from keywright.iso7816.channels import with_channel
@@ -14,7 +17,7 @@ from keywright.sansio.dialogue import drive
 from keywright.scp import scp02
 from keywright.scp.scp03.card import CardChannel, allowed_levels
 from keywright.scp.scp03.host import HostChannel, external_authenticate, initialize_update
-from keywright.scp.scp03.keys import GP_TEST_KEY, KeySet, derive_session
+from keywright.scp.scp03.keys import GP_TEST_KEY, KeySet, SessionKeys, derive_session
 from keywright.scp.scp03.messages import NO_IV
 from keywright.scp.scp03.messaging import CardMessaging, HostMessaging
 from support.vectors import Case, unhex, vectors
@@ -68,6 +71,79 @@ def follow(case: Case) -> None:
         if response is not None:
             assert told.response is not None, told.note
             assert told.response.data == unhex(exchange["plain_rdata"])
+
+
+@vectors("scp/scp11_openscp.json")
+def test_recorded_sessions_of_scp11_are_opened_with_their_session_keys(case: Case) -> None:
+    enc, mac, rmac = (AesKey(unhex(case[name])) for name in ("s_enc", "s_mac", "s_rmac"))
+    for receipt in (unhex(case["receipt"]), b""):
+        unwrapper = Unwrapper([], [GivenSession(SessionKeys(enc, mac, rmac), receipt)])
+        handshake = Command.parse(unhex(case["authenticate_capdu"]))
+        unwrapper.exchange(handshake, Response(unhex(case["authenticate_rdata"])))
+        for exchange in case["exchanges"]:
+            raw = exchange.get("wrapped_rapdu")
+            response = None if raw is None else Response.parse(unhex(raw))
+            told = unwrapper.exchange(Command.parse(unhex(exchange["wrapped_capdu"])), response)
+            assert told is not None
+            assert told.command is not None, told.note
+            assert told.command.data == Command.parse(unhex(exchange["plain_capdu"])).data
+            if response is not None:
+                assert told.response is not None, told.note
+                assert told.response.data == unhex(exchange["plain_rdata"])
+
+
+@vectors("scp/scp11_openscp.json")
+def test_recorded_sessions_of_scp11_are_opened_with_the_private_keys_of_the_host(case: Case) -> None:
+    static = EcPrivateKey.from_pkcs8(unhex(case["sk_oce_ecka_pkcs8"]))
+    ephemeral = EcPrivateKey.from_scalar(static.curve, unhex(case["esk_oce_ecka"]))
+    unwrapper = Unwrapper([], [], RecordedAgreement([static, ephemeral]))
+    unwrapper.exchange(Command.parse(unhex(case["get_data_capdu"])), Response(unhex(case["certificate_store_rdata"])))
+    handshake = Command.parse(unhex(case["authenticate_capdu"]))
+    told = unwrapper.exchange(handshake, Response(unhex(case["authenticate_rdata"])))
+    assert told is not None
+    assert told.note == "the private keys given open it: its receipt is right"
+    for exchange in case["exchanges"]:
+        told = unwrapper.exchange(Command.parse(unhex(exchange["wrapped_capdu"])), None)
+        assert told is not None
+        assert told.command is not None
+        assert told.command.data == Command.parse(unhex(exchange["plain_capdu"])).data
+
+
+@vectors("scp/scp11_hostid.json")
+def test_every_layout_of_the_derivation_is_found_by_its_receipt(case: Case) -> None:
+    curve = {"secp256r1": "P-256", "secp384r1": "P-384", "secp521r1": "P-521"}[case["curve"]]
+    keys = [EcPrivateKey.from_scalar(curve, unhex(case[name])) for name in ("esk_oce", "sk_oce") if name in case]
+    card = [EcPublicKey.from_point(curve, unhex(case["pk_sd"]))]
+    agreement = RecordedAgreement(keys, card, [unhex(case["card_group_id"])] if "card_group_id" in case else [])
+    for style in ("wrapped_empty_not_encrypted", "wrapped_empty_padded_and_encrypted"):
+        unwrapper = Unwrapper([], [], agreement)
+        for tag, name in ((0x42, "sin"), (0x45, "sdin")):
+            answer = Response(bytes((tag, len(value))) + value if (value := unhex(case.get(name, ""))) else b"", 0x9000)
+            unwrapper.exchange(Command(0x80, 0xCA, 0, tag, b"", 0), answer)
+        handshake = Command.parse(unhex(case["authenticate_capdu"]))
+        told = unwrapper.exchange(handshake, Response(unhex(case["authenticate_rdata"])))
+        assert told is not None
+        assert told.note == "the private keys given open it: its receipt is right"
+        if "first_command" in case:
+            told = unwrapper.exchange(Command.parse(unhex(case["first_command"][style])), None)
+            assert told is not None
+            assert told.command == Command.parse(unhex(case["first_command"]["plain"]))
+
+
+@vectors("scp/scp11_openscp.json")
+def test_other_private_keys_do_not_open_it(case: Case) -> None:
+    static = EcPrivateKey.from_pkcs8(unhex(case["sk_oce_ecka_pkcs8"]))
+    ephemeral = EcPrivateKey.from_scalar(static.curve, unhex(case["esk_oce_ecka"]))
+    handshake = Command.parse(unhex(case["authenticate_capdu"]))
+    answer = Response(unhex(case["authenticate_rdata"]))
+    store = Command.parse(unhex(case["get_data_capdu"])), Response(unhex(case["certificate_store_rdata"]))
+    for keys, seen in (([static], True), ([ephemeral], True), ([static, ephemeral], False)):
+        unwrapper = Unwrapper([], [], RecordedAgreement(keys))
+        if seen:
+            unwrapper.exchange(*store)
+        told = unwrapper.exchange(handshake, answer)
+        assert told is not None
+        assert told.note == "the private keys given do not open it"
 
 
 @vectors("scp/client_traces.json")

@@ -90,6 +90,17 @@ def test_a_protocol_that_does_not_exist_is_not_built(protocol: int) -> None:
         Pps(protocol).build()
 
 
+@pytest.mark.parametrize("answer", ["FF11", "FF119679", "00", "FF0100"])
+def test_an_answer_that_is_no_pps_ends_in_deactivation(answer: str) -> None:
+    with pytest.raises(WireError, match="is none"):
+        drive(select(Pps(1, 0x96)), lambda _: unhex(answer))
+
+
+def test_a_reserved_speed_is_not_agreed_although_the_card_echoes_it() -> None:
+    with pytest.raises(WireError, match="7F is reserved"):
+        drive(select(Pps(1, 0x7F)), lambda request: request)
+
+
 # ---- card -----------------------------------------------------------------------------------------------------
 
 

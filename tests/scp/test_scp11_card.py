@@ -11,6 +11,7 @@ import pytest
 
 from keywright.codec.tlv import item
 from keywright.crypto.aes import AesKey
+from keywright.crypto.ec import CURVES as CURVE_NAMES
 from keywright.crypto.ec import EcPrivateKey, EcPublicKey
 from keywright.errors import AuthenticationError
 from keywright.iso7816.apdu import Command, Response
@@ -390,6 +391,32 @@ def test_a_certificate_that_is_not_what_it_should_be_is_refused_with_its_own_sta
         ("GP, another issuer's name", refusal_of(gp("KA", signs=True, of="KA"), gp(issuer=b"KB", by="KA")), 0x6600),
     ]
     assert [(name, f"{got:04X}") for name, got, due in cases if got != due] == []
+
+
+def test_no_certificate_lengthens_what_one_above_it_allows() -> None:
+    """The first allows one CA below it; the second says five, and still only it may stand there."""
+    keys = [key("P-256", name) for name in ("first", "second", "third")]
+    root, certificate = key("P-256", "CA-KLOC"), authority("host", "x509")[0].certificate
+    chain = []
+    for own, depth in zip(keys, (2, 6, 5), strict=True):
+        made = Authority(root, certificate, "host", VALIDITY, Profile(), depth).intermediate(
+            own, f"depth {depth}", depth
+        )
+        root, certificate = own, made.certificate
+        chain.append(certificate)
+    card = CardEnd(domain())
+    assert [card(pso(raw, 0x90)).sw for raw in chain] == [0x9000, 0x9000, 0x6A80]
+
+
+@pytest.mark.parametrize("curve", CURVE_NAMES)
+def test_signatures_of_gp_certificates_have_the_hash_of_the_curve_or_sha256(curve: str) -> None:
+    wide = next(f"sha{bits}" for bits in (256, 384, 512) if str(bits) in curve.replace("521", "512"))
+    signer = key(curve, "CA-KLOC")
+    for profile, hash_name in ((Profile(), wide), (Profile(gp_hash="sha256"), "sha256")):
+        made = Authority.root(signer, "host", "CA", 1, VALIDITY, form="gp", profile=profile)
+        parsed = parse_certificate(made.issue(key("P-256", "OCE").public, "OCE", 2))
+        signer.public.verify(parsed.signature, parsed.signed, hash_name)
+        verify_signature(parsed, signer.public, profile)
 
 
 def test_signatures_of_gp_certificates_may_be_der() -> None:

@@ -54,6 +54,17 @@ def test_a_card_of_another_root_is_refused_unless_any_card_will_do() -> None:
         verify_card([(b"0\x00",)], [ROOT.public])
 
 
+def test_one_good_chain_is_enough_and_without_one_the_first_says_why() -> None:
+    (good,) = parse_certificate_stores(domain().stores[1, 0x11])
+    unreadable, foreign = (b"0\x00",), holder("x509").chain
+    for chains in ([unreadable, good], [foreign, good], [good, unreadable]):
+        assert verify_card(chains, [ROOT.public]).public_key == key("P-256", "SD").public
+    with pytest.raises(WireError):
+        verify_card([unreadable, foreign], [ROOT.public])
+    with pytest.raises(AuthenticationError):
+        verify_card([foreign, unreadable], [ROOT.public])
+
+
 def test_a_chain_of_the_hosts_side_is_no_card() -> None:
     root = authority("host", "x509")[0]
     chain = holder("x509").chain

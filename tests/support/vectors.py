@@ -46,6 +46,7 @@ FILES: dict[str, Source] = {
             "globalplatform/test_install.py",
             "globalplatform/test_key_data.py",
             "globalplatform/test_messages.py",
+            "globalplatform/test_unwrapping.py",
         ),
     ),
     "scp/diversification.json": Source(6, ("crypto/test_diversification.py",)),
@@ -98,8 +99,12 @@ FILES: dict[str, Source] = {
             "iso7816/test_t1_scenarios.py",
         ),
     ),
-    "scp/scp11_hostid.json": Source(9, ("scp/test_scp11_card.py", "scp/test_scp11_host.py")),
-    "scp/scp11_openscp.json": Source(8, ("scp/test_scp11_card.py", "scp/test_scp11_host.py")),
+    "scp/scp11_hostid.json": Source(
+        9, ("scp/test_scp11_card.py", "scp/test_scp11_host.py", "globalplatform/test_unwrapping.py")
+    ),
+    "scp/scp11_openscp.json": Source(
+        8, ("scp/test_scp11_card.py", "scp/test_scp11_host.py", "globalplatform/test_unwrapping.py")
+    ),
     "scp/scp11_yubikey_trace.json": Source(12, ("scp/test_scp11_host.py",)),
     "wycheproof/aes_cbc_pkcs5_test.json.gz": Source(216, ("crypto/test_wycheproof.py",)),
     "wycheproof/aes_gcm_test.json.gz": Source(316, ("crypto/test_wycheproof.py",)),

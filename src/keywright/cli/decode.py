@@ -11,12 +11,14 @@ import typer
 
 from keywright.cli.exchanges import full_document, full_lines
 from keywright.cli.keyfile import session_keys, static_keys
+from keywright.cli.keyring import read_ring
 from keywright.cli.links import redacting
 from keywright.cli.messages_in import Item, Piece, items, of_file, together
 from keywright.cli.options import Json
 from keywright.cli.telling import Teller, Told
 from keywright.cli.text import heading, note, say, show_json
 from keywright.codec.hexa import unhex
+from keywright.crypto.ec import EcPrivateKey
 from keywright.errors import DecodeError
 from keywright.fob.explain import KNOWN
 from keywright.fob.uri import is_simulated
@@ -47,6 +49,10 @@ def command(
         list[Path] | None,
         typer.Option("--session-keys", metavar="FILE", help="Session keys (SCP11, SCP03) that do; repeatable."),
     ] = None,
+    oce: Annotated[
+        list[Path] | None,
+        typer.Option("--oce", metavar="FILE", help="SCP11: PEM of the host's keys, ephemeral ones too; repeatable."),
+    ] = None,
     pcapng: Annotated[
         Path | None, typer.Option("--pcapng", metavar="FILE", help="Write the messages to FILE for Wireshark, too.")
     ] = None,
@@ -63,6 +69,7 @@ def command(
     teller = Teller(
         [candidate for name in keys or () for candidate in static_keys(name).candidates],
         [given for path in session or () for given in session_keys(path)],
+        [key for path in oce or () for key in read_ring(path).private if isinstance(key, EcPrivateKey)],
     )
     read = list(_read(messages)) if pcapng is not None else _read(messages)
     if pcapng is not None:

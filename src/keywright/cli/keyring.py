@@ -11,6 +11,7 @@ from typing import Final, NamedTuple
 from keywright.crypto.ec import EcPrivateKey, EcPublicKey
 from keywright.crypto.rsa import RsaPrivateKey, RsaPublicKey
 from keywright.errors import DecodeError, UsageError
+from keywright.scp.scp10.messages import NOT_SELF_DESCRIPTIVE, SELF_DESCRIPTIVE
 from keywright.scp.scp11.certificates import Certificate, parse_certificate
 
 PrivateKey = EcPrivateKey | RsaPrivateKey
@@ -18,6 +19,7 @@ PublicKey = EcPublicKey | RsaPublicKey
 
 _LIMIT: Final = 1 << 18
 _BLOCK: Final = re.compile(rb"-----BEGIN ([A-Z0-9 ]+)-----\s+(.*?)-----END \1-----", re.DOTALL)
+_SCP10: Final = {"SCP10 CERTIFICATE": SELF_DESCRIPTIVE, "SCP10 CERTIFICATE VALUES": NOT_SELF_DESCRIPTIVE}
 _HINT: Final = "PEM: PRIVATE KEY (PKCS#8), PUBLIC KEY and CERTIFICATE blocks, as openssl writes them"
 
 
@@ -28,6 +30,8 @@ class Ring(NamedTuple):
     public: tuple[PublicKey, ...] = ()
     certificates: tuple[bytes, ...] = ()
     """X.509 in DER, or in GlobalPlatform's own format."""
+    scp10: tuple[tuple[bytes, int], ...] = ()
+    """Certificates of SCP10, 7F21 objects, and P2 of the command that presents them."""
 
 
 def read_ring(path: Path) -> Ring:
@@ -42,7 +46,7 @@ def read_ring(path: Path) -> Ring:
         found = [("CERTIFICATE", data)]
     if not found:
         raise UsageError(f"{path}: neither a key nor a certificate", hint=_HINT)
-    private, public, certificates = [], [], []
+    private, public, certificates, others = [], [], [], []
     for kind, der in found:
         if kind == "PRIVATE KEY":
             private.append(_private(path, der))
@@ -50,9 +54,11 @@ def read_ring(path: Path) -> Ring:
             public.append(_public(path, der))
         elif kind in ("CERTIFICATE", "GP CERTIFICATE"):
             certificates.append(_certificate(path, der))
+        elif kind in _SCP10:
+            others.append((der, _SCP10[kind]))
         else:
             raise UsageError(f"{path}: a {kind.lower()} cannot be used", hint=_HINT)
-    return Ring(tuple(private), tuple(public), tuple(certificates))
+    return Ring(tuple(private), tuple(public), tuple(certificates), tuple(others))
 
 
 def read_certificates(path: Path) -> list[Certificate]:

@@ -8,11 +8,13 @@ from typing import final
 import msgspec
 
 from keywright.cli.messages_in import Piece
+from keywright.crypto.ec import EcPrivateKey
 from keywright.errors import DecodeError
 from keywright.fob.explain import KNOWN
 from keywright.globalplatform.describe import Line
 from keywright.globalplatform.explain import Explanation, Transcript, explain_response
 from keywright.globalplatform.parameters import header
+from keywright.globalplatform.recorded_agreement import RecordedAgreement
 from keywright.globalplatform.redaction import masked
 from keywright.globalplatform.unwrapping import Candidate, GivenSession, Unwrapped, Unwrapper
 from keywright.iso7816.apdu import Command, Response
@@ -37,13 +39,21 @@ class Told(msgspec.Struct, frozen=True):
 class Teller:
     """Tells the pieces of a recording; every link of it is a card of its own."""
 
-    def __init__(self, candidates: Sequence[Candidate] = (), given: Sequence[GivenSession] = ()) -> None:
-        self._keys = (candidates, given) if candidates or given else None
+    def __init__(
+        self,
+        candidates: Sequence[Candidate] = (),
+        given: Sequence[GivenSession] = (),
+        private: Sequence[EcPrivateKey] = (),
+    ) -> None:
+        self._given = given
+        self._candidates, self._private = candidates, private
         self._cards: dict[str, _Card] = {}
 
     def tell(self, piece: Piece) -> Told | None:
         """What a piece says; None for one that is no exchange (ATR, data objects)."""
-        card = self._cards.setdefault(piece.link, _Card(self._keys))
+        card = self._cards.get(piece.link)
+        if card is None:
+            card = self._cards[piece.link] = _Card(self._unwrapper())
         if piece.is_reset:
             card.reset()
         if piece.command is not None:
@@ -52,10 +62,16 @@ class Teller:
             return Told(_answer(piece.answer))
         return None
 
+    def _unwrapper(self) -> Unwrapper | None:
+        if not (self._candidates or self._given or self._private):
+            return None
+        agreement = RecordedAgreement(self._private) if self._private else None
+        return Unwrapper(self._candidates, self._given, agreement)
+
 
 class _Card:
-    def __init__(self, keys: tuple[Sequence[Candidate], Sequence[GivenSession]] | None) -> None:
-        self._unwrapper = None if keys is None else Unwrapper(*keys)
+    def __init__(self, unwrapper: Unwrapper | None) -> None:
+        self._unwrapper = unwrapper
         self._transcript = Transcript(KNOWN)
         self._assembly = Assembly()
 

@@ -147,9 +147,14 @@ def _in_or_out(card: Card, channel: Channel, command: Command, rule: Rule | None
 
 
 def _bare(card: Card, channel: Channel, command: Command, rule: Rule) -> Response | None:
-    """A command that comes without secure messaging by its nature, or opens a session; None when it is in one."""
+    """A command that comes without secure messaging by its nature, or opens a session; None when it is in one.
+
+    One that comes with it all the same ends the session: its protection cannot be right.
+    """
     secured = is_secured(command.cla)
     if rule.bare:
+        if secured:
+            channel.drop_session()
         _check_class(rule, command.cla)
         if secured:
             raise Refusal(SW.SECURE_MESSAGING_NOT_SUPPORTED)

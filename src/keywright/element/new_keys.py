@@ -23,9 +23,9 @@ from keywright.globalplatform.key_data import (
     KeyPart,
     split_secret,
 )
-from keywright.globalplatform.key_fields import PskTlsKey
 from keywright.iso7816.refusal import Refusal
 from keywright.iso7816.status import SW
+from keywright.scp.scp81.keys import Psk
 from keywright.scp.session import CardSession
 
 KCV_BYTES: Final = 3
@@ -95,7 +95,7 @@ def _des(kind: int) -> Make:
 
 def _psk(parts: dict[int, bytes]) -> tuple[KeyRecord, bytes]:
     value = parts[ComponentType.PSK_TLS]
-    return KeyRecord(0, ComponentType.PSK_TLS, value), PskTlsKey(value).kcv()
+    return KeyRecord(0, ComponentType.PSK_TLS, value), Psk(value).kcv()
 
 
 def _ec_public(parts: dict[int, bytes]) -> tuple[KeyRecord, bytes]:

@@ -23,6 +23,8 @@ _OPENING: Final = frozenset(
     (Ins.INITIALIZE_UPDATE, Ins.EXTERNAL_AUTHENTICATE, Ins.INTERNAL_AUTHENTICATE, Ins.PERFORM_SECURITY_OPERATION)
 )
 _MOST_PARTS: Final = 256
+_ASIDE: Final = 0x100
+"""Where the reader's basic channel is meanwhile; no class byte has this number."""
 
 
 @final
@@ -84,12 +86,11 @@ class DomainExecutor:
     def _answer(self, command: Command) -> Response:
         channels = self._card.channels
         reader = channels[0]
-        channels[0] = self._channel
+        # Set aside, not hidden: what is selected there must not be deleted from here.
+        channels[0], channels[_ASIDE] = self._channel, reader
         try:
             return Response.parse(interpreter.answer(self._card, command.encode()))
         except (DecodeError, ValueError):
             return Response(b"", SW.WRONG_LENGTH)
         finally:
-            # A command that resets the card has put new channels in place: those stay.
-            if channels.get(0) is self._channel:
-                channels[0] = reader
+            channels[0] = channels.pop(_ASIDE)

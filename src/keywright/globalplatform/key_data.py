@@ -13,6 +13,7 @@ import msgspec
 from keywright.codec.ber import length, read_length
 from keywright.codec.tlv import Template, tag
 from keywright.errors import DecodeError
+from keywright.scp.scp11.messages import CURVE_PARAMETERS
 
 EXTENDED: Final = 0xFF
 """Key type byte that says: the type follows, and usage and access come after the check value."""
@@ -62,14 +63,7 @@ ENCRYPTED: Final = frozenset(
 )
 """Types whose value is secret and travels under the data encryption key; all others travel in clear."""
 
-CURVE_REFERENCES: Final = {
-    0x00: "P-256",
-    0x01: "P-384",
-    0x02: "P-521",
-    0x03: "brainpoolP256r1",
-    0x05: "brainpoolP384r1",
-    0x07: "brainpoolP512r1",
-}
+CURVE_REFERENCES: Final = CURVE_PARAMETERS
 """Values of an F0 component: curves by number (GPCS B.4.3); the twisted Brainpool curves are not used here."""
 
 

@@ -5,13 +5,11 @@ Secret components are encrypted under the data encryption key of the session, ea
 
 from __future__ import annotations
 
-import hashlib
-from typing import Final, TypeAlias, final
+from typing import Final, TypeAlias
 
 from keywright.crypto.aes import AesKey
 from keywright.crypto.des import TripleDesKey
 from keywright.crypto.ec import EcPrivateKey, EcPublicKey
-from keywright.crypto.key import Key
 from keywright.crypto.rsa import RsaPrivateKey, RsaPublicKey
 from keywright.globalplatform.key_data import (
     CURVE_REFERENCES,
@@ -20,30 +18,13 @@ from keywright.globalplatform.key_data import (
     KeyPart,
     joined_secret,
 )
+from keywright.scp.scp81.keys import Psk
 from keywright.scp.session import Dek
 
-_KCV_BYTES: Final = 3
 _REFERENCES: Final = {curve: bytes((number,)) for number, curve in CURVE_REFERENCES.items()}
 
 
-@final
-class PskTlsKey(Key):
-    """Pre-shared key of SCP81, of any length; its check value is the beginning of its SHA-1 hash."""
-
-    __slots__ = ()
-
-    def __init__(self, raw_key: bytes, label: str = "PSK") -> None:
-        """Take the key. Raises ValueError for an empty one."""
-        if not raw_key:
-            raise ValueError(f"{label}: a pre-shared key is not empty")
-        super().__init__(raw_key, label)
-
-    def kcv(self) -> bytes:
-        """Key check value, 3 bytes (Amd B 3.9.1)."""
-        return hashlib.sha1(self._raw).digest()[:_KCV_BYTES]  # noqa: S324 - the check value as Amd B fixes it
-
-
-CardKey: TypeAlias = AesKey | TripleDesKey | PskTlsKey | RsaPublicKey | RsaPrivateKey | EcPublicKey | EcPrivateKey
+CardKey: TypeAlias = AesKey | TripleDesKey | Psk | RsaPublicKey | RsaPrivateKey | EcPublicKey | EcPrivateKey
 
 
 def key_field(
@@ -55,14 +36,14 @@ def key_field(
     PSK keys always, for others where padding was needed. Raises ValueError for a curve that has no reference.
     """
     extended = bool(usage or access)
-    kcv = key.kcv() if isinstance(key, AesKey | TripleDesKey | PskTlsKey) else b""
+    kcv = key.kcv() if isinstance(key, AesKey | TripleDesKey | Psk) else b""
     parts = _parts(key, dek, inner_length=inner_length)
     return KeyField(parts, kcv, extended=extended, usage=usage, access=access)
 
 
 def _parts(key: CardKey, dek: Dek, *, inner_length: bool | None) -> tuple[KeyPart, ...]:
     match key:
-        case AesKey() | TripleDesKey() | PskTlsKey():
+        case AesKey() | TripleDesKey() | Psk():
             return (_symmetric(key, dek, inner_length=inner_length),)
         case EcPublicKey():
             return KeyPart(ComponentType.EC_PUBLIC, key.point), _curve(key.curve)
@@ -81,13 +62,13 @@ def _parts(key: CardKey, dek: Dek, *, inner_length: bool | None) -> tuple[KeyPar
             return _crt(key, dek, with_length=bool(inner_length))
 
 
-def _symmetric(key: AesKey | TripleDesKey | PskTlsKey, dek: Dek, *, inner_length: bool | None) -> KeyPart:
+def _symmetric(key: AesKey | TripleDesKey | Psk, dek: Dek, *, inner_length: bool | None) -> KeyPart:
     match key:
         case AesKey():
             return _secret(ComponentType.AES, key.reveal(), dek, with_length=inner_length is not False)
         case TripleDesKey():
             return _secret(ComponentType.DES, key.reveal(), dek, with_length=bool(inner_length))
-        case PskTlsKey():
+        case Psk():
             return _secret(ComponentType.PSK_TLS, key.reveal(), dek, with_length=True)
 
 

@@ -1,7 +1,7 @@
 """Secure messaging of a recorded exchange taken off, by whoever has the keys; nothing is sent.
 
-Static keys find their session in INITIALIZE UPDATE: the card cryptogram says whether they are the ones. Session keys,
-which SCP11 needs because nobody can derive them afterwards, find it by its receipt or by the first C-MAC that fits.
+Static keys find their session in INITIALIZE UPDATE: the card cryptogram says whether they are the ones. SCP11 needs its
+session keys, which find it by its receipt or by the first C-MAC that fits, or the host's private keys.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from keywright.codec.tlv import items
 from keywright.crypto.compare import equal
 from keywright.errors import AuthenticationError, DecodeError
 from keywright.globalplatform.messages import Ins
+from keywright.globalplatform.recorded_agreement import RecordedAgreement
 from keywright.iso7816.apdu import Command, Response
 from keywright.iso7816.channels import channel_of, is_secured
 from keywright.iso7816.channels import plain as plain_class
@@ -114,9 +115,15 @@ class _Open(msgspec.Struct):
 class Unwrapper:
     """Takes the whole exchanges of one card in their order (see `iso7816.assembly`) and opens what it can."""
 
-    def __init__(self, candidates: Sequence[Candidate] = (), given: Sequence[GivenSession] = ()) -> None:
+    def __init__(
+        self,
+        candidates: Sequence[Candidate] = (),
+        given: Sequence[GivenSession] = (),
+        agreement: RecordedAgreement | None = None,
+    ) -> None:
         self._candidates = candidates
         self._given = given
+        self._agreement = agreement
         self._channels: dict[int, _Open] = {}
 
     def reset(self) -> None:
@@ -131,6 +138,8 @@ class Unwrapper:
         channel = channel_of(command.cla)
         if is_secured(command.cla):
             return self._protected(channel, command, response)
+        if self._agreement is not None:
+            self._agreement.see(command, response)
         if command.ins == Ins.SELECT:
             self._channels.pop(channel, None)
         elif command.ins == Ins.INITIALIZE_UPDATE:
@@ -198,17 +207,20 @@ class Unwrapper:
         """MUTUAL or INTERNAL AUTHENTICATE of SCP11: the receipt says which of the session keys given are its."""
         self._channels.pop(channel, None)
         level = _agreed_level(command)
-        if level is None or response is None or response.sw != SW.OK or not self._given:
+        if level is None or response is None or response.sw != SW.OK:
             return None
         receipt = _receipt(response)
+        derived = None if self._agreement is None else self._agreement.session(command, response)
+        if derived is not None:
+            self._channels[channel] = _scp11([GivenSession(derived)], level, receipt)
+            return Unwrapped(None, None, "the private keys given open it: its receipt is right")
+        if not self._given:
+            return None if self._agreement is None else Unwrapped(None, None, "the private keys given do not open it")
         fitting = [given for given in self._given if given.receipt and equal(given.receipt, receipt)]
         fitting = fitting or [given for given in self._given if not given.receipt]
         if not fitting:
             return Unwrapped(None, None, "none of the session keys given is of this session")
-        sessions: list[Session] = [
-            Observer(given.keys, size, level, receipt or NO_IV) for given in fitting for size in (8, 16)
-        ]
-        self._channels[channel] = _Open("SCP11", sessions, is_open=True)
+        self._channels[channel] = _scp11(fitting, level, receipt)
         return Unwrapped(None, None, "session keys given; the first C-MAC will show whether they fit")
 
     def _opened(self, channel: int, state: _Open, command: Command, response: Response | None) -> Unwrapped:
@@ -274,6 +286,12 @@ def _scp03(command: Command, response: Response, candidates: Iterable[Candidate]
             continue
         return f"SCP03 KVN {answer.kvn:02X}", [Observer(opening.session, len(command.data))]
     return "", []
+
+
+def _scp11(given: Sequence[GivenSession], level: int, receipt: bytes) -> _Open:
+    """A session that has these keys and MACs of 8 or 16 bytes: that does not travel."""
+    sessions: list[Session] = [Observer(one.keys, size, level, receipt or NO_IV) for one in given for size in (8, 16)]
+    return _Open("SCP11", sessions, is_open=True)
 
 
 def _agreed_level(command: Command) -> int | None:

@@ -27,7 +27,7 @@ from keywright.globalplatform.dialogues.personalization import (
 from keywright.globalplatform.dialogues.rotation import Rotation, Step, rotate_keys
 from keywright.globalplatform.host import Dialogue, KcvMismatchError, key_information, on_channel, put_keys, secured
 from keywright.globalplatform.key_data import KeyLoad, parse_put_key
-from keywright.globalplatform.key_fields import CardKey, PskTlsKey, key_field
+from keywright.globalplatform.key_fields import CardKey, key_field
 from keywright.globalplatform.key_information import KeyDescription
 from keywright.globalplatform.messages import parse_dgi
 from keywright.iso7816 import transmit
@@ -38,6 +38,7 @@ from keywright.scp.padding import pad80
 from keywright.scp.scp02.keys import KeySet as Scp02KeySet
 from keywright.scp.scp03 import KeySet, open_channel
 from keywright.scp.scp03.host import HostChannel
+from keywright.scp.scp81.keys import Psk
 from support.cards import HOST_CHALLENGE, OTHER, OWN, element
 from support.scripts import refused, sent, talk
 
@@ -66,7 +67,7 @@ KEYS: dict[str, CardKey] = {
     "aes-192": AesKey(b"\x02" * 24),
     "aes-256": AesKey(b"\x03" * 32),
     "des": TripleDesKey(bytes(range(16))),
-    "psk": PskTlsKey(b"\x04" * 21),
+    "psk": Psk(b"\x04" * 21),
     "ec private": EC,
     "ec private 384": EC_384,
     "rsa private": RSA,
@@ -81,7 +82,7 @@ def secret_of(key: CardKey) -> list[bytes]:
         numbers = key.library_key().private_numbers()
         five = (numbers.p, numbers.q, numbers.iqmp, numbers.dmp1, numbers.dmq1)
         return [number.to_bytes(64) for number in five]
-    assert isinstance(key, AesKey | TripleDesKey | PskTlsKey)
+    assert isinstance(key, AesKey | TripleDesKey | Psk)
     return [key.reveal()]
 
 
@@ -116,7 +117,7 @@ def test_the_forms_of_the_field_are_those_of_foreign_hosts() -> None:
     assert key_field(EC.public, OWN).build().hex() == "b041" + EC.public.point.hex() + "f0010000"
     assert key_field(EC_384.public, OWN).build()[-4:].hex() == "f0010100"
     assert key_field(RSA.public, OWN).build().hex() == "a18180" + RSA.public.modulus.hex() + "a00301000100"
-    psk = key_field(PskTlsKey(bytes(16)), OWN).build()
+    psk = key_field(Psk(bytes(16)), OWN).build()
     assert (psk[:3].hex(), psk[-3:]) == ("851110", hashlib.sha1(bytes(16)).digest()[:3])
 
 
@@ -125,11 +126,6 @@ def test_usage_and_access_need_the_extended_format() -> None:
     assert field.extended
     assert field.build()[:2].hex() == "ff88"
     assert field.build()[-4:].hex() == "01180101"
-
-
-def test_a_pre_shared_key_is_not_empty() -> None:
-    with pytest.raises(ValueError, match="empty"):
-        PskTlsKey(b"")
 
 
 def test_put_key_of_several_kinds_and_one() -> None:
@@ -213,7 +209,7 @@ def test_data_may_be_answered() -> None:
 
 
 def test_keys_are_announced_and_brought() -> None:
-    load = KeyLoad(usage=b"\x3c", type=0x85, length=b"\x15", kid=1, kvn=0x40, kcv=PskTlsKey(b"\x04" * 21).kcv())
+    load = KeyLoad(usage=b"\x3c", type=0x85, length=b"\x15", kid=1, kvn=0x40, kcv=Psk(b"\x04" * 21).kcv())
     (text,) = sent(store_keys([(load, b"\x04" * 21)], OWN))
     (announced, brought) = parse_dgi(Command.parse(bytes.fromhex(text)).data)
     assert (announced[0], brought[0]) == (0x00B9, 0x8113)

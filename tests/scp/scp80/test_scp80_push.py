@@ -16,7 +16,13 @@ from keywright.scp.comprehension import (
     comprehension_tags,
     one,
 )
-from keywright.scp.scp80.push import Push, network_text, network_value
+from keywright.scp.scp80.push import (
+    Push,
+    identification_packet,
+    network_text,
+    network_value,
+    read_identification_packet,
+)
 from support.messages import parsed
 from support.vectors import load, unhex
 
@@ -86,6 +92,19 @@ def test_the_comprehension_bit_is_no_part_of_a_number() -> None:
     for tag in (0, 0x7F, 0x80, 0xFF, 0x100, -1):
         with pytest.raises(ValueError, match="no tag"):
             comprehension_item(tag, b"")
+
+
+def test_a_card_introduces_itself_on_a_stream() -> None:
+    iccid = bytes.fromhex("98103254769810325476")
+    packet = identification_packet(iccid)
+    assert packet.hex().upper() == "030C360A98103254769810325476"
+    assert read_identification_packet(packet + b"next") == (iccid, b"next")
+    for size in range(len(packet)):
+        with pytest.raises(DecodeError):
+            read_identification_packet(packet[:size])
+    for wrong in (b"\x02\x00", b"\x03\x00", b"\x03\x02\x35\x00"):
+        with pytest.raises(DecodeError):
+            read_identification_packet(wrong)
 
 
 @given(st.binary(max_size=40))

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 from keywright.iso7816.apdu import Command
+from keywright.iso7816.channels import is_chained, is_gp
 
 INITIALIZE_UPDATE = 0x50
 BEGIN_R_MAC_SESSION = 0x7A
@@ -14,6 +15,7 @@ _IN_PARTS = (0xD8, 0xE4, 0xE6)
 """PUT KEY, DELETE, INSTALL: what P1 b8 says of them is that more is to come."""
 _MORE = 0x80
 _GET_RESPONSE = 0xC0
+_PERFORM_SECURITY_OPERATION = 0x2A
 _MORE_TO_COME = 0x61
 _GP, _FURTHER, _SM_FURTHER, _SM_GP = 0x80, 0x40, 0x20, 0x04
 
@@ -100,6 +102,13 @@ def _get_response(message: Message) -> Iterable[int]:
     return _bits(0, size) if message.ins == _GET_RESPONSE else ()
 
 
+def _part_of_certificate(message: Message) -> Iterable[int]:
+    raw = message.raw
+    if message.is_answer or message.ins != _PERFORM_SECURITY_OPERATION or not is_chained(raw[0]):
+        return ()
+    return (16,) if is_gp(raw[0]) else ()
+
+
 def _kdd(message: Message) -> Iterable[int]:
     return _bits(0, 10) if _answers_initialize_update(message) else ()
 
@@ -124,6 +133,8 @@ RULES = (
     Rule("the status word of an answer in an open session: one flipped bit of `9000` makes an error, and errors bear "
          "no R-MAC",
          _status),
+    Rule("P1 b8 of a chained part of a certificate in SCP11: either mark is taken for more to come",
+         _part_of_certificate),
     Rule("GET RESPONSE and the status word before it, which belong to the transport", _get_response),
     Rule("key diversification data in the answer to INITIALIZE UPDATE", _kdd),
     Rule('"i" in the answer to INITIALIZE UPDATE of SCP03', _i),

@@ -309,7 +309,8 @@ def _tamper_with_opening(kind: Kind, clean: Sequence[Message], flip: Flip) -> No
     wire = Wire(kind, flip)
     with pytest.raises(KeywrightError):
         wire.open()
-    if wire.refused:
+    # A card that could not read the command does not know that there was one.
+    if wire.refused and flip.part is not Part.FRAMING:
         before = wire.card.state()
         talked = next(message for message in clean if not message.opening)
         assert wire.send(talked.raw) != 0x9000
@@ -335,7 +336,7 @@ def _tamper_with_command(kind: Kind, flip: Flip) -> None:
     before = wire.card.state()
     # A first command that opens the session itself has not opened it: as it was sent, it may still do so.
     opens = kind.implicit and not any(message.is_answer and not message.opening for message in wire.messages)
-    if flip.part is Part.SEALED:
+    if flip.part is Part.SEALED or opens:
         assert sw in (0x6982, 0x6882, 0x6E00), f"{sw:04X}"
         assert opens or wire.send(seen.value.command) == 0x6982, "the session is still there"
     else:

@@ -11,6 +11,7 @@ import msgspec
 
 from keywright.cli.card.randomness import Rng, randomness_of
 from keywright.cli.card.session import Means, Wish, open_session
+from keywright.cli.card.session10 import identity
 from keywright.cli.keyfile import GP_TEST, static_keys
 from keywright.cli.keyring import read_certificates, read_ring
 from keywright.cli.links import DEFAULT, confirm, opened
@@ -64,6 +65,8 @@ class Access(msgspec.Struct, frozen=True, kw_only=True):
                     hint=f"give a key file with --keys FILE, or --keys {GP_TEST}",
                 )
             name = GP_TEST
+        if self.wish.scp == "10" and self.oce is not None:
+            return Means(host10=identity(self.oce, self.root))
         return Means(
             static=static_keys(name) if name else None,
             static_name=name,

@@ -31,13 +31,17 @@ LevelOption: TypeAlias = Annotated[
     str, typer.Option("--level", metavar="HEX", help="Security level; else the highest the card offers.")
 ]
 KvnOption: TypeAlias = Annotated[str, typer.Option("--kvn", metavar="HEX", help="Key version of the session.")]
-IOption: TypeAlias = Annotated[str, typer.Option("--i", metavar="HEX", help='SCP02: its "i", if the card is silent.')]
-Legacy: TypeAlias = Annotated[bool, typer.Option("--legacy", help="Allow SCP02, which has known weaknesses.")]
+IOption: TypeAlias = Annotated[
+    str, typer.Option("--i", metavar="HEX", help='SCP02, SCP10: "i", if the card is silent.')
+]
+Legacy: TypeAlias = Annotated[bool, typer.Option("--legacy", help="Allow SCP02 and SCP10, whose ciphers are old.")]
 Oce: TypeAlias = Annotated[
-    Path | None, typer.Option("--oce", metavar="FILE", help="SCP11a, c: PEM file of our key and its certificates.")
+    Path | None,
+    typer.Option("--oce", metavar="FILE", help="SCP11a, c, SCP10: our key and certificates, PEM."),
 ]
 Root: TypeAlias = Annotated[
-    Path | None, typer.Option("--root", metavar="FILE", help="SCP11: PEM file of the root that certifies the card.")
+    Path | None,
+    typer.Option("--root", metavar="FILE", help="SCP11, SCP10: who certifies the card, PEM."),
 ]
 AnyCard: TypeAlias = Annotated[
     bool, typer.Option("--any-card", help="SCP11: take the card's key unverified. Anyone may then be the card.")

@@ -8,13 +8,14 @@ from typing import Final
 
 import msgspec
 
+from keywright.cli.card.session10 import open_scp10
 from keywright.cli.keyfile import StaticKeys
 from keywright.crypto.ec import EcPrivateKey
 from keywright.errors import AuthenticationError, DecodeError, PolicyError, UsageError
 from keywright.globalplatform.host import Dialogue, get_value, select
 from keywright.globalplatform.messages import CardData, Fci, Tag
 from keywright.globalplatform.remedies import wrong_keys
-from keywright.scp import scp11
+from keywright.scp import scp10, scp11
 from keywright.scp.failure import CardCryptogramError
 from keywright.scp.scp02.host import DEFAULT_I
 from keywright.scp.scp02.host import external_authenticate as authenticate02
@@ -24,12 +25,12 @@ from keywright.scp.scp02.messages import SCP02, allowed_levels
 from keywright.scp.scp03.host import external_authenticate, request_challenge, verify_card
 from keywright.scp.scp03.messages import SCP03, I
 from keywright.scp.scp11.certificates import Certificate
-from keywright.scp.scp11.host import ANY_CARD
+from keywright.scp.scp11.host import ANY_CARD, Roots
 from keywright.scp.scp11.messages import SCP11, VARIANTS, Variant
 from keywright.scp.scp11.profile import WALLET, YUBIKEY
 from keywright.scp.session import HostSession
 
-PROTOCOLS: Final = ("02", "03", "11a", "11b", "11c")
+PROTOCOLS: Final = ("02", "03", "10", "11a", "11b", "11c")
 PROFILES: Final = {"": scp11.Profile(), "yubikey": YUBIKEY, "wallet": WALLET}
 _S8: Final = 8
 _S16: Final = 16
@@ -41,7 +42,7 @@ Rng = Callable[[int], bytes]
 class Wish(msgspec.Struct, frozen=True, kw_only=True):
     """The session that is asked for. What is None or empty is chosen by what the card says.
 
-    scp: one of `PROTOCOLS`. aid: of the security domain, empty for the card's own. legacy: SCP02 is allowed.
+    scp: one of `PROTOCOLS`. aid: of the security domain, empty for the card's own. legacy: SCP02 and SCP10 are allowed.
     """
 
     aid: bytes = b""
@@ -56,7 +57,8 @@ class Wish(msgspec.Struct, frozen=True, kw_only=True):
 class Means(msgspec.Struct, frozen=True, kw_only=True):
     """What a session is opened with. static_name: how the user named the static keys.
 
-    holder: our key and certificates for SCP11a and c. roots: who may certify the card; None: nobody was named.
+    holder: our key and certificates for SCP11a and c; host10: those for SCP10. roots: who may certify the card;
+    None: nobody was named.
     """
 
     static: StaticKeys | None = None
@@ -65,6 +67,7 @@ class Means(msgspec.Struct, frozen=True, kw_only=True):
     roots: tuple[Certificate, ...] | None = None
     any_card: bool = False
     rng: Rng = os.urandom
+    host10: scp10.HostIdentity | None = None
 
 
 def open_session(wish: Wish, means: Means) -> Dialogue[HostSession]:
@@ -79,6 +82,11 @@ def open_session(wish: Wish, means: Means) -> Dialogue[HostSession]:
     if protocol.startswith("11"):
         variant = next(variant for variant in VARIANTS if variant.letter == protocol[2:])
         return (yield from _scp11(variant, wish, means, data))
+    if protocol == "10":
+        if means.host10 is None:
+            raise UsageError("SCP10 shows the card who we are", hint="give our key and its certificates with --oce")
+        _demand_legacy(wish, "SCP10 is legacy: triple DES, and SHA-1 in its signatures")
+        return (yield from open_scp10(means.host10, means.rng, i=wish.i, level=wish.level))
     static = means.static
     if static is None:
         raise UsageError(f"SCP{protocol} needs static keys", hint="give a key file with --keys FILE, or --keys gp-test")
@@ -122,11 +130,7 @@ def _scp03(wish: Wish, means: Means, static: StaticKeys, data: CardData | None) 
 def _scp02(
     wish: Wish, means: Means, static: StaticKeys, data: CardData | None, fci: Fci | None
 ) -> Dialogue[HostSession]:
-    if not wish.legacy:
-        raise PolicyError(
-            "SCP02 is legacy: triple DES, and known attacks on its padding",
-            hint="if the card has nothing else, repeat it with --legacy",
-        )
+    _demand_legacy(wish, "SCP02 is legacy: triple DES, and known attacks on its padding")
     kvn = static.kvn if wish.kvn is None else wish.kvn
     named = dict(data.secure_channels).get(SCP02) if data is not None else None
     i = wish.i if wish.i is not None else DEFAULT_I if named is None else named
@@ -138,6 +142,11 @@ def _scp02(
     except CardCryptogramError as error:
         raise _not_the_keys(error, means, kvn, answer.kvn) from error
     return (yield from authenticate02(opening, _level(wish.level, max(allowed_levels(i)))))
+
+
+def _demand_legacy(wish: Wish, why: str) -> None:
+    if not wish.legacy:
+        raise PolicyError(why, hint="if the card has nothing else, repeat it with --legacy")
 
 
 def _not_the_keys(error: CardCryptogramError, means: Means, asked: int, answered: int) -> CardCryptogramError:
@@ -168,7 +177,7 @@ def _scp11(variant: Variant, wish: Wish, means: Means, data: CardData | None) ->
     return (yield from scp11.open_channel(variant, card, ephemeral, holder=holder, level=level, profile=profile))
 
 
-def _roots(means: Means) -> scp11.host.Roots:
+def _roots(means: Means) -> Roots:
     if means.roots is not None:
         return means.roots
     if means.any_card:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import shlex
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Annotated, Any, Final, final
 
@@ -22,44 +22,51 @@ from keywright.cli.person import is_attended
 from keywright.cli.text import faint, note, say, wrapped
 from keywright.errors import UsageError
 
-app = typer.Typer(rich_markup_mode=None)
-
 _LEAVING: Final = ("exit", "quit")
 _OWN: Final = (*_LEAVING, "help", "run", *(verb for verb in VERBS if verb not in ("expect", "include")))
 _NAME: Final = "shell"
 _HISTORY: Final = Path(".local") / "state" / "keywright" / "history"
 
 
-@app.command()
-@changing
-def shell(
-    card: Card,
-    *,
-    history: Annotated[
-        Path | None, typer.Option("--history", metavar="FILE", help="Where lines are kept; ~/.local/state/... if not.")
-    ] = None,
-) -> None:
-    """Talk to a card line by line: the session stays open, the prompt says which.
+def shell_of(verbs: typer.Typer) -> Callable[..., None]:
+    """The verb `shell`, which knows all of `verbs`."""
 
-    A line is a verb of `card` with its options, a command in hex, or one of: select [AID], open-session [level=33 ...],
-    close-session, reset, send HEX, $NAME = HEX, run SCRIPT, help, exit. Tab completes. Commands that may hold keys are
-    never kept in the history. Without a terminal lines are read from standard input; 1 if any of them failed.
+    @changing
+    def shell(
+        card: Card,
+        *,
+        history: Annotated[
+            Path | None,
+            typer.Option("--history", metavar="FILE", help="Where lines are kept; ~/.local/state/... if not."),
+        ] = None,
+    ) -> None:
+        """Talk to a card line by line: the session stays open, the prompt says which.
 
-    Example: keywright card shell --link pcsc: --keys card.toml
-    """
-    talk = Shell(card)
-    if not is_attended():
-        _piped(talk)
-        return
-    note("help shows what there is, exit leaves")
-    with History(history or Path.home() / _HISTORY, talk.complete) as lines:
-        while not talk.is_over:
-            text = lines.ask(talk.prompt)
-            if text is None:
-                say()
-                break
-            with contextlib.suppress(KeyboardInterrupt):
-                talk.take(text)
+        A line is a verb of `card` with its options, a command in hex, or one of: select [AID], open-session [level=33
+        ...], close-session, reset, send HEX, $NAME = HEX, run SCRIPT, help, exit. Tab completes. Commands that may hold
+        keys are never kept in the history. Without a terminal lines are read from standard input; 1 if any failed.
+
+        Example: keywright card shell --link pcsc: --keys card.toml
+        """
+        talk = Shell(card, verbs)
+        if not is_attended():
+            _piped(talk)
+            return
+        note("help shows what there is, exit leaves")
+        with History(history or Path.home() / _HISTORY, talk.complete) as lines:
+            _typed(talk, lines)
+
+    return shell
+
+
+def _typed(talk: Shell, lines: History) -> None:
+    while not talk.is_over:
+        text = lines.ask(talk.prompt)
+        if text is None:
+            say()
+            break
+        with contextlib.suppress(KeyboardInterrupt):
+            talk.take(text)
 
 
 def _piped(talk: Shell) -> None:
@@ -75,9 +82,7 @@ def _piped(talk: Shell) -> None:
 class Shell:
     """Takes lines; what goes wrong with one is shown and ends only that one."""
 
-    def __init__(self, card: Card) -> None:
-        from keywright.cli.card.verbs import app as verbs  # noqa: PLC0415 - the verbs include this one
-
+    def __init__(self, card: Card, verbs: typer.Typer) -> None:
         self._card = card
         self._json = card.access.json
         self._runner = Runner(card, full=True)

@@ -8,9 +8,10 @@ from keywright.cli.card import cap, content, data, key_verbs, keys, look, script
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 
-for topic in (look.app, content.app, cap.on_card, states.app, script.app, shell.app):
+for topic in (look.app, content.app, cap.on_card, states.app, script.app):
     app.registered_commands += topic.registered_commands
 app.command()(data.personalise)
+app.command()(shell.shell_of(app))
 app.add_typer(keys.app, name="keys")
 app.add_typer(data.app, name="data", help="Read and write data objects.")
 app.add_typer(cap.app, name="cap", help="CAP files: what is in them, lint, hash, sign.")

@@ -11,6 +11,7 @@ from typing import final
 
 from keywright.crypto.compare import equal
 from keywright.iso7816.apdu import Command
+from keywright.iso7816.channels import is_secured
 from keywright.iso7816.refusal import Refusal
 from keywright.iso7816.status import SW
 from keywright.scp.level import LEVELS, Level
@@ -90,13 +91,15 @@ class CardChannel(CardMessaging):
     def external_authenticate(self, command: Command) -> None:
         """Check C-MAC, then host cryptogram; on success the session is open at level P1.
 
-        Refuses with 6A86 (level), 6700 (length), 6982 (C-MAC) or 6300 (host cryptogram).
+        Refuses with 6A86 (level), 6700 (length), 6982 (C-MAC or its class bit) or 6300 (host cryptogram).
         """
         length = self._mac_length
         if command.p1 not in allowed_levels(self.i) or command.p2:
             raise Refusal(SW.INCORRECT_P1P2)
         if len(command.data) != 2 * length:
             raise Refusal(SW.WRONG_LENGTH)
+        if not is_secured(command.cla):
+            raise Refusal(SW.SECURITY_STATUS_NOT_SATISFIED)
         host_cryptogram = self._check_mac(command)
         expected = derive(self._keys.mac, HOST_CRYPTOGRAM, self._context, length)
         if not equal(host_cryptogram, expected):

@@ -13,7 +13,7 @@ from keywright.codec.tlv import item
 from keywright.crypto.ec import EcPublicKey
 from keywright.errors import AuthenticationError, DecodeError, KeywrightError
 from keywright.iso7816.apdu import Command, Response
-from keywright.iso7816.channels import is_chained
+from keywright.iso7816.channels import is_chained, is_secured
 from keywright.iso7816.refusal import Refusal
 from keywright.iso7816.status import SW
 from keywright.scp.level import Level
@@ -169,9 +169,10 @@ class Initiation:
         """PERFORM SECURITY OPERATION: a certificate, or a part of one. It ends a running session.
 
         Refuses with 6983 (CA key blocked), 6A88 (no such CA key), 6A80 (format, place), 6A81 (BF20), 6600 (signature),
-        6640 (not in the allow-list), 6700 (too long); the chain is then lost.
+        6640 (not in the allow-list), 6700 (too long), 6882 (secure messaging); the chain is then lost.
         """
         before, event = self._state, _event(command)
+        self._refuse_secured(command)
         if before in (State.VERIFIED, State.OPEN):
             self._forget(State.IDLE)
         place = (command.p1 & ~MORE, command.p2 & ~MORE)
@@ -192,13 +193,20 @@ class Initiation:
         """MUTUAL AUTHENTICATE: SCP11a or c, after the certificates. On success `session` is open.
 
         Refuses with 6A86 (P2), 6983 (key blocked), 6A88 (key or identifier missing), 6A80 (data, points, usage), 6985
-        (no certificates before, or a session of SCP11c elsewhere), 6A81 (BF20 not supported with the variant).
+        (no certificates before, or a session of SCP11c elsewhere), 6A81 (BF20 not supported with the variant), 6882
+        (secure messaging).
         """
         return self._authenticate(command, Event.MUTUAL)
 
     def internal_authenticate(self, command: Command) -> Response:
         """INTERNAL AUTHENTICATE: SCP11b. Refuses as `mutual_authenticate`."""
         return self._authenticate(command, Event.INTERNAL)
+
+    def _refuse_secured(self, command: Command) -> None:
+        """No command of the handshake has secure messaging (6882)."""
+        if is_secured(command.cla):
+            self._forget(State.IDLE)
+            raise Refusal(SW.SECURE_MESSAGING_NOT_SUPPORTED)
 
     # ---- certificates -----------------------------------------------------------------------------------------
 
@@ -271,6 +279,7 @@ class Initiation:
     def _authenticate(self, command: Command, event: Event) -> Response:
         kvn, kid = command.p1, command.p2
         before, holder = self._state, self._holder
+        self._refuse_secured(command)
         self._forget(State.IDLE)
         variant = self._variant(kid, event)
         if self._domain.is_blocked(kvn, kid):

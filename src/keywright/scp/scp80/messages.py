@@ -317,6 +317,3 @@ CAT_TP: Final = Binding("CAT_TP", b"\x01", b"\x02", b"\x02", wide=False)
 TCP_IP: Final = Binding("TCP/IP", b"\x01", b"\x02", b"\x02", wide=False)
 USSD: Final = Binding("USSD", b"\x03", b"\x04", b"\x04", wide=False)
 BINDINGS: Final = {binding.name: binding for binding in (SMS_PP, CAT_TP, TCP_IP, USSD)}
-
-IDENTIFICATION: Final = b"\x03"
-"""Identifier of the packet by which a card introduces itself on a TCP connection."""

@@ -7,6 +7,7 @@ from typing import Final, Self
 
 import msgspec
 
+from keywright.codec.ber import length, read_length
 from keywright.errors import DecodeError
 from keywright.iso7816.apdu import Command
 from keywright.scp.comprehension import (
@@ -25,6 +26,8 @@ from keywright.scp.comprehension import (
 
 PUSH: Final = 0xEC
 _CLASS: Final = 0x80
+IDENTIFICATION_PACKET: Final = b"\x03"
+"""Identifier of the packet by which a card introduces itself (IPI)."""
 
 
 class Request(enum.IntEnum):
@@ -111,6 +114,29 @@ class Push(msgspec.Struct, frozen=True):
         """Access point name, empty if not told. Raises DecodeError."""
         value = self.get(NETWORK_NAME)
         return network_text(value) if value else ""
+
+
+def identification_packet(data: bytes) -> bytes:
+    """What a card sends first on a TCP connection that PUSH made it open: usually its ICCID.
+
+    As implementations have it; the tag is unsure.
+    """
+    inside = comprehension_item(IDENTIFICATION, data)
+    return IDENTIFICATION_PACKET + length(len(inside)) + inside
+
+
+def read_identification_packet(stream: bytes) -> tuple[bytes, bytes]:
+    """The data of such a packet, and what follows it on the stream. Raises DecodeError."""
+    if not stream.startswith(IDENTIFICATION_PACKET):
+        raise DecodeError("an identification packet starts with 03")
+    size, start = read_length(stream, 1, len(stream))
+    inside = stream[start : start + size]
+    if len(inside) != size:
+        raise DecodeError("identification packet cut short", len(stream))
+    data = one(inside, IDENTIFICATION)
+    if data is None:
+        raise DecodeError("nothing that identifies", start)
+    return data, stream[start + size :]
 
 
 def network_value(name: str) -> bytes:
