@@ -345,3 +345,34 @@ def test_keys_of_a_domain_open_it_on_every_channel() -> None:
     assert KeySet.gp_test() != OWN
     for _ in range(2):
         assert one(0x80, 0xCA, 0x00, 0xE0).data != two(0x80, 0xCA, 0x00, 0xE0).data
+
+
+class TestOutOfService:
+    def test_a_locked_domain_opens_no_session_for_its_applications(self) -> None:
+        terminal = card()
+        here = opened(terminal, DOMAIN, OWN)
+        here.load(BLOCK)
+        here.install()
+        terminal.select()
+        assert terminal.authenticate()(0x80, 0xF0, 0x40, 0x80, DOMAIN).sw == 0x9000
+        assert terminal.select(INSTANCE).sw == 0x9000
+        assert terminal.initialize_update().sw == 0x6985
+
+    def test_on_a_locked_card_only_the_final_application_opens_one(self) -> None:
+        terminal = card(MANAGING | Privilege.FINAL_APPLICATION | Privilege.CARD_LOCK)
+        terminal.raw("00700001")
+        other = Terminal(terminal.card, 1)
+        other.select(DOMAIN)
+        session = terminal.authenticate()
+        for state in (0x07, 0x0F, 0x7F):
+            assert session(0x80, 0xF0, 0x80, state).sw == 0x9000
+        assert terminal.initialize_update().sw == 0x6985
+        assert other.authenticate(keys=OWN)(0x80, 0xF0, 0x80, 0x0F).sw == 0x9000
+
+    def test_a_locked_card_has_the_final_application_selected_after_reset(self) -> None:
+        terminal = card(MANAGING | Privilege.FINAL_APPLICATION | Privilege.CARD_LOCK)
+        session = terminal.authenticate()
+        for state in (0x07, 0x0F, 0x7F):
+            session(0x80, 0xF0, 0x80, state)
+        terminal.card.reset()
+        assert terminal.authenticate(keys=OWN)(0x80, 0xF0, 0x80, 0x0F).sw == 0x9000
