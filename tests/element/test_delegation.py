@@ -38,7 +38,7 @@ from support.content import (
     INSTANCE,
     MODULE,
     SECOND,
-    Manager,
+    ContentHost,
     give_channel_keys,
     give_keys,
     opened,
@@ -83,7 +83,7 @@ class Delegated:
         self.terminal = Terminal(
             element(memory=self.memory, privileges=int(ISSUER).to_bytes(3), iin=b"IIN", cin=b"CIN")
         )
-        issuer = Manager(self.terminal.authenticate())
+        issuer = ContentHost(self.terminal.authenticate())
         issuer.make_domain(DOMAIN, Privilege.SECURITY_DOMAIN | Privilege.DELEGATED_MANAGEMENT)
         issuer.make_domain(INNER, Privilege.SECURITY_DOMAIN)
         give_channel_keys(self.memory, prefix_of(DOMAIN), 0x30, OWN)
@@ -197,7 +197,7 @@ def test_the_token_of_a_combined_process_covers_both_commands() -> None:
 def test_a_domain_with_authorised_management_needs_no_token_and_gets_no_receipt() -> None:
     here = Delegated()
     here.terminal.select()
-    issuer = Manager(here.terminal.authenticate(kvn=0xFF))
+    issuer = ContentHost(here.terminal.authenticate(kvn=0xFF))
     assert issuer.load(BLOCK).receipt == b""
 
 

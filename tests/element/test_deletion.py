@@ -12,16 +12,16 @@ from keywright.globalplatform.dialogues import content
 from keywright.globalplatform.privileges import Privilege
 from keywright.store import RamMemory
 from support.cards import ECHO_AID, ISD, OWN, EchoApplet, Terminal, contents, element
-from support.content import DOMAIN, FILE, INNER, INSTANCE, MODULE, SECOND, Manager, opened, package
+from support.content import DOMAIN, FILE, INNER, INSTANCE, MODULE, SECOND, ContentHost, component, opened, package
 
 BLOCK = package(FILE, [MODULE], size=50)
 MANAGING = Privilege.SECURITY_DOMAIN | Privilege.AUTHORIZED_MANAGEMENT
 
 
-def prepared(**parameters: object) -> tuple[Manager, RamMemory, dict[str, bytes]]:
+def prepared(**parameters: object) -> tuple[ContentHost, RamMemory, dict[str, bytes]]:
     """A card with a load file and an instance of it; and what it held before."""
     memory = RamMemory()
-    here = Manager(Terminal(element(memory=memory, **parameters)).authenticate())
+    here = ContentHost(Terminal(element(memory=memory, **parameters)).authenticate())
     before = contents(memory, counters=False)
     here.load(BLOCK)
     here.install()
@@ -40,12 +40,12 @@ def test_an_application_goes_with_all_its_records() -> None:
     terminal.select(INSTANCE)
     terminal(0x80, 0x10, data=b"keep this")
     terminal.select()
-    here = Manager(terminal.authenticate())
+    here = ContentHost(terminal.authenticate())
     assert any(name.startswith(f"applet/{INSTANCE.hex().upper()}/") for name in contents(memory))
     here.run(content.delete_object(INSTANCE))
     assert not any(name.startswith(f"applet/{INSTANCE.hex().upper()}/") for name in contents(memory))
     assert terminal.select(INSTANCE).sw == 0x6A82
-    here = Manager(terminal.authenticate())
+    here = ContentHost(terminal.authenticate())
     refused(0x6A88, lambda: here.run(content.delete_object(INSTANCE)))
 
 
@@ -62,6 +62,16 @@ def test_a_load_file_goes_with_everything_made_from_it_when_asked_so() -> None:
     here.install(instance=SECOND)
     here.run(content.delete_object(FILE, related=True))
     assert contents(memory, counters=False) == before
+
+
+def test_a_load_file_that_another_imports_stays_as_long_as_that_one() -> None:
+    here, _, _ = prepared()
+    other = FILE[:-1] + b"\x02"
+    imports = bytes((2, 0, 1, 7)) + bytes.fromhex("A0000000620101") + bytes((2, 1, len(FILE))) + FILE
+    here.load(package(other, []) + component(4, imports), other)
+    refused(0x6985, lambda: here.run(content.delete_object(FILE, related=True)))
+    here.run(content.delete_object(other))
+    here.run(content.delete_object(FILE, related=True))
 
 
 def test_a_domain_goes_after_what_is_associated_with_it() -> None:
@@ -81,7 +91,7 @@ def test_a_domain_goes_after_what_is_associated_with_it() -> None:
 
 def test_a_domain_goes_with_its_whole_tree_when_asked_so() -> None:
     memory = RamMemory()
-    here = Manager(Terminal(element(memory=memory)).authenticate())
+    here = ContentHost(Terminal(element(memory=memory)).authenticate())
     before = contents(memory, counters=False)
     here.load(BLOCK)
     here.install()
@@ -96,11 +106,11 @@ def test_a_domain_goes_with_its_whole_tree_when_asked_so() -> None:
 
 def test_keys_and_counters_of_a_domain_are_gone_and_do_not_come_back() -> None:
     terminal = Terminal(element())
-    Manager(terminal.authenticate()).make_domain(DOMAIN, MANAGING)
+    ContentHost(terminal.authenticate()).make_domain(DOMAIN, MANAGING)
     terminal.select(DOMAIN)
     terminal.authenticate().put_keys(0x30, OWN)
     terminal.select()
-    here = Manager(terminal.authenticate())
+    here = ContentHost(terminal.authenticate())
     here.run(content.delete_object(DOMAIN))
     here.make_domain(DOMAIN)
     terminal.select(DOMAIN)

@@ -26,7 +26,7 @@ from support.content import (
     INNER,
     INSTANCE,
     MODULE,
-    Manager,
+    ContentHost,
     opened,
     package,
     prefix_of,
@@ -45,7 +45,7 @@ def refused(sw: int, action: Callable[[], object]) -> None:
 def card(privileges: Privilege = MANAGING, **parameters: Any) -> Terminal:
     """A card with a domain that has its own keys."""
     terminal = Terminal(element(**parameters))
-    Manager(terminal.authenticate()).make_domain(DOMAIN, privileges)
+    ContentHost(terminal.authenticate()).make_domain(DOMAIN, privileges)
     terminal.select(DOMAIN)
     assert terminal.authenticate().put_keys(0x31, OWN).sw == 0x9000
     terminal.select()
@@ -59,7 +59,7 @@ def card(privileges: Privilege = MANAGING, **parameters: Any) -> Terminal:
 def test_it_is_made_from_the_domain_module_of_the_card_under_the_aids_hosts_use(
     load_file: bytes, module: bytes
 ) -> None:
-    here = Manager(Terminal(element()).authenticate())
+    here = ContentHost(Terminal(element()).authenticate())
     here.install(load_file, module, DOMAIN, Privilege.SECURITY_DOMAIN)
     assert here.session.terminal.select(DOMAIN).data == b"\x6f\x0f\x84\x06" + DOMAIN + bytes.fromhex("A5059F65020800")
 
@@ -77,7 +77,7 @@ def test_without_keys_it_is_opened_with_those_above_it_and_with_its_own_from_the
 
 def test_a_profile_may_keep_it_closed_until_it_has_keys() -> None:
     terminal = Terminal(element(profiles=Profiles(content=ContentProfile(inherit_keys=False))))
-    Manager(terminal.authenticate()).make_domain()
+    ContentHost(terminal.authenticate()).make_domain()
     terminal.select(DOMAIN)
     assert terminal.initialize_update().sw == 0x6A88
 
@@ -146,7 +146,7 @@ class TestReach:
 
     def test_content_of_others_is_6985(self) -> None:
         terminal = card(applets=[EchoApplet()])
-        issuer = Manager(terminal.authenticate())
+        issuer = ContentHost(terminal.authenticate())
         issuer.load(BLOCK)
         here = opened(terminal, DOMAIN, OWN)
         refused(0x6985, here.install)
@@ -170,15 +170,15 @@ class TestReach:
         here = opened(terminal, DOMAIN, OWN)
         here.make_domain(INNER)
         terminal.select()
-        issuer = Manager(terminal.authenticate())
+        issuer = ContentHost(terminal.authenticate())
         assert issuer.session(0x80, 0xF0, 0x40, 0x80, INNER).sw == 0x9000
         issuer.run(content.delete_object(INNER))
 
 
 class TestExtradition:
-    def prepared(self, **parameters: Any) -> Manager:
+    def prepared(self, **parameters: Any) -> ContentHost:
         terminal = card(**parameters)
-        here = Manager(terminal.authenticate())
+        here = ContentHost(terminal.authenticate())
         here.load(BLOCK)
         here.install()
         return here
@@ -212,8 +212,8 @@ class TestExtradition:
 
 
 class TestRegistryUpdate:
-    def prepared(self) -> Manager:
-        here = Manager(card().authenticate())
+    def prepared(self) -> ContentHost:
+        here = ContentHost(card().authenticate())
         here.load(BLOCK)
         here.install()
         return here
@@ -265,13 +265,13 @@ class TestRegistryUpdate:
 
 
 class TestPersonalisation:
-    def prepared(self, **parameters: Any) -> Manager:
-        here = Manager(card(**parameters).authenticate())
+    def prepared(self, **parameters: Any) -> ContentHost:
+        here = ContentHost(card(**parameters).authenticate())
         here.load(BLOCK)
         here.install()
         return here
 
-    def begin(self, here: Manager, aid: bytes) -> int:
+    def begin(self, here: ContentHost, aid: bytes) -> int:
         return here.session(0x80, 0xE6, 0x20, 0x00, InstallForPersonalization(b"", b"", aid).build()).sw
 
     def test_store_data_goes_to_the_application_up_to_the_last_block(self) -> None:
@@ -303,7 +303,7 @@ class TestPersonalisation:
 
     def test_what_the_application_refuses_changes_nothing(self) -> None:
         memory = RamMemory()
-        here = Manager(card(memory=memory, applets=[EchoApplet()]).authenticate())
+        here = ContentHost(card(memory=memory, applets=[EchoApplet()]).authenticate())
         assert self.begin(here, ECHO_AID) == 0x9000
         before = contents(memory)
         assert here.session(0x80, 0xE2, 0x80, 0x00, b"data").sw == 0x6D00
@@ -320,7 +320,7 @@ class TestPersonalisation:
 
 def test_protocols_of_a_new_domain_are_told_by_its_parameters_or_those_of_its_maker() -> None:
     terminal = Terminal(element(protocols=((0x02, 0x55),)))
-    here = Manager(terminal.authenticate())
+    here = ContentHost(terminal.authenticate())
     here.make_domain(DOMAIN)
     here.make_domain(INNER, parameters=item(0xC9, item(0x81, b"\x03\x30")))
     terminal.select(DOMAIN)
@@ -345,3 +345,34 @@ def test_keys_of_a_domain_open_it_on_every_channel() -> None:
     assert KeySet.gp_test() != OWN
     for _ in range(2):
         assert one(0x80, 0xCA, 0x00, 0xE0).data != two(0x80, 0xCA, 0x00, 0xE0).data
+
+
+class TestOutOfService:
+    def test_a_locked_domain_opens_no_session_for_its_applications(self) -> None:
+        terminal = card()
+        here = opened(terminal, DOMAIN, OWN)
+        here.load(BLOCK)
+        here.install()
+        terminal.select()
+        assert terminal.authenticate()(0x80, 0xF0, 0x40, 0x80, DOMAIN).sw == 0x9000
+        assert terminal.select(INSTANCE).sw == 0x9000
+        assert terminal.initialize_update().sw == 0x6985
+
+    def test_on_a_locked_card_only_the_final_application_opens_one(self) -> None:
+        terminal = card(MANAGING | Privilege.FINAL_APPLICATION | Privilege.CARD_LOCK)
+        terminal.raw("00700001")
+        other = Terminal(terminal.card, 1)
+        other.select(DOMAIN)
+        session = terminal.authenticate()
+        for state in (0x07, 0x0F, 0x7F):
+            assert session(0x80, 0xF0, 0x80, state).sw == 0x9000
+        assert terminal.initialize_update().sw == 0x6985
+        assert other.authenticate(keys=OWN)(0x80, 0xF0, 0x80, 0x0F).sw == 0x9000
+
+    def test_a_locked_card_has_the_final_application_selected_after_reset(self) -> None:
+        terminal = card(MANAGING | Privilege.FINAL_APPLICATION | Privilege.CARD_LOCK)
+        session = terminal.authenticate()
+        for state in (0x07, 0x0F, 0x7F):
+            session(0x80, 0xF0, 0x80, state)
+        terminal.card.reset()
+        assert terminal.authenticate(keys=OWN)(0x80, 0xF0, 0x80, 0x0F).sw == 0x9000

@@ -20,13 +20,13 @@ from keywright.iso7816.apdu import Command, Response
 from keywright.iso7816.refusal import Refusal
 from keywright.store import RamMemory
 from support.cards import ECHO_AID, ISD, EchoApplet, Terminal, contents, element
-from support.content import DOMAIN, DOMAIN_FILE, FILE, INSTANCE, MODULE, NOTHING, SECOND, Manager, package
+from support.content import DOMAIN, DOMAIN_FILE, FILE, INSTANCE, MODULE, NOTHING, SECOND, ContentHost, package
 
 BLOCK = package(FILE, [MODULE], size=100)
 
 
-def loaded(**parameters: object) -> Manager:
-    here = Manager(Terminal(element(**parameters)).authenticate())
+def loaded(**parameters: object) -> ContentHost:
+    here = ContentHost(Terminal(element(**parameters)).authenticate())
     here.load(BLOCK)
     return here
 
@@ -42,7 +42,7 @@ def system(*values: tuple[int, bytes]) -> bytes:
     return b"\xc9\x00" + item(0xEF, b"".join(item(tag, value) for tag, value in values))
 
 
-def state_of(here: Manager, aid: bytes) -> int:
+def state_of(here: ContentHost, aid: bytes) -> int:
     return here.session(0x80, 0xF2, 0x40, 0x00, item(0x4F, aid)).data[1 + len(aid)]
 
 
@@ -249,7 +249,7 @@ class TestPrivileges:
         terminal.card.reset()
         assert terminal(0x80, 0x77).sw == 0x9000
         terminal.select()
-        manager = Manager(terminal.authenticate())
+        manager = ContentHost(terminal.authenticate())
         manager.run(content.delete_object(INSTANCE))
         assert manager.session(0x80, 0xF2, 0x80, 0x02, b"\x4f\x00").data.hex().endswith("c5039c4e00")
         terminal.card.reset()

@@ -23,7 +23,7 @@ from support.content import (
     FILE,
     INSTANCE,
     MODULE,
-    Manager,
+    ContentHost,
     give_keys,
     opened,
     package,
@@ -36,8 +36,8 @@ EC = EcPrivateKey.from_scalar("P-256", bytes(31) + b"\x07")
 MAC = AesKey(bytes(range(16)))
 
 
-def manager(**parameters: object) -> Manager:
-    return Manager(Terminal(element(**parameters)).authenticate())
+def manager(**parameters: object) -> ContentHost:
+    return ContentHost(Terminal(element(**parameters)).authenticate())
 
 
 def refused(sw: int, action: Callable[[], object]) -> None:
@@ -50,7 +50,7 @@ def refused(sw: int, action: Callable[[], object]) -> None:
 @pytest.mark.parametrize("size", [50, 0])
 def test_a_load_file_enters_the_registry_with_version_and_modules(level: int, size: int) -> None:
     memory = RamMemory()
-    here = Manager(Terminal(element(memory=memory)).authenticate(level))
+    here = ContentHost(Terminal(element(memory=memory)).authenticate(level))
     confirmed = here.load(BLOCK, digest=DIGEST, size=size)
     assert (confirmed.receipt, confirmed.data) == (b"", b"")
     expected = (
@@ -100,7 +100,7 @@ def test_a_load_file_is_loaded_once() -> None:
 
 
 class TestSequence:
-    def begun(self) -> tuple[Manager, list[bytes]]:
+    def begun(self) -> tuple[ContentHost, list[bytes]]:
         here = manager()
         here.run(content.install_for_load(InstallForLoad(FILE)))
         raw = LoadFile(BLOCK).build()
@@ -136,7 +136,7 @@ class TestSequence:
         terminal = Terminal(element())
         terminal.raw("00700001")
         other = Terminal(terminal.card, 1).authenticate()
-        here, (_, parts) = Manager(terminal.authenticate()), self.begun()
+        here, (_, parts) = ContentHost(terminal.authenticate()), self.begun()
         here.run(content.install_for_load(InstallForLoad(FILE)))
         assert other(0x80, 0xE8, 0x00, 0x00, parts[0]).sw == 0x6985
         assert here.session(0x80, 0xE8, 0x00, 0x00, parts[0]).sw == 0x9000
@@ -184,14 +184,14 @@ def test_the_announced_hash_is_that_of_the_data_block(algorithm: str) -> None:
 class TestDap:
     """A domain with DAP verification, keys EC (usage 84) or AES at KVN 73."""
 
-    def card(self, privileges: Privilege, *, with_ec: bool = True) -> tuple[Manager, RamMemory]:
+    def card(self, privileges: Privilege, *, with_ec: bool = True) -> tuple[ContentHost, RamMemory]:
         memory = RamMemory()
         here = manager(memory=memory)
         here.make_domain(DOMAIN, Privilege.SECURITY_DOMAIN | privileges)
         key = KeyRecord(0x05, 0xB0, EC.public.point, usage=0x84) if with_ec else KeyRecord(0x01, 0x88, MAC.reveal())
         give_keys(memory, prefix_of(DOMAIN), 0x51 if with_ec else 0x73, key)
         here.session.terminal.card.reset()
-        return Manager(here.session.terminal.authenticate()), memory
+        return ContentHost(here.session.terminal.authenticate()), memory
 
     @pytest.mark.parametrize("with_ec", [True, False])
     def test_a_good_dap_is_accepted_and_a_wrong_one_ends_the_load(self, *, with_ec: bool) -> None:
@@ -228,13 +228,13 @@ class TestDap:
 class TestCiphered:
     KEY = AesKey(bytes(range(16, 32)))
 
-    def card(self) -> Manager:
+    def card(self) -> ContentHost:
         memory = RamMemory()
         here = manager(memory=memory)
         here.make_domain(DOMAIN, Privilege.SECURITY_DOMAIN | Privilege.CIPHERED_LOAD_FILE)
         give_keys(memory, prefix_of(DOMAIN), 0x75, KeyRecord(0x01, 0x88, self.KEY.reveal()))
         here.session.terminal.card.reset()
-        return Manager(here.session.terminal.authenticate())
+        return ContentHost(here.session.terminal.authenticate())
 
     @pytest.mark.parametrize("icv", [None, bytes(range(16))])
     def test_the_block_is_deciphered_and_its_hash_is_that_of_the_plain_block(self, icv: bytes | None) -> None:
@@ -285,5 +285,5 @@ class TestCombined:
 
 def test_a_domain_without_management_loads_nothing() -> None:
     terminal = Terminal(element())
-    Manager(terminal.authenticate()).make_domain()
+    ContentHost(terminal.authenticate()).make_domain()
     refused(0x6985, lambda: opened(terminal, DOMAIN).load(BLOCK))

@@ -45,7 +45,7 @@ from support.content import (
     INSTANCE,
     MODULE,
     SECOND,
-    Manager,
+    ContentHost,
     package,
 )
 from support.power import CutMemory, PowerCut
@@ -90,23 +90,23 @@ def blocks(here: Terminal) -> bytes:
     return session.wrap(0x80, 0xE2, 0x90, 0x01, b"\x55\x66").encode()
 
 
-def content_step(step: Callable[[Manager], Command]) -> Step:
+def content_step(step: Callable[[ContentHost], Command]) -> Step:
     """A command of content management, protected, after what `step` does before it."""
 
     def prepare(here: Terminal) -> bytes:
         session = here.authenticate()
-        return session.host.wrap(step(Manager(session))).encode()
+        return session.host.wrap(step(ContentHost(session))).encode()
 
     return prepare
 
 
-def last_block(manager: Manager) -> Command:
+def last_block(manager: ContentHost) -> Command:
     """The LOAD that completes a load file."""
     manager.run(content.install_for_load(InstallForLoad(SECOND_FILE)))
     return Command(0x80, 0xE8, 0x80, 0x00, LoadFile(package(SECOND_FILE, [MODULE])).build(), 0)
 
 
-def last_of_combined(manager: Manager) -> Command:
+def last_of_combined(manager: ContentHost) -> Command:
     """The INSTALL that ends load, install and make selectable."""
     manager.run(_announced(SECOND_FILE))
     manager.run(content.load(LoadFile(package(SECOND_FILE, [MODULE])), size=200))
@@ -162,7 +162,7 @@ def prepared() -> RamMemory:
     here = Terminal(element(memory=memory, try_limit=5, initial_keys_stay=False, applets=[EchoApplet()]))
     session = here.authenticate()
     session(0x80, 0xD8, 0x00, 0x01, b"\x31" + key_field(OTHER.enc, KeySet.gp_test().dek))
-    manager = Manager(session)
+    manager = ContentHost(session)
     manager.load(package(FILE, [MODULE]))
     manager.install()
     manager.install(instance=THIRD, selectable=False)

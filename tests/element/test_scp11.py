@@ -151,7 +151,7 @@ class TestWhichProtocol:
         terminal = Terminal(here.card)
         assert terminal.initialize_update(kvn=0xFF).sw == 0x9000
         assert terminal.raw("8482330010" + "00" * 16).hex() == "6982"
-        assert terminal.raw("8482330010" + "00" * 16).hex() == "6a86"
+        assert terminal.raw("8482330010" + "00" * 16).hex() == "6882"
 
     def test_without_anything_before_it_is_mutual_authenticate_and_wants_certificates(self) -> None:
         here = Element()

@@ -10,7 +10,7 @@ from keywright.globalplatform.life_cycle import CARD_TRANSITIONS, DOMAIN_TRANSIT
 from keywright.globalplatform.privileges import Privilege
 from keywright.store import RamMemory
 from support.cards import ECHO_AID, ISD, OTHER_AID, EchoApplet, Session, Terminal, contents, element
-from support.content import DOMAIN, INNER, Manager
+from support.content import DOMAIN, INNER, ContentHost
 
 
 def opened(**parameters: object) -> Session:
@@ -115,7 +115,7 @@ class TestCardPrivileges:
 
     def acting(self, privileges: Privilege, life_cycle: int) -> Session:
         terminal = Terminal(element(life_cycle=CardState.OP_READY))
-        Manager(terminal.authenticate()).make_domain(DOMAIN, Privilege.SECURITY_DOMAIN | privileges)
+        ContentHost(terminal.authenticate()).make_domain(DOMAIN, Privilege.SECURITY_DOMAIN | privileges)
         issuer = terminal.authenticate()
         for state in (CardState.INITIALIZED, CardState.SECURED, CardState.CARD_LOCKED):
             if state <= life_cycle:
@@ -147,7 +147,7 @@ class TestCardPrivileges:
 class TestDomainLife:
     def prepared(self) -> Session:
         session = opened()
-        Manager(session).make_domain(DOMAIN)
+        ContentHost(session).make_domain(DOMAIN)
         return session
 
     def test_it_takes_the_transitions_of_the_table_and_no_other(self) -> None:
@@ -178,15 +178,15 @@ class TestDomainLife:
     def test_the_global_lock_privilege_locks_what_belongs_to_others(self) -> None:
         for privileges, sw in ((Privilege.GLOBAL_LOCK, 0x9000), (Privilege(0), 0x6985)):
             session = opened()
-            Manager(session).make_domain(DOMAIN, Privilege.SECURITY_DOMAIN | privileges)
+            ContentHost(session).make_domain(DOMAIN, Privilege.SECURITY_DOMAIN | privileges)
             session.terminal.select(DOMAIN)
             assert session.terminal.authenticate()(0x80, 0xF0, 0x40, 0x80, ECHO_AID).sw == sw
 
     def test_a_domain_and_all_below_it_are_locked_and_unlocked_together(self) -> None:
         session = self.prepared()
-        Manager(session).make_domain(INNER)
-        Manager(session).run(content.extradite(ECHO_AID, INNER))
-        Manager(session).run(content.extradite(INNER, DOMAIN))
+        ContentHost(session).make_domain(INNER)
+        ContentHost(session).run(content.extradite(ECHO_AID, INNER))
+        ContentHost(session).run(content.extradite(INNER, DOMAIN))
         terminal = session.terminal
         assert session(0x80, 0xF0, 0x60, 0x80, DOMAIN).sw == 0x9000
         assert [terminal.select(aid).sw for aid in (DOMAIN, INNER, ECHO_AID)] == [0x6A82] * 3

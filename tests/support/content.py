@@ -1,6 +1,6 @@
 """Card content for tests: small load files, and a manager that runs the host's dialogues in a session.
 
-manager = Manager(Terminal(element()).authenticate())
+manager = ContentHost(Terminal(element()).authenticate())
 manager.load(package(FILE, [MODULE]))
 manager.install(FILE, MODULE, INSTANCE)
 """
@@ -45,7 +45,7 @@ def component(tag: int, info: bytes) -> bytes:
     return bytes((tag,)) + len(info).to_bytes(2) + info
 
 
-class Manager:
+class ContentHost:
     """Runs dialogues of content management in a session; raises what they raise."""
 
     def __init__(self, session: Session) -> None:
@@ -122,7 +122,10 @@ def prefix_of(aid: bytes) -> str:
     return f"sd/{aid.hex().upper()}/"
 
 
-def opened(terminal: Terminal, aid: bytes, keys: KeySet | None = None, level: int = 0x33) -> Manager:
+def opened(terminal: Terminal, aid: bytes, keys: KeySet | None = None, level: int = 0x33) -> ContentHost:
     """A manager in a session of the security domain `aid`."""
     assert terminal.select(aid).sw == 0x9000
-    return Manager(terminal.authenticate(level, keys=keys))
+    return ContentHost(terminal.authenticate(level, keys=keys))
+
+
+Manager = ContentHost

@@ -170,8 +170,10 @@ class Card:
 
     def key_domain(self, domain: Domain) -> Domain:
         """Whose symmetric keys open a session with a domain: its own, or those of the next above that has some."""
+        if domain.is_issuer or not self.profiles.content.inherit_keys:
+            return domain
         registry = self.registry()
-        while self.profiles.content.inherit_keys and not domain.is_issuer and domain.default_kvn() is None:
+        while domain.default_kvn() is None:
             entry = registry.domain(domain.aid)
             above = registry.domain(entry.domain) if entry is not None else None
             if above is None:

@@ -69,8 +69,8 @@ def manage_channel(card: Card, channel: Channel, command: Command, change: Trans
 
 def enter_default(card: Card, channel: Channel, change: Transaction) -> None:
     """Select what a channel has before any SELECT (GPCS 6.4.1.1): the application with an implicit selection parameter
-    for it, on the basic channel else the one with the card reset privilege, and the issuer security domain where that
-    one cannot be selected.
+    for it, on the basic channel else the one with the card reset privilege, on a locked card the final application, and
+    the issuer security domain where that one cannot be selected.
     """
     entry = _default(card, channel.number)
     if entry is None or entry.kind == Kind.ISSUER_DOMAIN:
@@ -83,8 +83,10 @@ def enter_default(card: Card, channel: Channel, change: Transaction) -> None:
 
 def _default(card: Card, number: int) -> RegistryEntry | None:
     selectable = [entry for entry in card.registry() if _is_selectable(card, entry)]
-    if card.life() in (CardState.CARD_LOCKED, CardState.TERMINATED):
+    if card.life() == CardState.TERMINATED:
         return None
+    if card.life() == CardState.CARD_LOCKED:
+        return next((entry for entry in selectable if is_domain(entry) and _has(entry, _FINAL_APPLICATION)), None)
     chosen = [entry for entry in selectable if number in _implicit_channels(entry)]
     if not chosen and not number:
         chosen = [entry for entry in selectable if _has(entry, _CARD_RESET)]

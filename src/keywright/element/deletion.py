@@ -8,6 +8,7 @@ from keywright.element.card import Card
 from keywright.element.channel import Channel
 from keywright.element.delegation import check_token, confirm
 from keywright.element.key_management import delete_keys
+from keywright.element.package import parse_package
 from keywright.element.parameters import RESTRICT, values
 from keywright.element.registry import Registry, is_domain
 from keywright.element.rights import Actor, give_back, held
@@ -58,7 +59,7 @@ def _delete_object(
     """Remove content and everything it kept, in one commit.
 
     Refuses with 6A88 (not there), 6985 (the issuer security domain, the acting one, content of another domain,
-    restricted, selected on a channel, others depend on it), 6982 (token).
+    restricted, selected on a channel, others are made from it or import it), 6982 (token).
     """
     actor = Actor(card, channel, change)
     registry = actor.registry
@@ -107,6 +108,16 @@ def _demand_free(card: Card, actor: Actor, target: RegistryEntry, gone: Iterable
     depending = registry.made_from(target.aid) if target.kind == Kind.LOAD_FILE else registry.associated(target.aid)
     if any(not any(one is entry for entry in going) for one in depending):
         raise Refusal(SW.CONDITIONS_NOT_SATISFIED)
+    files = {entry.aid for entry in going if entry.kind == Kind.LOAD_FILE}
+    left = [entry for entry in registry if entry.kind == Kind.LOAD_FILE and entry.aid not in files]
+    if files and any(files & set(_imports(card, entry)) for entry in left):
+        raise Refusal(SW.CONDITIONS_NOT_SATISFIED)
+
+
+def _imports(card: Card, load_file: RegistryEntry) -> tuple[bytes, ...]:
+    """AIDs of the load files that one needs; none where its block is not kept."""
+    block = card.storage.read(load_file_name(load_file.aid))
+    return () if block is None else parse_package(block).imports
 
 
 def _erase(card: Card, change: Transaction, gone: Iterable[RegistryEntry]) -> None:

@@ -107,6 +107,17 @@ def external_authenticate(card: Card, channel: Channel, command: Command, change
     channel.drop_session()
     if not isinstance(opening, Challenged):
         raise Refusal(SW.CONDITIONS_NOT_SATISFIED)
+    session, kvn = opening.session, opening.kvn
+    if isinstance(session, Scp02Channel) or card.identity.try_limit or resets(card):
+        _authenticate_counted(card, opening, command, change)
+    else:
+        session.external_authenticate(command)
+    channel.session, channel.kvn = session, kvn
+    return Response(b"")
+
+
+def _authenticate_counted(card: Card, opening: Challenged, command: Command, change: Transaction) -> None:
+    """EXTERNAL AUTHENTICATE where a counter of the key set moves with it."""
     session, kvn, domain = opening.session, opening.kvn, opening.domain
     name, before = domain.name(counter_name(kvn)), domain.counter(kvn)
     if isinstance(session, Scp02Channel) and session.counter != before.sequence:
@@ -122,8 +133,6 @@ def external_authenticate(card: Card, channel: Channel, command: Command, change
         _keep_sequence(card, name, CounterRecord(_sequence(session, before), before.failures), before)
         raise
     _keep_sequence(card, name, CounterRecord(_sequence(session, before)), before)
-    channel.session, channel.kvn = session, kvn
-    return Response(b"")
 
 
 def begins_session(session: CardSession | None) -> bool:

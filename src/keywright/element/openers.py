@@ -14,9 +14,12 @@ from typing import Final, NamedTuple, TypeAlias
 from keywright.element import scp10, scp11
 from keywright.element.card import Card
 from keywright.element.channel import Channel
+from keywright.element.domain import Domain
 from keywright.element.factory_reset import give_up_blocked
 from keywright.element.initiation import BEGIN, external_authenticate, initialize_update
+from keywright.element.registry import LOCKED
 from keywright.element.state import Transaction
+from keywright.globalplatform.life_cycle import CardState
 from keywright.globalplatform.messages import Ins
 from keywright.iso7816.apdu import Command, Response
 from keywright.iso7816.channels import is_gp, is_secured
@@ -26,6 +29,8 @@ from keywright.scp.scp10.messages import SCP10
 from keywright.scp.scp11.messages import SCP11
 
 _FIRST_AND_ONLY: Final = 0x01
+_FINAL_APPLICATION: Final = 0x02
+"""In the second byte of privileges (GPCS table 11-8)."""
 _IN_PARTS: Final = frozenset((Ins.PERFORM_SECURITY_OPERATION,))
 
 Step: TypeAlias = Callable[[Card, Channel, Command, Transaction], Response]
@@ -108,9 +113,13 @@ def takes_parts(channel: Channel, command: Command) -> bool:
 
 
 def open_session(card: Card, channel: Channel, command: Command, change: Transaction) -> Response:
-    """One command of a handshake. Refuses with 6985 when nothing awaits it, else as its protocol says."""
+    """One command of a handshake.
+
+    Refuses with 6985 when nothing awaits it, or the security domain is out of service: locked (GPCS 5.3.2), or on a
+    locked card not the final application (5.1.1.4); else as its protocol says.
+    """
     step = step_for(channel, command)
-    if step is None:
+    if step is None or not _in_service(card, channel.domain):
         raise Refusal(SW.CONDITIONS_NOT_SATISFIED)
     try:
         return step(card, channel, command, change)
@@ -118,6 +127,16 @@ def open_session(card: Card, channel: Channel, command: Command, change: Transac
         if refused.sw == SW.AUTHENTICATION_BLOCKED:
             give_up_blocked(card, channel.domain, command)
         raise
+
+
+def _in_service(card: Card, domain: Domain) -> bool:
+    card_locked = card.life() == CardState.CARD_LOCKED
+    if domain.is_issuer and not card_locked:
+        return True
+    entry = card.registry().domain(domain.aid)
+    if entry is None or entry.life_cycle & LOCKED:
+        return False
+    return not card_locked or bool(entry.privileges[1] & _FINAL_APPLICATION)
 
 
 def begin_r_mac(card: Card, channel: Channel, command: Command, change: Transaction) -> Response:

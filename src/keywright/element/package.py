@@ -1,4 +1,4 @@
-"""What the registry needs of a load file data block in the format of Java Card: its AID, version and modules.
+"""What the registry needs of a load file data block in the format of Java Card: AID, version, modules and imports.
 
 A data block is the components of a CAP file one after the other (Java Card VM specification 6).
 """
@@ -14,6 +14,7 @@ from keywright.errors import DecodeError
 
 HEADER: Final = 1
 APPLETS: Final = 3
+IMPORTS: Final = 4
 MAGIC: Final = bytes.fromhex("DECAFFED")
 
 
@@ -56,12 +57,27 @@ class AppletsInfo(Record, frozen=True):
     applets: Annotated[tuple[AppletInfo, ...], counted(1)] = ()
 
 
+class ImportInfo(Record, frozen=True):
+    """One package that this one needs (6.7)."""
+
+    minor: U8
+    major: U8
+    aid: Annotated[bytes, prefixed(1)]
+
+
+class ImportsInfo(Record, frozen=True):
+    """Inside the import component."""
+
+    packages: Annotated[tuple[ImportInfo, ...], counted(1)] = ()
+
+
 class Package(msgspec.Struct, frozen=True):
-    """What a load file is: version is major and minor, two bytes."""
+    """What a load file is: version is major and minor, two bytes; imports are AIDs of other packages."""
 
     aid: bytes
     version: bytes
     modules: tuple[bytes, ...]
+    imports: tuple[bytes, ...] = ()
 
 
 def parse_package(block: bytes) -> Package:
@@ -74,4 +90,7 @@ def parse_package(block: bytes) -> Package:
         raise DecodeError("the header component has not the magic number of a CAP file")
     applets = AppletsInfo.parse(found[APPLETS]).applets if APPLETS in found else ()
     version = bytes((header.package_major, header.package_minor))
-    return Package(header.aid, version, tuple(applet.aid for applet in applets))
+    needed = ImportsInfo.parse(found[IMPORTS]).packages if IMPORTS in found else ()
+    return Package(
+        header.aid, version, tuple(applet.aid for applet in applets), tuple(package.aid for package in needed)
+    )
