@@ -19,6 +19,7 @@ from keywright.iso7816.line_faults import FaultyLine, LineFault
 from keywright.iso7816.t0 import T0Card, T0Host
 from keywright.iso7816.t1 import T1Host
 from keywright.link import base
+from keywright.production.readiness import check_lot_link
 from keywright.sansio.dialogue import drive, through
 from keywright.scp.scp03 import HostChannel, KeySet, open_channel
 from support.blocks import FCI, Recorder
@@ -258,3 +259,9 @@ def test_an_unknown_transport_is_refused(uri: str) -> None:
         check_link(uri)
     with pytest.raises(ValueError):
         over(element(), "t2")
+
+
+def test_a_lot_does_not_take_a_transport_and_drop_it() -> None:
+    check_lot_link("sim:fob")
+    with pytest.raises(UsageError, match="whole APDUs"):
+        check_lot_link("sim:fob?transport=t1")

@@ -14,17 +14,20 @@ from __future__ import annotations
 
 import random
 from collections import Counter
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from keywright.errors import DecodeError
 from keywright.iso7816.apdu import Command
 from keywright.iso7816.ats import Limits
-from keywright.iso7816.edc import Edc
 from keywright.iso7816.iso14443 import Iso14443Card, Iso14443Profile, Iso14443Reader
+from keywright.iso7816.iso14443.block import read as read_nfc
 from keywright.iso7816.line import Line
 from keywright.iso7816.line_faults import FaultyLine, LineFault
 from keywright.iso7816.t0 import T0Card, T0Host, T0Profile
 from keywright.iso7816.t1 import T1Card, T1Host, T1Profile
+from keywright.iso7816.t1.block import Invalid
+from keywright.iso7816.t1.block import read as read_t1
 from keywright.iso7816.transport import Answered, Failed, Failure, HostEvent, Resynchronised
 
 TRANSPORTS = ("T=0", "T=1 LRC", "T=1 CRC", "14443-4 A", "14443-4 B")
@@ -97,11 +100,9 @@ class _Scenario:
         self.device = Counting()
         self.host: Any
         self.card: Any
-        self.wait, code = self._ends()
-        if code is None:
-            self.channel = FaultyLine(self._character_faults(), lambda _: True)
-        else:
-            self.channel = FaultyLine(self._block_faults(), lambda frame: not code.holds(frame))
+        self.wait, is_noticed = self._ends()
+        plan = self._character_faults() if self.transport == "T=0" else self._block_faults()
+        self.channel = FaultyLine(plan, is_noticed)
         self.line = Line(self.host, self.card, self.channel, max_frames=MAX_FRAMES)
         self.ends: Counter[str] = Counter()
         self.resynchs = 0
@@ -109,8 +110,8 @@ class _Scenario:
 
     # ---- what is played ---------------------------------------------------------------------------------------
 
-    def _ends(self) -> tuple[float, Edc | None]:
-        """Make both ends; the waiting time in seconds, and the check code if there is one."""
+    def _ends(self) -> tuple[float, Callable[[bytes], bool]]:
+        """Make both ends; the waiting time in seconds, and whether damage to a frame can be noticed."""
         draw = self.draw
         stretch = draw.choice((0.0, 0.0, 0.0, 0.4, 0.7, 3.5))
         if self.transport == "T=0":
@@ -119,18 +120,18 @@ class _Scenario:
                 nulls_before_status=draw.choice((0, 0, 1)), announces=draw.choice(("61", "61", "status", "9F")),
             )  # fmt: skip  # one parameter after the other
             self.host, self.card = T0Host(t0), T0Card(self.device, t0, work=lambda _: stretch * t0.wait)
-            return t0.wait, None
+            return t0.wait, lambda _: True
         if self.transport.startswith("T=1"):
             t1 = self._t1()
             self.host = T1Host(t1)
             self.card = T1Card(self.device, t1, work=lambda _: stretch * t1.block_wait)
-            return t1.block_wait, t1.code
+            return t1.block_wait, lambda frame: isinstance(read_t1(frame, t1.code, 254), Invalid)
         kind: Any = self.transport[-1]
         limits = Limits(draw.choice((16, 24, 32, 64)), draw.choice((16, 24, 32, 64)), cid=draw.choice((None, None, 3)))
         nfc = Iso14443Profile(type=kind, limits=limits, nad=draw.choice((None, None, 0x12)))
         self.host = Iso14443Reader(nfc)
         self.card = Iso14443Card(self.device, nfc, work=lambda _: stretch * limits.fwt)
-        return limits.fwt, nfc.code
+        return limits.fwt, lambda frame: read_nfc(frame, nfc.code, 256) is None
 
     def _t1(self) -> T1Profile:
         draw = self.draw

@@ -376,5 +376,6 @@ class T1Host:
         if self.profile.after_resynch == "repeat":
             self._start(now)
         else:
-            text = "the card had to be resynchronised; the command may have run"
+            outcome = "may have run" if self._is_whole_sent else "did not run"
+            text = f"the card had to be resynchronised; the command {outcome}"
             self._finish(Failed(Failure.RESYNCHRONISED, self._delivered, text, is_down=False))
