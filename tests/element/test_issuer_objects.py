@@ -7,7 +7,7 @@ import pytest
 from keywright.element.card import ContentProfile, Profiles
 from keywright.store import RamMemory
 from support.cards import ISD, Session, Terminal, contents, element
-from support.content import DOMAIN, FILE, INSTANCE, MODULE, Manager, package
+from support.content import DOMAIN, FILE, INSTANCE, MODULE, ContentHost, package
 
 NEW = bytes.fromhex("A00000015100000099")
 AT = {0x9F66: 34, 0x9F67: 26}
@@ -23,9 +23,9 @@ def named(aid: bytes) -> str:
     return f"4F{len(aid):02X}{aid.hex()}"
 
 
-def managed(memory: RamMemory) -> Manager:
+def managed(memory: RamMemory) -> ContentHost:
     """A session on an element with an application and a domain."""
-    manager = Manager(Terminal(element(memory=memory)).authenticate())
+    manager = ContentHost(Terminal(element(memory=memory)).authenticate())
     manager.load(package(FILE, [MODULE]))
     manager.install(FILE, MODULE, INSTANCE)
     manager.make_domain()

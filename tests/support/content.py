@@ -1,8 +1,8 @@
-"""Card content for tests: small load files, and a manager that runs the host's dialogues in a session.
+"""Card content for tests: small load files, and a host that runs its dialogues in a session.
 
-manager = ContentHost(Terminal(element()).authenticate())
-manager.load(package(FILE, [MODULE]))
-manager.install(FILE, MODULE, INSTANCE)
+host = ContentHost(Terminal(element()).authenticate())
+host.load(package(FILE, [MODULE]))
+host.install(FILE, MODULE, INSTANCE)
 """
 
 from __future__ import annotations
@@ -126,6 +126,3 @@ def opened(terminal: Terminal, aid: bytes, keys: KeySet | None = None, level: in
     """A manager in a session of the security domain `aid`."""
     assert terminal.select(aid).sw == 0x9000
     return ContentHost(terminal.authenticate(level, keys=keys))
-
-
-Manager = ContentHost
