@@ -70,7 +70,7 @@ def signing_key(path: Path) -> SigningKey:
 
 @app.command()
 def info(file: File, *, json: Json = False) -> None:
-    """Show what a CAP file holds: package, applets, imports, components.
+    """Show package, applets, imports and components.
 
     Example: keywright card cap info applet.cap
     """
@@ -108,7 +108,9 @@ def _document(cap: Cap) -> dict[str, Any]:
 @app.command(name="lint")
 @managing
 def lint_(card: Card, file: File) -> None:
-    """Check a CAP file: its structure, and with --link whether the card has what it imports. 1 if a card will refuse.
+    """Check a CAP file, also against a card.
+
+    Its structure, and with --link whether the card has what it imports. The exit code is 1 if a card will refuse it.
 
     Example: keywright card cap lint applet.cap --link pcsc: --keys card.toml
     """
@@ -136,7 +138,9 @@ def _finding(one: Finding) -> dict[str, str]:
 
 @app.command(name="hash")
 def hash_(file: File, *, algorithm: Hash = "sha256", descriptor: Descriptor = False, json: Json = False) -> None:
-    """Hash the load file data block of a CAP file, as INSTALL [for load] and DAP want it.
+    """Hash the load file data block of a CAP file.
+
+    As INSTALL [for load] and DAP want it.
 
     Example: keywright card cap hash applet.cap --hash sha384
     """
@@ -163,7 +167,9 @@ def sign(
     descriptor: Descriptor = False,
     json: Json = False,
 ) -> None:
-    """Sign a CAP file for a domain with DAP verification: the DAP block, as it stands before the load file.
+    """Sign a CAP file for a domain with DAP verification.
+
+    Prints the signature; `card load` and its --dap-key send it.
 
     Example: keywright card cap sign applet.cap --dap-key dap.pem --dap-domain A0000001515301
     """
@@ -206,7 +212,9 @@ def load(
     dap_domain: DapDomain = "",
     token_key: TokenKey = None,
 ) -> None:
-    """Load a CAP file without installing its applets. What it imports is checked against the card first.
+    """Load a CAP file without installing its applets.
+
+    What it imports is checked against the card first.
 
     Example: keywright card load applet.cap --link pcsc: --keys card.toml
     """
@@ -226,7 +234,7 @@ def load(
 @on_card.command()
 @changing
 def uninstall(card: Card, file: File, *, token_key: TokenKey = None) -> None:
-    """Delete the package of a CAP file and every application made from it.
+    """Delete a package and what is made from it.
 
     Example: keywright card uninstall applet.cap --link pcsc: --keys card.toml
     """

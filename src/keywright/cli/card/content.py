@@ -52,9 +52,10 @@ def install(
     ] = False,
     token_key: TokenKey = None,
 ) -> None:
-    """Install an application: load a CAP file and install its applets, or install from a load file on the card.
+    """Install an application, from a CAP file or a package.
 
-    What the CAP file imports is checked against the card first.
+    A CAP file is loaded and its applets installed; an AID is installed from a load file that is on the card. What the
+    CAP file imports is checked against the card first.
 
     Example: keywright card install applet.cap --link pcsc: --keys card.toml
     """
@@ -121,7 +122,9 @@ def create_domain(
     raw: Wide = "",
     token_key: TokenKey = None,
 ) -> None:
-    """Make a supplementary security domain. It has no keys until some are put: card keys put --domain AID.
+    """Make a supplementary security domain.
+
+    It has no keys until some are put: card keys put FILE --domain AID.
 
     Example: keywright card create-domain A0000001515301 --privileges "delegated management"
     """
@@ -154,7 +157,7 @@ def _tell(card: Card, line: str, said: Confirmation, document: dict[str, Any]) -
 @app.command(name="make-selectable")
 @changing
 def make_selectable(card: Card, instance: Aid, *, privileges: Privileges = "", token_key: TokenKey = None) -> None:
-    """Make an application selectable that was installed without.
+    """Make an installed application selectable.
 
     Example: keywright card make-selectable A00000000301
     """
@@ -197,7 +200,9 @@ def move(
     *,
     token_key: TokenKey = None,
 ) -> None:
-    """Move an application or load file under another security domain (extradition).
+    """Move an application under another security domain.
+
+    Extradition; a load file can be moved, too.
 
     Example: keywright card move A00000000301 A0000001515301
     """
@@ -220,7 +225,9 @@ def registry(
     raw: Wide = "",
     token_key: TokenKey = None,
 ) -> None:
-    """Change what the registry says of an application: privileges, services, domain. What is not given stays.
+    """Change what the registry says of an application.
+
+    Privileges, services, domain; what is not given stays.
 
     Example: keywright card registry A00000000301 --privileges "global delete"
     """
@@ -238,7 +245,9 @@ def registry(
 @app.command(name="rename")
 @changing
 def rename(card: Card, new: Annotated[str, typer.Argument(metavar="AID", help="Its new AID.")]) -> None:
-    """Give the card's issuer security domain another AID (STORE DATA 4F), where the card allows it.
+    """Give the issuer security domain another AID.
+
+    By STORE DATA of 4F, where the card allows it.
 
     Example: keywright card rename A000000151000001
     """

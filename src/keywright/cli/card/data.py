@@ -39,7 +39,9 @@ Tag = Annotated[str, typer.Argument(metavar="TAG", help="Tag in hex, for example
 @app.command()
 @managing
 def get(card: Card, tag: Tag) -> None:
-    """Read a data object (GET DATA) and say what it holds. In a session if keys are given.
+    """Read a data object and say what it holds (GET DATA).
+
+    In a session if keys are given.
 
     Example: keywright card data get 9F7F
     """
@@ -78,7 +80,7 @@ def put(
     *,
     structure: Annotated[str, typer.Option("--as", metavar="dgi|tlv|plain", help="How it is built.")] = "tlv",
 ) -> None:
-    """Write data to the selected domain (STORE DATA), in as many blocks as it takes.
+    """Write data to the selected domain (STORE DATA).
 
     Example: keywright card data put 4208A000000151000001
     """
@@ -163,9 +165,10 @@ def personalise(
     application: words.Aid,
     file: Annotated[Path, typer.Argument(metavar="FILE", help="Data groups, one a line: 9102: 5F20A0...")],
 ) -> None:
-    """Personalise an application through its security domain: INSTALL [for personalization], then STORE DATA.
+    """Personalise an application through its domain.
 
-    A value after `!` travels under the data encryption key of the session; such a file must be private.
+    INSTALL [for personalization], then STORE DATA. A value after `!` travels under the data encryption key of the
+    session; such a file must be private.
 
     Example: keywright card personalise A00000000301 card.dgi
     """

@@ -62,9 +62,10 @@ def put(
     usage: Annotated[str, typer.Option("--usage", metavar="HEX", help="Key usage (extended format).")] = "",
     access: Annotated[str, typer.Option("--access", metavar="HEX", help="Key access (extended format).")] = "",
 ) -> None:
-    """Put keys into a security domain (PUT KEY): AES or DES from a key file, EC or RSA from a PEM file.
+    """Put AES, DES, EC or RSA keys into a domain (PUT KEY).
 
-    The card's check values are compared with ours. To change the keys that a session is opened with, see keys rotate.
+    AES and DES from a key file, EC and RSA from a PEM file. The card's check values are compared with ours. To change
+    the keys that a session is opened with, see keys rotate.
 
     Example: keywright card keys put new.toml --new-kvn 31
     """
@@ -129,7 +130,9 @@ def delete(
     old_kvn: Annotated[str, typer.Option("--old-kvn", metavar="HEX", help="Version number of the keys.")] = "",
     kid: Kid = "",
 ) -> None:
-    """Delete keys by version number, identifier, or both. They are gone for good.
+    """Delete keys by version number, identifier, or both.
+
+    They are gone for good.
 
     Example: keywright card keys delete --old-kvn FF
     """
@@ -158,9 +161,10 @@ def detect(
         list[str] | None, typer.Option("--scheme", metavar="NAME", help="Schemes to try; else all that are known.")
     ] = None,
 ) -> None:
-    """Tell which key, diversification scheme and version a card has, from one answer to INITIALIZE UPDATE.
+    """Tell which keys a card has, without a try.
 
-    Everything is computed here: no try is used. The published test keys are tried besides those that are given.
+    Which key, diversification scheme and version, from one answer to INITIALIZE UPDATE. Everything is computed here: no
+    try is used. The published test keys are tried besides those that are given.
 
     Example: keywright card keys detect --candidate master.toml
     """
@@ -225,7 +229,9 @@ def rotate(
     new_kvn: NewKvn = "",
     keep_old: Annotated[bool, typer.Option("--keep-old", help="Leave the old keys on the card.")] = False,
 ) -> None:
-    """Replace the card's keys: put the new ones, prove them with a session of their own, and only then delete the old.
+    """Replace the card's keys, proved before the old ones go.
+
+    The new ones are put, proved by a session of their own, and only then the old ones are deleted.
 
     Cut off anywhere, the card answers to at least one of the two sets; run it again and it finishes what is left.
 

@@ -67,7 +67,7 @@ def _probe(kvn: int, challenge: bytes) -> Dialogue[Probe]:
 @app.callback(invoke_without_command=True)
 @looking
 def keys(card: Card) -> None:
-    """Show the key sets, and which of them the public test keys open.
+    """Show the key sets, and whether test keys open them.
 
     Tried with INITIALIZE UPDATE alone: the card counts no try.
 

@@ -62,7 +62,7 @@ def info(card: Card) -> None:
 @app.command(name="list")
 @managing
 def list_(card: Card) -> None:
-    """List what is on a card: its security domains, applications and load files.
+    """List the domains, applications and load files of a card.
 
     Opens a session: with --keys, or on simulated devices with the public test keys.
 
@@ -153,10 +153,10 @@ def apdu(
     *,
     secure: Annotated[bool, typer.Option("--secure", help="Send them under a secure channel.")] = False,
 ) -> None:
-    """Send command APDUs as they are, and say what they and the answers mean.
+    """Send command APDUs, and say what all of it means.
 
-    Nothing is added: no secure channel unless --secure, no GET RESPONSE. On a real card, what may change it is asked
-    about first. A refusal is an answer, not an error.
+    They go as they are. Nothing is added: no secure channel unless --secure, no GET RESPONSE. On a real card, what may
+    change it is asked about first. A refusal is an answer, not an error.
 
     Example: keywright card apdu 00A4040000 80CA00E000 --link pcsc:
     """

@@ -60,7 +60,9 @@ def script(
     check: Annotated[bool, typer.Option("--check", help="Only read and check the script; send nothing.")] = False,
     full: Annotated[bool, typer.Option("--full", help="Show the bytes and fields of every exchange.")] = False,
 ) -> None:
-    """Run a file of commands: select, open-session, send, expect, variables. Nothing is sent before all of it is read.
+    """Run a file of commands with expectations.
+
+    All of it is read and checked before anything is sent.
 
     A line is a command in hex or one of: $NAME = HEX, ${NAME}, select [AID], open-session [level=33 ...], send HEX,
     expect 9000 [DATA with ?? and ..], $NAME = answer[3:6], close-session, reset, include FILE. [...] in hex puts a

@@ -40,11 +40,12 @@ def shell_of(verbs: typer.Typer) -> Callable[..., None]:
             typer.Option("--history", metavar="FILE", help="Where lines are kept; ~/.local/state/... if not."),
         ] = None,
     ) -> None:
-        """Talk to a card line by line: the session stays open, the prompt says which.
+        """Talk to a card line by line.
 
-        A line is a verb of `card` with its options, a command in hex, or one of: select [AID], open-session [level=33
-        ...], close-session, reset, send HEX, $NAME = HEX, run SCRIPT, help, exit. Tab completes. Commands that may hold
-        keys are never kept in the history. Without a terminal lines are read from standard input; 1 if any failed.
+        The session stays open, the prompt says which. A line is a verb of `card` with its options, a command in hex, or
+        one of: select [AID], open-session [level=33 ...], close-session, reset, send HEX, $NAME = HEX, run SCRIPT,
+        help, exit. Tab completes. Commands that may hold keys are never kept in the history. Without a terminal lines
+        are read from standard input; 1 if any failed.
 
         Example: keywright card shell --link pcsc: --keys card.toml
         """

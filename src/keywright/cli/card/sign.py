@@ -48,7 +48,9 @@ def token(
     key: KeyOption,
     json: Json = False,
 ) -> None:
-    """Sign a command for delegated management: the token, and the command with it.
+    """Sign a command for delegated management.
+
+    Prints the token, and the command with it.
 
     Example: keywright card sign token 80E40000074F05A00000000300 --key token.pem
     """

@@ -26,7 +26,9 @@ _APPLICATION: Final = {"installed": 0x03, "selectable": 0x07, "personalized": 0x
 @app.command()
 @changing
 def lock(card: Card, target: Target = "", *, applications: All = False) -> None:
-    """Lock the card, or one application or domain. It can be unlocked.
+    """Lock the card, or one application or domain.
+
+    It can be unlocked.
 
     Example: keywright card lock A00000000301
     """
@@ -64,7 +66,9 @@ def unlock(card: Card, target: Target = "", *, applications: All = False) -> Non
 @app.command()
 @changing
 def terminate(card: Card) -> None:
-    """Terminate the card. There is no way back: it will answer GET DATA and nothing else.
+    """Terminate the card, for ever.
+
+    There is no way back: it will answer GET DATA and nothing else.
 
     Example: keywright card terminate --link pcsc: --keys card.toml
     """
@@ -81,7 +85,9 @@ def set_status(
     state: Annotated[str, typer.Argument(metavar="STATE", help="Its name, such as SECURED, or one byte in hex.")],
     target: Target = "",
 ) -> None:
-    """Set a life cycle state: of the card through the states between, of an application or domain where that is legal.
+    """Set a life cycle state.
+
+    Of the card through the states between, of an application or domain where that is legal.
 
     Example: keywright card set-status SECURED
     """
