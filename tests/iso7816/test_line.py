@@ -100,6 +100,17 @@ def test_a_line_is_asked_as_a_link_is() -> None:
     assert there.exchange(STORE) == OK
 
 
+def test_an_exchange_without_end_is_a_link_error_until_a_reset() -> None:
+    ends = T1Host(T1Profile(ifsc=1)), T1Card(Recorder({0xE2: OK}), T1Profile(ifsc=1))
+    there = LineExchange(Line(*ends, max_frames=20))
+    for _ in range(2):
+        with pytest.raises(LinkError) as raised:
+            there.exchange(bytes(100))
+        assert (raised.value.delivered, raised.value.hint) == (None, "reset the card")
+    there.reset()
+    assert there.exchange(STORE[:4]) == OK
+
+
 def test_a_mute_card_says_so_once() -> None:
     card = T0Card(Recorder())
     card.parity_error(0.0)

@@ -143,7 +143,10 @@ class LineExchange:
 
     def exchange(self, command: bytes) -> bytes:
         """The answer APDU. Raises LinkError; its `delivered` is None where the command may have run."""
-        events = self.line.command(command)
+        try:
+            events = self.line.command(command)
+        except WireError as error:
+            raise LinkError(f"{self.name}: {error}", delivered=None, hint="reset the card") from error
         lost = any(isinstance(event, Resynchronised) for event in events)
         end = events[-1]
         if isinstance(end, Answered) and not lost:

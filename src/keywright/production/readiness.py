@@ -27,7 +27,8 @@ def lot_in(units: UnitStore, store: str) -> Lot:
 
 def check_lot_link(link: str) -> None:
     """Raise UsageError for a link that cannot be asked, that is one simulated element with a memory of its own, or that
-    asks for blocks: the simulated units of a lot are reached by whole APDUs."""
+    asks for blocks: the simulated units of a lot are reached by whole APDUs.
+    """
     uri = check_link(link)
     if "transport" in uri.parameters:
         raise UsageError(f"{link}: a lot of simulated units is reached by whole APDUs", hint="leave transport out")
