@@ -10,11 +10,12 @@ from keywright.iso7816.apdu import Command
 from keywright.iso7816.channels import is_chained, is_gp
 
 INITIALIZE_UPDATE = 0x50
+EXTERNAL_AUTHENTICATE = 0x82
 BEGIN_R_MAC_SESSION = 0x7A
 _IN_PARTS = (0xD8, 0xE4, 0xE6)
 """PUT KEY, DELETE, INSTALL: what P1 b8 says of them is that more is to come."""
 _MORE = 0x80
-_GET_RESPONSE = 0xC0
+GET_RESPONSE = 0xC0
 _PERFORM_SECURITY_OPERATION = 0x2A
 _MORE_TO_COME = 0x61
 _GP, _FURTHER, _SM_FURTHER, _SM_GP = 0x80, 0x40, 0x20, 0x04
@@ -99,7 +100,7 @@ def _get_response(message: Message) -> Iterable[int]:
     size = len(message.raw)
     if message.is_answer:
         return _bits(size - 2, size) if message.raw[-2] == _MORE_TO_COME else ()
-    return _bits(0, size) if message.ins == _GET_RESPONSE else ()
+    return _bits(0, size) if message.ins == GET_RESPONSE else ()
 
 
 def _part_of_certificate(message: Message) -> Iterable[int]:

@@ -14,16 +14,17 @@ from typing import Any, NamedTuple, Protocol
 import pytest
 
 from keywright.element.card import Profiles
-from keywright.errors import AuthenticationError, KeywrightError, SequenceError
+from keywright.errors import AuthenticationError, KeywrightError, PolicyError, SequenceError
 from keywright.iso7816.apdu import Command, Response
-from keywright.iso7816.channels import channel_of, with_channel
+from keywright.iso7816.channels import channel_of, secured, with_channel
 from keywright.sansio.dialogue import drive, through
 from keywright.scp.level import Level
 from keywright.scp.scp03 import HostChannel, KeySet, open_channel
 from keywright.scp.session import HostSession
 from keywright.store import RamMemory
 from support.cards import contents, element
-from support.combinations.rules import BEGIN_R_MAC_SESSION, Message, Part, parts
+from support.combinations.outcome import Attack, Outcome
+from support.combinations.rules import BEGIN_R_MAC_SESSION, EXTERNAL_AUTHENTICATE, Message, Part, parts
 
 CHANNELS = 20
 """Logical channels 0 to 19."""
@@ -70,8 +71,18 @@ class Kind(Protocol):
         ...
 
     @property
+    def is_legal(self) -> bool:
+        """Whether both ends take it."""
+        ...
+
+    @property
     def channel(self) -> int:
         """Logical channel."""
+        ...
+
+    @property
+    def level(self) -> int:
+        """Protection asked for."""
         ...
 
     @property
@@ -87,6 +98,10 @@ class Kind(Protocol):
     @property
     def implicit(self) -> bool:
         """Whether the first protected command opens the session."""
+        ...
+
+    def _asdict(self) -> dict[str, Any]:
+        """Its choices by name."""
         ...
 
     def card(self) -> Card:
@@ -243,6 +258,36 @@ def with_basic_channel(cla: int) -> int:
 # ---- the trials -----------------------------------------------------------------------------------------------
 
 
+def run(kind: Kind) -> Outcome:
+    """Host and card of a combination; or, where it is illegal, how both refuse."""
+    if not kind.is_legal:
+        return _refused(kind)
+    wire = honest(kind)
+    digests = transcript(wire.messages), transcript(wire.messages, blind=True)
+    return Outcome(*digests, lambda: attack(kind, wire))
+
+
+def attack(kind: Kind, wire: Wire) -> Attack:
+    """Flip one bit in another session, send commands of a third in the wrong order, and all of this one again."""
+    message = wire.messages[tampered(kind, wire.messages).message]
+    where = f"{'answer' if message.is_answer else 'command'}{' of the opening' if message.opening else ''}"
+    return Attack(where, reordered=reordered(kind), repeated=repeated(wire))
+
+
+def _refused(kind: Kind) -> Outcome:
+    """A level that "i" does not offer: the host does not ask for it, and the card refuses it."""
+    wire = Wire(kind)
+    with pytest.raises(PolicyError) as error:
+        wire.open()
+    cla = secured(with_channel(0x80, kind.channel))
+    size = len(wire.messages[0].raw) - 6
+    sw = wire.send(Command(cla, EXTERNAL_AUTHENTICATE, kind.level, 0, bytes(size * 2)).encode())
+    assert sw == 0x6A86
+    told = f"{error.value.code} {kind.level:02X} {sw:04X}".encode()
+    digest, blind = (hashlib.sha256(transcript(wire.messages, blind=dim) + told).digest() for dim in (False, True))
+    return Outcome(digest, blind, Attack)
+
+
 def honest(kind: Kind) -> Wire:
     """Run a combination; host and card agree on everything, all of it on the kind's logical channel."""
     wire = Wire(kind)
@@ -253,8 +298,11 @@ def honest(kind: Kind) -> Wire:
     return wire
 
 
-def repeated(wire: Wire) -> None:
-    """What has been accepted is not accepted again: neither the last command, nor the whole recording."""
+def repeated(wire: Wire) -> bool:
+    """What has been accepted is not accepted again: neither the last command, nor the whole recording.
+
+    Whether that is so: a recording of SCP11c is meant to be accepted again.
+    """
     commands = [message for message in wire.messages if not message.is_answer]
     *_, last = commands
     before = wire.card.state()
@@ -265,6 +313,7 @@ def repeated(wire: Wire) -> None:
         talked = [sw for message, sw in statuses if not message.opening]
         assert talked[0] != 0x9000, "a recorded session opened once more"
         assert wire.card.state() == before
+    return not wire.kind.repeats
 
 
 def reordered(kind: Kind) -> bool:
@@ -334,15 +383,19 @@ def _tamper_with_command(kind: Kind, flip: Flip) -> None:
     host, sw = wire.session, seen.value.sw
     assert host is not None
     before = wire.card.state()
-    # A first command that opens the session itself has not opened it: as it was sent, it may still do so.
-    opens = kind.implicit and not any(message.is_answer and not message.opening for message in wire.messages)
-    if flip.part is Part.SEALED or opens:
+    if flip.part is Part.SEALED:
         assert sw in (0x6982, 0x6882, 0x6E00), f"{sw:04X}"
-        assert opens or wire.send(seen.value.command) == 0x6982, "the session is still there"
+    if kind.implicit and not any(message.is_answer for message in wire.messages):
+        # The command that would have opened the session has not; as it was sent, it may still do so.
+        assert sw != 0x9000
+        assert before == Wire(kind).card.state()
+        return
+    if flip.part is Part.SEALED:
+        assert wire.send(seen.value.command) == 0x6982, "the session is still there"
     else:
         assert (sw == 0x9000) is (flip.part is Part.SEGMENT)
         cla = with_channel(0x80, kind.channel)
         following = [host.wrap(Command(cla, 0xE2, 0x90, 0, bytes.fromhex("DF010107"))).encode() for _ in range(2)]
         assert wire.send(following[0]) in (0x6982, 0x6985)
         assert wire.send(following[1]) == 0x6982, "the gap was not seen"
-    assert opens or wire.card.state() == before
+    assert wire.card.state() == before
