@@ -1,7 +1,8 @@
 """Opening a session of SCP11 on P-256, host side: against Yubico's host and against nothing but the cryptography.
 
 The card is an answer that was recorded, so every contender makes a new key, as it must, and then goes on with the key
-that the answer is for.
+that the answer is for. Two key agreements and one new key are nine tenths of it for everybody: the bare cryptography
+itself is only about 1.2 times as fast as Yubico's host.
 """
 
 from __future__ import annotations
