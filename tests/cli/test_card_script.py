@@ -126,6 +126,19 @@ def test_wrong_options_of_a_session_are_named_in_their_line(keywright: Keywright
     assert f"{path}:2:1: --level: half a byte" in ran.err
 
 
+def test_a_session_of_a_script_is_that_of_the_command_line_but_for_what_it_says(
+    keywright: Keywright, tmp_path: Path
+) -> None:
+    path = tmp_path / "x"
+    first, second = "open-session\n80CA00D300\nexpect 9000 D30181\n", "open-session level=13\n80CA00D300\n"
+    path.write_text(f"{first}{second}expect 9000 D30193\n")
+    ran = keywright("card", "script", path, "--link", "sim:element", "--level", "01", "--kvn", "FF")
+    assert ran.code == 0, ran.err
+    ran = keywright("card", "script", path, "--link", "sim:element", "--level", "01", "--kvn", "30")
+    assert ran.code == 6
+    assert "KVN 30" in ran.err
+
+
 # ---- shell
 
 

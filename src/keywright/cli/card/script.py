@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Final, final
 
+import msgspec
 import typer
 
 from keywright.cli.card.connection import Card
@@ -25,6 +26,7 @@ from keywright.cli.card.script_language import (
     read_script,
     wrong,
 )
+from keywright.cli.card.session import Wish
 from keywright.cli.exchanges import as_document, as_lines
 from keywright.cli.text import bad, faint, good, say, show_json, width
 from keywright.codec.hexa import unhex
@@ -156,9 +158,8 @@ class Runner:
         return data[step.start : step.end]
 
     def _open(self, step: OpenSession) -> None:
-        words = dict(step.words)
         try:
-            asked = access({**words, "session_kvn": words.get("kvn", "")}).wish if words else self._card.access.wish
+            asked = _wished(self._card.access.wish, dict(step.words))
         except KeywrightError as error:
             raise wrong(step.place, str(error), error.hint) from error
         session = self._card.open(asked, self._card.access.means())
@@ -187,6 +188,13 @@ class Runner:
             show_json({"note": text})
         else:
             say(faint(f"      -- {text}"))
+
+
+def _wished(wish: Wish, words: dict[str, str]) -> Wish:
+    """The session of the command line, with what a line of the script says otherwise. Raises UsageError."""
+    said = access({**words, "session_kvn": words.get("kvn", "")}).wish
+    fields = {"aid" if name == "domain" else name for name in words}
+    return msgspec.structs.replace(wish, **{name: getattr(said, name) for name in fields})
 
 
 def _short(place: Place, told: Explanation, response: Response, *, fits: bool) -> Iterator[str]:
