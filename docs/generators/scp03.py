@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from typing import Any
 
 from generators.drawing import Drawing
@@ -10,6 +10,8 @@ from generators.markdown import table
 from keywright.element import SecureElement
 from keywright.element.table import RULES, TABLE, State, refusal, state_of
 from keywright.errors import StatusError
+from keywright.globalplatform.cap.build import make_cap
+from keywright.globalplatform.dialogues.content import install_for_load, load
 from keywright.globalplatform.host import (
     delete_keys,
     get_data,
@@ -20,6 +22,7 @@ from keywright.globalplatform.host import (
     set_card_state,
     store_data,
 )
+from keywright.globalplatform.install import InstallForLoad
 from keywright.globalplatform.life_cycle import CardState
 from keywright.globalplatform.messages import Ins, StatusScope, Tag
 from keywright.iso7816.apdu import Command, Response
@@ -38,9 +41,14 @@ NAMES = {
     State.LOCKED_AUTHENTICATED: "locked, authenticated",
     State.TERMINATED: "terminated",
 }
+LISTED = [ins for ins, rule in RULES.items() if not rule.optional]
+"""What an element with SCP03 alone knows."""
+_WAITING = (State.CHALLENGED, State.LOCKED_CHALLENGED)
 INSTRUCTIONS = {value: name.replace("_", " ") for name, value in vars(Ins).items() if isinstance(value, int)}
 
 _CHALLENGE = bytes(range(1, 9))
+_KEYS = KeySet.gp_test()
+_CAP = make_cap(bytes.fromhex("F06B77000010"), [bytes.fromhex("F06B7700001001")])
 _LIVES = {
     State.AUTHENTICATED: {"lock": CardState.CARD_LOCKED, "terminate": CardState.TERMINATED},
     State.LOCKED_AUTHENTICATED: {"unlock": CardState.SECURED, "terminate": CardState.TERMINATED},
@@ -50,7 +58,7 @@ _LIVES = {
 class Trial:
     """An element brought into a state, of which one can see in what state one command leaves it."""
 
-    def __init__(self, state: State) -> None:
+    def __init__(self, state: State, level: int = 0x33) -> None:
         locked = state in (State.LOCKED, State.LOCKED_CHALLENGED, State.LOCKED_AUTHENTICATED)
         life = CardState.CARD_LOCKED if locked else CardState.SECURED
         life = CardState.TERMINATED if state is State.TERMINATED else life
@@ -60,7 +68,7 @@ class Trial:
             self.opening = self.run(initialize_update(KeySet.gp_test(), _CHALLENGE))
         if state in (State.AUTHENTICATED, State.LOCKED_AUTHENTICATED):
             opening = self.run(initialize_update(KeySet.gp_test(), _CHALLENGE))
-            self.channel = self.run(external_authenticate(opening))
+            self.channel = self.run(external_authenticate(opening, level))
 
     @property
     def state(self) -> State:
@@ -77,6 +85,11 @@ class Trial:
         return drive(secured(self.channel, dialogue) if self.channel else dialogue, self.exchange)
 
 
+def listed(state: State, ins: int) -> bool:
+    """Whether the state takes the instruction; the second step of a handshake only after the first one."""
+    return (state, ins) in TABLE and (ins != Ins.EXTERNAL_AUTHENTICATE or state in _WAITING)
+
+
 def after(state: State, ins: int) -> dict[str, State]:
     """What an instruction that is listed in `state` leads to: how it went -> the state after it."""
     if ins == Ins.EXTERNAL_AUTHENTICATE:
@@ -86,7 +99,7 @@ def after(state: State, ins: int) -> dict[str, State]:
         return {"accepted": good.state, "refused": bad.state}
     if ins == Ins.SET_STATUS:
         return {word: _after_status(state, life) for word, life in _LIVES[state].items()}
-    trial = Trial(state)
+    trial = Trial(state, 0x03 if ins == Ins.BEGIN_R_MAC_SESSION else 0x33)
     if RULES[ins].bare:
         trial.channel = None
     how = ""
@@ -103,27 +116,9 @@ def _after_status(state: State, life: int) -> State:
     return trial.state
 
 
-def _example(ins: int) -> Generator[Command, Response, Any]:  # noqa: PLR0911 - one for each instruction
+def _example(ins: int) -> Generator[Command, Response, Any]:
     """Commands that end with an accepted one of that instruction."""
-    keys = KeySet.gp_test()
-    match ins:
-        case Ins.SELECT:
-            return select()
-        case Ins.INITIALIZE_UPDATE:
-            return initialize_update(keys, _CHALLENGE)
-        case Ins.GET_DATA:
-            return get_data(Tag.CPLC)
-        case Ins.GET_STATUS:
-            return get_status(StatusScope.ISSUER_DOMAIN)
-        case Ins.PUT_KEY:
-            return put_keys(keys, keys, kvn=0x30)
-        case Ins.DELETE:
-            return _put_and_delete(keys)
-        case Ins.STORE_DATA:
-            return store_data(bytes.fromhex("0045020102"), size=200)
-        case Ins.MANAGE_CHANNEL:
-            return _plain(Command(0x00, Ins.MANAGE_CHANNEL, 0x00, 0x00, b"", 1))
-    raise ValueError(f"no example of {ins:02X}")
+    return _EXAMPLES[ins]()
 
 
 def _put_and_delete(keys: KeySet) -> Generator[Command, Response, None]:
@@ -131,8 +126,29 @@ def _put_and_delete(keys: KeySet) -> Generator[Command, Response, None]:
     yield from delete_keys(0x30)
 
 
+def _load() -> Generator[Command, Response, None]:
+    yield from install_for_load(InstallForLoad(_CAP.package.aid))
+    yield from load(_CAP.load_file(), size=200)
+
+
 def _plain(command: Command) -> Generator[Command, Response, bytes]:
-    return check((yield command), "MANAGE CHANNEL")
+    return check((yield command), INSTRUCTIONS[command.ins])
+
+
+_EXAMPLES: dict[int, Callable[[], Generator[Command, Response, Any]]] = {
+    Ins.SELECT: select,
+    Ins.INITIALIZE_UPDATE: lambda: initialize_update(_KEYS, _CHALLENGE),
+    Ins.GET_DATA: lambda: get_data(Tag.CPLC),
+    Ins.GET_STATUS: lambda: get_status(StatusScope.ISSUER_DOMAIN),
+    Ins.PUT_KEY: lambda: put_keys(_KEYS, _KEYS, kvn=0x30),
+    Ins.DELETE: lambda: _put_and_delete(_KEYS),
+    Ins.STORE_DATA: lambda: store_data(bytes.fromhex("0045020102"), size=200),
+    Ins.MANAGE_CHANNEL: lambda: _plain(Command(0x00, Ins.MANAGE_CHANNEL, 0x00, 0x00, b"", 1)),
+    Ins.BEGIN_R_MAC_SESSION: lambda: _plain(Command(0x80, Ins.BEGIN_R_MAC_SESSION, 0x10, 0x01)),
+    Ins.END_R_MAC_SESSION: lambda: _plain(Command(0x80, Ins.END_R_MAC_SESSION, 0x00, 0x03, b"", 0)),
+    Ins.INSTALL: lambda: install_for_load(InstallForLoad(_CAP.package.aid)),
+    Ins.LOAD: _load,
+}
 
 
 def of_events(state: State) -> dict[str, State]:
@@ -155,8 +171,8 @@ def of_events(state: State) -> dict[str, State]:
 def changes() -> dict[tuple[State, State], list[str]]:
     """Every change of state, with what brings it about."""
     found: dict[tuple[State, State], list[str]] = {}
-    for state in State:
-        tried = {INSTRUCTIONS[ins]: after(state, ins) for ins in RULES if (state, ins) in TABLE}
+    for state in NAMES:
+        tried = {INSTRUCTIONS[ins]: after(state, ins) for ins in LISTED if listed(state, ins)}
         tried |= {event: {"": led} for event, led in of_events(state).items()}
         for name, results in tried.items():
             for how, led in results.items():
@@ -169,7 +185,7 @@ def instructions() -> str:
     """Instruction by state: where it leads, or the status word that refuses it."""
     states = list(NAMES)
     rows = []
-    for ins in sorted(RULES):
+    for ins in sorted(LISTED):
         level = max((TABLE[state, ins].level for state in states if (state, ins) in TABLE), default=0)
         name = f"{INSTRUCTIONS[ins]} `{ins:02X}`" + (" (needs C-MAC)" if level else "")
         rows.append((name, *(_cell(state, ins) for state in states)))
@@ -177,7 +193,7 @@ def instructions() -> str:
 
 
 def _cell(state: State, ins: int) -> str:
-    if (state, ins) not in TABLE:
+    if not listed(state, ins):
         return f"`{refusal(state, ins):04X}`"
     return "<br>".join(
         f"{how}{': ' if how else ''}{'stays' if led is state else f'→ {NAMES[led]}'}"

@@ -409,6 +409,39 @@ def test_a_session_ends_where_the_card_ends_it(end: str) -> None:
     assert told.command is None
 
 
+@pytest.mark.parametrize("i", [0x00, 0x30, 0x70])
+def test_a_session_is_read_on_behind_a_masked_command_and_that_is_said(i: int) -> None:
+    host, card, wire = initialized(16, 8, i, 0)
+    unwrapper = Unwrapper([Candidate(key_set(16))])
+    for exchange in wire:
+        unwrapper.exchange(*exchange)
+    spoke = spoken(host, card, 0)
+    _, _, sent, got = next(spoke)
+    hidden = Command(sent.cla, sent.ins, sent.p1, sent.p2, bytes(len(sent.data)), sent.le)
+    told = unwrapper.exchange(hidden, got, is_masked=True)
+    assert told == Unwrapped(None, None, "SCP03 KVN 30: masked in the recording")
+    for command, plain, sent, got in spoke:
+        told = unwrapper.exchange(sent, got)
+        assert told is not None
+        assert (told.command, told.response) == (command, plain)
+        assert told.note.endswith("MACs not checked: a command before is masked")
+
+
+def test_a_session_of_scp02_ends_at_a_masked_command() -> None:
+    host, card, keys, wire = initialized02(0x35, 0x13)
+    unwrapper = Unwrapper([Candidate(keys)])
+    for exchange in wire:
+        unwrapper.exchange(*exchange)
+    for is_masked in (True, False):
+        sent = host.wrap(Command(0x80, 0xE2, 0x88, 0, b"x", 0))
+        card.unwrap(sent)
+        got = card.wrap(Response(b"y"))
+        host.unwrap(got)
+        told = unwrapper.exchange(sent, got, is_masked=is_masked)
+        assert told is not None
+        assert told.command is None
+
+
 def test_an_authentication_with_a_wrong_mac_is_named() -> None:
     _, _, wire = initialized(16, 8, 0x70, 0)
     unwrapper = Unwrapper([Candidate(key_set(16))])

@@ -57,7 +57,7 @@ class Teller:
         if piece.is_reset:
             card.reset()
         if piece.command is not None:
-            return card.tell(piece.command, piece.answer, piece.lost)
+            return card.tell(piece.command, piece.answer, piece.lost, is_masked=piece.is_masked)
         if piece.answer is not None:
             return Told(_answer(piece.answer))
         return None
@@ -74,6 +74,7 @@ class _Card:
         self._unwrapper = unwrapper
         self._transcript = Transcript(KNOWN)
         self._assembly = Assembly()
+        self._is_masked = False
 
     def reset(self) -> None:
         if self._unwrapper is not None:
@@ -81,7 +82,7 @@ class _Card:
         self._transcript.reset()
         self._assembly.reset()
 
-    def tell(self, raw: bytes, answer: bytes | None, lost: str) -> Told:
+    def tell(self, raw: bytes, answer: bytes | None, lost: str, *, is_masked: bool = False) -> Told:
         try:
             command = Command.parse(raw)
             response = None if answer is None else Response.parse(answer)
@@ -91,9 +92,12 @@ class _Card:
             )
         fields = tuple(header(command))
         whole = self._assembly.exchange(command, response)
+        self._is_masked = self._is_masked or is_masked
         if isinstance(whole, Part):
             return Told(self._part(command, response, whole.what), fields)
-        found = None if self._unwrapper is None else self._unwrapper.exchange(whole.command, whole.response)
+        masked_, self._is_masked = self._is_masked, False
+        unwrapper = self._unwrapper
+        found = None if unwrapper is None else unwrapper.exchange(whole.command, whole.response, is_masked=masked_)
         told = self._transcript.explain(whole.command, whole.response)
         if whole.pieces > 1:
             told = msgspec.structs.replace(told, title=f"{told.title}, {whole.pieces} exchanges together")

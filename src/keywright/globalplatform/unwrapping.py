@@ -130,14 +130,15 @@ class Unwrapper:
         """The card was reset: every session is gone."""
         self._channels.clear()
 
-    def exchange(self, command: Command, response: Response | None) -> Unwrapped | None:
+    def exchange(self, command: Command, response: Response | None, *, is_masked: bool = False) -> Unwrapped | None:
         """What a protected exchange was meant to say; None for one that carries no protection we can take off.
 
-        An exchange that opens a session is not protected: its `Unwrapped` has no command, only a note.
+        is_masked: the recording does not show the data of the command. An exchange that opens a session is not
+        protected: its `Unwrapped` has no command, only a note.
         """
         channel = channel_of(command.cla)
         if is_secured(command.cla):
-            return self._protected(channel, command, response)
+            return self._passed_over(channel) if is_masked else self._protected(channel, command, response)
         if self._agreement is not None:
             self._agreement.see(command, response)
         if command.ins == Ins.SELECT:
@@ -149,6 +150,20 @@ class Unwrapper:
         elif self._is_answer_only(channel):
             return self._opened(channel, self._channels[channel], command, response)
         return None
+
+    def _passed_over(self, channel: int) -> Unwrapped | None:
+        """A masked command: SCP03 and SCP11 can be read on without their MACs, SCP02 cannot."""
+        state = self._channels.get(channel)
+        if state is None:
+            return None
+        kept: list[Session] = [session for session in state.sessions if isinstance(session, Observer)]
+        for session in kept:
+            if isinstance(session, Observer):
+                session.pass_over()
+        state.sessions = kept
+        if not kept:
+            del self._channels[channel]
+        return Unwrapped(None, None, f"{state.name}: masked in the recording")
 
     def _is_answer_only(self, channel: int) -> bool:
         """Whether this session protects answers and not commands (SCP02, level 10)."""
@@ -230,7 +245,7 @@ class Unwrapper:
             return Unwrapped(None, None, f"{state.name}: the C-MAC or padding of the command is wrong", is_bad=True)
         plain = fitting[0][1]
         state.sessions = [session for session, _ in fitting]
-        note = f"{state.name}, level {state.sessions[0].level or 0:02X}"
+        note = f"{state.name}, level {state.sessions[0].level or 0:02X}{_doubt(state.sessions[0])}"
         if response is None:
             return Unwrapped(plain, None, note)
         answered = list(_fitting(state.sessions, lambda session: session.answer(response)))
@@ -239,6 +254,11 @@ class Unwrapper:
             return Unwrapped(plain, None, f"{note}: the R-MAC or padding of the answer is wrong", is_bad=True)
         state.sessions = [session for session, _ in answered]
         return Unwrapped(plain, answered[0][1], note)
+
+
+def _doubt(session: Session) -> str:
+    is_verified = not isinstance(session, Observer) or session.is_verified
+    return "" if is_verified else ", MACs not checked: a command before is masked"
 
 
 def _fitting(sessions: Iterable[Session], told: Callable[[Session], Told]) -> Iterator[tuple[Session, Told]]:

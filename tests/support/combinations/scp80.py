@@ -55,7 +55,7 @@ WITH_CHECKSUM = (
     TDES2,
     Suite("3-key triple DES", 9, 9, 24),
     *(
-        Suite(f"AES-{8 * size}, CMAC of {mac}", 2, 2, size, mac)
+        Suite(f"AES-{8 * size}, CMAC of {mac} bytes", 2, 2, size, mac)
         for size, mac in itertools.product((16, 24, 32), (8, 4))
     ),
 )
