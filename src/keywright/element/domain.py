@@ -39,19 +39,16 @@ StaticKeys: TypeAlias = KeySet | DesKeySet
 class Domain:
     """The records of one security domain, read only: whoever changes them writes `name(...)` in its transaction."""
 
-    __slots__ = ("_kept", "_offers", "_storage", "aid", "prefix")
+    __slots__ = ("_kept", "_offers", "_protocols", "_storage", "aid", "is_issuer", "prefix")
 
     def __init__(self, storage: Storage, aid: bytes, *, issuer: bool) -> None:
         self.aid = aid
+        self.is_issuer = issuer
         self.prefix = "" if issuer else domain_prefix(aid)
+        self._protocols = self.prefix + PROTOCOLS
         self._storage = storage
         self._offers: tuple[bytes | None, dict[int, int]] = (None, {})
         self._kept: dict[int, tuple[bytes, StaticKeys | None]] = {}
-
-    @property
-    def is_issuer(self) -> bool:
-        """Whether this is the issuer security domain."""
-        return not self.prefix
 
     def name(self, record: str) -> str:
         """Name in the element's memory of one of the domain's records."""
@@ -85,7 +82,7 @@ class Domain:
 
     def offers(self) -> Mapping[int, int]:
         """The "i" of each protocol that the domain offers, in order of preference."""
-        raw = self.read(PROTOCOLS)
+        raw = self._storage.read(self._protocols)
         if raw is not self._offers[0]:
             offers = ProtocolsRecord.parse(raw or b"").offers
             self._offers = raw, {offer.scp: offer.i for offer in offers}

@@ -42,23 +42,21 @@ class SymmetricSession(CardSession, Protocol):
 class Challenged:
     """INITIALIZE UPDATE has been answered."""
 
-    __slots__ = ("domain", "kvn", "session")
+    __slots__ = ("domain", "kvn", "scp", "session")
 
-    def __init__(self, session: SymmetricSession, kvn: int, domain: Domain) -> None:
+    def __init__(self, session: SymmetricSession, kvn: int, domain: Domain, scp: int) -> None:
+        """scp: the protocol of the key set."""
         self.session = session
         self.kvn = kvn
         self.domain = domain
-
-    @property
-    def scp(self) -> int:
-        """The protocol of the key set."""
-        return self.session.scp
+        self.scp = scp
 
 
 class Asked(NamedTuple):
-    """What INITIALIZE UPDATE is about: whose keys, their version, the selected application, the host's challenge."""
+    """What INITIALIZE UPDATE is about: whose keys, "i", their version, the selected application, the challenge."""
 
     domain: Domain
+    i: int
     kvn: int
     aid: bytes
     challenge: bytes
@@ -82,19 +80,20 @@ def initialize_update(card: Card, channel: Channel, command: Command, change: Tr
     kvn = command.p1 or domain.default_kvn()
     keys = domain.static_keys(kvn) if kvn else None
     if not kvn or keys is None:
-        _check_challenge(domain, SCP03, command.data)
+        _check_challenge(SCP03, domain.i_of(SCP03) or 0, command.data)
         raise Refusal(SW.REFERENCED_DATA_NOT_FOUND)
     scp = protocol_of(keys)
-    _check_challenge(domain, scp, command.data)
-    if scp == SCP02 and not (domain.i_of(SCP02) or 0) & I02.EXPLICIT:
+    i = domain.i_of(scp) or 0
+    _check_challenge(scp, i, command.data)
+    if scp == SCP02 and not i & I02.EXPLICIT:
         raise Refusal(SW.CONDITIONS_NOT_SATISFIED)
     _refuse_blocked(card, domain, kvn)
     if resets(card):
         before = domain.counter(kvn)
         begun = CounterRecord(before.sequence, before.failures + 1)
         card.storage.commit({domain.name(counter_name(kvn)): begun.build()})
-    session, answer = BEGIN[scp](card, Asked(domain, kvn, channel.aid, command.data), keys)
-    channel.opening = Challenged(session, kvn, domain)
+    session, answer = BEGIN[scp](card, Asked(domain, i, kvn, channel.aid, command.data), keys)
+    channel.opening = Challenged(session, kvn, domain, scp)
     return Response(answer)
 
 
@@ -188,8 +187,7 @@ def count_attempt(card: Card) -> None:
     card.storage.commit({ATTEMPTS: received.to_bytes(4)})
 
 
-def _check_challenge(domain: Domain, scp: int, challenge: bytes) -> None:
-    i = domain.i_of(scp) or 0
+def _check_challenge(scp: int, i: int, challenge: bytes) -> None:
     if len(challenge) != (16 if scp == SCP03 and i & I.S16 else 8):
         # Amd D 7.1.1 leaves 6A80 or 6700; GlobalPlatformPro tries the other mode after 6700 alone.
         raise Refusal(SW.WRONG_LENGTH)
@@ -204,8 +202,7 @@ def _refuse_blocked(card: Card, domain: Domain, kvn: int) -> None:
 def _scp03(card: Card, asked: Asked, keys: StaticKeys) -> tuple[SymmetricSession, bytes]:
     """SCP03 (Amd D 7.1.1): the sequence counter goes up before a challenge is made of it."""
     assert isinstance(keys, KeySet), "protocol_of said so"
-    domain, kvn, aid, host_challenge = asked
-    i = domain.i_of(SCP03) or 0
+    domain, i, kvn, aid, host_challenge = asked
     sequence = _next_sequence(card, domain, kvn) if i & I.PSEUDO_RANDOM else b""
     challenge = _card_challenge(card, keys, sequence, aid, len(host_challenge))
     session = CardChannel(keys, i, host_challenge, challenge)
@@ -215,8 +212,7 @@ def _scp03(card: Card, asked: Asked, keys: StaticKeys) -> tuple[SymmetricSession
 def _scp02(card: Card, asked: Asked, keys: StaticKeys) -> tuple[SymmetricSession, bytes]:
     """SCP02 (GPCS E.5.1): the counter stays until the host has shown its first C-MAC."""
     assert isinstance(keys, DesKeySet), "protocol_of said so"
-    domain, kvn, aid, challenge = asked
-    i = domain.i_of(SCP02) or 0
+    domain, i, kvn, aid, challenge = asked
     random = card.rng(CARD_CHALLENGE_BYTES) if card.rng is not None and not i & I02.PSEUDO_RANDOM else b""
     counter, profile = domain.counter(kvn).sequence, card.profiles.scp02
     session = Scp02Channel.explicit(keys, i, challenge, counter, aid=aid, card_challenge=random, profile=profile)

@@ -22,7 +22,7 @@ from keywright.element.state import Transaction
 from keywright.globalplatform.life_cycle import CardState
 from keywright.globalplatform.messages import Ins
 from keywright.iso7816.apdu import Command, Response
-from keywright.iso7816.channels import is_gp, is_secured
+from keywright.iso7816.channels import GP, is_gp, is_secured
 from keywright.iso7816.refusal import Refusal
 from keywright.iso7816.status import SW
 from keywright.scp.scp10.messages import SCP10
@@ -69,7 +69,7 @@ EXTRAS: Final = {Ins.GENERATE_EC_KEY: SCP11}
 
 def step_for(channel: Channel, command: Command) -> Step | None:
     """The step of a handshake that a command is on this channel now; None when it is none."""
-    ins, iso = command.ins, not is_gp(command.cla)
+    ins, iso = command.ins, not command.cla & GP
     pending = channel.opening
     if pending is not None and OPENERS[pending.scp].iso is iso:
         step = OPENERS[pending.scp].continues.get(ins)
