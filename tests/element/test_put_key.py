@@ -20,6 +20,7 @@ from keywright.element.key_material import (
     verifying_key,
 )
 from keywright.element.new_keys import KINDS
+from keywright.element.put_key import joined
 from keywright.element.state import KeyRecord
 from keywright.errors import StatusError
 from keywright.globalplatform import host
@@ -310,3 +311,31 @@ def test_a_long_key_comes_in_parts_protected_one_by_one_or_as_a_whole(level: int
         made = rsa_private_key(card.record(kvn, 0x05))
         assert made is not None
         assert made.public.modulus == RSA_2048.public.modulus
+
+
+N, E, P, Q = (KeyField((KeyPart(kind, bytes((kind,))),)) for kind in (0xA1, 0xA0, 0xA4, 0xA5))
+POINT, CURVE, SECRET = (KeyField((KeyPart(kind, b"\x01"),)) for kind in (0xB0, 0xF0, 0x88))
+CHECKED = KeyField(N.parts, b"\x01\x02\x03")
+EXTENDED_N = KeyField(N.parts, extended=True)
+
+
+@pytest.mark.parametrize(
+    ("fields", "sizes"),
+    [
+        ((N, E), [2]),
+        ((E, N), [2]),
+        ((N, E, N, E), [2, 2]),
+        ((N, N), [1, 1]),
+        ((P, Q), [2]),
+        ((N, P), [1, 1]),
+        ((POINT, CURVE), [2]),
+        ((SECRET, SECRET), [1, 1]),
+        ((CHECKED, E), [1, 1]),
+        ((EXTENDED_N, E), [1, 1]),
+        ((N, E, SECRET, N, E), [2, 1, 2]),
+        ((), []),
+    ],
+)
+def test_components_with_a_check_value_length_each_make_one_key(fields: tuple[KeyField, ...], sizes: list[int]) -> None:
+    """The form of GPCS 2.1.1, which gpshell sends still."""
+    assert [len(field.parts) for field in joined(fields)] == sizes

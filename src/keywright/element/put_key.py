@@ -29,6 +29,7 @@ from keywright.globalplatform.key_data import (
     MAX_KID,
     MAX_KVN,
     ComponentType,
+    KeyField,
     KeyLoad,
     KeyLoads,
     NewKeys,
@@ -41,6 +42,14 @@ from keywright.iso7816.status import SW
 from keywright.scp.scp11.messages import GenerateEcKey
 from keywright.scp.session import CardSession
 
+_FAMILIES: Final = (
+    {ComponentType.RSA_PUBLIC_MODULUS, ComponentType.RSA_PUBLIC_EXPONENT},
+    {ComponentType.RSA_PRIVATE_MODULUS, ComponentType.RSA_PRIVATE_EXPONENT},
+    set(range(ComponentType.RSA_CRT_P, ComponentType.RSA_CRT_DQ1 + 1)),
+    {ComponentType.EC_PUBLIC, ComponentType.EC_PARAMETERS},
+    {ComponentType.EC_PRIVATE, ComponentType.EC_PARAMETERS},
+)
+"""Components that make one key together."""
 _COUNTED_KIDS: Final = {1, 2}
 """K-ENC and K-MAC. The counter starts again with either; with neither a recorded session could be replayed."""
 
@@ -158,11 +167,34 @@ def _parse(command: Command, first: int) -> NewKeys:
         request = parse_put_key(command.data)
     except DecodeError:
         raise Refusal(SW.INCORRECT_DATA) from None
+    request = NewKeys(request.kvn, joined(request.keys))
     count = len(request.keys)
     several = bool(command.p2 & MULTIPLE_KEYS)
     if not 1 <= request.kvn <= MAX_KVN or not count or (count > 1 and not several) or first + count - 1 > MAX_KID:
         raise Refusal(SW.INCORRECT_DATA)
     return request
+
+
+def joined(fields: Sequence[KeyField]) -> tuple[KeyField, ...]:
+    """Keys whose components came each with a check value length of 00, put together.
+
+    That is how GPCS 2.1.1 (9.8.2.3) had keys of several components, and how gpshell sends RSA keys still; since 2.2
+    one check value stands behind all of them.
+    """
+    whole: list[KeyField] = []
+    for field in fields:
+        before = whole[-1] if whole else None
+        if before is not None and _continues(before, field):
+            whole[-1] = KeyField(before.parts + field.parts, field.kcv)
+        else:
+            whole.append(field)
+    return tuple(whole)
+
+
+def _continues(before: KeyField, field: KeyField) -> bool:
+    types = [part.type for part in before.parts + field.parts]
+    whole = any(family.issuperset(types) for family in _FAMILIES) and len(set(types)) == len(types)
+    return whole and not (before.kcv or before.extended or field.extended)
 
 
 def _are_there(domain: Domain, kvn: int, fresh: Sequence[NewKey]) -> bool:
