@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Final
 
 from keywright.codec.tlv import item, items
@@ -185,4 +186,9 @@ def _has(entry: RegistryEntry, privilege: tuple[int, int]) -> bool:
 
 def fci(card: Card, aid: bytes) -> bytes:
     """What SELECT of a security domain returns (GPCS 11.9.3.1)."""
-    return item(Tag.FCI, Fci(aid, FciProprietary(max_data=card.identity.max_data)).build())
+    return _fci(aid, card.identity.max_data)
+
+
+@lru_cache(maxsize=64)
+def _fci(aid: bytes, max_data: int) -> bytes:
+    return item(Tag.FCI, Fci(aid, FciProprietary(max_data=max_data)).build())
