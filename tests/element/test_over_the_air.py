@@ -8,7 +8,6 @@ import pytest
 
 from keywright.crypto.aes import AesKey
 from keywright.element.open import SecureElement
-from keywright.element.over_the_air import DomainExecutor
 from keywright.globalplatform.dialogues import content
 from keywright.globalplatform.host import put_key_command
 from keywright.globalplatform.install import InstallForLoad
@@ -42,7 +41,7 @@ INITIALIZE_UPDATE = Command(0x80, 0x50, 0, 0, bytes(8), 0)
 
 class Air:
     def __init__(self, element: SecureElement, msl: int = 0x16) -> None:
-        self.executor = DomainExecutor(element._card, DEFAULT_ISD)
+        self.executor = element.air.executor()
         applications = {
             EXPANDED: RemoteManagement(self.executor, compact=False, msl=msl),
             COMPACT: RemoteManagement(self.executor, compact=True, msl=msl),
@@ -142,7 +141,7 @@ def test_what_the_air_changed_stays(element: SecureElement) -> None:
 
 def test_an_application_that_a_script_selects_gets_nothing_from_the_transport(element: SecureElement) -> None:
     session = TransportSession(0x80, 0x83, 1)
-    executor = DomainExecutor(element._card, DEFAULT_ISD)
+    executor = element.air.executor()
     assert executor.execute(STATUS, session).sw == 0x9000
     assert executor.execute(STATUS, TransportSession(0x80)).sw == 0x6982
     executor.start()
@@ -151,14 +150,14 @@ def test_an_application_that_a_script_selects_gets_nothing_from_the_transport(el
 
 def test_there_must_be_such_a_domain(element: SecureElement) -> None:
     with pytest.raises(ValueError, match="no security domain"):
-        DomainExecutor(element._card, bytes(5))
+        element.air.executor(bytes(5))
 
 
 def test_an_http_script_is_served_too(element: SecureElement) -> None:
     from keywright.scp.scp80.expanded import Script as Commands
     from keywright.scp.scp80.expanded import ScriptResponse
 
-    domains = ScriptDomains(DomainExecutor(element._card, DEFAULT_ISD), TransportSession(0x81, 0xB3, 0x40))
+    domains = ScriptDomains(element.air.executor(), TransportSession(0x81, 0xB3, 0x40))
     result = domains.run(Script(Commands.of([STATUS, INITIALIZE_UPDATE], indefinite=True).build()), new_session=True)
     assert result.status is ScriptStatus.OK
     assert [answer.sw for answer in ScriptResponse.parse(result.body).responses] == [0x9000, 0x6985]
@@ -211,13 +210,13 @@ def test_an_application_is_loaded_in_one_script_of_many_packets(element: SecureE
 
 
 def test_an_application_is_loaded_over_http(element: SecureElement) -> None:
-    domains = ScriptDomains(DomainExecutor(element._card, DEFAULT_ISD), TransportSession(0x81, 0xB3, 0x40))
+    domains = ScriptDomains(element.air.executor(), TransportSession(0x81, 0xB3, 0x40))
     drive(commands(loading()), lambda script: domains.run(script, new_session=False))
     assert direct(element, Command(0x00, 0xA4, 4, 0, INSTANCE, 0)).sw == 0x9000
 
 
 def test_a_load_of_one_sender_is_not_gone_on_with_by_another(element: SecureElement) -> None:
-    executor = DomainExecutor(element._card, DEFAULT_ISD)
+    executor = element.air.executor()
     one, other = TransportSession(0x80, 0x83, 1), TransportSession(0x80, 0x83, 2)
     dialogue = loading()
     announced = next(dialogue)
@@ -228,7 +227,7 @@ def test_a_load_of_one_sender_is_not_gone_on_with_by_another(element: SecureElem
 
 
 def test_what_a_script_selects_has_no_session_of_the_transport(element: SecureElement) -> None:
-    executor, session = DomainExecutor(element._card, DEFAULT_ISD), TransportSession(0x80, 0x83, 1)
+    executor, session = element.air.executor(), TransportSession(0x80, 0x83, 1)
     drive(loading(), lambda command: executor.execute(command, session))
     assert executor._channel.session == session
     assert executor.execute(Command(0x00, 0xA4, 4, 0, INSTANCE, 0), session).sw == 0x9000
@@ -242,12 +241,12 @@ def test_what_a_script_selects_has_no_session_of_the_transport(element: SecureEl
 
 
 def test_a_command_that_cannot_be_sent_is_refused(element: SecureElement) -> None:
-    executor = DomainExecutor(element._card, DEFAULT_ISD)
+    executor = element.air.executor()
     assert executor.execute(Command(0x80, 0xE2, 0, 0, bytes(300)), TransportSession(0x80, 0x83, 1)).sw == 0x6700
 
 
 def test_what_a_reader_has_selected_is_not_deleted_from_the_air(element: SecureElement) -> None:
-    executor, session = DomainExecutor(element._card, DEFAULT_ISD), TransportSession(0x80, 0x83, 1)
+    executor, session = element.air.executor(), TransportSession(0x80, 0x83, 1)
     drive(loading(), lambda command: executor.execute(command, session))
     delete = Command(0x80, 0xE4, 0, 0, b"\x4f" + bytes((len(INSTANCE),)) + INSTANCE)
     assert direct(element, Command(0x00, 0xA4, 4, 0, INSTANCE, 0)).sw == 0x9000

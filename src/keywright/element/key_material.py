@@ -19,7 +19,8 @@ _CRT = (
     ComponentType.RSA_CRT_DQ1,
     ComponentType.RSA_CRT_PQ,
 )
-_DES_TYPES = (ComponentType.DES, ComponentType.DES_ECB, ComponentType.DES_CBC)
+DES_TYPES = (ComponentType.DES, ComponentType.DES_ECB, ComponentType.DES_CBC)
+"""Key types of DES and triple DES keys."""
 
 
 def components(record: KeyRecord) -> dict[int, bytes]:
@@ -35,7 +36,7 @@ def secret_key(record: KeyRecord | None) -> SecretKey | None:
         return None
     if record.type == ComponentType.AES:
         return AesKey(record.value)
-    if record.type in _DES_TYPES:
+    if record.type in DES_TYPES:
         return TripleDesKey(record.value)
     return None
 

@@ -12,6 +12,7 @@ from keywright.element.birth import PRIVILEGES, Personality, give_birth, registe
 from keywright.element.card import Card, Factory, Profiles, Rng, need_rng
 from keywright.element.channels import enter_default
 from keywright.element.domain import INITIAL_KVN
+from keywright.element.over_the_air import OverTheAir
 from keywright.element.services import Services
 from keywright.element.state import ELEMENT, Storage, Transaction
 from keywright.element.upgrade import DEFAULT_PERSISTENT, DEFAULT_VOLATILE, upgrade
@@ -177,6 +178,11 @@ class SecureElement:
     def atr(self) -> bytes:
         """The answer to reset."""
         return self._card.atr
+
+    @property
+    def air(self) -> OverTheAir:
+        """The element as SCP80 and SCP81 reach it."""
+        return OverTheAir(self._card)
 
     @property
     def attempts(self) -> int:

@@ -15,6 +15,9 @@ from keywright.iso7816.status import SW
 GLOBAL_SERVICE: Final = 0xCB
 IMPLICIT_SELECTION: Final = 0xCF
 RESTRICT: Final = 0xD9
+UICC_TOOLKIT: Final = 0xEA
+SIM_TOOLKIT: Final = 0xCA
+"""Toolkit parameters, with TARs and minimum security level, as they came in EA{80} and CA (TS 102 226 8.2.1.3.2)."""
 _KEPT: Final = (
     (0xC7, "volatile_quota"),
     (0xC8, "non_volatile_quota"),
@@ -26,7 +29,11 @@ _KEPT: Final = (
 
 def system_items(parameters: InstallParameters) -> bytes:
     """What an entry keeps of INSTALL [for install]."""
-    return _kept(parameters.system) if parameters.system is not None else b""
+    system = parameters.system
+    uicc = parameters.uicc.toolkit if parameters.uicc is not None else None
+    sim = parameters.sim_toolkit if system is None or system.toolkit is None else system.toolkit
+    toolkits = [item(tag, value) for tag, value in ((UICC_TOOLKIT, uicc), (SIM_TOOLKIT, sim)) if value is not None]
+    return (_kept(system) if system is not None else b"") + b"".join(toolkits)
 
 
 def registry_parameters(data: bytes) -> bytes:

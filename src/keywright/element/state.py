@@ -12,6 +12,7 @@
 | D`keys` | key version numbers in order of creation, 1 byte each | PUT KEY, STORE DATA, DELETE |
 | D`keys/KVN` | `KeySetRecord` | PUT KEY, STORE DATA, DELETE |
 | D`counter/KVN` | `CounterRecord`: sessions, failures in a row | opening a session, alone |
+| D`air/KVN` | `over_the_air.AirCounterRecord`: last counter of SCP80 taken | a packet is taken, alone and first |
 | D`data/TAG` | value of one data object; certificates, allow-lists and CA identifiers too | STORE DATA |
 | `load/AID` | the load file data block of an executable load file | LOAD, DELETE |
 | `applet/AID/NAME` | whatever the applet keeps there | its commands |
@@ -56,6 +57,11 @@ def key_set_name(kvn: int) -> str:
 def counter_name(kvn: int) -> str:
     """Name of the record of a key set's counters, in its domain."""
     return f"counter/{kvn:02X}"
+
+
+def air_counter_name(kvn: int) -> str:
+    """Name of the record of a key set's SCP80 counter, in its domain."""
+    return f"air/{kvn:02X}"
 
 
 def data_name(number: int) -> str:

@@ -6,7 +6,7 @@ Both ends of it, and `SmsCard`: a card end of SCP80 behind the commands that a p
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Annotated, Final, final
+from typing import Annotated, Final, Protocol, final
 
 import msgspec
 
@@ -18,7 +18,7 @@ from keywright.errors import DecodeError
 from keywright.iso7816.apdu import Command, Response
 from keywright.iso7816.status import SW
 from keywright.scp.comprehension import comprehension_items
-from keywright.scp.scp80.card import ReceivingEntity
+from keywright.scp.scp80.card import Answer
 from keywright.scp.scp80.concatenation import Reassembly, Whole
 from keywright.scp.scp80.messages import RESPONSE_IE, RESPONSE_UDH
 from keywright.scp.scp80.sms import DCS, PID, UDHI, Address, Deliver, Submit, split
@@ -151,6 +151,14 @@ class Proactive(msgspec.Struct, frozen=True):
         return 0x9100 | len(self.data) & 0xFF
 
 
+class Receiver(Protocol):
+    """What takes packets: a `ReceivingEntity`, or whatever chooses one."""
+
+    def handle(self, packet: bytes, /) -> Answer:
+        """Take one command packet. Total."""
+        ...
+
+
 @final
 class SmsCard:
     """A card end behind ENVELOPE, FETCH and TERMINAL RESPONSE. `clock` is asked when a part comes in.
@@ -158,7 +166,7 @@ class SmsCard:
     A response in the delivery report must fit one message; a longer one goes out by SEND SHORT MESSAGE.
     """
 
-    def __init__(self, card: ReceivingEntity, clock: Callable[[], float]) -> None:
+    def __init__(self, card: Receiver, clock: Callable[[], float]) -> None:
         self._card = card
         self._clock = clock
         self._parts = Reassembly()
