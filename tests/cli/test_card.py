@@ -276,7 +276,7 @@ def test_apdu_takes_a_command_in_spaced_bytes(keywright: Keywright) -> None:
 def test_apdu_explains_a_refusal(keywright: Keywright) -> None:
     ran = keywright("card", "apdu", "80CA00EE00", "--link", "sim:element")
     assert ran.code == 0
-    assert "6A88 referenced data not found: no such key set or data object" in ran.out
+    assert "6A88 referenced data not found: the card has no such data object" in ran.out
 
 
 @pytest.mark.parametrize("bad", ["xyz", "00A4", "00A40400FF00"])

@@ -72,13 +72,25 @@ PARAMETERS_OF_APP = InstallParameters(b"\xca\xfe", InstallSystemParameters(b"\x0
         (
             Command(0x80, 0x82, 1, 0x11, A6 + item(0x5F49, b"\4"), 0),
             Response(item(0x5F49, b"\5") + item(0x86, bytes(16))),
-            "EXTERNAL AUTHENTICATE (MUTUAL AUTHENTICATE)",
+            "MUTUAL AUTHENTICATE",
             [
                 ("A6 control reference", ""),
                 ("  95 key usage", "3C"),
                 ("5F49 public key", "05"),
                 ("86 receipt", "00" * 16),
             ],
+        ),
+        (
+            Command(0x80, 0x50, 0x20, 0, bytes(8), 0),
+            Response(bytes(10) + b"\x20\x02\x00\x07" + bytes(6) + bytes(8)),
+            "INITIALIZE UPDATE KVN 20",
+            [("SCP", "02"), ("sequence counter", "0007"), ("card challenge", "00" * 6)],
+        ),
+        (
+            Command(0x80, 0xE2, 0x90, 0, item(0xA6, item(0x83, b"\x11\x01")) + item(0x70, item(0x93, b"\x05"))),
+            Response(b""),
+            "STORE DATA block 00, last",
+            [("  83 key identifier and version", "1101"), ("  93 certificate serial number", "05")],
         ),
         (
             Command(0x80, 0xCA, 0xBF, 0x21, b"", 0),

@@ -23,7 +23,7 @@ from keywright.globalplatform.describe import (
     describe_object,
     hexed,
 )
-from keywright.globalplatform.instructions import INSTRUCTIONS, Instruction, object_tag, objects_or_hex
+from keywright.globalplatform.instructions import INSTRUCTIONS, Instruction, name_of, object_tag, objects_or_hex
 from keywright.globalplatform.messages import Ins, unwrapped
 from keywright.globalplatform.redaction import is_secret
 from keywright.globalplatform.tlv_names import is_known, tlv_lines
@@ -99,7 +99,8 @@ class Transcript:
         entry = self._instructions.get(command.ins, Instruction(f"INS {command.ins:02X}"))
         protected = is_secured(command.cla) and command.ins != Ins.EXTERNAL_AUTHENTICATE
         session = self._sessions.get(channel_of(command.cla), _UNSEEN) if protected else None
-        title = " ".join(part for part in (entry.name, entry.title(command), self._object_title(command)) if part)
+        name = name_of(entry, command)
+        title = " ".join(part for part in (name, entry.title(command), self._object_title(command)) if part)
         asked = tuple(self._asked(entry, command, session))
         if response is None:
             return Explanation(title + " (protected)" * protected, asked)

@@ -43,7 +43,12 @@ from keywright.globalplatform.parameters import BEGIN_R_MAC_SESSION, END_R_MAC_S
 from keywright.globalplatform.tlv_names import is_known, tlv_lines
 from keywright.iso7816.apdu import Command
 from keywright.iso7816.channels import is_secured
-from keywright.scp.scp03.messages import InitializeUpdateResponse8, InitializeUpdateResponse16
+from keywright.scp.scp02 import messages as scp02_messages
+from keywright.scp.scp02.messages import SCP02
+from keywright.scp.scp03.messages import SCP03, InitializeUpdateResponse8, InitializeUpdateResponse16
+
+_SCP_AT: Final = 11
+"""Place of the protocol number in the answer to INITIALIZE UPDATE."""
 
 
 class Instruction(NamedTuple):
@@ -79,12 +84,21 @@ def _challenge(command: Command) -> Lines:
 
 
 def _challenge_answer(command: Command, data: bytes) -> Lines:
+    if data[_SCP_AT : _SCP_AT + 1] == bytes((SCP02,)):
+        yield from describe(scp02_messages.InitializeUpdateResponse.parse(data))
+        return
     answer = (InitializeUpdateResponse16 if len(command.data) == 16 else InitializeUpdateResponse8).parse(data)
-    if answer.scp != 0x03:
+    if answer.scp != SCP03:
         yield "answer", hexed(data)
         return
     yield from describe(answer)
     yield "secure channel", names.secure_channel(answer.scp, answer.i)
+
+
+def name_of(instruction: Instruction, command: Command) -> str:
+    """Name of a command: 82 is MUTUAL AUTHENTICATE where SCP11 sends it."""
+    agrees = command.ins == Ins.EXTERNAL_AUTHENTICATE and not is_secured(command.cla) and command.data[:1] == b"\xa6"
+    return "MUTUAL AUTHENTICATE" if agrees else instruction.name
 
 
 def _authenticate(command: Command) -> Lines:
@@ -188,7 +202,7 @@ def _store_title(command: Command) -> str:
 
 def _stored(command: Command) -> Lines:
     if not command.p1 & StoreData.DGI or command.p1 & StoreData.BER_TLV:
-        yield "data", hexed(command.data)
+        yield from objects_or_hex(command.data)
         return
     try:
         groups = parse_dgi(command.data)
@@ -213,7 +227,7 @@ INSTRUCTIONS: Final[Mapping[int, Instruction]] = {
     ),
     Ins.EXTERNAL_AUTHENTICATE: Instruction(
         "EXTERNAL AUTHENTICATE",
-        lambda command: f"level {command.p1:02X}" if is_secured(command.cla) else "(MUTUAL AUTHENTICATE)",
+        lambda command: f"level {command.p1:02X}" if is_secured(command.cla) else "",
         _authenticate,
         _objects_answered,
     ),

@@ -70,6 +70,10 @@ REMEDIES: Final[Mapping[tuple[int, int], Remedy]] = {
     (Ins.EXTERNAL_AUTHENTICATE, SW.SECURITY_STATUS_NOT_SATISFIED): Remedy(
         "the C-MAC was wrong, or the card does not offer this level", "ask for another security level"
     ),
+    (Ins.GET_DATA, SW.REFERENCED_DATA_NOT_FOUND): Remedy(
+        "the card has no such data object", "what it has is in `card info`"
+    ),
+    (Ins.GET_STATUS, SW.REFERENCED_DATA_NOT_FOUND): Remedy("nothing on the card matches"),
     (Ins.GET_STATUS, SW.SECURITY_STATUS_NOT_SATISFIED): _SESSION,
     (Ins.GET_STATUS, SW.INCORRECT_P1P2): Remedy(
         "the card does not list this subset or in this format", "ask for the old format, or without modules"
