@@ -1,69 +1,61 @@
-"""The key schedule of SCP11 against another implementation of its derivation, and what it refuses."""
+"""A static key that remembers its agreements."""
 
 from __future__ import annotations
 
-import hashlib
+import pickle
 
 import pytest
-from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.kdf.x963kdf import X963KDF
 
-from keywright.crypto.aes import AesKey
-from keywright.errors import AuthenticationError
-from keywright.scp.scp11.keys import Identifiers, derive, make_receipt, shared_info
-from keywright.scp.scp11.messages import SCP11A, SCP11B, SCP11C
-from keywright.scp.scp11.profile import Ecka, Profile
-
-EPHEMERAL, STATIC = bytes(range(1, 67)), bytes(range(101, 167))
-HASHES: dict[str, hashes.HashAlgorithm] = {
-    "sha256": hashes.SHA256(),
-    "sha384": hashes.SHA384(),
-    "sha512": hashes.SHA512(),
-}
+from keywright.crypto.ec import EcPublicKey
+from keywright.errors import PolicyError
+from keywright.scp.scp11.keys import KeptAgreement
+from support.scp11 import key
 
 
-@pytest.mark.parametrize("hash_name", HASHES)
-@pytest.mark.parametrize("size", [16, 24, 32])
-@pytest.mark.parametrize("ecka", ["x", "sha1"])
-def test_the_keys_follow_one_another_in_the_derivation(hash_name: str, size: int, ecka: Ecka) -> None:
-    z = EPHEMERAL + STATIC
-    if ecka == "sha1":
-        z = b"".join(hashlib.sha1(x, usedforsecurity=False).digest() for x in (EPHEMERAL, STATIC))
-    block = X963KDF(HASHES[hash_name], 5 * size, b"info").derive(z)
-    found = derive(EPHEMERAL, STATIC, b"info", size, Profile(ecka=ecka, kdf_hash=hash_name))
-    in_order = (found.receipt, found.session.enc, found.session.mac, found.session.rmac, found.dek.key)
-    assert b"".join(key.reveal() for key in in_order) == block
+class Counted:
+    """A key that counts how often it is asked."""
+
+    def __init__(self) -> None:
+        self._key = key("P-256", "static")
+        self.asked: list[bytes] = []
+
+    @property
+    def public(self) -> EcPublicKey:
+        return self._key.public
+
+    def agree(self, peer: EcPublicKey, /) -> bytes:
+        self.asked.append(peer.point)
+        return self._key.agree(peer)
 
 
-@pytest.mark.parametrize("which", [0, 1])
-@pytest.mark.parametrize("ecka", ["x", "sha1"])
-def test_an_agreement_that_gave_nothing_gives_no_keys(which: int, ecka: Ecka) -> None:
-    shared = [EPHEMERAL, STATIC]
-    shared[which] = bytes(66)
-    with pytest.raises(AuthenticationError):
-        derive(shared[0], shared[1], b"info", 16, Profile(ecka=ecka))
+PEERS = [key("P-256", f"peer {n}").public for n in range(3)]
 
 
-def test_identifiers_stand_after_their_lengths_each_with_its_variants() -> None:
-    ids = Identifiers(b"host", b"sin", b"", b"group")
-    lv, raw = Profile(), Profile(group_id="raw")
-    for variant in (SCP11A, SCP11B, SCP11C):
-        assert shared_info(variant, 0x34, 24, None, lv) == bytes.fromhex("348818")
-    for variant in (SCP11A, SCP11B):
-        for profile in (lv, raw):
-            assert shared_info(variant, 0x3C, 16, ids, profile) == bytes.fromhex("3C8810") + b"\x04host\x03sin\x00"
-    assert shared_info(SCP11C, 0x3C, 32, ids, lv) == bytes.fromhex("3C8820") + b"\x04host\x05group"
-    assert shared_info(SCP11C, 0x3C, 32, ids, raw) == bytes.fromhex("3C8820") + b"\x04hostgroup"
-    with pytest.raises(ValueError, match="255"):
-        shared_info(SCP11A, 0x3C, 16, Identifiers(bytes(256)), lv)
+def test_the_same_peer_is_agreed_with_once_and_gets_the_same_secret() -> None:
+    counted = Counted()
+    kept = KeptAgreement(counted)
+    secrets = [kept.agree(peer) for peer in (*PEERS, *PEERS)]
+    assert secrets == [key("P-256", "static").agree(peer) for peer in PEERS] * 2
+    assert counted.asked == [peer.point for peer in PEERS]
+    assert kept.public.point == counted.public.point
 
 
-def test_a_receipt_is_a_whole_mac_over_command_and_key() -> None:
-    key = AesKey(bytes(range(16)))
-    assert make_receipt(key, b"command", b"key") == key.cmac(b"commandkey")
+def test_the_oldest_peer_is_forgotten_first() -> None:
+    counted = Counted()
+    kept = KeptAgreement(counted, limit=2)
+    for peer in (PEERS[0], PEERS[1], PEERS[2], PEERS[1], PEERS[0]):
+        kept.agree(peer)
+    assert counted.asked == [PEERS[n].point for n in (0, 1, 2, 0)]
 
 
-def test_keys_do_not_show_themselves() -> None:
-    found = derive(EPHEMERAL, STATIC, b"", 16, Profile())
-    assert found.receipt.reveal().hex() not in repr(found)
-    assert "S-DEK" in repr(found)
+def test_another_curve_is_refused_as_by_the_key_itself() -> None:
+    with pytest.raises(PolicyError):
+        KeptAgreement(key("P-256", "static")).agree(key("P-384", "peer").public)
+
+
+def test_it_is_neither_shown_nor_pickled() -> None:
+    kept = KeptAgreement(key("P-256", "static"))
+    kept.agree(PEERS[0])
+    assert kept.agree(PEERS[0]).hex() not in repr(kept)
+    with pytest.raises(TypeError):
+        pickle.dumps(kept)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-from typing import Protocol
+from typing import Protocol, final
 
 import msgspec
 
 from keywright.crypto.aes import AesKey
 from keywright.crypto.ec import EcPublicKey
 from keywright.crypto.kdf import x963
+from keywright.crypto.key import Secret
 from keywright.errors import AuthenticationError
 from keywright.scp.scp03.keys import SessionKeys
 from keywright.scp.scp03.messages import NO_IV
@@ -30,6 +31,39 @@ class AgreementKey(Protocol):
     def agree(self, peer: EcPublicKey, /) -> bytes:
         """X coordinate of the shared point, as wide as the curve. Raises KeywrightError for a point that won't do."""
         ...
+
+
+@final
+class KeptAgreement(Secret):
+    """A static key that remembers what it has agreed with the last peers, for a host that meets the same ones again.
+
+    In SCP11a and c the agreement of the two static keys is the same in every session with a card, and with every card
+    of a group. What is kept is as secret as the key; it lives as long as this object.
+    """
+
+    __slots__ = ("_kept", "_key", "_limit")
+
+    def __init__(self, key: AgreementKey, limit: int = 64) -> None:
+        """`limit`: how many peers are remembered; the oldest goes first."""
+        self._key = key
+        self._kept: dict[bytes, bytes] = {}
+        self._limit = limit
+
+    @property
+    def public(self) -> EcPublicKey:
+        """Public key of the key behind it."""
+        return self._key.public
+
+    def agree(self, peer: EcPublicKey, /) -> bytes:
+        """X coordinate of the shared point. Raises as the key behind it does."""
+        if peer.curve != self.public.curve:
+            return self._key.agree(peer)
+        found = self._kept.get(peer.point)
+        if found is None:
+            if len(self._kept) >= self._limit:
+                del self._kept[next(iter(self._kept))]
+            found = self._kept[peer.point] = self._key.agree(peer)
+        return found
 
 
 class Identifiers(msgspec.Struct, frozen=True):
