@@ -38,6 +38,7 @@ FILES: dict[str, Source] = {
     "scp/client_traces.json": Source(
         9,
         (
+            "cli/test_telling.py",
             "element/test_client_traces.py",
             "globalplatform/cap/test_cap.py",
             "globalplatform/dialogues/test_content.py",
