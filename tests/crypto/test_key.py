@@ -15,6 +15,7 @@ import pytest
 from keywright.crypto import AesKey, EcPrivateKey, Ed25519Key, RsaPrivateKey, SivKey, TripleDesKey, X25519Key
 from keywright.crypto import key as key_module
 from keywright.crypto.key import Key, Secret
+from keywright.crypto.single_des import DesKey
 
 RAW = bytes.fromhex("c0ffee00c0ffee11c0ffee22c0ffee33c0ffee44c0ffee55c0ffee66c0ffee77")
 OTHER = bytes([RAW[0] ^ 1]) + RAW[1:]
@@ -34,6 +35,7 @@ def next_prime(start: int) -> int:
 
 MAKERS: dict[str, tuple[Callable[[bytes], Secret], int]] = {
     "AesKey": (AesKey, 32),
+    "DesKey": (lambda raw: DesKey(raw[:8]), 8),
     "TripleDesKey": (lambda raw: TripleDesKey(raw[:24]), 24),
     "SivKey": (SivKey, 32),
     "X25519Key": (X25519Key, 32),

@@ -81,9 +81,14 @@ def test_select_of_what_is_not_there_is_6a82_and_changes_nothing(name: bytes) ->
     assert session(0x80, 0xCA, 0x00, 0xE0).sw == 0x9000
 
 
-@pytest.mark.parametrize(("p1", "p2"), [(0x00, 0x00), (0x02, 0x00), (0x04, 0x01), (0x04, 0x04), (0x04, 0x10)])
+@pytest.mark.parametrize(("p1", "p2"), [(0x00, 0x00), (0x02, 0x00), (0x04, 0x01), (0x04, 0x05), (0x04, 0x10)])
 def test_select_by_anything_but_a_name_is_6a86(p1: int, p2: int) -> None:
     assert terminal()(0x00, 0xA4, p1, p2, ISD, 0).sw == 0x6A86
+
+
+@pytest.mark.parametrize("p2", [0x04, 0x08])
+def test_select_gives_the_fci_for_other_templates_too(p2: int) -> None:
+    assert terminal()(0x00, 0xA4, 0x04, p2, ISD, 0) == terminal().select(ISD)
 
 
 def test_select_without_wanting_an_answer_gets_none() -> None:

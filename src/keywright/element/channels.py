@@ -33,18 +33,21 @@ _CARD_RESET: Final = (0, 0x04)
 def select(card: Card, channel: Channel, command: Command, change: Transaction) -> Response:
     """SELECT by AID, by the beginning of one, or the issuer security domain with none (GPCS 11.9).
 
+    P2 tells which occurrence, and by ISO 7816-4 7.1.1 which template is wanted: the FCI is what there is to give for
+    FCI, FCP (04) and FMD (08), nothing for 0C.
     Refuses with 6A82 (nothing selectable matches), 6A81 (the card is locked and this is not the final application),
     6985 (selected on another channel and not multiselectable), 6999 (the application refuses).
     """
     occurrence = command.p2 & ~_NO_ANSWER
-    if command.p1 != _BY_NAME or occurrence not in (_FIRST, _NEXT) or command.p2 & _NO_ANSWER not in (0, _NO_ANSWER):
+    if command.p1 != _BY_NAME or occurrence not in (_FIRST, _NEXT):
         raise Refusal(SW.INCORRECT_P1P2)
     entry = _find(card, channel, command.data, after_current=occurrence == _NEXT)
     locked = card.life() == CardState.CARD_LOCKED
     if locked and not _has(entry, _FINAL_APPLICATION):
         raise Refusal(SW.FUNCTION_NOT_SUPPORTED)
     answer = _enter(card, channel, entry, change)
-    return Response(b"" if command.p2 & _NO_ANSWER else answer, SW.SELECTED_BUT_INVALIDATED if locked else SW.OK)
+    wanted = command.p2 & _NO_ANSWER != _NO_ANSWER
+    return Response(answer if wanted else b"", SW.SELECTED_BUT_INVALIDATED if locked else SW.OK)
 
 
 def manage_channel(card: Card, channel: Channel, command: Command, change: Transaction) -> Response:

@@ -199,8 +199,9 @@ def _all() -> Iterator[Scp11]:
         yield kind._replace(s16=True)
     for fragments, form in itertools.product(STYLES, FORMS):
         yield from (Scp11(variant, fragments=fragments, form=form, owner=False) for variant in (SCP11A, SCP11C))
-    for ecka, group_id, host_id in itertools.product(("x", "sha1"), ("lv", "raw"), (b"", bytes(255))):
-        yield Scp11(SCP11C, ecka=ecka, group_id=group_id, host_id=host_id, form="gp")  # type: ignore[arg-type] # literals
+    layouts: tuple[tuple[Ecka, GroupId], ...] = (("x", "lv"), ("x", "raw"), ("sha1", "lv"), ("sha1", "raw"))
+    for (ecka, group_id), host_id in itertools.product(layouts, (b"", bytes(255))):
+        yield Scp11(SCP11C, ecka=ecka, group_id=group_id, host_id=host_id, form="gp")
 
 
 def combinations(*, everything: bool = False) -> Iterator[Scp11]:

@@ -227,7 +227,7 @@ def _all() -> Iterator[Scp81]:
     """The level shows only where the TLS session answers for the script; breaks with one kind of script."""
     trusted: tuple[Where, ...] = ("session's domain", "associated")
     others: tuple[Where, ...] = ("not associated", "own keys", "no domain", "unknown")
-    wheres = [*itertools.product(trusted, LEVELS), *((where, LEVELS[0]) for where in others)]
+    wheres: list[tuple[Where, int]] = [*itertools.product(trusted, LEVELS), *((where, LEVELS[0]) for where in others)]
     for (where, level), content_type, indefinite in itertools.product(wheres, ANSWERS, (True, False)):
         yield Scp81(where, content_type, indefinite, level)
     plain = Scp81("session's domain", next(iter(ANSWERS)), indefinite=True, level=LEVELS[0])
