@@ -15,13 +15,13 @@
 | D`air/KVN` | `over_the_air.AirCounterRecord`: last counter of SCP80 taken | a packet is taken, alone and first |
 | D`data/TAG` | value of one data object | STORE DATA |
 | D`certificates/KVNKID`, D`allow/KVNKID`, D`identifiers/SIDE` | what SCP11 needs (`scp11_objects`) | STORE DATA |
-| D`tries/KVNKID`, D`oce` | failures in a row of an SCP11 key; the host remembered (`scp11`) | opening a session, alone |
+| D`tries/KVNKID`, D`oce` | failures in a row of an SCP11 key; the host remembered | opening a session, alone |
 | `load/AID` | the load file data block of an executable load file | LOAD, DELETE |
 | `applet/AID/NAME` | whatever the applet keeps there | its commands |
 
-KVN, KID, TAG and AID are upper-case hex. D is nothing for the issuer security domain, `sd/AID/` for every other one: what
-belongs to a domain is `Domain.name(...)`. Counters commit first and alone; everything else a command changes is one
-commit, so a registry is never seen half changed. Format 1 (one domain, SCP03 alone) is upgraded in one commit when it
+KVN, KID, TAG and AID are upper-case hex. D is nothing for the issuer security domain, `sd/AID/` for every other one:
+what belongs to a domain is `Domain.name(...)`. Counters commit first and alone; everything else a command changes is
+one commit, so a registry is never seen half changed. Format 1 (one domain, SCP03 alone) is upgraded in one commit when it
 is opened (`element/upgrade.py`).
 """
 
