@@ -21,8 +21,8 @@
 
 KVN, KID, TAG and AID are upper-case hex. D is nothing for the issuer security domain, `sd/AID/` for every other one:
 what belongs to a domain is `Domain.name(...)`. Counters commit first and alone; everything else a command changes is
-one commit, so a registry is never seen half changed. Format 1 (one domain, SCP03 alone) is upgraded in one commit when it
-is opened (`element/upgrade.py`).
+one commit, so a registry is never seen half changed. Format 1 (one domain, SCP03 alone) is upgraded in one commit when
+it is opened (`element/upgrade.py`).
 """
 
 from __future__ import annotations
