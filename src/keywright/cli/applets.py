@@ -50,11 +50,12 @@ def factories(texts: Sequence[str] | None) -> dict[bytes, Factory]:
         aid, equals, where = text.partition("=")
         if not equals:
             raise UsageError(f"--module {text}: AID=MODULE:CLASS is due", hint="for example A0000000031010=mine:Wallet")
-        made = _class(where, "--module")
-        found[unhex(aid, "--module")] = lambda instance, made=made, text=text: _checked(
-            made(instance), text, "--module"
-        )
+        found[unhex(aid, "--module")] = _factory(_class(where, "--module"), text)
     return found
+
+
+def _factory(kind: Any, text: str) -> Factory:
+    return lambda instance: _checked(kind(instance), text, "--module")
 
 
 def _class(text: str, option: str) -> Any:
