@@ -117,7 +117,7 @@ def des_element(monkeypatch: pytest.MonkeyPatch, i: int = 0x15) -> SecureElement
     return element(monkeypatch, memory=memory, rng=os.urandom)
 
 
-@pytest.mark.parametrize("i", [0x15, 0x55, 0x05, 0x75])
+@pytest.mark.parametrize("i", [0x15, 0x55, 0x05, 0x75, 0x1D, 0x1A, 0x0B])
 def test_scp02_opens_behind_its_allow_with_the_i_of_the_card(
     keywright: Keywright, monkeypatch: pytest.MonkeyPatch, key_file: KeyFile, i: int
 ) -> None:

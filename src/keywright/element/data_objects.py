@@ -26,6 +26,7 @@ from keywright.iso7816.channels import is_gp
 from keywright.iso7816.refusal import Refusal
 from keywright.iso7816.status import SW
 from keywright.scp.padding import unpad80
+from keywright.scp.scp02.keys import KeySet as DesKeySet
 from keywright.scp.scp03.messages import SCP03, I
 from keywright.scp.scp10 import certificates as scp10_certificates
 from keywright.scp.scp11 import data as scp11_data
@@ -160,10 +161,15 @@ def _channel_options(scp: int, i: int) -> bytes:
 
 
 def _sequence_counter(card: Card, channel: Channel) -> bytes | None:
-    """Sequence counter of the default key set, as last used; absent when challenges are random."""
+    """Sequence counter of the default key set, as last used: 2 bytes of a DES set, 3 of an AES set (GPCS H.5).
+
+    Absent when challenges of SCP03 are random.
+    """
     del card
     domain = channel.domain
     kvn = domain.default_kvn()
+    if kvn is not None and isinstance(domain.static_keys(kvn), DesKeySet):
+        return domain.counter(kvn).sequence.to_bytes(2)
     if kvn is None or not (domain.i_of(SCP03) or 0) & I.PSEUDO_RANDOM:
         return None
     return domain.counter(kvn).sequence.to_bytes(3)

@@ -17,11 +17,12 @@ from keywright.globalplatform.messages import CardData, Fci, Tag
 from keywright.globalplatform.remedies import wrong_keys
 from keywright.scp import scp10, scp11
 from keywright.scp.failure import CardCryptogramError
-from keywright.scp.scp02.host import DEFAULT_I
+from keywright.scp.scp02.host import DEFAULT_I, open_implicit, read_counter
 from keywright.scp.scp02.host import external_authenticate as authenticate02
 from keywright.scp.scp02.host import request_challenge as challenge02
 from keywright.scp.scp02.host import verify_card as verify02
 from keywright.scp.scp02.messages import SCP02, allowed_levels
+from keywright.scp.scp02.messages import I as I02
 from keywright.scp.scp03.host import external_authenticate, request_challenge, verify_card
 from keywright.scp.scp03.messages import SCP03, I
 from keywright.scp.scp11.certificates import Certificate
@@ -134,14 +135,25 @@ def _scp02(
     kvn = static.kvn if wish.kvn is None else wish.kvn
     named = dict(data.secure_channels).get(SCP02) if data is not None else None
     i = wish.i if wish.i is not None else DEFAULT_I if named is None else named
+    aid = wish.aid or (fci.aid if fci is not None else None)
+    if not i & I02.EXPLICIT:
+        return (yield from _implicit(static, i, aid, kvn))
     challenge = means.rng(_S8)
     answer = yield from challenge02(challenge, kvn=kvn, allow_legacy=True)
-    aid = wish.aid or (fci.aid if fci is not None else None)
     try:
         opening = verify02(static.des_of(answer.kdd), challenge, answer, i=i, aid=aid, allow_legacy=True)
     except CardCryptogramError as error:
         raise _not_the_keys(error, means, kvn, answer.kvn) from error
     return (yield from authenticate02(opening, _level(wish.level, max(allowed_levels(i)))))
+
+
+def _implicit(static: StaticKeys, i: int, aid: bytes | None, kvn: int) -> Dialogue[HostSession]:
+    """A session that the first command will open (GPCS E.1.2.2); wrong keys show at that command only."""
+    if aid is None:
+        raise UsageError(f"SCP02 i={i:02X} begins with the AID of the domain", hint="name it with --domain")
+    counter = yield from read_counter()
+    kdd = (yield from get_value(Tag.KDD)) or b""
+    return open_implicit(static.des_of(kdd), counter, i=i, aid=aid, kvn=kvn, allow_legacy=True)
 
 
 def _demand_legacy(wish: Wish, why: str) -> None:
