@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable
+import random
+from collections.abc import Callable, Generator, Iterable
 from contextlib import closing
 
 import pytest
@@ -13,11 +14,13 @@ from keywright.fob.transport import TRANSPORTS, TransportLink, over
 from keywright.globalplatform.host import card_state, get_status, identify, put_keys, secured
 from keywright.iso7816.apdu import Command, Response
 from keywright.iso7816.atr import Atr
+from keywright.iso7816.iso14443 import Iso14443Reader
 from keywright.iso7816.layers import sized, transmit
 from keywright.iso7816.line import Arrival, Channel, Sender, clean
 from keywright.iso7816.line_faults import FaultyLine, LineFault
 from keywright.iso7816.t0 import T0Card, T0Host
 from keywright.iso7816.t1 import T1Host
+from keywright.iso7816.t1.block import Invalid, read
 from keywright.link import base
 from keywright.production.readiness import check_lot_link
 from keywright.sansio.dialogue import drive, through
@@ -216,6 +219,44 @@ def test_a_session_survives_any_single_fault_of_blocks(transport: str, kind: str
         link.line.channel = FaultyLine([fault], lambda _: True)
         for _ in range(6):
             assert drive(secured(session, card_state()), transmit(link)) == 0x01
+
+
+def notices(link: TransportLink) -> Callable[[bytes], bool]:
+    """Whether the ends of a link can tell that a frame is damaged; damage that they cannot is another matter."""
+    host = link.line.host
+    if isinstance(host, T1Host):
+        code = host.profile.code
+        return lambda frame: isinstance(read(frame, code, 254), Invalid)
+    assert isinstance(host, Iso14443Reader)
+    air = host.profile.code
+    return lambda frame: not air.holds(frame)
+
+
+@pytest.mark.parametrize("transport", ["t1", "t1-crc", "nfc-a", "nfc-b"])
+def test_on_a_bad_line_a_session_is_right_or_closed_and_never_wrong(transport: str) -> None:
+    closed = 0
+    for seed in range(40):
+        draw = random.Random(seed)
+        link = link_over(transport)
+        session = opened(link)
+        kinds = draw.choices(["lose", "flip", "double", "late"], k=12)  # cut pieces may join to what LRC calls a block
+        first = draw.randrange(0, 8)
+        plan = [
+            LineFault(first + number, kind, bits=(draw.randrange(400),), size=2, seconds=draw.choice((0.1, 9.0)))  # type: ignore[arg-type]  # one of the kinds
+            for number, kind in enumerate(kinds)
+            if draw.random() < 0.7
+        ]
+        link.line.channel = FaultyLine(plan, notices(link))
+        try:
+            for _ in range(8):
+                assert drive(secured(session, card_state()), transmit(link)) == 0x01
+        except LinkError:
+            closed += 1
+            assert not session.is_open
+            link.line.channel = clean
+            link.reset()
+            assert drive(secured(opened(link), card_state()), transmit(link)) == 0x01
+    assert 0 < closed < 40
 
 
 def test_a_card_that_cannot_be_activated_is_a_link_error() -> None:
