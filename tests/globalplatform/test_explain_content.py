@@ -16,6 +16,7 @@ from keywright.globalplatform.install import (
     InstallParameters,
     InstallSystemParameters,
 )
+from keywright.globalplatform.key_data import KeyField, KeyPart, NewKeys
 from keywright.globalplatform.parameters import PARAMETERS, header
 from keywright.globalplatform.tlv_names import INSIDE, NAMES, is_known, tlv_lines
 from keywright.iso7816.apdu import Command, Response
@@ -113,6 +114,28 @@ def test_what_is_asked_and_answered_is_told(
     assert told.title == title
     for line in lines:
         assert line in told.lines
+
+
+SECRET = bytes(range(0xC0, 0xD0))
+
+
+def test_put_key_is_told_without_its_keys() -> None:
+    aes = KeyField((KeyPart(0x88, b"\x10" + SECRET),), b"\x11\x22\x33")
+    ec = KeyField((KeyPart(0xB1, SECRET * 2), KeyPart(0xF0, b"\0")), b"", extended=True, usage=b"\x81")
+    told = explain(Command(0x80, 0xD8, 0x00, 0x81, NewKeys(0x31, (aes, ec)).build(), 0))
+    assert told.asked == (
+        ("KVN", "31"),
+        ("key 01", "AES, masked (17 bytes), KCV 112233"),
+        ("key 02", "EC private, masked (32 bytes) + EC parameters, masked (1 byte), usage 81"),
+    )
+
+
+@given(st.binary(max_size=60), st.integers(0, 60))
+def test_no_bytes_of_a_broken_put_key_are_shown(around: bytes, at: int) -> None:
+    data = around[:at] + SECRET + around[at:]
+    for command in (Command(0x80, 0xD8, 0, 0x81, data), Command(0x84, 0xD8, 0, 0x81, data)):
+        shown = " ".join(value for _, value in explain(command).asked)
+        assert not any(SECRET[n : n + 4].hex().upper() in shown for n in range(13))
 
 
 @pytest.mark.parametrize(

@@ -23,7 +23,14 @@ from keywright.globalplatform.describe import (
     describe_object,
     hexed,
 )
-from keywright.globalplatform.instructions import INSTRUCTIONS, Instruction, name_of, object_tag, objects_or_hex
+from keywright.globalplatform.instructions import (
+    INSTRUCTIONS,
+    Instruction,
+    name_of,
+    object_tag,
+    objects_or_hex,
+    put_key_lines,
+)
 from keywright.globalplatform.messages import Ins, unwrapped
 from keywright.globalplatform.redaction import is_secret
 from keywright.globalplatform.tlv_names import is_known, tlv_lines
@@ -116,7 +123,7 @@ class Transcript:
         if channel := channel_of(command.cla):
             yield "logical channel", str(channel)
         if is_secret(command):
-            yield "data", f"masked, {counted(command.data)}"
+            yield from _secret(command, is_plain=session is None)
         elif session is None:
             yield from _asked_plain(entry, command)
         elif session is _UNSEEN:
@@ -173,6 +180,18 @@ class _Session(NamedTuple):
 
 _UNSEEN: Final = _Session()
 """Stands for a session whose opening was not seen."""
+
+
+def _secret(command: Command, *, is_plain: bool) -> Lines:
+    """What may be told of a command that carries keys: of PUT KEY all but their values."""
+    if is_plain and command.ins == Ins.PUT_KEY and any(command.data):
+        try:
+            yield from list(put_key_lines(command))
+        except DecodeError:
+            pass
+        else:
+            return
+    yield "data", f"masked, {counted(command.data)}"
 
 
 def _asked_plain(entry: Instruction, command: Command) -> Lines:

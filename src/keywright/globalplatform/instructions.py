@@ -24,6 +24,7 @@ from keywright.globalplatform.install import (
     RegistryParameters,
     install_data,
 )
+from keywright.globalplatform.key_data import parse_put_key
 from keywright.globalplatform.legacy_status import parse_legacy
 from keywright.globalplatform.messages import (
     DeleteKey,
@@ -51,6 +52,10 @@ _SCP_AT: Final = 11
 """Place of the protocol number in the answer to INITIALIZE UPDATE."""
 
 
+_KCV_SIZES: Final = (0, 3)
+_USAGE: Final = 2
+
+
 class Instruction(NamedTuple):
     """How one instruction is told. `title` follows the name; the rest gives the lines of command and answer data."""
 
@@ -75,6 +80,20 @@ def _answer_of(kind: type[Message]) -> Callable[[Command, bytes], Lines]:
 
 def _fci(_: Command, data: bytes) -> Lines:
     return describe(Fci.parse(unwrapped(Tag.FCI, data)))
+
+
+def put_key_lines(command: Command) -> Lines:
+    """PUT KEY without any value of a key: versions, types, sizes and check values. Raises DecodeError."""
+    new = parse_put_key(command.data)
+    if not new.kvn or any(len(one.kcv) not in _KCV_SIZES or len(one.usage) > _USAGE for one in new.keys):
+        raise DecodeError("this is no plain PUT KEY")
+    yield "KVN", f"{new.kvn:02X}"
+    first = command.p2 & 0x7F
+    for number, one in enumerate(new.keys, first):
+        parts = " + ".join(f"{names.key_type(part.type)}, masked ({counted(part.value)})" for part in one.parts)
+        kcv = f", KCV {hexed(one.kcv)}" if one.kcv else ""
+        usage = f", usage {hexed(one.usage)}" if one.usage else ""
+        yield f"key {number:02X}", f"{parts}{kcv}{usage}"
 
 
 def _challenge(command: Command) -> Lines:
