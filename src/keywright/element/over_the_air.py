@@ -111,22 +111,27 @@ class OverTheAir:
         record = self._card.domain(aid).key(kvn, kid)
         return Psk(record.value) if record is not None and record.type == ComponentType.PSK_TLS else None
 
-    def counter(self, aid: bytes, kvn: int) -> int:
-        """The last counter that was taken with a domain's key set; 0 with new keys (TS 102 225 5.1.4)."""
-        domain = self._card.domain(aid)
-        value = domain.read(air_counter_name(kvn))
-        record = AirCounterRecord.parse(value) if value else None
-        return int.from_bytes(record.counter) if record and equal(record.keys, _fingerprint(domain, kvn)) else 0
+    def counter(self, aid: bytes, owner: bytes) -> int:
+        """The last counter that a domain has taken, by what it belongs to: a key version number, or a TAR.
 
-    def commit(self, aid: bytes, kvn: int, counter: int) -> None:
+        0 for a key set whose keys are other ones by now (TS 102 225 5.1.4).
+        """
+        domain = self._card.domain(aid)
+        value = domain.read(air_counter_name(owner))
+        record = AirCounterRecord.parse(value) if value else None
+        return int.from_bytes(record.counter) if record and equal(record.keys, _fingerprint(domain, owner)) else 0
+
+    def commit(self, aid: bytes, owner: bytes, counter: int) -> None:
         """Keep a counter, durably on return. Raises StoreError."""
         domain = self._card.domain(aid)
-        record = AirCounterRecord(counter.to_bytes(5), _fingerprint(domain, kvn))
-        self._card.storage.commit({domain.name(air_counter_name(kvn)): record.build()})
+        record = AirCounterRecord(counter.to_bytes(5), _fingerprint(domain, owner))
+        self._card.storage.commit({domain.name(air_counter_name(owner)): record.build()})
 
 
-def _fingerprint(domain: Domain, kvn: int) -> bytes:
-    return hashlib.sha256(domain.read(key_set_name(kvn)) or b"").digest()[:_FINGERPRINT_BYTES]
+def _fingerprint(domain: Domain, owner: bytes) -> bytes:
+    """What tells the keys of a key version number from others; the same always where a counter belongs to a TAR."""
+    keys = domain.read(key_set_name(owner[0])) if len(owner) == 1 else None
+    return hashlib.sha256(keys or b"").digest()[:_FINGERPRINT_BYTES]
 
 
 def _ota_key(record: KeyRecord | None, label: str) -> OtaKey | None:

@@ -12,7 +12,7 @@
 | D`keys` | key version numbers in order of creation, 1 byte each | PUT KEY, STORE DATA, DELETE |
 | D`keys/KVN` | `KeySetRecord` | PUT KEY, STORE DATA, DELETE |
 | D`counter/KVN` | `CounterRecord`: sessions, failures in a row | opening a session, alone |
-| D`air/KVN` | `over_the_air.AirCounterRecord`: last counter of SCP80 taken | a packet is taken, alone and first |
+| D`air/OWNER` | `over_the_air.AirCounterRecord`: last counter of SCP80 taken | a packet is taken, alone and first |
 | D`data/TAG` | value of one data object | STORE DATA |
 | D`certificates/KVNKID`, D`allow/KVNKID`, D`identifiers/SIDE` | what SCP11 needs (`scp11_objects`) | STORE DATA |
 | D`tries/KVNKID`, D`oce` | failures in a row of an SCP11 key; the host remembered | opening a session, alone |
@@ -61,9 +61,9 @@ def counter_name(kvn: int) -> str:
     return f"counter/{kvn:02X}"
 
 
-def air_counter_name(kvn: int) -> str:
-    """Name of the record of a key set's SCP80 counter, in its domain."""
-    return f"air/{kvn:02X}"
+def air_counter_name(owner: bytes) -> str:
+    """Name of the record of an SCP80 counter, in its domain: that of a key version number, or of a TAR."""
+    return f"air/{owner.hex().upper()}"
 
 
 def data_name(number: int) -> str:

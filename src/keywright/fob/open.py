@@ -19,10 +19,12 @@ if TYPE_CHECKING:
     from keywright.element import Applet, SecureElement
     from keywright.element.card import Factory
     from keywright.fob.fobs import Model
+    from keywright.fob.uicc import Uicc
     from keywright.sansio import Device
 
 ELEMENT: Final = "element"
 """Namespace of an element that has a journal of its own."""
+UICC: Final = "uicc"
 DEFAULT_SERIAL: Final = "SIM-000001"
 """The fob of `sim:fob` without a serial."""
 
@@ -63,21 +65,36 @@ class SimulatedLink:
     transport: one of `fob.transport.TRANSPORTS`, to reach the device block by block; without it, by whole APDUs.
     """
 
-    def __init__(self, name: str, element: SecureElement, close: Callable[[], object], transport: str = "") -> None:
+    def __init__(
+        self,
+        name: str,
+        element: SecureElement,
+        close: Callable[[], object],
+        transport: str = "",
+        uicc: Uicc | None = None,
+    ) -> None:
         self.name = name
         self._element: SecureElement | None = element
+        self._device: Device = element if uicc is None else uicc
+        self._uicc = uicc
         self._close = close
         self._carrier: Exchange | None = None
         if transport:
             from keywright.fob.transport import over  # noqa: PLC0415 - loads only where blocks are asked for
 
-            self._carrier = over(element, transport, name=name)
+            self._carrier = over(self._device, transport, name=name)
         self.extended = True if self._carrier is None else self._carrier.extended
 
     @property
     def element(self) -> SecureElement:
         """The device itself, for whoever serves it or owns its memory; not for a host. Raises LinkError if closed."""
         return self._open()
+
+    @property
+    def uicc(self) -> Uicc | None:
+        """The device where it is a UICC, for whoever plays its phone. Raises LinkError if closed."""
+        self._open()
+        return self._uicc
 
     @property
     def atr(self) -> bytes:
@@ -87,13 +104,15 @@ class SimulatedLink:
 
     def exchange(self, command: bytes, /) -> bytes:
         """The device's answer. Raises LinkError after `close`, and for what goes wrong on a transport."""
-        element = self._open()
-        return element.handle(command) if self._carrier is None else self._carrier.exchange(command)
+        self._open()
+        return self._device.handle(command) if self._carrier is None else self._carrier.exchange(command)
 
     def reset(self) -> bytes:
         """Reset the device and return its ATR. Raises LinkError after `close`."""
         element = self._open()
-        return element.reset() if self._carrier is None else self._carrier.reset()
+        if self._carrier is not None:
+            return self._carrier.reset()
+        return element.reset() if self._uicc is None else self._uicc.reset()
 
     def close(self) -> None:
         """Let go of the device and of its memory; twice does no harm."""
@@ -126,6 +145,8 @@ def open_simulated(uri: Uri, code: Code = NO_CODE) -> SimulatedLink:
     namespace = uri.parameters.get("serial", DEFAULT_SERIAL) if uri.rest == "fob" else ELEMENT
     if "serial" in uri.parameters and uri.rest != "fob":
         raise UsageError(f"{uri}: only sim:fob has a serial", hint="leave it out, or use sim:fob")
+    if "msl" in uri.parameters and (uri.rest != UICC or uri.number("msl") is None):
+        raise UsageError(f"{uri}: only sim:uicc has a minimum security level", hint="leave it out, or use sim:uicc")
     transport = _transport(uri)
     path = uri.parameters.get("memory")
     journal = Journal(path) if path else None
@@ -137,7 +158,18 @@ def open_simulated(uri: Uri, code: Code = NO_CODE) -> SimulatedLink:
         if journal is not None:
             journal.close()
         raise
-    return SimulatedLink(str(uri), element, journal.close if journal else element.close, transport)
+    close = journal.close if journal else element.close
+    return SimulatedLink(str(uri), element, close, transport, _uicc(uri, element))
+
+
+def _uicc(uri: Uri, element: SecureElement) -> Uicc | None:
+    """What stands in front of the element of `sim:uicc`, None for other devices."""
+    if uri.rest != UICC:
+        return None
+    from keywright.fob.uicc import DEFAULT_MSL, Uicc  # noqa: PLC0415 - loads only where one is simulated
+
+    msl = uri.number("msl")
+    return Uicc(element, msl=DEFAULT_MSL if msl is None else msl)
 
 
 def _transport(uri: Uri) -> str:
@@ -282,6 +314,7 @@ _DEVICES: Final[Mapping[str, Maker]] = {
     "element": _element,
     "card": _element,
     "fob": _fob,
+    UICC: _element,
 }
 
 

@@ -30,6 +30,7 @@ FORMS: Final[tuple[Form, ...]] = (
         "&transport=t0, t1, t1-crc, nfc-a or nfc-b reaches it block by block)",
     ),
     Form("sim:fob", "a simulated key fob (?serial=SERIAL&memory=FILE)"),
+    Form("sim:uicc", "a simulated UICC for over-the-air packets (as sim:element, &msl= its minimum security level)"),
     Form(
         "pcsc:READER",
         "a card in a PC/SC reader: its name, a part only one has, or a number (?mode=exclusive|transaction|shared, "
@@ -43,7 +44,7 @@ FORMS: Final[tuple[Form, ...]] = (
 
 _LATER: Final = frozenset({"serial", "ble", "http", "https"})
 _PARAMETERS: Final = {
-    SIMULATED: ("memory", "serial", "kvn", "i", "stay", "transport"),
+    SIMULATED: ("memory", "serial", "kvn", "i", "stay", "transport", "msl"),
     "pcsc": ("mode", "protocol", "extended", "wait"),
     "replay": ("lenient",),
 }
