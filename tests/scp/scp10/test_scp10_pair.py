@@ -233,6 +233,15 @@ def test_objects_with_and_without_a_mac_do_not_go_together() -> None:
             session_pair(0x02)[1].unwrap(Command(0x88, 0xE2, 0, 0, wrong, 0))
 
 
+@pytest.mark.parametrize("level", [0x02, *PROTECTED])
+def test_a_class_that_denies_the_mac_or_claims_one_is_refused(level: int) -> None:
+    """Nothing covers that bit: only what is there tells that it was changed."""
+    host, card = session_pair(level)
+    sent = host.wrap(Command(0x80, 0xE2, 1, 2, bytes(20), 0))
+    with pytest.raises(Refusal, match="6982"):
+        card.unwrap(Command(sent.cla ^ 0x04, sent.ins, sent.p1, sent.p2, sent.data, sent.le))
+
+
 @pytest.mark.parametrize(("at_card", "at_host"), list(itertools.permutations((0x10, 0x20, 0x30), 2)))
 def test_an_answer_with_the_objects_of_another_level_is_refused(at_card: int, at_host: int) -> None:
     answer = session_pair(at_card)[1].wrap(Response(b"data"))

@@ -16,6 +16,7 @@ _IN_PARTS = (0xD8, 0xE4, 0xE6)
 """PUT KEY, DELETE, INSTALL: what P1 b8 says of them is that more is to come."""
 _MORE = 0x80
 GET_RESPONSE = 0xC0
+_MANAGE_SECURITY_ENVIRONMENT = 0x22
 _PERFORM_SECURITY_OPERATION = 0x2A
 _MORE_TO_COME = 0x61
 _GP, _FURTHER, _SM_FURTHER, _SM_GP = 0x80, 0x40, 0x20, 0x04
@@ -96,6 +97,11 @@ def _status(message: Message) -> Iterable[int]:
     return _bits(size - 2, size) if message.is_answer and not message.opening else ()
 
 
+def _announcement(message: Message) -> Iterable[int]:
+    external_only = message.protocol == "SCP10" and message.raw[1:3] == bytes((_MANAGE_SECURITY_ENVIRONMENT, 0x81))
+    return (17,) if external_only and not message.is_answer else ()
+
+
 def _get_response(message: Message) -> Iterable[int]:
     size = len(message.raw)
     if message.is_answer:
@@ -134,6 +140,8 @@ RULES = (
     Rule("the status word of an answer in an open session: one flipped bit of `9000` makes an error, and errors bear "
          "no R-MAC",
          _status),
+    Rule("the bit of MANAGE SECURITY ENVIRONMENT that announces INTERNAL AUTHENTICATE in SCP10, where none follows",
+         _announcement),
     Rule("P1 b8 of a chained part of a certificate in SCP11: either mark is taken for more to come",
          _part_of_certificate),
     Rule("GET RESPONSE and the status word before it, which belong to the transport", _get_response),

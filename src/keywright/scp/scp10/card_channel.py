@@ -14,6 +14,7 @@ from keywright.scp.scp10.messages import SCP10, ProtectedCommand
 from keywright.scp.scp10.messaging import (
     Broken,
     check_command_mac,
+    contradicts,
     decrypt,
     is_protected,
     protect_response,
@@ -74,6 +75,8 @@ class CardChannel:
         if not is_protected(command.cla):
             return command, 0
         objects = read_command(command)
+        if contradicts(command.cla, mac=objects.mac is not None):
+            raise Broken
         if objects.mac is not None:
             check_command_mac(self._keys, command, self._profile)
         data, encrypted = self._data(objects)

@@ -24,6 +24,7 @@ _FURTHER: Final = 0x40
 _SM_FURTHER: Final = 0x20
 _SM_FIRST: Final = 0x0C
 _SM_FIRST_NO_MAC: Final = 0x08
+_SM_MAC: Final = 0x04
 
 
 class Broken(Exception):  # noqa: N818 - it becomes a refusal at the card and an error at the host
@@ -38,6 +39,11 @@ def protected_class(cla: int, *, mac: bool) -> int:
 def is_protected(cla: int) -> bool:
     """Whether the class says that the command carries these data objects; `is_secured` misses those without a MAC."""
     return bool(cla & (_SM_FURTHER if cla & _FURTHER else _SM_FIRST))
+
+
+def contradicts(cla: int, *, mac: bool) -> bool:
+    """Whether the class denies the MAC that is there, or claims one: its b3, on channels 0 to 3."""
+    return not cla & _FURTHER and bool(cla & _SM_MAC) is not mac
 
 
 def bears_protection(sw: int) -> bool:
