@@ -13,8 +13,9 @@ from hypothesis import settings
 from keywright.scp.scp03 import messaging
 from support.combinations.rules import GET_RESPONSE, RULES, Part, parts
 from support.combinations.scp03 import Scp03
-from support.combinations.sessions import CHANNELS, Flip, honest, tamper
+from support.combinations.sessions import CHANNELS, Flip
 from support.combinations.table import PROTOCOLS, Ran, distinct, ran, rows, sessions_of
+from support.combinations.trials import honest, tamper
 
 SLICES = 6
 LEAST = 500

@@ -6,7 +6,7 @@ import functools
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple, Protocol, TypeAlias
 
-from support.combinations import scp02, scp03, scp10, scp11, scp80, scp81, sessions
+from support.combinations import scp02, scp03, scp10, scp11, scp80, scp81, sessions, trials
 from support.combinations.outcome import Outcome
 
 
@@ -57,7 +57,7 @@ def rows(protocol: str, *, everything: bool = False) -> Iterator[tuple[Combinati
             return ((kind, functools.partial(scp80.run, kind)) for kind in scp80.combinations(everything=everything))
         case "SCP81":
             return ((kind, functools.partial(scp81.run, kind)) for kind in scp81.combinations(everything=everything))
-    return ((kind, functools.partial(sessions.run, kind)) for kind in sessions_of(protocol, everything=everything))
+    return ((kind, functools.partial(trials.run, kind)) for kind in sessions_of(protocol, everything=everything))
 
 
 PROTOCOLS = ("SCP02", "SCP03", "SCP10", "SCP11", "SCP80", "SCP81")
