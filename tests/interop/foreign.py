@@ -291,7 +291,7 @@ class Scp03:
         self.i = i
         self.overhead = size
         self._context = context
-        self._chain = bytes(16)
+        self.chain = bytes(16)
         self._counter = 0
 
     def cryptograms(self, host: bytes, card: bytes) -> tuple[bytes, bytes]:
@@ -312,8 +312,8 @@ class Scp03:
         size = len(data) + self.overhead
         lc = bytes((size,)) if size < 0x100 else b"\0" + size.to_bytes(2)
         head = bytes((plain.cla & ~3 | 4, plain.ins, plain.p1, plain.p2)) + lc
-        self._chain = cmac(self.mac, self._chain + head + data)
-        return plain._replace(cla=plain.cla | 4, data=data + self._chain[: self.overhead])
+        self.chain = cmac(self.mac, self.chain + head + data)
+        return plain._replace(cla=plain.cla | 4, data=data + self.chain[: self.overhead])
 
     def begin(self, level: int) -> None:
         """The level that EXTERNAL AUTHENTICATE set."""
@@ -325,7 +325,7 @@ class Scp03:
         if not self.level & 0x10 or (not good and not answer.data):
             return answer
         data, mac = answer.data[: -self.overhead], answer.data[-self.overhead :]
-        if cmac(self.rmac, self._chain + data + answer.sw.to_bytes(2))[: self.overhead] != mac:
+        if cmac(self.rmac, self.chain + data + answer.sw.to_bytes(2))[: self.overhead] != mac:
             raise ForeignError("R-MAC of SCP03")
         if data and self.level & 0x20:
             iv = aes_cbc(self.enc, bytes(16), b"\x80" + self._counter.to_bytes(15))

@@ -104,13 +104,14 @@ def announce(card: Card, channel: Channel, command: Command, request: InstallFor
 def load(card: Card, channel: Channel, command: Command, change: Transaction) -> Response:
     """LOAD (GPCS 11.6): one block. The last one has the file checked and entered; whatever is refused ends the load.
 
+    After block FF comes 00, as GlobalPlatformPro and pySim go on with files of more than 256 blocks.
     Refuses with 6985 (nothing was announced), 6A86 (P1, or not the next block), 6A84 (too long), 6A80 (structure, hash,
     not the package that was announced), 6982 (a DAP wrong or missing).
     """
     loading, channel.loading = channel.loading, None
     if not isinstance(loading, Loading) or loading.result is not None:
         raise Refusal(SW.CONDITIONS_NOT_SATISFIED)
-    if command.p1 & ~LAST_BLOCK or command.p2 != loading.expected:
+    if command.p1 & ~LAST_BLOCK or command.p2 != loading.expected & 0xFF:
         raise Refusal(SW.INCORRECT_P1P2)
     loading.data += command.data
     loading.expected += 1
