@@ -124,9 +124,7 @@ def test_a_session_is_opened_with_extended_commands() -> None:
 
 @pytest.mark.parametrize("channel", [1, 2, 3])
 @pytest.mark.parametrize("make", [element, with_scp02], ids=["scp03", "scp02"])
-def test_a_session_below_which_the_channel_is_put_into_the_class(
-    make: Callable[[], SecureElement], channel: int
-) -> None:
+def test_the_channel_is_put_into_the_class_below_a_session(make: Callable[[], SecureElement], channel: int) -> None:
     card = make()
     while exchange(card, Plain(0x00, 0x70, 0x00, 0x00, ne=1)).data != bytes((channel,)):
         pass
@@ -169,9 +167,7 @@ def parameter_forms() -> Iterator[tuple[str, bytes]]:
         yield f"{size} 82", b"\x82" + len(inside).to_bytes(2) + inside
 
 
-@pytest.mark.parametrize(
-    "field", [field for _, field in parameter_forms()], ids=[name for name, _ in parameter_forms()]
-)
+@pytest.mark.parametrize("field", dict(parameter_forms()).values(), ids=dict(parameter_forms()))
 def test_install_parameters_have_any_ber_length(field: bytes) -> None:
     card = element()
     here = session(card, 0x01)
