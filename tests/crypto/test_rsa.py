@@ -49,7 +49,7 @@ def test_every_form_of_numbers_gives_the_same_key(name: str) -> None:
     modulus, _, exponent = numbers(name)
     assert (key.public.modulus, key.public.exponent) == (modulus, exponent)
     assert key.public.bits == len(modulus) * 8 == key.public.size * 8
-    assert RsaPrivateKey.from_crt(*components(name)) == key
+    assert RsaPrivateKey.from_crt(*components(name)) == RsaPrivateKey.from_crt(*components(name), known=True) == key
     assert RsaPrivateKey.from_pkcs8(key.to_pkcs8()) == key
     assert RsaPublicKey.from_numbers(b"\0" + modulus, b"\0" + exponent) == key.public
     assert RsaPublicKey.from_spki(key.public.spki()) == key.public
@@ -69,6 +69,8 @@ def test_components_that_do_not_belong_together_are_refused(wrong: int) -> None:
     parts[wrong] = (int.from_bytes(parts[wrong]) + 2).to_bytes(256)
     with pytest.raises(DecodeError):
         RsaPrivateKey.from_crt(*parts)
+    with pytest.raises(DecodeError):
+        RsaPrivateKey.from_crt(*parts, known=True)
 
 
 def test_numbers_that_do_not_belong_together_are_refused_without_showing_them() -> None:
