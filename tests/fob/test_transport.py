@@ -239,7 +239,7 @@ def test_on_a_bad_line_a_session_is_right_or_closed_and_never_wrong(transport: s
         draw = random.Random(seed)
         link = link_over(transport)
         session = opened(link)
-        kinds = draw.choices(["lose", "flip", "double", "late"], k=12)  # cut pieces may join to what LRC calls a block
+        kinds = draw.choices(["lose", "cut", "flip", "double", "late"], k=12)
         first = draw.randrange(0, 8)
         plan = [
             LineFault(first + number, kind, bits=(draw.randrange(400),), size=2, seconds=draw.choice((0.1, 9.0)))  # type: ignore[arg-type]  # one of the kinds

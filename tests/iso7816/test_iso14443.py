@@ -371,11 +371,12 @@ def test_a_multiplier_that_does_not_exist_is_a_mistake(multiplier: int) -> None:
 # ---- what is switchable ---------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("repeated", "runs"), [("drop", 1), ("run", 2)])
-def test_a_doubled_block_runs_once_or_as_the_standard_reads(repeated: Any, runs: int) -> None:
-    here, device = line(Iso14443Profile(repeated_block=repeated), FaultyLine([LineFault(0, "double")], lambda _: True))
+@pytest.mark.parametrize("repeated", ["drop", "run"])
+def test_a_doubled_block_runs_once_or_as_the_standard_reads(repeated: Any) -> None:
+    channel = FaultyLine([LineFault(0, "double")], lambda _: True)
+    here, device = line(Iso14443Profile(repeated_block=repeated), channel)
     assert here.command(PLAIN) == [Answered(OK)]
-    assert len(device.ran) == runs
+    assert (len(device.ran) == 1) is (repeated == "drop")
 
 
 @pytest.mark.parametrize("retries", [0, 1, 2, 5])

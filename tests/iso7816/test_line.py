@@ -7,6 +7,7 @@ from collections.abc import Iterable
 import pytest
 
 from keywright.errors import LinkError, WireError
+from keywright.iso7816.edc import LRC
 from keywright.iso7816.iso14443 import Iso14443Card, Iso14443Reader
 from keywright.iso7816.line import Arrival, Line, LineExchange, Sender, is_end
 from keywright.iso7816.t0 import T0Card, T0Host
@@ -120,6 +121,18 @@ def test_a_mute_card_says_so_once() -> None:
     assert not [event for event in card.events() if isinstance(event, Muted)]
 
 
+def test_two_blocks_at_once_are_answered_by_one() -> None:
+    """On a half-duplex line: an end that heard two blocks before it could speak says what the later one asks for."""
+    card = T1Card(Recorder({0xE2: OK}))
+    block = bytes.fromhex("00000880E290000301020300")
+    block = block[:-1] + LRC.compute(block[:-1])
+    card.receive(block, 0.0)
+    card.receive(block, 0.0)
+    assert [frame.hex() for frame in card.outgoing(1.0)] == ["00900090"]
+    card.receive(bytes.fromhex("00820082"), 1.0)
+    assert [frame.hex() for frame in card.outgoing(2.0)] == ["000002900092"]
+
+
 def test_nothing_leaves_an_outbox_before_its_time() -> None:
     box = Outbox()
     assert box.deadline() is None
@@ -132,6 +145,9 @@ def test_nothing_leaves_an_outbox_before_its_time() -> None:
         [],
     )
     box.put(b"c", 4.0)
+    box.replace(b"d", 5.0)
+    assert (list(box.take(4.0)), list(box.take(5.0))) == ([], [b"d"])
+    box.put(b"e", 6.0)
     box.clear()
     assert box.deadline() is None
 

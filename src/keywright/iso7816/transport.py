@@ -153,6 +153,11 @@ class Outbox:
         self._frames.append(frame)
         self._due = due
 
+    def replace(self, frame: bytes, due: float) -> None:
+        """Hold `frame` instead of what waits: a half-duplex line carries one block, and the last word counts."""
+        self._frames.clear()
+        self.put(frame, due)
+
     def take(self, now: float) -> Sequence[bytes]:
         """The frames to send now, each given out once."""
         if not self._frames or now < self._due:

@@ -140,7 +140,7 @@ class Iso14443Card:
         except DecodeError:
             return False
         if answer:
-            self._outbox.put(self._code.close(answer), now)
+            self._outbox.replace(self._code.close(answer), now)
         return bool(answer)
 
     def _answer_activation(self, raw: bytes) -> bytes:
@@ -165,7 +165,7 @@ class Iso14443Card:
     # ---- sending ----------------------------------------------------------------------------------------------
 
     def _put(self, frame: bytes, now: float) -> None:
-        self._outbox.put(frame, now)
+        self._outbox.replace(frame, now)
         self._last = frame
 
     def _send(self, kind: Kind, number: int, now: float, inf: bytes = b"") -> None:
@@ -254,7 +254,7 @@ class Iso14443Card:
     def _on_ack(self, number: int, now: float) -> None:
         if number == self._number:
             if self._last:
-                self._outbox.put(self._last, now)
+                self._outbox.replace(self._last, now)
         elif self._is_more:
             self._number ^= 1
             self._next_piece(now)
@@ -262,7 +262,7 @@ class Iso14443Card:
     def _on_nak(self, number: int, now: float) -> None:
         """Rules 11 and 12: the last block once more, if there is one and it is meant; else an acknowledgement."""
         is_meant = number == self._number and self._last
-        self._outbox.put(self._last if is_meant else self._acknowledgement(), now)
+        self._outbox.replace(self._last if is_meant else self._acknowledgement(), now)
 
     def _acknowledgement(self) -> bytes:
         return self._code.close(Block(Kind.ACK, self._number, cid=self._mirrors_cid).build())

@@ -190,7 +190,7 @@ class Iso14443Reader:
 
     def _put(self, frame: bytes, now: float, wait: float) -> None:
         due = max(now, self._not_before)
-        self._outbox.put(frame, due)
+        self._outbox.replace(frame, due)
         self._until = due + duration(frame) + wait
 
     def _send_block(self, sent: Block, now: float, wait: float = 0.0) -> None:

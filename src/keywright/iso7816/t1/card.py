@@ -129,7 +129,7 @@ class T1Card:
         self._put(block.seal(self._code, block.swapped(self._nad or 0), pcb, inf), kind, now)
 
     def _put(self, frame: bytes, kind: Sent, now: float) -> None:
-        self._outbox.put(frame, now + self.profile.block_guard)
+        self._outbox.replace(frame, now + self.profile.block_guard)
         self._last, self._last_kind = frame, kind
 
     def _send_r(self, error: int, now: float) -> None:

@@ -155,7 +155,7 @@ class T1Host:
 
     def _put(self, frame: bytes, kind: Sent, now: float, extension: int = 1) -> None:
         due = now + self.profile.block_guard
-        self._outbox.put(frame, due)
+        self._outbox.replace(frame, due)
         self._last, self._last_kind = frame, kind
         self._until = due + self.profile.duration(frame) + extension * self.profile.block_wait
 
