@@ -95,6 +95,11 @@ def test_the_scheme_follows_the_key() -> None:
     assert isinstance(small, RsaPrivateKey)
     assert isinstance(large, RsaPrivateKey)
     small.public.verify(sign(small, b"m"), b"m", "sha1")
+    verify(small.public, b"m", small.sign(b"m", "sha256"))
+    with pytest.raises(AuthenticationError):
+        verify(small.public, b"n", small.sign(b"m", "sha256"))
+    with pytest.raises(AuthenticationError):
+        verify(small.public, b"m", small.sign(b"m", "sha512"))
     large.public.verify_pss(sign(large, b"m"), b"m", "sha256", 32)
     for name, hash_name in (("p-256", "sha256"), ("p-384", "sha384"), ("p-521", "sha512"), ("brainpool", "sha256")):
         key = KEYS[name]

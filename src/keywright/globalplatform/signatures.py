@@ -2,7 +2,7 @@
 
 | key | scheme |
 | --- | --- |
-| RSA of 1024 bits | RSASSA-PKCS1-v1_5 with SHA-1 |
+| RSA of 1024 bits | RSASSA-PKCS1-v1_5 with SHA-1; verified with SHA-256 too, as GlobalPlatformPro signs DAP |
 | RSA above | RSASSA-PSS with SHA-256, salt of 32 bytes |
 | elliptic curve | ECDSA, r and s as wide as the curve; SHA-256, -384 or -512 by its size |
 | AES | CMAC, 16 bytes |
@@ -48,7 +48,7 @@ def verify(key: VerifyingKey, message: bytes, signature: bytes) -> None:
     match key:
         case RsaPublicKey():
             if key.bits <= _OLD_RSA_BITS:
-                key.verify(signature, message, "sha1")
+                _verify_old(key, message, signature)
             else:
                 key.verify_pss(signature, message, "sha256", _PSS_SALT)
         case EcPublicKey():
@@ -56,6 +56,13 @@ def verify(key: VerifyingKey, message: bytes, signature: bytes) -> None:
         case _:
             if not equal(signature, _mac(key, message)):
                 raise AuthenticationError("signature not accepted")
+
+
+def _verify_old(key: RsaPublicKey, message: bytes, signature: bytes) -> None:
+    try:
+        key.verify(signature, message, "sha1")
+    except AuthenticationError:
+        key.verify(signature, message, "sha256")
 
 
 def curve_hash(key: EcPublicKey) -> str:
