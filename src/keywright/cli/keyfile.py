@@ -17,7 +17,9 @@ from keywright.crypto.diversification import derive_key_set
 from keywright.errors import DecodeError, PolicyError, UsageError
 from keywright.globalplatform.unwrapping import Candidate, GivenSession
 from keywright.scp import scp02
-from keywright.scp.scp03.keys import KeySet, SessionKeys
+from keywright.scp.scp03.keys import GP_TEST_KEY, KeySet, SessionKeys
+from keywright.scp.scp80 import keys as scp80
+from keywright.scp.scp81.keys import Psk
 
 GP_TEST: Final = "gp-test"
 
@@ -28,6 +30,10 @@ _KDD_BYTES: Final = 10
 _SESSION: Final = ("s_enc", "s_mac", "s_rmac")
 _SESSION_HINT: Final = "it has lines s_enc, s_mac, s_rmac and, for SCP11, receipt (hex), or [[session]] tables of them"
 _NAMES: Final = ("enc", "mac", "dek")
+_OTA_NAMES: Final = ("kic", "kid", "kik")
+_OTA_HINT: Final = 'it has lines like: kic = "4041...", kid = "...", kik = "..." (hex), type = "aes", kvn = "01"'
+_PSK_HINT: Final = 'it has one line: psk = "..." (16 bytes or more, hex)'
+_DES_ALGORITHMS: Final = {8: 0x1, 16: 0x5, 24: 0x9}
 _HINT: Final = 'it has lines like: enc = "4041...", mac = "...", dek = "..." (hex), or one: key = "..."'
 
 
@@ -114,6 +120,55 @@ def _tried(found: StaticKeys) -> StaticKeys:
     """The same, its scheme known to fit the master. Raises PolicyError, UsageError."""
     found.raw_of(bytes(_KDD_BYTES))
     return found
+
+
+class OtaKeys(NamedTuple):
+    """A key set of SCP80, its number, and what the low half of KIc and KID says of its keys (TS 102 225 5.1.2)."""
+
+    keys: scp80.KeySet
+    kvn: int = 1
+    algorithm: int = 0x2
+
+
+def ota_keys(name: str) -> OtaKeys:
+    """The keys of a file for packets, or the public test keys for `gp-test`. Raises as `static_keys`.
+
+    `kic`, `kid` and `kik` in hex (`enc`, `mac` and `dek` mean the same), or one `key`; `type` is aes or des, `kvn` 1 to
+    F, `mac_length` 8 or 4.
+    """
+    if name == GP_TEST:
+        return OtaKeys(scp80.KeySet.aes(GP_TEST_KEY, GP_TEST_KEY, GP_TEST_KEY))
+    path = Path(name)
+    values = _table(path, _OTA_HINT)
+    kind, mac_length = values.pop("type", "aes"), values.pop("mac_length", 8)
+    if unknown := values.keys() - {*_NAMES, *_OTA_NAMES, "key", "kvn"}:
+        raise UsageError(f"{path}: unknown entry {min(unknown)!r}", hint=_OTA_HINT)
+    if kind not in ("aes", "des") or mac_length not in (4, 8):
+        raise UsageError(f"{path}: type is aes or des, mac_length 8 or 4", hint=_OTA_HINT)
+    for ours, theirs in zip(_OTA_NAMES, _NAMES, strict=True):
+        values.setdefault(ours, values.get(theirs, values.get("key")))
+    try:
+        kic, kid = (unhex(_text(path, values, name, _OTA_HINT), f"{path}: {name}") for name in _OTA_NAMES[:2])
+        kik = unhex(_text(path, values, "kik", _OTA_HINT), f"{path}: kik") if values["kik"] else None
+        kvn = unhex(_text(path, values, "kvn").rjust(2, "0"), f"{path}: kvn") if "kvn" in values else b"\1"
+        if len(kvn) != 1 or not 1 <= kvn[0] <= 0xF:
+            raise UsageError(f"{path}: kvn is 1 to F in hex", hint='for example kvn = "01"')
+        if kind == "aes":
+            return OtaKeys(scp80.KeySet.aes(kic, kid, kik, mac_length=4 if mac_length == 4 else 8), kvn[0])
+        return OtaKeys(scp80.KeySet.des(kic, kid, kik), kvn[0], _DES_ALGORITHMS.get(len(kic), 0x5))
+    except DecodeError as error:
+        raise UsageError(str(error), hint=_OTA_HINT) from error
+    except ValueError as error:
+        raise UsageError(f"{path}: {error}", hint=_OTA_HINT) from None
+
+
+def pre_shared_key(path: Path) -> Psk:
+    """The key of a file with one line `psk` in hex. Raises as `static_keys`."""
+    values = _table(path, _PSK_HINT)
+    try:
+        return Psk(unhex(_text(path, values, "psk", _PSK_HINT), f"{path}: psk"))
+    except ValueError as error:
+        raise UsageError(f"{path}: {error}", hint=_PSK_HINT) from None
 
 
 def session_keys(path: Path) -> list[GivenSession]:

@@ -22,7 +22,7 @@ NOUNS: Final[dict[str, Noun]] = {
         "keywright.cli.card.verbs",
         "Look at a card, and manage what is on it.",
         "info list keys data apdu install create-domain make-selectable load uninstall delete move registry rename "
-        "lock unlock terminate set-status personalise cap sign script shell",
+        "lock unlock terminate set-status personalise cap sign ota script shell",
     ),
     "reader": Noun("keywright.cli.reader", "PC/SC readers and what is in them.", "list watch features escape"),
     "element": Noun("keywright.cli.element", "The virtual secure element.", "new serve show"),

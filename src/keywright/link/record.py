@@ -32,6 +32,11 @@ class Recording:
         self._tell("open", link.atr, EXTENDED if link.extended else "")
 
     @property
+    def link(self) -> Exchange:
+        """What is recorded."""
+        return self._link
+
+    @property
     def name(self) -> str:
         """Name of the link."""
         return self._link.name

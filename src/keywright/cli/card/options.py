@@ -77,6 +77,11 @@ def managing(verb: Callable[..., None]) -> Callable[..., None]:
     return _with({**_LOOKING, **_SESSION}, verb)
 
 
+def sending(verb: Callable[..., None]) -> Callable[..., None]:
+    """A verb that opens no session, and asks before what cannot be undone: --link, --json, --trace, --yes."""
+    return _with({**_LOOKING, **_CHANGING}, verb)
+
+
 def changing(verb: Callable[..., None]) -> Callable[..., None]:
     """A verb that works in a session and asks before what cannot be undone."""
     return _with({**_LOOKING, **_SESSION, **_CHANGING}, verb)

@@ -174,8 +174,8 @@ def send_packet(
 
     `counter` is the last one used. With `repeats`, the same bytes go out again when no answer came: the card cannot
     execute them twice, so this needs counter mode 10 or 11. In mode 10 a counter that is low is moved on by `jump`,
-    once, if the answer is authentic. Raises OtaStatusError; LinkError, whose `delivered` is True when a repeat tells
-    that the first one had arrived.
+    once, if the answer is authentic (`jump` 0: never). A forged one does not. Raises OtaStatusError; LinkError, whose
+    `delivered` is True when a repeat tells that the first one had arrived.
     """
     mode = sender.header.spi.counter
     if repeats and mode < CounterMode.HIGHER:
@@ -183,7 +183,7 @@ def send_packet(
     counter = _next(counter, 1, mode)
     yield Commit(counter)
     receipt, tries = yield from _exchange(sender, data, counter, repeats)
-    if mode == CounterMode.HIGHER and tries == 1 and _surely_low(receipt):
+    if jump and mode == CounterMode.HIGHER and tries == 1 and _surely_low(receipt):
         counter = _next(counter, jump, mode)
         yield Commit(counter)
         receipt, tries = yield from _exchange(sender, data, counter, repeats)

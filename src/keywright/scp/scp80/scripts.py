@@ -12,7 +12,7 @@ from keywright.iso7816.apdu import Command, Response
 from keywright.scp.scp80.applications import Format, target
 from keywright.scp.scp80.compact import GET_RESPONSE, CompactResponse, Management, compact_string
 from keywright.scp.scp80.expanded import Chaining, Script, ScriptResponse
-from keywright.scp.scp80.host import Request, SendingEntity, send_packet
+from keywright.scp.scp80.host import JUMP, Request, SendingEntity, send_packet
 from keywright.scp.scp80.profile import STRICT, Profile
 
 
@@ -50,6 +50,7 @@ def send_script(
     limit: int = 1024,
     chained: bool = True,
     repeats: int = 0,
+    jump: int = JUMP,
     profile: Profile = STRICT,
 ) -> Generator[Request, bytes | None, ScriptReport]:
     """Send commands in as many packets as `limit` bytes each need, and end at the first that fails.
@@ -57,7 +58,7 @@ def send_script(
     The format follows from the TAR unless `form` says it. `counter` is the last one used. `limit`: what the card and
     its transport take, such as `sms.most_in(5)`. In the expanded format packets after the first go on in its context
     (script chaining), unless `chained` is False; the compact format has no such thing, and tells the last answer of
-    each packet only, so commands before it have none in the report.
+    each packet only, so commands before it have none in the report. `repeats` and `jump` as `send_packet` has them.
     """
     language = _language(sender, form, management, profile)
     parts = split(sender, commands, language, limit, chained=chained and isinstance(language, _Expanded))
@@ -65,7 +66,8 @@ def send_script(
     executed: int | None = 0
     confirmed = True
     for part, chaining in parts:
-        receipt, counter = yield from send_packet(sender, language.write(part, chaining), counter, repeats=repeats)
+        data = language.write(part, chaining)
+        receipt, counter = yield from send_packet(sender, data, counter, repeats=repeats, jump=jump)
         if receipt is None:
             confirmed, executed = False, None
             continue
