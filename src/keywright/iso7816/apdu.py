@@ -10,6 +10,7 @@ from keywright.errors import DecodeError
 
 SHORT_LE = 256
 EXTENDED_LE = 65_536
+_SHORT_LE_FIELDS = tuple(bytes((le & 0xFF,)) for le in range(SHORT_LE + 1))
 
 
 class Command(msgspec.Struct, frozen=True):
@@ -31,17 +32,16 @@ class Command(msgspec.Struct, frozen=True):
     def encode(self) -> bytes:
         """The bytes of this command. Raises ValueError when a field does not fit its coding."""
         data, le = self.data, self.le
-        header = bytes((self.cla, self.ins, self.p1, self.p2))
         if self.extended:
-            return header + _extended_body(data, le)
+            return bytes((self.cla, self.ins, self.p1, self.p2)) + _extended_body(data, le)
         if len(data) > 255:
             raise ValueError(f"{len(data)} bytes of data do not fit a short APDU")
-        if le is None:
-            return header + bytes((len(data),)) + data if data else header
-        if not 0 <= le <= SHORT_LE:
+        if le is not None and not 0 <= le <= SHORT_LE:
             raise ValueError(f"Le {le} does not fit a short APDU")
-        tail = bytes((le & 0xFF,))
-        return header + bytes((len(data),)) + data + tail if data else header + tail
+        tail = b"" if le is None else _SHORT_LE_FIELDS[le]
+        if data:
+            return bytes((self.cla, self.ins, self.p1, self.p2, len(data))) + data + tail
+        return bytes((self.cla, self.ins, self.p1, self.p2)) + tail
 
     @classmethod
     def parse(cls, raw: bytes) -> Self:
@@ -103,7 +103,7 @@ class Response(msgspec.Struct, frozen=True):
         """Read one answer. Raises DecodeError for fewer than two bytes or a first status byte that is none."""
         if len(raw) < 2:
             raise DecodeError("an answer has at least a status word of 2 bytes", len(raw))
-        sw = int.from_bytes(raw[-2:])
+        sw = raw[-2] << 8 | raw[-1]
         if sw >> 12 not in (6, 9):
             raise DecodeError(f"{sw:04X} is no status word (6xxx or 9xxx)", len(raw) - 2)
         return cls(raw[:-2], sw)

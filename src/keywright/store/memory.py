@@ -41,13 +41,12 @@ class RamMemory:
 
     def commit(self, changes: Mapping[str, bytes | None]) -> None:
         """Write every change, None meaning "delete"."""
-        values = dict(self._values)
-        for name, value in changes.items():
+        values = self._values
+        for name, value in [(name, None if value is None else bytes(value)) for name, value in changes.items()]:
             if value is None:
                 values.pop(name, None)
             else:
-                values[name] = bytes(value)
-        self._values = values
+                values[name] = value
 
     def names(self) -> list[str]:
         """The names that hold a value, sorted."""
