@@ -106,7 +106,7 @@ def _install(
         if loading is None or loading.result is None:
             raise Refusal(SW.CONDITIONS_NOT_SATISFIED)
         signed = combined_input(loading.announcement, command)
-        enter(card, actor.registry, *loading.result, change)
+        enter(card, actor, *loading.result, change)
         actor = Actor(card, channel, change)
     check_token(card, actor, signed, request.token)
     entry = _entry(actor, command, request)

@@ -83,13 +83,7 @@ def announce(card: Card, channel: Channel, command: Command, request: InstallFor
         *HASH_BYTES.values(),
     ):
         raise Refusal(SW.INCORRECT_DATA)
-    if actor.registry.knows(request.load_file):
-        raise Refusal(SW.CONDITIONS_NOT_SATISFIED)
-    domain = actor.registry.domain(request.security_domain or actor.aid)
-    if domain is None:
-        raise Refusal(SW.REFERENCED_DATA_NOT_FOUND)
-    if not actor.owns(domain.aid) or domain.life_cycle & LOCKED:
-        raise Refusal(SW.CONDITIONS_NOT_SATISFIED)
+    domain = _place(actor, request.load_file, request.security_domain or actor.aid)
     code = _code_size(request.parameters)
     if code > card.identity.persistent - taken(actor.registry).persistent:
         raise Refusal(SW.NOT_ENOUGH_MEMORY)
@@ -126,16 +120,32 @@ def load(card: Card, channel: Channel, command: Command, change: Transaction) ->
         loading.result = entry, block
         channel.loading = loading
         return Response(no_confirmation())
-    enter(card, actor.registry, entry, block, change)
+    enter(card, actor, entry, block, change)
     return Response(confirm(card, actor, change, loaded(entry.aid, entry.domain)))
 
 
-def enter(card: Card, registry: Registry, entry: RegistryEntry, block: bytes, change: Transaction) -> None:
-    """Write a checked load file and its entry. Refuses with 6A84 when it does not fit."""
-    registry = registry.with_entry(entry)
+def enter(card: Card, actor: Actor, entry: RegistryEntry, block: bytes, change: Transaction) -> None:
+    """Write a checked load file and its entry.
+
+    Refuses with 6A84 when it does not fit, and as INSTALL [for load]: another channel may have changed the registry.
+    """
+    _place(actor, entry.aid, entry.domain)
+    registry = actor.registry.with_entry(entry)
     check_room(card, registry)
     change.write(REGISTRY, registry.build())
     change.write(load_file_name(entry.aid), block)
+
+
+def _place(actor: Actor, load_file: bytes, domain: bytes) -> RegistryEntry:
+    """The domain that a load file is to be associated with, if its AID is free and the domain may be loaded for."""
+    if actor.registry.knows(load_file):
+        raise Refusal(SW.CONDITIONS_NOT_SATISFIED)
+    entry = actor.registry.domain(domain)
+    if entry is None:
+        raise Refusal(SW.REFERENCED_DATA_NOT_FOUND)
+    if not actor.owns(entry.aid) or entry.life_cycle & LOCKED:
+        raise Refusal(SW.CONDITIONS_NOT_SATISFIED)
+    return entry
 
 
 def _code_size(parameters: bytes) -> int:

@@ -1,0 +1,118 @@
+"""Two channels and one registry: what one channel changes while another is in the middle of something.
+
+Nothing that was begun earlier is finished against a registry that no longer allows it, and no session outlives what it
+rests on.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+import pytest
+
+from keywright.codec.tlv import item
+from keywright.element.registry import Registry
+from keywright.globalplatform.dialogues import content
+from keywright.globalplatform.host import Dialogue
+from keywright.globalplatform.install import InstallForLoad
+from keywright.globalplatform.load_file import LAST_BLOCK
+from keywright.globalplatform.privileges import Privilege
+from keywright.iso7816.apdu import Command, Response
+from keywright.iso7816.channels import with_channel
+from keywright.sansio.dialogue import drive, through
+from keywright.store import RamMemory
+from support.cards import ISD, OWN, Session, Terminal, element
+from support.content import DOMAIN, FILE, INNER, INSTANCE, MODULE, ContentHost, package
+
+MANAGING = Privilege.SECURITY_DOMAIN | Privilege.AUTHORIZED_MANAGEMENT
+BLOCK = package(FILE, [MODULE])
+LOCK = (0x80, 0xF0, 0x40, 0x80)
+
+
+class Side(ContentHost):
+    """Content dialogues on the channel of their session."""
+
+    def run(self, dialogue: Dialogue[Any]) -> Any:
+        def layer(command: Command) -> Dialogue[Response]:
+            moved = msgspec.structs.replace(command, cla=with_channel(command.cla, self.session.terminal.channel))
+            return self.session.host.secure(moved)
+
+        return drive(through(dialogue, layer), self.session.terminal.exchange)
+
+    def load_and_install(self) -> None:
+        """`BLOCK`, and `INSTANCE` of it."""
+        self.load(BLOCK)
+        self.install()
+
+
+class Pair:
+    """An issuer on the basic channel, and on channel 1 a domain that manages content in its own right."""
+
+    def __init__(self, privileges: Privilege = MANAGING, **parameters: Any) -> None:
+        self.memory = RamMemory()
+        self.card = element(memory=self.memory, **parameters)
+        self.basic, self.second = Terminal(self.card), Terminal(self.card, 1)
+        ContentHost(self.basic.authenticate()).make_domain(DOMAIN, privileges)
+        assert self.basic.raw("00700001") == b"\x90\x00"
+        self.second.select(DOMAIN)
+        assert self.second.authenticate().put_keys(0x31, OWN).sw == 0x9000
+        self.issuer = ContentHost(self.basic.authenticate())
+        self.domain = Side(self.second.authenticate(keys=OWN))
+
+    def registry(self) -> Registry:
+        return Registry.parse(self.memory.load("registry") or b"")
+
+
+def announce(session: Session, *, domain: bytes = b"", combined: bool = False) -> int:
+    data = InstallForLoad(FILE, domain, b"", b"").build()
+    return session(0x80, 0xE6, 0x0E if combined else 0x02, int(combined), data, 0).sw
+
+
+def last_block(session: Session, block: bytes = BLOCK) -> int:
+    return session(0x80, 0xE8, LAST_BLOCK, 0, item(0xC4, block), 0).sw
+
+
+class TestLoadUnderWay:
+    def test_a_load_file_of_another_domain_is_not_replaced_by_one_announced_before_it_came(self) -> None:
+        here = Pair()
+        assert announce(here.domain.session) == 0x9000
+        here.issuer.load(BLOCK)
+        assert last_block(here.domain.session, package(FILE, [MODULE], version=(9, 9))) == 0x6985
+        entry = here.registry().load_file(FILE)
+        assert entry is not None
+        assert (entry.domain, entry.version) == (ISD, b"\x01\x02")
+        assert here.memory.load(f"load/{FILE.hex().upper()}") == BLOCK
+
+    def test_nor_at_the_end_of_a_combined_process(self) -> None:
+        here = Pair()
+        assert announce(here.domain.session, combined=True) == 0x9000
+        assert last_block(here.domain.session, package(FILE, [MODULE], version=(9, 9))) == 0x9000
+        here.issuer.load(BLOCK)
+        data = b"".join(bytes((len(v),)) + v for v in (FILE, MODULE, INSTANCE, b"\0", b"\xc9\0", b""))
+        assert here.domain.session(0x80, 0xE6, 0x0E, 0x03, data, 0).sw == 0x6985
+        entry = here.registry().load_file(FILE)
+        assert entry is not None
+        assert (entry.domain, entry.version) == (ISD, b"\x01\x02")
+        assert here.registry().application(INSTANCE) is None
+
+    def test_an_application_that_took_the_aid_meanwhile_stays_alone_with_it(self) -> None:
+        here = Pair()
+        assert announce(here.domain.session) == 0x9000
+        other = bytes.fromhex("F06B770009")
+        here.issuer.load(package(other, [MODULE]), other)
+        here.issuer.install(other, instance=FILE)
+        assert last_block(here.domain.session) == 0x6985
+
+    @pytest.mark.parametrize("locked", [False, True])
+    def test_a_load_for_a_domain_that_is_gone_or_locked_is_refused(self, *, locked: bool) -> None:
+        here = Pair()
+        here.issuer.make_domain(INNER)
+        here.issuer.run(content.extradite(INNER, DOMAIN))
+        assert announce(here.domain.session, domain=INNER) == 0x9000
+        if locked:
+            assert here.issuer.session(*LOCK, INNER).sw == 0x9000
+        else:
+            here.issuer.run(content.delete_object(INNER))
+        assert last_block(here.domain.session) == (0x6985 if locked else 0x6A88)
+        assert here.registry().load_file(FILE) is None
