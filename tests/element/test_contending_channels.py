@@ -23,11 +23,12 @@ from keywright.iso7816.channels import with_channel
 from keywright.sansio.dialogue import drive, through
 from keywright.store import RamMemory
 from support.cards import ISD, OWN, Session, Terminal, element
-from support.content import DOMAIN, FILE, INNER, INSTANCE, MODULE, ContentHost, package
+from support.content import DOMAIN, FILE, INNER, INSTANCE, MODULE, ContentHost, opened, package
 
 MANAGING = Privilege.SECURITY_DOMAIN | Privilege.AUTHORIZED_MANAGEMENT
 BLOCK = package(FILE, [MODULE])
-LOCK = (0x80, 0xF0, 0x40, 0x80)
+LIST = (0x80, 0xF2, 0x40, 0x02, b"\x4f\x00")
+LOCK, UNLOCK = (0x80, 0xF0, 0x40, 0x80), (0x80, 0xF0, 0x40, 0x0F)
 
 
 class Side(ContentHost):
@@ -116,3 +117,54 @@ class TestLoadUnderWay:
             here.issuer.run(content.delete_object(INNER))
         assert last_block(here.domain.session) == (0x6985 if locked else 0x6A88)
         assert here.registry().load_file(FILE) is None
+
+
+class TestSessionsAndWhatTheyRestOn:
+    def test_the_session_of_a_domain_ends_when_the_domain_is_locked(self) -> None:
+        here = Pair()
+        assert here.issuer.session(*LOCK, DOMAIN).sw == 0x9000
+        assert here.domain.session(*LIST).sw == 0x6982
+        assert here.issuer.session(*UNLOCK, DOMAIN).sw == 0x9000
+        assert here.domain.session(*LIST).sw == 0x6982
+
+    def test_with_all_below_it_too(self) -> None:
+        here = Pair()
+        assert here.issuer.session(0x80, 0xF0, 0x60, 0x80, DOMAIN).sw == 0x9000
+        assert here.domain.session(*LIST).sw == 0x6982
+
+    def test_a_domain_that_locks_itself_gets_the_answer_and_no_more(self) -> None:
+        here = Pair()
+        assert here.domain.session(*LOCK, DOMAIN).sw == 0x9000
+        assert here.domain.session(*LIST).sw == 0x6982
+        assert here.issuer.session(*LIST).sw == 0x9000
+
+    def test_a_handshake_of_a_domain_that_is_locked_meanwhile_leads_nowhere(self) -> None:
+        here = Pair()
+        assert here.second.initialize_update().sw == 0x9000
+        assert here.issuer.session(*LOCK, DOMAIN).sw == 0x9000
+        assert here.second(0x84, 0x82, 0x01, 0x00, bytes(16)).sw == 0x6985
+
+    def test_the_sessions_of_its_applications_end_with_it(self) -> None:
+        here = Pair()
+        here.domain.load_and_install()
+        session = opened(here.second, INSTANCE, OWN).session
+        assert session(0x80, 0x01, 0, 0, b"data").sw == 0x9000
+        assert here.issuer.session(*LOCK, DOMAIN).sw == 0x9000
+        assert session(0x80, 0x01, 0, 0, b"data").sw == 0x6982
+
+    def test_an_application_that_goes_to_another_domain_has_its_keys_from_then_on(self) -> None:
+        here = Pair()
+        here.domain.load_and_install()
+        session = opened(here.second, INSTANCE, OWN).session
+        here.issuer.run(content.extradite(INSTANCE, ISD))
+        assert session(0x80, 0x01, 0, 0, b"data").sw == 0x6982
+        again = here.second.authenticate()
+        assert again(0x80, 0x01, 0, 0, b"data").sw == 0x9000
+
+    def test_when_the_card_is_locked_only_those_of_the_final_application_go_on(self) -> None:
+        here = Pair(MANAGING | Privilege.CARD_LOCK)
+        for state in (0x07, 0x0F):
+            assert here.issuer.session(0x80, 0xF0, 0x80, state).sw == 0x9000
+        assert here.domain.session(0x80, 0xF0, 0x80, 0x7F).sw == 0x9000
+        assert here.domain.session(0x80, 0xF0, 0x80, 0x0F).sw == 0x6982
+        assert here.issuer.session(0x80, 0xF0, 0x80, 0x0F).sw == 0x9000

@@ -28,7 +28,8 @@ from keywright.scp.scp81.administration import Script, ScriptStatus
 from keywright.scp.scp81.domains import ScriptDomains
 from keywright.scp.scp81.server import commands
 from keywright.scp.transport import TransportSession
-from support.content import FILE, INSTANCE, MODULE, NOTHING, package
+from support.cards import Terminal
+from support.content import DOMAIN, FILE, INSTANCE, MODULE, NOTHING, ContentHost, package
 from support.over_the_air import Rooms
 
 KEYS = KeySet.aes(bytes(range(16)), bytes(range(16, 32)), bytes(range(32, 48)))
@@ -253,3 +254,13 @@ def test_what_a_reader_has_selected_is_not_deleted_from_the_air(element: SecureE
     assert executor.execute(delete, session).sw == 0x6985
     assert direct(element, Command(0x00, 0xA4, 4, 0, DEFAULT_ISD, 0)).sw == 0x9000
     assert executor.execute(delete, session).sw == 0x9000
+
+
+def test_a_locked_domain_takes_nothing_from_the_air(element: SecureElement) -> None:
+    terminal = Terminal(element)
+    ContentHost(terminal.authenticate()).make_domain(DOMAIN)
+    executor, session = element.air.executor(DOMAIN), TransportSession(0x80, 0x83, 1)
+    executor.start()
+    assert executor.execute(STORE, session).sw == 0x9000
+    assert terminal.authenticate()(0x80, 0xF0, 0x40, 0x80, DOMAIN).sw == 0x9000
+    assert executor.execute(STORE, session).sw == 0x6985

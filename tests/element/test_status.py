@@ -172,7 +172,7 @@ class TestDomainLife:
         own = session.terminal.authenticate()
         assert own(0x80, 0xF0, 0x40, 0x0F, DOMAIN).sw == 0x9000
         assert own(0x80, 0xF0, 0x40, 0x80, DOMAIN).sw == 0x9000
-        assert own(0x80, 0xF0, 0x40, 0x0F, DOMAIN).sw == 0x6985
+        assert own(0x80, 0xF0, 0x40, 0x0F, DOMAIN).sw == 0x6982
         assert session.terminal.select(DOMAIN).sw == 0x6A82
 
     def test_the_global_lock_privilege_locks_what_belongs_to_others(self) -> None:

@@ -13,8 +13,8 @@ from keywright.element.card import Card
 from keywright.element.channel import AUTHENTICATED, Channel
 from keywright.element.initiation import begin_implicitly, begins_session, count_attempt, keep_implicit_counter
 from keywright.element.memory_quota import check_records
-from keywright.element.openers import interrupt, known_to, step_for, takes_parts
-from keywright.element.state import Transaction
+from keywright.element.openers import end_unfounded_sessions, interrupt, known_to, step_for, takes_parts
+from keywright.element.state import LIFE, REGISTRY, Transaction
 from keywright.element.table import RULES, TABLE, Rule, refusal, state_of
 from keywright.errors import DecodeError, StoreError
 from keywright.globalplatform.life_cycle import CardState
@@ -36,6 +36,8 @@ _SEGMENTED = frozenset((Ins.PUT_KEY, Ins.DELETE, Ins.INSTALL))
 _LOADING = (Ins.LOAD, Ins.INSTALL)
 _IN_BLOCKS = (Ins.STORE_DATA,)
 _MAX_ASSEMBLED = 0xFFFF
+_FOUNDATIONS = frozenset((LIFE, REGISTRY))
+"""Records that every session rests on."""
 
 
 def answer(card: Card, raw: bytes) -> bytes:
@@ -278,7 +280,11 @@ def _by_table(card: Card, channel: Channel, command: Command) -> Response:
         channel.loading = None
     change = Transaction(card.storage)
     response = entry.function(card, channel, command, change)
-    change.commit()
+    if change.is_pending:
+        shaken = not _FOUNDATIONS.isdisjoint(change.changes)
+        change.commit()
+        if shaken:
+            end_unfounded_sessions(card)
     return response
 
 

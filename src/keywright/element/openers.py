@@ -119,7 +119,7 @@ def open_session(card: Card, channel: Channel, command: Command, change: Transac
     locked card not the final application (5.1.1.4); else as its protocol says.
     """
     step = step_for(channel, command)
-    if step is None or not _in_service(card, channel.domain):
+    if step is None or not in_service(card, channel.domain):
         raise Refusal(SW.CONDITIONS_NOT_SATISFIED)
     try:
         return step(card, channel, command, change)
@@ -129,7 +129,8 @@ def open_session(card: Card, channel: Channel, command: Command, change: Transac
         raise
 
 
-def _in_service(card: Card, domain: Domain) -> bool:
+def in_service(card: Card, domain: Domain) -> bool:
+    """Whether a domain may have sessions: not locked (GPCS 5.3.2), on a locked card the final application (5.1.1.4)."""
     card_locked = card.life() == CardState.CARD_LOCKED
     if domain.is_issuer and not card_locked:
         return True
@@ -137,6 +138,20 @@ def _in_service(card: Card, domain: Domain) -> bool:
     if entry is None or entry.life_cycle & LOCKED:
         return False
     return not card_locked or bool(entry.privileges[1] & _FINAL_APPLICATION)
+
+
+def end_unfounded_sessions(card: Card) -> None:
+    """After a change of the registry or of the card's life: no session outlives what it rests on.
+
+    Sessions and handshakes end whose domain has gone out of service, or is no longer that of the selected application.
+    """
+    registry = card.registry()
+    for channel in card.channels.values():
+        entry = registry.application(channel.aid)
+        domain = channel.domain if entry is None else card.domain_of(entry)
+        if domain.aid != channel.domain.aid or not in_service(card, domain):
+            channel.domain = domain
+            channel.drop_session()
 
 
 def begin_r_mac(card: Card, channel: Channel, command: Command, change: Transaction) -> Response:

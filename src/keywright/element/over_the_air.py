@@ -22,6 +22,7 @@ from keywright.element.card import Card
 from keywright.element.channel import Channel
 from keywright.element.domain import Domain
 from keywright.element.key_material import DES_TYPES
+from keywright.element.openers import in_service
 from keywright.element.parameters import SIM_TOOLKIT, UICC_TOOLKIT, values
 from keywright.element.registry import is_domain
 from keywright.element.state import KeyRecord, RegistryEntry, air_counter_name, key_set_name
@@ -184,12 +185,15 @@ class DomainExecutor:
         return Channel(0, self._card.domain(self._aid), character_level=False)
 
     def execute(self, command: Command, session: TransportSession, /) -> Response:
-        """Run one command, all of its answer at once. The domain opens no secure channel to itself (6985)."""
+        """Run one command, all of its answer at once. The domain opens no secure channel to itself (6985).
+
+        Nor does it take anything while it is locked, or on a locked card unless it is the final application (6985).
+        """
         if channel_of(command.cla) or command.ins == Ins.MANAGE_CHANNEL:
             return Response(b"", SW.CHANNEL_NOT_SUPPORTED)
         channel = self._channel
         if self._is_own():
-            if command.ins in _OPENING:
+            if command.ins in _OPENING or not in_service(self._card, channel.domain):
                 return Response(b"", SW.CONDITIONS_NOT_SATISFIED)
             if is_secured(command.cla):
                 return Response(b"", SW.SECURITY_STATUS_NOT_SATISFIED)
