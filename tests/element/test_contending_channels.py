@@ -12,17 +12,19 @@ import msgspec
 import pytest
 
 from keywright.codec.tlv import item
+from keywright.element.recording_applet import logged
 from keywright.element.registry import Registry
 from keywright.globalplatform.dialogues import content
 from keywright.globalplatform.host import Dialogue
-from keywright.globalplatform.install import InstallForLoad
+from keywright.globalplatform.install import InstallForLoad, InstallForPersonalization
 from keywright.globalplatform.load_file import LAST_BLOCK
 from keywright.globalplatform.privileges import Privilege
 from keywright.iso7816.apdu import Command, Response
 from keywright.iso7816.channels import with_channel
 from keywright.sansio.dialogue import drive, through
+from keywright.scp.scp03 import open_channel
 from keywright.store import RamMemory
-from support.cards import ISD, OWN, Session, Terminal, element
+from support.cards import HOST_CHALLENGE, ISD, OTHER, OWN, Session, Terminal, element
 from support.content import DOMAIN, FILE, INNER, INSTANCE, MODULE, ContentHost, opened, package
 
 MANAGING = Privilege.SECURITY_DOMAIN | Privilege.AUTHORIZED_MANAGEMENT
@@ -168,3 +170,38 @@ class TestSessionsAndWhatTheyRestOn:
         assert here.domain.session(0x80, 0xF0, 0x80, 0x7F).sw == 0x9000
         assert here.domain.session(0x80, 0xF0, 0x80, 0x0F).sw == 0x6982
         assert here.issuer.session(0x80, 0xF0, 0x80, 0x0F).sw == 0x9000
+
+    @pytest.mark.parametrize("deleted", [False, True])
+    def test_a_challenge_made_with_keys_that_go_opens_nothing(self, *, deleted: bool) -> None:
+        here = Pair()
+        assert here.domain.session.put_keys(0x32, OTHER).sw == 0x9000
+        assert here.basic.raw("00700002") == b"\x90\x00"
+        owner = Terminal(here.card, 2)
+        owner.select(DOMAIN)
+        session = owner.authenticate(kvn=0x32, keys=OTHER)
+        dialogue = open_channel(OWN, HOST_CHALLENGE, kvn=0x31, level=0x01, channel=1)
+        command = dialogue.send(here.second.exchange(next(dialogue)))
+        if deleted:
+            assert session(0x80, 0xE4, 0, 0, b"\xd2\x01\x31", 0).sw == 0x9000
+        else:
+            assert session.put_keys(0x31, OTHER, old=0x31).sw == 0x9000
+        assert here.second.exchange(command).sw == 0x6985
+
+
+class TestSelection:
+    def test_no_further_channel_gets_an_application_that_was_locked_meanwhile(self) -> None:
+        here = Pair()
+        here.domain.load_and_install()
+        assert here.second.select(INSTANCE).sw == 0x9000
+        assert here.issuer.session(*LOCK, INSTANCE).sw == 0x9000
+        assert here.second(0x00, 0x70, 0, 0, b"", 1).sw == 0x6985
+        assert Terminal(here.card, 2)(0x80, 0x01, 0, 0, b"data").sw == 0x6881
+
+    def test_personalisation_ends_for_an_application_that_has_gone_to_another_domain(self) -> None:
+        here = Pair()
+        here.domain.load_and_install()
+        begin = InstallForPersonalization(b"", b"", INSTANCE).build()
+        assert here.domain.session(0x80, 0xE6, 0x20, 0x00, begin).sw == 0x9000
+        here.issuer.run(content.extradite(INSTANCE, ISD))
+        assert here.domain.session(0x80, 0xE2, 0x80, 0x00, b"\x01\x01!").sw == 0x6985
+        assert logged(here.memory.load, INSTANCE) == ()

@@ -51,7 +51,11 @@ def select(card: Card, channel: Channel, command: Command, change: Transaction) 
 
 
 def manage_channel(card: Card, channel: Channel, command: Command, change: Transaction) -> Response:
-    """MANAGE CHANNEL: open the next free channel or a given one, or close one (ISO 7816-4 7.1.2, GPCS 11.7)."""
+    """MANAGE CHANNEL: open the next free channel or a given one, or close one (ISO 7816-4 7.1.2, GPCS 11.7).
+
+    A channel that is opened from another than the basic one has the same application selected. Refuses with 6985 when
+    that one has been locked meanwhile.
+    """
     if command.data:
         raise Refusal(SW.WRONG_LENGTH)
     if command.p1 == _CLOSE:
@@ -63,8 +67,9 @@ def manage_channel(card: Card, channel: Channel, command: Command, change: Trans
     opened = card.new_channel(_free_number(card, command.p2))
     if channel.number:
         entry = card.registry().application(channel.aid)
-        if entry is not None:
-            _enter(card, opened, entry, change)
+        if entry is None or not _is_selectable(card, entry):
+            raise Refusal(SW.CONDITIONS_NOT_SATISFIED)
+        _enter(card, opened, entry, change)
     else:
         enter_default(card, opened, change)
     card.channels[opened.number] = opened

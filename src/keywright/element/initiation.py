@@ -9,12 +9,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final, NamedTuple, Protocol, TypeAlias, final
 
+from keywright.crypto.compare import equal
 from keywright.element.birth import MAX_SEQUENCE
 from keywright.element.card import Card
 from keywright.element.channel import Channel
 from keywright.element.domain import Domain, StaticKeys, protocol_of
 from keywright.element.factory_reset import resets
-from keywright.element.state import ATTEMPTS, CounterRecord, Transaction, counter_name
+from keywright.element.state import ATTEMPTS, CounterRecord, Transaction, counter_name, key_set_name
 from keywright.iso7816.apdu import Command, Response
 from keywright.iso7816.refusal import Refusal
 from keywright.iso7816.status import SW
@@ -42,12 +43,13 @@ class SymmetricSession(CardSession, Protocol):
 class Challenged:
     """INITIALIZE UPDATE has been answered."""
 
-    __slots__ = ("domain", "kvn", "scp", "session")
+    __slots__ = ("domain", "keys", "kvn", "scp", "session")
 
     def __init__(self, session: SymmetricSession, kvn: int, domain: Domain, scp: int) -> None:
         """scp: the protocol of the key set."""
         self.session = session
         self.kvn = kvn
+        self.keys = domain.read(key_set_name(kvn)) or b""
         self.domain = domain
         self.scp = scp
 
@@ -107,6 +109,9 @@ def external_authenticate(card: Card, channel: Channel, command: Command, change
     if not isinstance(opening, Challenged):
         raise Refusal(SW.CONDITIONS_NOT_SATISFIED)
     session, kvn = opening.session, opening.kvn
+    if not equal(opening.domain.read(key_set_name(kvn)) or b"", opening.keys):
+        # Another channel has replaced or deleted the keys that the challenge was made with.
+        raise Refusal(SW.CONDITIONS_NOT_SATISFIED)
     if isinstance(session, Scp02Channel) or card.identity.try_limit or resets(card):
         _authenticate_counted(card, opening, command, change)
     else:

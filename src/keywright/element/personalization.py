@@ -7,6 +7,7 @@ from keywright.element.card import Card
 from keywright.element.channel import Channel, Receiver
 from keywright.element.data_objects import store_data
 from keywright.element.registry import LOCKED, is_domain
+from keywright.element.rights import Actor
 from keywright.element.state import Transaction
 from keywright.globalplatform.messages import Ins, StoreData
 from keywright.iso7816.apdu import Command, Response
@@ -18,8 +19,8 @@ def store(card: Card, channel: Channel, command: Command, change: Transaction) -
     """STORE DATA. After INSTALL [for personalization] it goes to the application, up to the last block.
 
     An application gets the command as it would get any other (`Applet.process`), its secure messaging opened, with the
-    domain's session; a security domain stores as if it were selected. Refuses with 6985 when the application is gone
-    or locked, and as the receiver does.
+    domain's session; a security domain stores as if it were selected. Refuses with 6985 when the application is gone,
+    locked, or another domain's by now, and as the receiver does.
     """
     receiver = channel.receiver
     if receiver is None:
@@ -27,7 +28,7 @@ def store(card: Card, channel: Channel, command: Command, change: Transaction) -
     if command.p1 & StoreData.LAST:
         channel.receiver = None
     entry = card.registry().application(receiver.aid)
-    if entry is None or entry.life_cycle & LOCKED:
+    if entry is None or entry.life_cycle & LOCKED or not Actor(card, channel, change).owns(entry.domain):
         raise Refusal(SW.CONDITIONS_NOT_SATISFIED)
     if is_domain(entry):
         return _to_domain(card, channel, receiver, command, change)
