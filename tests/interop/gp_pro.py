@@ -316,6 +316,12 @@ class GlobalPlatformPro:
         plain = Plain(0x80, 0xD8, kvn if replace else 0, 0x01, bytes((kvn,)) + encoded, MOST)
         _check("PUT KEY", self.secured(plain))
 
+    def put_secret_key(self, kvn: int, key: bytes) -> None:
+        """`--put-key` of a symmetric key (for receipts): AES with its length inside, P2 01."""
+        block = lv(key)[:1] + self._open().encrypt_key(key)
+        data = bytes((kvn, AES)) + lv(block) + lv(aes_kcv(key))
+        _check("PUT KEY", self.secured(Plain(0x80, 0xD8, 0x00, 0x01, data, MOST)))
+
     def delete_key(self, kvn: int | None = None, kid: int | None = None) -> None:
         """`--delete-key`."""
         data = b"" if kid is None else bytes((0xD0, 1, kid))
