@@ -12,10 +12,11 @@ from typing import Any
 import msgspec
 import pytest
 
+from keywright.codec.tlv import item
 from keywright.element import SecureElement
 from keywright.element.card import Profiles
 from keywright.element.state import KeyRecord
-from keywright.errors import StatusError
+from keywright.errors import AuthenticationError, StatusError
 from keywright.iso7816.apdu import Command, Response
 from keywright.iso7816.channels import with_channel
 from keywright.sansio.dialogue import drive
@@ -112,6 +113,20 @@ class TestWhoseSession:
             assert send(*command).sw == 0x6982
         assert send(*STORE).sw == 0x9000
 
+    def test_nor_does_c_bring_or_make_keys_by_another_command(self) -> None:
+        here = Element()
+        send = here.open(SCP11C)
+        before = contents(here.memory)
+        announced = item(0xB9, bytes.fromhex("95011C 800188 810110 820101 830130"))
+        groups = b"\x00\xb9" + bytes((len(announced),)) + announced
+        groups += b"\x81\x13\x10" + bytes(16)
+        assert send(0x80, 0xE2, 0x88, 0x00, groups).sw == 0x6982
+        assert send(0x80, 0xE2, 0x08, 0x00, groups[:10]).sw == 0x9000
+        assert send(0x80, 0xE2, 0x88, 0x01, groups[10:]).sw == 0x6982
+        assert send(0x80, 0xF1, 0x00, 0x13, bytes.fromhex("40F00100")).sw == 0x6982
+        assert contents(here.memory) == before
+        assert here.open(SCP11A)(0x80, 0xE2, 0x88, 0x00, groups).sw == 0x9000
+
     def test_one_session_of_c_at_a_time(self) -> None:
         here = Element()
         here.card.handle(bytes.fromhex("00700001"))
@@ -205,6 +220,17 @@ class TestMemory:
         assert again.open(SCP11A)(0x80, 0xE4, 0x00, 0x00, bytes((0xD2, 1, KLOC.kvn))).sw == 0x9000
         with pytest.raises(StatusError, match="6985"):
             again.open(SCP11A, holder=shown)
+
+    def test_and_until_the_owner_says_anew_which_hosts_are_allowed(self) -> None:
+        profile = msgspec.structs.replace(OWNER, i=OWNER.i | I.PERSISTENT_PK << 8)
+        here = Element(profile)
+        send = here.open(SCP11A)
+        target = item(0xA6, item(0x83, bytes((KLOC.kid, KLOC.kvn))))
+        assert send(0x80, 0xE2, 0x90, 0x00, target + item(0x70, item(0x93, b"\x01"))).sw == 0x9000
+        with pytest.raises(AuthenticationError, match="6640"):
+            here.open(SCP11A)
+        with pytest.raises(StatusError, match="6985"):
+            here.open(SCP11A, holder=msgspec.structs.replace(CA, chain=()))
 
     def test_attempts_are_counted(self) -> None:
         here = Element()

@@ -30,6 +30,7 @@ from keywright.scp.scp02.keys import KeySet as DesKeySet
 from keywright.scp.scp03.messages import SCP03, I
 from keywright.scp.scp10 import certificates as scp10_certificates
 from keywright.scp.scp11 import data as scp11_data
+from keywright.scp.scp11.card_channel import CardChannel as Scp11Channel
 from keywright.scp.scp11.messages import CRT
 from keywright.scp.session import CardSession
 
@@ -73,7 +74,7 @@ def store_data(card: Card, channel: Channel, command: Command, change: Transacti
     those of `_STORED`, an empty value deleting the object; those of `issuer_objects`; what belongs to SCP11, under A6;
     and keys, by the groups 00B9 and 8113. With both encryption bits every value is encrypted under the data encryption
     key and padded with 80. Refuses with 6A86 (encryption or format we do not take), 6985 (block out of sequence), 6A84
-    (too long), 6A80 (other data).
+    (too long), 6A80 (other data), 6982 (keys in a session of SCP11c).
     """
     blocks = _collected(channel, command)
     if blocks is None:
@@ -88,6 +89,8 @@ def store_data(card: Card, channel: Channel, command: Command, change: Transacti
     if blocks.kind & StoreData.ENCRYPTION:
         objects = [(number, _decrypted(session, value)) for number, value in objects]
     if objects and objects[0][0] == KEY_LOAD_GROUP and blocks.kind & StoreData.DGI:
+        if isinstance(session, Scp11Channel) and not session.may_change_keys:
+            raise Refusal(SW.SECURITY_STATUS_NOT_SATISFIED)
         store_keys(card, domain, session, change, objects)
         return Response(b"")
     for number, value in objects:

@@ -16,7 +16,7 @@ from keywright.element.card import Card
 from keywright.element.channel import Channel
 from keywright.element.domain import Domain
 from keywright.element.key_material import private_key, public_key, secret_key
-from keywright.element.scp11_objects import ALLOW_LIST, CERTIFICATES, TRIES, key_record_name
+from keywright.element.scp11_objects import ALLOW_LIST, CERTIFICATES, REMEMBERED, TRIES, key_record_name
 from keywright.element.state import Transaction
 from keywright.errors import DecodeError
 from keywright.globalplatform.messages import Ins, Tag
@@ -128,7 +128,7 @@ class _Scp11Domain:
 
     def remembered(self) -> bytes | None:
         """The certificate remembered, while the CA key that accepted it is the same."""
-        raw = self._domain.read("oce")
+        raw = self._domain.read(REMEMBERED)
         if raw is None:
             return None
         record = RememberedRecord.parse(raw)
@@ -140,7 +140,7 @@ class _Scp11Domain:
         key = self.ca_key(*self._place)
         if key is not None:
             record = RememberedRecord(*self._place, key.point, certificate)
-            self._card.storage.commit({self._domain.name("oce"): record.build()})
+            self._card.storage.commit({self._domain.name(REMEMBERED): record.build()})
 
     def is_blocked(self, kvn: int, kid: int, /) -> bool:
         """Whether the limit of the profile is reached."""

@@ -30,6 +30,7 @@ from keywright.scp.scp11.messages import (
 CERTIFICATES: Final = "certificates"
 ALLOW_LIST: Final = "allow"
 TRIES: Final = "tries"
+REMEMBERED: Final = "oce"
 OF_A_KEY: Final = (CERTIFICATES, ALLOW_LIST, TRIES)
 
 IDENTIFIERS: Final[dict[Side, str]] = {"host": "identifiers/host", "card": "identifiers/card"}
@@ -89,6 +90,9 @@ def store(domain: Domain, data: bytes, change: Transaction) -> None:
             raw = change.read(name)
             before = None if raw is None else AllowList.parse(raw)
             change.write(name, accept_allow_list(before, stored).build())
+            if change.read(domain.name(REMEMBERED)) is not None:
+                # The host was accepted by the rules before; it has to show its certificates once more.
+                change.write(domain.name(REMEMBERED), None)
 
 
 def forget_key(domain: Domain, kvn: int, kid: int, change: Transaction) -> None:

@@ -17,7 +17,7 @@ from keywright.scp.scp11.keys import Secrets, SessionDek
 from keywright.scp.scp11.messages import SCP11, Authorisation, Variant
 from keywright.scp.scp11.profile import Profile
 
-_PUT_KEY, _DELETE, _SET_STATUS = 0xD8, 0xE4, 0xF0
+_PUT_KEY, _DELETE, _SET_STATUS, _GENERATE_EC_KEY = 0xD8, 0xE4, 0xF0, 0xF1
 _KEY_TAGS: Final = (0xD0, 0xD2)
 """What the data of DELETE begins with when keys are meant (GPCS 11.2.2.3.2)."""
 
@@ -67,14 +67,20 @@ class CardChannel(CardMessaging):
             raise Refusal(SW.INCORRECT_DATA)
         return self._dek.decrypt_sensitive(data)
 
+    @property
+    def may_change_keys(self) -> bool:
+        """False with SCP11c, whatever command brings them."""
+        return not self.variant.is_static
+
     def authorised(self, command: Command) -> bool:
         """Whether this kind of session and the host's certificate allow an opened command.
 
-        SCP11c never allows PUT KEY, DELETE of keys and SET STATUS, because what was recorded works again on every card
-        of the group. Who is not the owner may, with SCP11c or with BF20, do only what is built in and what BF20
+        SCP11c never allows PUT KEY, GENERATE EC KEY, DELETE of keys and SET STATUS, because what was recorded works
+        again on every card of the group; keys in STORE DATA are the caller's to refuse, by `may_change_keys`. Who is
+        not the owner may, with SCP11c or with BF20, do only what is built in and what BF20
         lists. Beside this the caller checks `authentication` and `level`.
         """
-        if self.variant.is_static and _changes_keys_or_state(command):
+        if not self.may_change_keys and _changes_keys_or_state(command):
             return False
         if not self.variant.authenticates_host or self.authentication == Level.AUTHENTICATED:
             return True
@@ -90,7 +96,7 @@ def _changes_keys_or_state(command: Command) -> bool:
     if not is_gp(command.cla):
         return False
     deletes_key = command.ins == _DELETE and command.data[:1] and command.data[0] in _KEY_TAGS
-    return command.ins in (_PUT_KEY, _SET_STATUS) or bool(deletes_key)
+    return command.ins in (_PUT_KEY, _SET_STATUS, _GENERATE_EC_KEY) or bool(deletes_key)
 
 
 def _without_channel(cla: int) -> int:
