@@ -17,6 +17,7 @@ from keywright.globalplatform.dialogues import content
 from keywright.globalplatform.install import InstallForLoad
 from keywright.globalplatform.load_file import LoadFile
 from keywright.globalplatform.privileges import Privilege
+from keywright.globalplatform.profile import CardProfile
 from keywright.globalplatform.receipts import (
     Done,
     check_receipt,
@@ -77,12 +78,12 @@ class Delegated:
         token_key: str = "EC, found by its usage",
         receipt: KeyRecord | None = None,
         memory: RamMemory | None = None,
+        profile: CardProfile | None = None,
     ) -> None:
         self.memory = memory or RamMemory()
         self.key, kvn, record = TOKENS[token_key]
-        self.terminal = Terminal(
-            element(memory=self.memory, privileges=int(ISSUER).to_bytes(3), iin=b"IIN", cin=b"CIN")
-        )
+        given = {"privileges": int(ISSUER).to_bytes(3), "iin": b"IIN", "cin": b"CIN", "profile": profile}
+        self.terminal = Terminal(element(memory=self.memory, **given))
         issuer = ContentHost(self.terminal.authenticate())
         issuer.make_domain(DOMAIN, Privilege.SECURITY_DOMAIN | Privilege.DELEGATED_MANAGEMENT)
         issuer.make_domain(INNER, Privilege.SECURITY_DOMAIN)

@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 
 from keywright.codec.tlv import item
-from keywright.element.card import ContentProfile, Profiles
 from keywright.element.recording_applet import logged
 from keywright.errors import AuthenticationError, StatusError
 from keywright.globalplatform.dialogues import content
 from keywright.globalplatform.install import InstallForPersonalization
 from keywright.globalplatform.privileges import Privilege
+from keywright.globalplatform.profile import CardProfile
 from keywright.sansio.dialogue import drive
 from keywright.scp.scp03 import KeySet, initialize_update
 from keywright.store import RamMemory
@@ -76,7 +76,7 @@ def test_without_keys_it_is_opened_with_those_above_it_and_with_its_own_from_the
 
 
 def test_a_profile_may_keep_it_closed_until_it_has_keys() -> None:
-    terminal = Terminal(element(profiles=Profiles(content=ContentProfile(inherit_keys=False))))
+    terminal = Terminal(element(profile=CardProfile(inherit_keys=False)))
     ContentHost(terminal.authenticate()).make_domain()
     terminal.select(DOMAIN)
     assert terminal.initialize_update().sw == 0x6A88
@@ -252,14 +252,14 @@ class TestRegistryUpdate:
         here.run(content.update_registry(b"", privileges=wanted))
         assert here.session(0x80, 0xF2, 0x80, 0x02, b"\x4f\x00").data.hex().endswith("c5039c6e00")
 
-    @pytest.mark.parametrize("bit", [0x01, 0x02, 0x04])
+    @pytest.mark.parametrize("bit", [0x01, 0x04, 0x40])
     def test_a_restriction_stays_for_good(self, bit: int) -> None:
         here = self.prepared()
         here.run(content.update_registry(INSTANCE, parameters=item(0xEF, item(0xD9, bytes((bit,))))))
         steps: dict[int, Callable[[], object]] = {
             0x01: lambda: here.run(content.update_registry(INSTANCE, parameters=item(0xEF, item(0xD9, b"\0")))),
-            0x02: lambda: here.run(content.extradite(INSTANCE, DOMAIN)),
-            0x04: lambda: here.run(content.delete_object(INSTANCE)),
+            0x04: lambda: here.run(content.extradite(INSTANCE, DOMAIN)),
+            0x40: lambda: here.run(content.delete_object(INSTANCE)),
         }
         refused(0x6985, steps[bit])
 

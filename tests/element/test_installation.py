@@ -8,7 +8,6 @@ import pytest
 
 from keywright.codec.tlv import item
 from keywright.element import Context
-from keywright.element.card import ContentProfile, Profiles
 from keywright.element.recording_applet import MAX_COMMANDS, RecordingApplet, logged
 from keywright.errors import StatusError
 from keywright.globalplatform.confirmation import Confirmation
@@ -16,6 +15,7 @@ from keywright.globalplatform.dialogues import content
 from keywright.globalplatform.host import Dialogue
 from keywright.globalplatform.install import InstallForInstall, InstallForMakeSelectable
 from keywright.globalplatform.privileges import Privilege
+from keywright.globalplatform.profile import CardProfile
 from keywright.iso7816.apdu import Command, Response
 from keywright.iso7816.refusal import Refusal
 from keywright.store import RamMemory
@@ -288,7 +288,7 @@ class TestPrivileges:
         refused(0x6985, lambda: here.run(content.make_selectable(INSTANCE, privileges=Privilege.CARD_RESET)))
 
     def test_by_the_profile_privileges_come_with_the_first_make_selectable_only(self) -> None:
-        here = loaded(profiles=Profiles(content=ContentProfile(privileges_later=False)))
+        here = loaded(profile=CardProfile(privileges_later=False))
         here.install()
         refused(0x6985, lambda: here.run(content.make_selectable(INSTANCE, privileges=Privilege.CARD_RESET)))
 

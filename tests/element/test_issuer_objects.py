@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from keywright.element.card import ContentProfile, Profiles
+from keywright.globalplatform.profile import CardProfile
 from keywright.store import RamMemory
 from support.cards import ISD, Session, Terminal, contents, element
 from support.content import DOMAIN, FILE, INSTANCE, MODULE, ContentHost, package
@@ -113,8 +113,8 @@ def test_cplc_fields_of_another_length_are_6a80(value: str) -> None:
 
 @pytest.mark.parametrize("data", [named(NEW), "9F66081122334455667788", "9F67081122334455667788"])
 def test_a_card_without_these_objects_and_a_domain_refuse_them(data: str) -> None:
-    strict = Profiles(content=ContentProfile(issuer_objects=False))
-    assert store(Terminal(element(profiles=strict)).authenticate(), data) == 0x6A80
+    strict = CardProfile(issuer_objects=False)
+    assert store(Terminal(element(profile=strict)).authenticate(), data) == 0x6A80
     here = Terminal(managed(RamMemory()).session.terminal.card)
     here.select(DOMAIN)
     assert store(here.authenticate(), data) == 0x6A80

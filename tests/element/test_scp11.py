@@ -14,9 +14,9 @@ import pytest
 
 from keywright.codec.tlv import item
 from keywright.element import SecureElement
-from keywright.element.card import Profiles
 from keywright.element.state import KeyRecord
 from keywright.errors import AuthenticationError, StatusError
+from keywright.globalplatform.profile import CardProfile
 from keywright.iso7816.apdu import Command, Response
 from keywright.iso7816.channels import with_channel
 from keywright.sansio.dialogue import drive
@@ -47,7 +47,7 @@ class Element:
             give_keys(self.memory, "", 1, *(KeyRecord(variant.kid, 0xB1, scalar) for variant in VARIANTS))
             root = _root_point()
             give_keys(self.memory, "", KLOC.kvn, KeyRecord(KLOC.kid, 0xB0, root))
-        self.card: SecureElement = element(memory=self.memory, profiles=Profiles(scp11=profile), rng=os.urandom)
+        self.card: SecureElement = element(memory=self.memory, profile=CardProfile(scp11=profile), rng=os.urandom)
 
     def open(self, variant: Variant, channel: int = 0, **changes: Any) -> Callable[..., Response]:
         """A session; returns what sends a command in it."""

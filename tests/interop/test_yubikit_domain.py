@@ -20,14 +20,13 @@ from interop.pcscd import READER, Insert
 from interop.yubico import Wire, params, static
 from keywright.crypto.ec import EcPublicKey
 from keywright.element import SecureElement
-from keywright.element.card import Profiles
 from keywright.globalplatform import host
+from keywright.globalplatform.profile import YUBIKEY
 from keywright.iso7816.apdu import Command, Response
 from keywright.link import PcscLink
 from keywright.sansio.dialogue import drive
 from keywright.scp.scp11.host import Card, open_channel
 from keywright.scp.scp11.messages import SCP11B
-from keywright.scp.scp11.profile import YUBIKEY
 from support.cards import OWN, element
 from support.scp11 import holder, key
 
@@ -41,9 +40,7 @@ Open = Callable[[], SecurityDomainSession]
 
 
 def card(**parameters: Any) -> SecureElement:
-    return element(
-        protocols=[(SCP11, YUBIKEY.i)], profiles=Profiles(scp11=YUBIKEY), rng=os.urandom, resets=True, **parameters
-    )
+    return element(protocols=[(SCP11, YUBIKEY.scp11.i)], profile=YUBIKEY, rng=os.urandom, resets=True, **parameters)
 
 
 @pytest.fixture(params=["extended", "short", "pcsc"])
@@ -196,7 +193,7 @@ def test_our_host_opens_what_a_foreign_host_has_made() -> None:
     publics = taught(lambda: SecurityDomainSession(Wire(made.handle)))
     drive(host.select(), ask)
     there = Card(EcPublicKey(publics[ScpKid.SCP11b]), KVN)
-    session = drive(open_channel(SCP11B, there, key("P-256", "ephemeral"), profile=YUBIKEY), ask)
+    session = drive(open_channel(SCP11B, there, key("P-256", "ephemeral"), profile=YUBIKEY.scp11), ask)
     information = drive(host.secured(session, host.key_information()), ask)
     assert information is not None
     assert set(information.versions) == {0xFF, KVN, CA.kvn}

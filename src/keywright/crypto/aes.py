@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import final
+from typing import Literal, final
 
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from cryptography.hazmat.primitives.cmac import CMAC
@@ -23,17 +23,19 @@ class AesKey(Key):
 
     __slots__ = ("_cbc", "_cbc_open", "_cmac", "_ecb", "_ecb_open")
 
+    _cmac: CMAC | None
+    _ecb: Callable[[bytes], bytes] | None
+    _ecb_open: Callable[[bytes], bytes] | None
+    _cbc: AnyIv | None
+    _cbc_open: AnyIv | None
+
     def __init__(self, raw_key: bytes, label: str = "AES") -> None:
         """Take a key of 16, 24 or 32 bytes; `label` names it in messages. Raises ValueError for another size."""
         if len(raw_key) not in (16, 24, 32):
             raise ValueError(f"{label}: an AES key has 16, 24 or 32 bytes, not {len(raw_key)}")
         self._raw = raw_key
         self._label = label
-        self._cmac: CMAC | None = None
-        self._ecb: Callable[[bytes], bytes] | None = None
-        self._ecb_open: Callable[[bytes], bytes] | None = None
-        self._cbc: AnyIv | None = None
-        self._cbc_open: AnyIv | None = None
+        self._cmac = self._ecb = self._ecb_open = self._cbc = self._cbc_open = None
 
     def cmac(self, message: bytes) -> bytes:
         """AES-CMAC, 16 bytes (NIST SP 800-38B)."""
@@ -75,9 +77,9 @@ class AesKey(Key):
             )
         return kept.decrypt(iv, data)
 
-    def kcv(self) -> bytes:
-        """Key check value, 3 bytes: AES of sixteen 01 bytes (GPCS B.6)."""
-        return self.encrypt_blocks(_KCV_BLOCK)[:3]
+    def kcv(self, over: Literal["ones", "zeros"] = "ones") -> bytes:
+        """Key check value, 3 bytes: AES of sixteen 01 bytes (GPCS B.6), or of zeros as some cards have it."""
+        return self.encrypt_blocks(_KCV_BLOCK if over == "ones" else bytes(len(_KCV_BLOCK)))[:3]
 
 
 def cmac_subkeys(key: AesKey) -> tuple[bytes, bytes]:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import msgspec
 
 from keywright.element.applet import Applet
+from keywright.element.profile_record import PROFILE, build_profile
 from keywright.element.registry import Registry
 from keywright.element.state import (
     ATTEMPTS,
@@ -34,6 +35,7 @@ from keywright.element.state import (
 )
 from keywright.globalplatform.life_cycle import ApplicationState, CardState
 from keywright.globalplatform.messages import Cplc, KeyType, Tag
+from keywright.globalplatform.profile import CardProfile
 from keywright.iso7816.atr import Atr
 from keywright.scp.scp03.keys import KeySet
 from keywright.scp.scp03.messages import SCP03, I
@@ -114,7 +116,9 @@ class Personality(msgspec.Struct, frozen=True):
         )
 
 
-def give_birth(storage: Storage, personality: Personality, applets: Sequence[Applet]) -> None:
+def give_birth(
+    storage: Storage, personality: Personality, applets: Sequence[Applet], profile: CardProfile | None = None
+) -> None:
     """Write every record of a new element. Raises StoreError with nothing changed."""
     p = personality
     keys = p.keys or KeySet.gp_test()
@@ -139,6 +143,7 @@ def give_birth(storage: Storage, personality: Personality, applets: Sequence[App
     storage.commit(
         {
             **({FACTORY: FactoryRecord(p.kvn, key_set).build()} if p.resets else {}),
+            **({PROFILE: build_profile(profile)} if profile is not None else {}),
             ELEMENT: record.build(),
             LIFE: bytes((p.life_cycle,)),
             ATTEMPTS: bytes(4),

@@ -25,47 +25,15 @@ from keywright.element.state import (
     Transaction,
 )
 from keywright.errors import StoreError
+from keywright.globalplatform.profile import CardProfile
 from keywright.iso7816.atr import Atr
 from keywright.scp.scp02.messages import SCP02
 from keywright.scp.scp02.messages import I as I02
-from keywright.scp.scp02.profile import Profile as Scp02Profile
 from keywright.scp.scp03.messages import SCP03, I
-from keywright.scp.scp10.profile import Profile as Scp10Profile
 from keywright.scp.scp11.messages import SCP11
 from keywright.scp.scp11.profile import Profile as Scp11Profile
 
 Rng: TypeAlias = Callable[[int], bytes]
-
-
-class ContentProfile(msgspec.Struct, frozen=True):
-    """What the card specification leaves to the card, or we could not find out for sure, in content management."""
-
-    delete_token: bool = True
-    """[?] Whether a domain with delegated management needs a token to delete; if not, one that comes is checked."""
-    inherit_keys: bool = True
-    """Whether a security domain without keys of its own opens sessions with those of the domain it is associated with,
-    as many cards do, so that it can be personalised; else it has none before STORE DATA brought some."""
-    privileges_later: bool = True
-    """[?] Whether INSTALL [for make selectable] gives privileges to an application that is selectable already, as
-    GlobalPlatformPro asks for the default selected one; else only registry update does."""
-    issuer_objects: bool = True
-    """[?] Whether STORE DATA renames the issuer security domain (4F) and writes the personalisation fields of the CPLC
-    (9F66, 9F67), as cards do that GlobalPlatformPro is used with; else those tags are refused as unknown."""
-    restrict_registry_update: int = 0x01
-    """[?] Bit of the restrict parameter (D9): no more registry update."""
-    restrict_extradition: int = 0x02
-    """[?] Bit of the restrict parameter (D9): no more extradition."""
-    restrict_deletion: int = 0x04
-    """[?] Bit of the restrict parameter (D9): no more deletion."""
-
-
-class Profiles(msgspec.Struct, frozen=True):
-    """How the element reads what the texts leave open; the "i" of a protocol comes from each domain's offers."""
-
-    content: ContentProfile = ContentProfile()
-    scp02: Scp02Profile = Scp02Profile()
-    scp10: Scp10Profile = Scp10Profile()
-    scp11: Scp11Profile = Scp11Profile()
 
 
 Factory: TypeAlias = Callable[[bytes], Applet]
@@ -86,7 +54,7 @@ class Card:
         "factories",
         "given",
         "identity",
-        "profiles",
+        "profile",
         "rng",
         "services",
         "storage",
@@ -98,7 +66,7 @@ class Card:
         applets: Sequence[Applet],
         rng: Rng | None,
         factories: Mapping[bytes, Factory],
-        profiles: Profiles,
+        profile: CardProfile,
     ) -> None:
         """Take the element that `storage` holds.
 
@@ -113,7 +81,7 @@ class Card:
         self.character_level = Atr.parse(self.atr).protocols == (0,)
         self.given = {applet.aid: applet for applet in applets}
         self.factories = factories
-        self.profiles = profiles
+        self.profile = profile
         self.rng = rng
         self.services: Surroundings | None = None
         self.channels: dict[int, Channel] = {}
@@ -170,7 +138,7 @@ class Card:
 
     def key_domain(self, domain: Domain) -> Domain:
         """Whose symmetric keys open a session with a domain: its own, or those of the next above that has some."""
-        if domain.is_issuer or not self.profiles.content.inherit_keys:
+        if domain.is_issuer or not self.profile.inherit_keys:
             return domain
         registry = self.registry()
         while domain.default_kvn() is None:
@@ -183,7 +151,7 @@ class Card:
 
     def scp11_profile(self, domain: Domain) -> Scp11Profile:
         """The profile of SCP11 with the "i" that a domain offers."""
-        profile, i = self.profiles.scp11, domain.i_of(SCP11)
+        profile, i = self.profile.scp11, domain.i_of(SCP11)
         return profile if i in (None, profile.i) else msgspec.structs.replace(profile, i=i)
 
     def applet(self, entry: RegistryEntry) -> Applet | None:

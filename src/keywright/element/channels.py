@@ -13,7 +13,7 @@ from keywright.element.registry import LOCKED, is_domain
 from keywright.element.state import Kind, RegistryEntry, Transaction
 from keywright.errors import DecodeError
 from keywright.globalplatform.life_cycle import ApplicationState, CardState
-from keywright.globalplatform.messages import Fci, FciProprietary, Tag
+from keywright.globalplatform.messages import Fci, FciProprietary, Tag, card_data
 from keywright.iso7816.apdu import Command, Response
 from keywright.iso7816.channels import MAX_CHANNEL, channel_of
 from keywright.iso7816.refusal import Refusal
@@ -193,8 +193,14 @@ def _has(entry: RegistryEntry, privilege: tuple[int, int]) -> bool:
 
 
 def fci(card: Card, aid: bytes) -> bytes:
-    """What SELECT of a security domain returns (GPCS 11.9.3.1)."""
-    return _fci(aid, card.identity.max_data)
+    """What SELECT of a security domain returns (GPCS 11.9.3.1); by the profile with its card data and life cycle."""
+    if not card.profile.fci_tells_card_data:
+        return _fci(aid, card.identity.max_data)
+    entry = card.registry().application(aid)
+    state = card.life() if entry is None or entry.kind == Kind.ISSUER_DOMAIN else entry.life_cycle
+    management = card_data(tuple(card.domain(aid).offers().items())).recognition.build()
+    told = FciProprietary(max_data=card.identity.max_data, life_cycle_data=bytes((state,)), management_data=management)
+    return item(Tag.FCI, Fci(aid, told).build())
 
 
 @lru_cache(maxsize=64)

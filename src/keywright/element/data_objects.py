@@ -16,7 +16,7 @@ from keywright.element.scp11_objects import StoredObjects
 from keywright.element.state import CONFIRMATION, KeyRecord, Kind, Transaction, data_name
 from keywright.errors import DecodeError
 from keywright.globalplatform.card_objects import ApplicationList, ListedApplication
-from keywright.globalplatform.key_data import CURVE_REFERENCES, KEY_LOAD_GROUP, ComponentType
+from keywright.globalplatform.key_data import CURVE_REFERENCES, KEY_LOAD_GROUP, ComponentType, Padding
 from keywright.globalplatform.key_information import KeyDescription, build_keys
 from keywright.globalplatform.messages import StoreData, Tag, card_data, parse_dgi
 from keywright.globalplatform.names import HASHES
@@ -42,6 +42,7 @@ _STORED: Final = frozenset(
 """What STORE DATA may set besides proprietary objects: the last three are those of SCP10 (GPCS F.4)."""
 _PROPRIETARY = range(0xDF01, 0xDF80)
 _ALL_KEY_SIZES = 0x07
+_WIDEST = 0xFF
 _MAX_STORED = 0x8000
 """Bytes that one sequence of STORE DATA blocks may hold."""
 
@@ -52,7 +53,8 @@ def get_data(card: Card, channel: Channel, command: Command, change: Transaction
     Refuses with 6A88 (no such object), 6A80 (a data field that the object does not take).
     """
     del change
-    number, gp_class = command.p1 << 8 | command.p2, is_gp(command.cla)
+    number = command.p1 << 8 | command.p2
+    gp_class = is_gp(command.cla) or not card.profile.iso_class_returns_value
     if number in scp11_data.OBJECTS and (command.data or number in scp11_data.SIDES):
         store = StoredObjects(channel.domain)
         return Response(scp11_data.get_data(store, number, command.data, gp_class=gp_class))
@@ -87,7 +89,8 @@ def store_data(card: Card, channel: Channel, command: Command, change: Transacti
         return Response(b"")
     objects = _objects(blocks.kind & StoreData.STRUCTURE, data)
     if blocks.kind & StoreData.ENCRYPTION:
-        objects = [(number, _decrypted(session, value)) for number, value in objects]
+        padding = card.profile.encrypted_value_padding
+        objects = [(number, _decrypted(session, value, padding)) for number, value in objects]
     if objects and objects[0][0] == KEY_LOAD_GROUP and blocks.kind & StoreData.DGI:
         if isinstance(session, Scp11Channel) and not session.may_change_keys:
             raise Refusal(SW.SECURITY_STATUS_NOT_SATISFIED)
@@ -133,9 +136,11 @@ def _objects(structure: int, data: bytes) -> list[tuple[int, bytes]]:
         raise Refusal(SW.INCORRECT_DATA) from None
 
 
-def _decrypted(session: CardSession, value: bytes) -> bytes:
+def _decrypted(session: CardSession, value: bytes, padding: Padding) -> bytes:
+    """A value in clear. Zeros stay where they fill the last block: whoever reads the value knows its length."""
     try:
-        return unpad80(session.decrypt_sensitive(value))
+        plain = session.decrypt_sensitive(value)
+        return unpad80(plain) if padding == "80" else plain
     except ValueError:
         raise Refusal(SW.INCORRECT_DATA) from None
 
@@ -191,17 +196,20 @@ def _security_level(card: Card, channel: Channel) -> bytes | None:
 
 
 def _key_information(card: Card, channel: Channel) -> bytes:
-    """Every key of the domain; in the extended format where the basic one cannot tell all of it (GPCS 11.3.3.1.1)."""
-    del card
-    domain = channel.domain
-    return build_keys(tuple(_described(kvn, key) for kvn in domain.kvns() for key in domain.keys(kvn)))
+    """Every key of the domain; by the profile all in the extended format, or only where it is needed (11.3.3.1.1)."""
+    domain, extended = channel.domain, card.profile.extended_key_information
+    keys = [(kvn, key) for kvn in domain.kvns() for key in domain.keys(kvn)]
+    return build_keys(tuple(_described(kvn, key, extended=extended) for kvn, key in keys))
 
 
-def _described(kvn: int, key: KeyRecord) -> KeyDescription:
+def _described(kvn: int, key: KeyRecord, *, extended: bool) -> KeyDescription:
     sizes = [(kind, len(value)) for kind, value in components(key).items()]
     if key.type in (ComponentType.EC_PUBLIC, ComponentType.EC_PRIVATE):
         sizes.append((ComponentType.EC_PARAMETERS, 1))
-    usage, access = (key.usage.to_bytes(1), bytes((key.access,))) if key.usage or key.access else (None, None)
+    told = extended or key.usage or key.access
+    usage, access = (
+        (key.usage.to_bytes(2 if key.usage > _WIDEST else 1), bytes((key.access,))) if told else (None, None)
+    )
     return KeyDescription(key.kid, kvn, tuple(sizes), usage, access)
 
 
@@ -212,7 +220,7 @@ def _confirmation_counter(card: Card, channel: Channel) -> bytes:
 
 
 def _application_list(card: Card, channel: Channel, data: bytes) -> bytes:
-    """Applications that belong to the domain, each as 61{4F}; asked for with 5C00 or an empty data field."""
+    """Applications that belong to the domain, each as 61{4F} or 4F; asked for with 5C00 or an empty data field."""
     if data and data != _ALL_TAGS:
         raise Refusal(SW.INCORRECT_DATA)
     own = tuple(
@@ -220,7 +228,10 @@ def _application_list(card: Card, channel: Channel, data: bytes) -> bytes:
     )
     if not own:
         raise Refusal(SW.REFERENCED_DATA_NOT_FOUND)
-    return ApplicationList(tuple(ListedApplication(entry.aid) for entry in own)).build()
+    aids = tuple(entry.aid for entry in own)
+    if not card.profile.application_list_in_templates:
+        return ApplicationList(aids=aids).build()
+    return ApplicationList(tuple(ListedApplication(aid) for aid in aids)).build()
 
 
 _MADE: dict[int, Callable[[Card, Channel], bytes | None]] = {

@@ -6,14 +6,17 @@ verification privilege; the receipt key likewise has usage 44, else KVN 71 KID 0
 
 from __future__ import annotations
 
+from keywright.codec.ber import length
+from keywright.codec.tlv import find
 from keywright.crypto.des import TripleDesKey
 from keywright.element.card import Card
 from keywright.element.key_material import signing_key, verifying_key
 from keywright.element.registry import Registry
 from keywright.element.rights import Actor, holders
 from keywright.element.state import CONFIRMATION, KeyRecord, RegistryEntry, Transaction
-from keywright.errors import AuthenticationError
+from keywright.errors import AuthenticationError, DecodeError
 from keywright.globalplatform.confirmation import no_confirmation
+from keywright.globalplatform.install import ControlReference
 from keywright.globalplatform.key_data import KeyUsage
 from keywright.globalplatform.messages import Tag
 from keywright.globalplatform.privileges import Privilege
@@ -26,6 +29,7 @@ TOKEN_KEY = (0x70, 0x01)
 RECEIPT_KEY = (0x71, 0x01)
 DAP_KEY = (0x73, 0x01)
 CIPHER_KEY = (0x75, 0x01)
+_CONTROL = 0xB6
 
 
 def find_key(card: Card, owner: RegistryEntry, usage: int, default: tuple[int, int]) -> KeyRecord | None:
@@ -66,12 +70,22 @@ def check_token(card: Card, actor: Actor, signed: bytes, token: bytes) -> None:
         raise Refusal(SW.SECURITY_STATUS_NOT_SATISFIED) from None
 
 
+def named_token(parameters: bytes) -> bytes:
+    """The identifier of the token (93) in the control reference (B6) of INSTALL parameters; none if it has none."""
+    try:
+        control = ControlReference.parse(find(parameters, _CONTROL) or b"")
+    except DecodeError:
+        return b""
+    return control.token or b""
+
+
 def confirm(card: Card, actor: Actor, change: Transaction, done: Done, token_id: bytes = b"") -> bytes:
     """Answer data: a receipt for what a delegated domain did, where a domain generates them, else 00.
 
+    Whether the card gives any, and whether they end with the identifier of the token, the profile tells.
     The confirmation counter goes up in the same commit as what it confirms. Refuses with 6985 when it is spent.
     """
-    if not actor.is_delegated:
+    if not actor.is_delegated or not card.profile.receipts:
         return no_confirmation()
     owner = nearest(actor.registry, actor.entry, Privilege.RECEIPT_GENERATION)
     record = None if owner is None else find_key(card, owner, KeyUsage.RECEIPT_GENERATION, RECEIPT_KEY)
@@ -83,9 +97,10 @@ def confirm(card: Card, actor: Actor, change: Transaction, done: Done, token_id:
         raise Refusal(SW.CONDITIONS_NOT_SATISFIED)
     domain = card.domain(owner.aid)
     provider = (domain.data(Tag.IIN) or b"") + (domain.data(Tag.CIN) or b"")
-    answer = make_receipt(key, count, done, domain=provider, token=token_id)
+    token = token_id if card.profile.receipt_tells_token else b""
+    answer = make_receipt(key, count, done, domain=provider, token=token).build()
     change.write(CONFIRMATION, (count + 1).to_bytes(2))
-    return answer.build()
+    return length(len(answer)) + answer if card.profile.confirmation_length else answer
 
 
 def _usage(key: KeyRecord) -> int:

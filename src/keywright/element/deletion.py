@@ -9,9 +9,8 @@ from keywright.element.channel import Channel
 from keywright.element.delegation import check_token, confirm
 from keywright.element.key_management import delete_keys
 from keywright.element.package import parse_package
-from keywright.element.parameters import RESTRICT, values
 from keywright.element.registry import Registry, is_domain
-from keywright.element.rights import Actor, give_back, held
+from keywright.element.rights import Actor, demand_unrestricted, give_back, held
 from keywright.element.state import (
     REGISTRY,
     Kind,
@@ -68,7 +67,7 @@ def _delete_object(
         raise Refusal(SW.REFERENCED_DATA_NOT_FOUND)
     if not actor.privileges & Privilege.GLOBAL_DELETE:
         actor.demand_management()
-    if actor.is_delegated and (request.token or card.profiles.content.delete_token):
+    if actor.is_delegated and (request.token or card.profile.delete_token):
         check_token(card, actor, delete_input(command), request.token or b"")
     gone = _related(registry, target) if command.p2 & RELATED_OBJECTS else [target]
     _demand_free(card, actor, target, gone)
@@ -79,7 +78,8 @@ def _delete_object(
     _erase(card, change, gone)
     left = registry.without(gone)
     change.write(REGISTRY, (give_back(left, lost) if lost else left).build())
-    return Response(confirm(card, actor, change, deleted(target.aid)))
+    token = request.control.token if request.control is not None and request.token else None
+    return Response(confirm(card, actor, change, deleted(target.aid), token or b""))
 
 
 def _related(registry: Registry, target: RegistryEntry) -> list[RegistryEntry]:
@@ -101,9 +101,7 @@ def _demand_free(card: Card, actor: Actor, target: RegistryEntry, gone: Iterable
         if entry.kind == Kind.ISSUER_DOMAIN or (entry.kind != Kind.LOAD_FILE and entry.aid in selected):
             raise Refusal(SW.CONDITIONS_NOT_SATISFIED)
         actor.demand_own(entry, Privilege.GLOBAL_DELETE)
-        restricted = card.profiles.content.restrict_deletion
-        if any(int.from_bytes(value) & restricted for value in values(entry.parameters, RESTRICT)):
-            raise Refusal(SW.CONDITIONS_NOT_SATISFIED)
+        demand_unrestricted(entry, card.profile.restrict.delete)
     registry = actor.registry
     depending = registry.made_from(target.aid) if target.kind == Kind.LOAD_FILE else registry.associated(target.aid)
     if any(not any(one is entry for entry in going) for one in depending):

@@ -161,7 +161,7 @@ def begin_implicitly(card: Card, channel: Channel) -> CardSession | None:
         return None
     _refuse_blocked(card, domain, kvn)
     sequence = domain.counter(kvn).sequence
-    session = Scp02Channel.implicit(keys, i, sequence, aid=channel.aid, profile=card.profiles.scp02)
+    session = Scp02Channel.implicit(keys, i, sequence, aid=channel.aid, profile=card.profile.scp02)
     channel.session, channel.kvn = session, kvn
     return session
 
@@ -211,6 +211,7 @@ def _scp03(card: Card, asked: Asked, keys: StaticKeys) -> tuple[SymmetricSession
     sequence = _next_sequence(card, domain, kvn) if i & I.PSEUDO_RANDOM else b""
     challenge = _card_challenge(card, keys, sequence, aid, len(host_challenge))
     session = CardChannel(keys, i, host_challenge, challenge)
+    session.covered_end = card.profile.scp03.covered_end
     return session, session.initialize_update(card.identity.kdd, kvn, sequence)
 
 
@@ -219,7 +220,7 @@ def _scp02(card: Card, asked: Asked, keys: StaticKeys) -> tuple[SymmetricSession
     assert isinstance(keys, DesKeySet), "protocol_of said so"
     domain, i, kvn, aid, challenge = asked
     random = card.rng(CARD_CHALLENGE_BYTES) if card.rng is not None and not i & I02.PSEUDO_RANDOM else b""
-    counter, profile = domain.counter(kvn).sequence, card.profiles.scp02
+    counter, profile = domain.counter(kvn).sequence, card.profile.scp02
     session = Scp02Channel.explicit(keys, i, challenge, counter, aid=aid, card_challenge=random, profile=profile)
     return session, session.initialize_update(card.identity.kdd, kvn)
 

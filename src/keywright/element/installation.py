@@ -9,12 +9,12 @@ from keywright.element import placement
 from keywright.element.applet import Context
 from keywright.element.card import Card
 from keywright.element.channel import Channel
-from keywright.element.delegation import check_token, confirm
+from keywright.element.delegation import check_token, confirm, named_token
 from keywright.element.loading import Loading, announce, enter
 from keywright.element.memory_quota import check_room, check_sizes
 from keywright.element.parameters import check_services, registry_parameters, replaced, system_items
 from keywright.element.registry import LOCKED, changed
-from keywright.element.rights import Actor, asked_privileges, grant, held
+from keywright.element.rights import Actor, asked_privileges, demand_unrestricted, grant, held
 from keywright.element.state import (
     PROTOCOLS,
     REGISTRY,
@@ -109,25 +109,27 @@ def _install(
         enter(card, actor, *loading.result, change)
         actor = Actor(card, channel, change)
     check_token(card, actor, signed, request.token)
-    entry = _entry(actor, command, request)
-    registry = grant(actor.registry.with_entry(entry), entry, held(entry))
+    entry = _entry(card, actor, command, request)
+    registry = grant(card, actor.registry.with_entry(entry), entry, held(entry))
     check_room(card, registry)
     change.write(REGISTRY, registry.build())
     _begin(card, channel, entry, request, change)
-    return Response(confirm(card, actor, change, installed(entry.load_file, entry.aid)))
+    done = installed(entry.load_file, entry.aid)
+    return Response(confirm(card, actor, change, done, named_token(request.parameters)))
 
 
-def _entry(actor: Actor, command: Command, request: InstallForInstall) -> RegistryEntry:
+def _entry(card: Card, actor: Actor, command: Command, request: InstallForInstall) -> RegistryEntry:
     instance = request.instance or request.module
     if not _SHORTEST_AID <= len(instance) <= _LONGEST_AID:
         raise Refusal(SW.INCORRECT_DATA)
-    if DOMAIN_MODULES.get(request.load_file) != request.module:
-        _demand_module(actor, request)
+    domains = {**DOMAIN_MODULES, card.profile.domain_load_file: card.profile.domain_module}
+    if domains.get(request.load_file) != request.module:
+        _demand_module(card, actor, request)
     if actor.registry.application(instance) is not None:
         raise Refusal(SW.CONDITIONS_NOT_SATISFIED)
     privileges = asked_privileges(request.privileges)
     is_domain = Privilege.SECURITY_DOMAIN in privileges
-    if request.load_file in DOMAIN_MODULES and not is_domain:
+    if request.load_file in domains and not is_domain:
         raise Refusal(SW.INCORRECT_DATA)
     parameters = system_items(_parameters(request.parameters))
     check_sizes(parameters)
@@ -145,11 +147,12 @@ def _entry(actor: Actor, command: Command, request: InstallForInstall) -> Regist
     )
 
 
-def _demand_module(actor: Actor, request: InstallForInstall) -> None:
+def _demand_module(card: Card, actor: Actor, request: InstallForInstall) -> None:
     load_file = actor.registry.load_file(request.load_file)
     if load_file is None or not actor.registry.module(request.load_file, request.module):
         raise Refusal(SW.REFERENCED_DATA_NOT_FOUND)
     actor.demand_own(load_file, Privilege(0))
+    demand_unrestricted(load_file, card.profile.restrict.install)
 
 
 def _parameters(data: bytes) -> InstallParameters:
@@ -202,9 +205,10 @@ def _make_selectable(
     if entry is None or entry.kind == Kind.ISSUER_DOMAIN:
         raise Refusal(SW.REFERENCED_DATA_NOT_FOUND)
     actor.demand_own(entry, Privilege(0))
+    demand_unrestricted(entry, card.profile.restrict.make_selectable)
     privileges = held(entry) | asked_privileges_of(request.privileges, entry)
     installed_only = entry.life_cycle == ApplicationState.INSTALLED
-    more = card.profiles.content.privileges_later and privileges != held(entry) and not entry.life_cycle & LOCKED
+    more = card.profile.privileges_later and privileges != held(entry) and not entry.life_cycle & LOCKED
     if not installed_only and not more:
         raise Refusal(SW.CONDITIONS_NOT_SATISFIED)
     entry = changed(
@@ -213,10 +217,10 @@ def _make_selectable(
         parameters=replaced(entry.parameters, registry_parameters(request.parameters)),
     )
     check_services(actor.registry, entry.aid, privileges, entry.parameters)
-    registry = grant(actor.registry.with_entry(entry), entry, privileges)
+    registry = grant(card, actor.registry.with_entry(entry), entry, privileges)
     change.write(REGISTRY, registry.build())
     done = made_selectable(entry.aid, int(privileges).to_bytes(3))
-    return Response(confirm(card, actor, change, done))
+    return Response(confirm(card, actor, change, done, named_token(request.parameters)))
 
 
 def asked_privileges_of(data: bytes, entry: RegistryEntry) -> Privilege:

@@ -1,7 +1,7 @@
 """What STORE DATA may change in the issuer security domain besides its data objects: its AID, and fields of the CPLC.
 
 Objects of issuers' tools: `gp --rename-isd` (4F), `--set-perso` (9F66) and `--set-pre-perso` (9F67) send them, and
-cards of the JCOP family take them. `ContentProfile.issuer_objects` tells whether this element does.
+cards of the JCOP family take them. `CardProfile.issuer_objects` tells whether this element does.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _AID_LENGTHS: Final = range(5, 17)
 def takes(card: Card, domain: Domain, number: int) -> bool:
     """Whether this is such an object, for this domain."""
     known = number == ISSUER_AID or number in _PERSONALISATION
-    return known and domain.is_issuer and card.profiles.content.issuer_objects
+    return known and domain.is_issuer and card.profile.issuer_objects
 
 
 def store(card: Card, domain: Domain, number: int, value: bytes, change: Transaction) -> None:

@@ -11,12 +11,12 @@ from typing import final
 from keywright.codec.tlv import item
 from keywright.element.card import Card
 from keywright.element.channel import Channel
-from keywright.element.delegation import CIPHER_KEY, DAP_KEY, check_token, confirm, find_key, nearest
+from keywright.element.delegation import CIPHER_KEY, DAP_KEY, check_token, confirm, find_key, named_token, nearest
 from keywright.element.key_material import secret_key, verifying_key
 from keywright.element.memory_quota import CODE, check_room, taken
 from keywright.element.package import Package, parse_package
 from keywright.element.registry import LOCKED, Registry
-from keywright.element.rights import Actor, held, holders
+from keywright.element.rights import Actor, demand_unrestricted, held, holders
 from keywright.element.state import (
     REGISTRY,
     Kind,
@@ -84,6 +84,7 @@ def announce(card: Card, channel: Channel, command: Command, request: InstallFor
     ):
         raise Refusal(SW.INCORRECT_DATA)
     domain = _place(actor, request.load_file, request.security_domain or actor.aid)
+    demand_unrestricted(domain, card.profile.restrict.load)
     code = _code_size(request.parameters)
     if code > card.identity.persistent - taken(actor.registry).persistent:
         raise Refusal(SW.NOT_ENOUGH_MEMORY)
@@ -99,14 +100,16 @@ def load(card: Card, channel: Channel, command: Command, change: Transaction) ->
     """LOAD (GPCS 11.6): one block. The last one has the file checked and entered; whatever is refused ends the load.
 
     After block FF comes 00, as GlobalPlatformPro and pySim go on with files of more than 256 blocks.
-    Refuses with 6985 (nothing was announced), 6A86 (P1, or not the next block), 6A84 (too long), 6A80 (structure, hash,
-    not the package that was announced), 6982 (a DAP wrong or missing).
+    Refuses with 6985 (nothing was announced), 6A86 (P1), as the profile says (not the next block), 6A84 (too long),
+    6A80 (structure, hash, not the package that was announced), 6982 (a DAP wrong or missing).
     """
     loading, channel.loading = channel.loading, None
     if not isinstance(loading, Loading) or loading.result is not None:
         raise Refusal(SW.CONDITIONS_NOT_SATISFIED)
-    if command.p1 & ~LAST_BLOCK or command.p2 != loading.expected & 0xFF:
+    if command.p1 & ~LAST_BLOCK:
         raise Refusal(SW.INCORRECT_P1P2)
+    if command.p2 != loading.expected & 0xFF:
+        raise Refusal(card.profile.load_order_status)
     loading.data += command.data
     loading.expected += 1
     if len(loading.data) > 2 * card.identity.persistent:
@@ -121,7 +124,8 @@ def load(card: Card, channel: Channel, command: Command, change: Transaction) ->
         channel.loading = loading
         return Response(no_confirmation())
     enter(card, actor, entry, block, change)
-    return Response(confirm(card, actor, change, loaded(entry.aid, entry.domain)))
+    done = loaded(entry.aid, entry.domain)
+    return Response(confirm(card, actor, change, done, named_token(loading.request.parameters)))
 
 
 def enter(card: Card, actor: Actor, entry: RegistryEntry, block: bytes, change: Transaction) -> None:

@@ -23,6 +23,7 @@ from keywright.globalplatform.key_data import (
     KeyPart,
     split_secret,
 )
+from keywright.globalplatform.profile import DEFAULT, CardProfile
 from keywright.iso7816.refusal import Refusal
 from keywright.iso7816.status import SW
 from keywright.scp.scp81.keys import Psk
@@ -42,18 +43,26 @@ Make: TypeAlias = Callable[[dict[int, bytes]], tuple[KeyRecord, bytes]]
 """A record without its place, and the check value, of components. Raises DecodeError or ValueError for what is none."""
 
 
-def open_key(session: CardSession, field: KeyField, kid: int) -> NewKey:
+def open_key(session: CardSession, field: KeyField, kid: int, profile: CardProfile = DEFAULT) -> NewKey:
     """The key in one field of PUT KEY, its secret parts decrypted under the session's data encryption key.
 
-    Refuses with 6A80 (components that make no key), 6982 (the check value is another one).
+    Refuses with 6A80 (components that make no key), as the profile says when the check value is another one (6982).
     """
     parts = {part.type: _opened(session, part) for part in field.parts}
     if len(parts) != len(field.parts):
         raise Refusal(SW.INCORRECT_DATA)
-    return made_key(parts, kid, field.kcv, field.usage, field.access)
+    return made_key(parts, kid, field.kcv, field.usage, field.access, profile=profile)
 
 
-def made_key(parts: dict[int, bytes], kid: int, kcv: bytes = b"", usage: bytes = b"", access: bytes = b"") -> NewKey:
+def made_key(
+    parts: dict[int, bytes],
+    kid: int,
+    kcv: bytes = b"",
+    usage: bytes = b"",
+    access: bytes = b"",
+    *,
+    profile: CardProfile = DEFAULT,
+) -> NewKey:
     """A key of these components, in clear. `kcv` empty: not checked. Refuses as `open_key`."""
     make = KINDS.get(frozenset(parts))
     if make is None or len(kcv) not in (0, KCV_BYTES) or len(usage) > 2 or len(access) > 1:
@@ -62,10 +71,12 @@ def made_key(parts: dict[int, bytes], kid: int, kcv: bytes = b"", usage: bytes =
         record, own = make(parts)
     except (DecodeError, ValueError):
         raise Refusal(SW.INCORRECT_DATA) from None
+    if record.type == ComponentType.AES:
+        own = AesKey(record.value).kcv(profile.scp03.kcv)
     if kcv and not own:
         raise Refusal(SW.INCORRECT_DATA)
     if kcv and not equal(kcv, own):
-        raise Refusal(SW.SECURITY_STATUS_NOT_SATISFIED)
+        raise Refusal(profile.wrong_kcv_status)
     return NewKey(
         KeyRecord(kid, record.type, record.value, record.curve, int.from_bytes(usage), int.from_bytes(access)), own
     )
@@ -83,7 +94,8 @@ def _opened(session: CardSession, part: KeyPart) -> bytes:
 
 def _aes(parts: dict[int, bytes]) -> tuple[KeyRecord, bytes]:
     value = parts[ComponentType.AES]
-    return KeyRecord(0, ComponentType.AES, value), AesKey(value).kcv()
+    AesKey(value)
+    return KeyRecord(0, ComponentType.AES, value), b""
 
 
 def _des(kind: int) -> Make:

@@ -9,16 +9,18 @@ from typing import Final, Protocol, Self, final
 from keywright.element import interpreter
 from keywright.element.applet import Applet
 from keywright.element.birth import PRIVILEGES, Personality, give_birth, register
-from keywright.element.card import Card, Factory, Profiles, Rng, need_rng
+from keywright.element.card import Card, Factory, Rng, need_rng
 from keywright.element.channels import enter_default
 from keywright.element.domain import INITIAL_KVN
 from keywright.element.over_the_air import OverTheAir
+from keywright.element.profile_record import kept_profile
 from keywright.element.services import Services
 from keywright.element.state import ELEMENT, Storage, Transaction
 from keywright.element.upgrade import DEFAULT_PERSISTENT, DEFAULT_VOLATILE, upgrade
 from keywright.errors import StoreError
 from keywright.globalplatform.life_cycle import CardState
 from keywright.globalplatform.messages import DEFAULT_ISD, Cplc
+from keywright.globalplatform.profile import CardProfile
 from keywright.iso7816 import atr as answer_to_reset
 from keywright.iso7816.status import SW
 from keywright.scp.scp03.keys import KeySet
@@ -56,14 +58,15 @@ class SecureElement:
     For one thread at a time, as a chip is.
 
     Memory is `path` (a journal file), or `memory`, or RAM. Memory that already holds an element wins over every
-    parameter except `applets`, `factories`, `profiles`, `rng` and `on_fault`; fresh memory becomes the element
+    parameter except `applets`, `factories`, `profile`, `rng` and `on_fault`; fresh memory becomes the element
     described, in one commit. Memory holds AIDs and never code. `applets` are there from the start; `factories` make
     those that INSTALL creates, by the AID of their executable module, and where there is none, a `RecordingApplet`
     stands in.
 
     kvn, keys, sequence_counter: the initial key set and how often it was used. i: SCP03 options; without the bit for
     pseudo-random challenges (10) `rng` makes them. protocols: what the issuer security domain offers besides SCP03,
-    pairs of protocol number (02, 10, 11) and "i". profiles: how it reads what their texts leave open.
+    pairs of protocol number (02, 10, 11) and "i". profile: how it does what the texts leave open; kept in fresh memory,
+    and one given for a memory that has its own stands in for that until it is closed.
     initial_keys_stay: keep set FF when the owner puts a set of his own. resets: whoever blocks every key brings back
     the first set, as with a YubiKey (`element/factory_reset.py`). privileges: those of the issuer security
     domain, 3 bytes. page: entries in one answer to GET STATUS (0: as many as fit). volatile, persistent: bytes of
@@ -104,7 +107,7 @@ class SecureElement:
         rng: Rng | None = None,
         applets: Sequence[Applet] = (),
         factories: Mapping[bytes, Factory] | None = None,
-        profiles: Profiles | None = None,
+        profile: CardProfile | None = None,
         on_fault: Callable[[Exception], None] | None = None,
     ) -> None:
         if path is not None and memory is not None:
@@ -140,10 +143,10 @@ class SecureElement:
             storage = Storage(RamMemory() if memory is None else memory)
             if storage.read(ELEMENT) is None:
                 need_rng(((SCP03, i), *protocols), rng)
-                give_birth(storage, personality, applets)
+                give_birth(storage, personality, applets, profile)
             else:
                 upgrade(storage)
-            self._card = Card(storage, applets, rng, factories or {}, profiles or Profiles())
+            self._card = Card(storage, applets, rng, factories or {}, profile or kept_profile(storage))
             self._card.services = Services(self._card)
             register(storage, applets)
             self._select_default()
@@ -178,6 +181,11 @@ class SecureElement:
     def atr(self) -> bytes:
         """The answer to reset."""
         return self._card.atr
+
+    @property
+    def profile(self) -> CardProfile:
+        """How it does what the texts leave open."""
+        return self._card.profile
 
     @property
     def air(self) -> OverTheAir:

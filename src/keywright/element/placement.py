@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from keywright.element.card import Card
 from keywright.element.channel import Channel, Receiver
-from keywright.element.delegation import check_token, confirm
+from keywright.element.delegation import check_token, confirm, named_token
 from keywright.element.memory_quota import check_room, check_sizes
-from keywright.element.parameters import RESTRICT, check_services, registry_parameters, replaced, values
+from keywright.element.parameters import check_services, registry_parameters, replaced
 from keywright.element.registry import LOCKED, Registry, changed
-from keywright.element.rights import Actor, asked_privileges, grant, held
+from keywright.element.rights import Actor, asked_privileges, demand_unrestricted, grant, held
 from keywright.element.state import REGISTRY, Kind, RegistryEntry, Transaction
 from keywright.globalplatform.confirmation import no_confirmation
 from keywright.globalplatform.install import (
@@ -39,7 +39,7 @@ def extradite(
     registry = _moved(card, actor, entry, request.security_domain)
     change.write(REGISTRY, registry.build())
     done = extradited(entry.domain, entry.aid, request.security_domain)
-    return Response(confirm(card, actor, change, done))
+    return Response(confirm(card, actor, change, done, named_token(request.parameters)))
 
 
 def update_registry(
@@ -54,7 +54,7 @@ def update_registry(
     actor.demand_management()
     check_token(card, actor, install_input(command), request.token)
     entry = _content(actor.registry, request.application) if request.application else actor.entry
-    _demand_own(card, actor, entry, card.profiles.content.restrict_registry_update)
+    _demand_own(actor, entry, card.profile.restrict.registry_update)
     registry = actor.registry
     if request.security_domain not in (b"", entry.domain):
         registry = _moved(card, actor, entry, request.security_domain)
@@ -68,17 +68,17 @@ def update_registry(
     entry = changed(entry, parameters=parameters)
     registry = registry.with_entry(entry)
     if entry.kind != Kind.LOAD_FILE:
-        registry = grant(registry, entry, privileges)
+        registry = grant(card, registry, entry, privileges)
     check_room(card, registry)
     change.write(REGISTRY, registry.build())
     done = registry_updated(request.security_domain, entry.aid, int(privileges).to_bytes(3))
-    return Response(confirm(card, actor, change, done))
+    return Response(confirm(card, actor, change, done, named_token(request.parameters)))
 
 
 def personalize(card: Card, channel: Channel, request: InstallForPersonalization, change: Transaction) -> Response:
     """The STORE DATA that follow are for an application of this domain (GPCS 7.3.2).
 
-    Refuses with 6A88 (no such application), 6985 (of another domain, or locked).
+    Refuses with 6A88 (no such application), 6985 (of another domain, locked, or restricted).
     """
     actor = Actor(card, channel, change)
     entry = actor.registry.application(request.application)
@@ -86,6 +86,7 @@ def personalize(card: Card, channel: Channel, request: InstallForPersonalization
         raise Refusal(SW.REFERENCED_DATA_NOT_FOUND)
     if entry.life_cycle & LOCKED or entry.kind == Kind.ISSUER_DOMAIN or not actor.owns(entry.domain):
         raise Refusal(SW.CONDITIONS_NOT_SATISFIED)
+    demand_unrestricted(entry, card.profile.restrict.personalization)
     channel.receiver = Receiver(entry.aid)
     return Response(no_confirmation())
 
@@ -97,18 +98,16 @@ def _content(registry: Registry, aid: bytes) -> RegistryEntry:
     return entry
 
 
-def _demand_own(card: Card, actor: Actor, entry: RegistryEntry, restriction: int) -> None:
+def _demand_own(actor: Actor, entry: RegistryEntry, restriction: int) -> None:
     """Refuses with 6985 for what is not below the acting domain, or was restricted for good (D9)."""
-    del card
     actor.demand_own(entry, Privilege.GLOBAL_REGISTRY)
-    if any(int.from_bytes(value) & restriction for value in values(entry.parameters, RESTRICT)):
-        raise Refusal(SW.CONDITIONS_NOT_SATISFIED)
+    demand_unrestricted(entry, restriction)
 
 
 def _moved(card: Card, actor: Actor, entry: RegistryEntry, target: bytes) -> Registry:
     if entry.kind == Kind.ISSUER_DOMAIN:
         raise Refusal(SW.CONDITIONS_NOT_SATISFIED)
-    _demand_own(card, actor, entry, card.profiles.content.restrict_extradition)
+    _demand_own(actor, entry, card.profile.restrict.extradition)
     domain = actor.registry.domain(target)
     if domain is None:
         raise Refusal(SW.REFERENCED_DATA_NOT_FOUND)

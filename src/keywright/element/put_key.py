@@ -67,7 +67,7 @@ def put_key(card: Card, channel: Channel, command: Command, change: Transaction)
     if command.p1 & MORE_COMMANDS or not first:
         raise Refusal(SW.INCORRECT_P1P2)
     request = _parse(command, first)
-    fresh = [open_key(session, field, first + at) for at, field in enumerate(request.keys)]
+    fresh = [open_key(session, field, first + at, card.profile) for at, field in enumerate(request.keys)]
     install(card, channel.domain, change, fresh, kvn=request.kvn, replaces=command.p1)
     return Response(bytes((request.kvn,)) + b"".join(key.kcv for key in fresh))
 
@@ -115,11 +115,11 @@ def store_keys(
         if kvn is None or not 1 <= kvn <= MAX_KVN:
             raise Refusal(SW.INCORRECT_DATA)
         loads = [(load, value) for load, (_, value) in zip(announced, values, strict=True) if load.kvn == kvn]
-        fresh = [_loaded(session, load, value) for load, value in loads]
+        fresh = [_loaded(card, session, load, value) for load, value in loads]
         install(card, domain, change, fresh, kvn=kvn, replaces=kvn if _are_there(domain, kvn, fresh) else 0)
 
 
-def _loaded(session: CardSession, load: KeyLoad, value: bytes) -> NewKey:
+def _loaded(card: Card, session: CardSession, load: KeyLoad, value: bytes) -> NewKey:
     if load.type is None or load.kid is None or load.length is None or not 1 <= load.kid <= MAX_KID:
         raise Refusal(SW.INCORRECT_DATA)
     size = int.from_bytes(load.length)
@@ -127,7 +127,8 @@ def _loaded(session: CardSession, load: KeyLoad, value: bytes) -> NewKey:
         value = session.decrypt_sensitive(value)
     if not len(value) - session.sensitive_block < size <= len(value):
         raise Refusal(SW.INCORRECT_DATA)
-    return made_key({load.type: value[:size]}, load.kid, load.kcv or b"", load.usage or b"", load.access or b"")
+    parts, usage, access = {load.type: value[:size]}, load.usage or b"", load.access or b""
+    return made_key(parts, load.kid, load.kcv or b"", usage, access, profile=card.profile)
 
 
 def install(

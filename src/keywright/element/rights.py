@@ -6,8 +6,9 @@ from typing import final
 
 from keywright.element.card import Card
 from keywright.element.channel import Channel
+from keywright.element.parameters import RESTRICT, values
 from keywright.element.registry import Registry, changed
-from keywright.element.state import RegistryEntry, Transaction
+from keywright.element.state import Kind, RegistryEntry, Transaction
 from keywright.errors import DecodeError
 from keywright.globalplatform.privileges import SINGLE, Privilege, conflicts, parse_privileges
 from keywright.iso7816.refusal import Refusal
@@ -77,16 +78,24 @@ def asked_privileges(data: bytes) -> Privilege:
     return privileges
 
 
-def grant(registry: Registry, entry: RegistryEntry, privileges: Privilege) -> Registry:
+def demand_unrestricted(entry: RegistryEntry, bit: int) -> None:
+    """Refuses with 6985 for what was restricted for good (D9); `bit` is one of `RestrictBits`."""
+    if entry.parameters and any(int.from_bytes(value) & bit for value in values(entry.parameters, RESTRICT)):
+        raise Refusal(SW.CONDITIONS_NOT_SATISFIED)
+
+
+def grant(card: Card, registry: Registry, entry: RegistryEntry, privileges: Privilege) -> Registry:
     """The registry with an entry that holds these privileges.
 
-    Those that only one application can hold are taken from their holder, and given back to the issuer security domain
-    by whoever loses them.
+    Those that only one application can hold are taken from their holder, by the profile only from the issuer security
+    domain (else refused with 6985), and given back to that one by whoever loses them.
     """
     lost = held(entry) & ~privileges & SINGLE
     for single in (bit for bit in (Privilege.CARD_RESET, Privilege.FINAL_APPLICATION) if bit & privileges):
         for other in holders(registry, single):
             if other.aid != entry.aid:
+                if other.kind != Kind.ISSUER_DOMAIN and not card.profile.single_privileges_move:
+                    raise Refusal(SW.CONDITIONS_NOT_SATISFIED)
                 registry = registry.with_entry(_with(other, held(other) & ~single))
     registry = registry.with_entry(_with(entry, privileges))
     return give_back(registry, lost) if lost else registry

@@ -57,7 +57,7 @@ class DomainOfScp10:
     @property
     def profile(self) -> Profile:
         """The element's."""
-        return self._card.profiles.scp10
+        return self._card.profile.scp10
 
     @property
     def options(self) -> tuple[int, ...]:

@@ -34,17 +34,17 @@ Back from CARD_LOCKED to SECURED needs the privilege that locks.
 def set_status(card: Card, channel: Channel, command: Command, change: Transaction) -> Response:
     """SET STATUS of the card (P1 80), of an application or domain (40), or of a domain with all below it (60).
 
-    Refuses with 6A86 (P1), 6985 for a transition that does not exist (also to the same state) or is not this domain's
-    to make, 6A88 for an unknown application.
+    Refuses with 6A86 (P1), 6985 for a transition that does not exist or is not this domain's to make, as the profile
+    says for one to the same state, 6A88 for an unknown application.
     """
     actor = Actor(card, channel, change)
     match command.p1:
         case StatusScope.ISSUER_DOMAIN:
             _set_card(card, actor, command.p2, change)
         case StatusScope.APPLICATIONS:
-            change.write(REGISTRY, _one(actor, command.data, command.p2).build())
+            change.write(REGISTRY, _one(card, actor, command.data, command.p2).build())
         case StatusScope.DOMAIN_AND_APPLICATIONS:
-            change.write(REGISTRY, _all_below(actor, command.data, command.p2 & LOCKED).build())
+            change.write(REGISTRY, _all_below(card, actor, command.data, command.p2 & LOCKED).build())
         case _:
             raise Refusal(SW.INCORRECT_P1P2)
     return Response(b"")
@@ -61,6 +61,8 @@ def may_set(actor: Actor, old: int, new: int) -> bool:
 
 
 def _set_card(card: Card, actor: Actor, new: int, change: Transaction) -> None:
+    if new == card.life():
+        raise Refusal(card.profile.same_state_status)
     if not may_set(actor, card.life(), new):
         raise Refusal(SW.CONDITIONS_NOT_SATISFIED)
     change.write(LIFE, bytes((new,)))
@@ -69,7 +71,7 @@ def _set_card(card: Card, actor: Actor, new: int, change: Transaction) -> None:
         card.close_sessions()
 
 
-def _one(actor: Actor, aid: bytes, asked: int) -> Registry:
+def _one(card: Card, actor: Actor, aid: bytes, asked: int) -> Registry:
     registry = actor.registry
     entry = registry.application(aid)
     if entry is None or entry.kind == Kind.ISSUER_DOMAIN:
@@ -78,20 +80,22 @@ def _one(actor: Actor, aid: bytes, asked: int) -> Registry:
     if (old ^ asked) & LOCKED:
         _demand_lock(actor, entry)
         return registry.with_entry(changed(entry, life_cycle=old ^ LOCKED))
+    if old == asked:
+        raise Refusal(card.profile.same_state_status)
     new = DomainState.PERSONALIZED
     if not is_domain(entry) or asked != new or not may_set_domain(old, new) or not actor.owns(entry.aid):
         raise Refusal(SW.CONDITIONS_NOT_SATISFIED)
     return registry.with_entry(changed(entry, life_cycle=int(new)))
 
 
-def _all_below(actor: Actor, aid: bytes, lock: int) -> Registry:
+def _all_below(card: Card, actor: Actor, aid: bytes, lock: int) -> Registry:
     registry = actor.registry
     domain = registry.domain(aid)
     if domain is None or domain.kind == Kind.ISSUER_DOMAIN:
         raise Refusal(SW.REFERENCED_DATA_NOT_FOUND)
     _demand_lock(actor, domain)
     if domain.life_cycle & LOCKED == lock:
-        raise Refusal(SW.CONDITIONS_NOT_SATISFIED)
+        raise Refusal(card.profile.same_state_status)
     for entry in registry:
         meant = entry.kind != Kind.LOAD_FILE and registry.under(entry.aid, aid)
         if meant and entry.life_cycle & LOCKED != lock:

@@ -41,7 +41,8 @@ def get_status(card: Card, channel: Channel, command: Command, change: Transacti
     """
     listing, channel.listing = channel.listing, None
     kinds = _KINDS.get(command.p1)
-    if kinds is None or command.p2 & ~(_TLV | _NEXT):
+    old = not command.p2 & _TLV
+    if kinds is None or command.p2 & ~(_TLV | _NEXT) or (old and not card.profile.legacy_status):
         raise Refusal(SW.INCORRECT_P1P2)
     try:
         query = StatusQuery.parse(command.data)
@@ -57,7 +58,6 @@ def get_status(card: Card, channel: Channel, command: Command, change: Transacti
         matching = [entry for entry in found if entry.aid.startswith(query.aid)]
         if not matching:
             raise Refusal(SW.REFERENCED_DATA_NOT_FOUND)
-        old = not command.p2 & _TLV
         entries = tuple(_old(command.p1, e) if old else _entry(command.p1, e, query.tags) for e in matching)
     return _page(card, channel, command, entries)
 

@@ -33,7 +33,7 @@ from keywright.scp.scp80.expanded import COMMANDS, COMMANDS_INDEFINITE
 from keywright.scp.scp80.keys import KeySet
 from keywright.scp.scp80.messages import SMS_PP
 from keywright.scp.scp80.packet import read_command
-from keywright.scp.scp80.profile import STRICT, Profile
+from keywright.scp.scp80.profile import Profile
 from keywright.scp.scp80.remote_management import RemoteManagement
 from keywright.scp.scp81.card import AdministrationAgent, Ended, Open
 from keywright.scp.scp81.domains import ScriptDomains
@@ -65,6 +65,7 @@ class Call(msgspec.Struct, frozen=True):
 @final
 class Uicc:
     """A `Device` around an element. msl: what domains want that say nothing. mac_length: bytes of an AES CC, 8 or 4.
+    profile: of SCP80; without one, that of the element.
 
     clock: seconds, for parts of messages that never come.
     """
@@ -75,14 +76,14 @@ class Uicc:
         *,
         msl: int = DEFAULT_MSL,
         mac_length: int = 8,
-        profile: Profile = STRICT,
+        profile: Profile | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         if mac_length not in (4, 8):
             raise ValueError(f"an AES CC has 8 or 4 bytes, not {mac_length}")
         self.element = element
         self._clock = clock
-        self._air = _Air(element.air, msl, mac_length, profile)
+        self._air = _Air(element.air, msl, mac_length, profile or element.profile.scp80)
         self._begin()
 
     def _begin(self) -> None:

@@ -18,6 +18,7 @@ from keywright.globalplatform.key_data import (
     KeyPart,
     joined_secret,
 )
+from keywright.globalplatform.profile import DEFAULT, CardProfile
 from keywright.scp.scp81.keys import Psk
 from keywright.scp.session import Dek
 
@@ -28,15 +29,25 @@ CardKey: TypeAlias = AesKey | TripleDesKey | Psk | RsaPublicKey | RsaPrivateKey 
 
 
 def key_field(
-    key: CardKey, dek: Dek, *, inner_length: bool | None = None, usage: bytes = b"", access: bytes = b""
+    key: CardKey,
+    dek: Dek,
+    *,
+    inner_length: bool | None = None,
+    usage: bytes = b"",
+    access: bytes = b"",
+    profile: CardProfile = DEFAULT,
 ) -> KeyField:
     """One key as PUT KEY carries it; in the extended format when `usage` or `access` is given.
 
-    inner_length: whether the length of a secret stands before its ciphertext. None: as the field has it, for AES and
-    PSK keys always, for others where padding was needed. Raises ValueError for a curve that has no reference.
+    inner_length: whether the length of a secret stands before its ciphertext. None: for AES keys as the profile says,
+    for PSK keys always, for others where padding was needed. Raises ValueError for a curve that has no reference.
     """
     extended = bool(usage or access)
-    kcv = key.kcv() if isinstance(key, AesKey | TripleDesKey | Psk) else b""
+    if isinstance(key, AesKey):
+        kcv = key.kcv(profile.scp03.kcv)
+        inner_length = profile.aes_inner_length if inner_length is None else inner_length
+    else:
+        kcv = key.kcv() if isinstance(key, TripleDesKey | Psk) else b""
     parts = _parts(key, dek, inner_length=inner_length)
     return KeyField(parts, kcv, extended=extended, usage=usage, access=access)
 

@@ -10,12 +10,12 @@ from typing import Literal, NamedTuple
 import msgspec
 
 from keywright.codec.tlv import item
-from keywright.element.card import Profiles
 from keywright.element.open import DEFAULT_CIN, DEFAULT_IIN
 from keywright.globalplatform.dialogues.keys import put_key
 from keywright.globalplatform.dialogues.personalization import store_objects
 from keywright.globalplatform.host import store_data
 from keywright.globalplatform.messages import StoreData
+from keywright.globalplatform.profile import CardProfile
 from keywright.iso7816.apdu import Command, Response
 from keywright.scp.scp03.host import HostChannel as OwnersChannel
 from keywright.scp.scp11.certificates import parse_certificate
@@ -102,7 +102,7 @@ class Scp11(NamedTuple):
         """An element whose owner has put keys, certificates and the name of a CA."""
         offers = ((SCP11, self.profile.i),)
         records = loaded(_load(self.variant, self.curve, self.form, owner=self.owner), offers)
-        return ElementCard(records, self.channel, profiles=Profiles(scp11=self.profile))
+        return ElementCard(records, self.channel, profile=CardProfile(scp11=self.profile))
 
     def open(self) -> Opening:
         """Certificates, if the variant has them, then MUTUAL or INTERNAL AUTHENTICATE."""

@@ -11,7 +11,7 @@ import hashlib
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
-from keywright.element.card import Profiles
+from keywright.globalplatform.profile import CardProfile
 from keywright.iso7816.apdu import Command, Response
 from keywright.iso7816.channels import with_channel
 from keywright.sansio.dialogue import drive, through
@@ -120,10 +120,10 @@ class ElementCard:
     """A virtual element with what `load` has put into it, and one more logical channel open."""
 
     def __init__(
-        self, records: Mapping[str, bytes], channel: int, *, profiles: Profiles | None = None, **given: Any
+        self, records: Mapping[str, bytes], channel: int, *, profile: CardProfile | None = None, **given: Any
     ) -> None:
         self.memory = RamMemory(records)
-        self.element = element(memory=self.memory, rng=Stream("card"), profiles=profiles, **given)
+        self.element = element(memory=self.memory, rng=Stream("card"), profile=profile, **given)
         if channel:
             assert self.handle(bytes((0x00, 0x70, 0x00, channel))) == b"\x90\x00"
 

@@ -11,6 +11,7 @@ from keywright.globalplatform.key_data import MAX_KID, MAX_KVN, KeyField, NewKey
 from keywright.globalplatform.key_fields import CardKey, key_field
 from keywright.globalplatform.key_information import KeyDescription, parse_keys
 from keywright.globalplatform.messages import MULTIPLE_KEYS, Ins, Tag
+from keywright.globalplatform.profile import DEFAULT, CardProfile
 from keywright.iso7816.apdu import Command
 from keywright.iso7816.layers import SHORT_LC
 from keywright.scp.session import Dek
@@ -42,6 +43,7 @@ def put_key(
     usage: bytes = b"",
     access: bytes = b"",
     inner_length: bool | None = None,
+    profile: CardProfile = DEFAULT,
     size: int = SHORT_LC,
 ) -> Dialogue[None]:
     """PUT KEY of one key or several of any kind, encrypted under the data encryption key of the session.
@@ -49,7 +51,9 @@ def put_key(
     usage and access: in the extended format, the same for all. The rest as `put_key_fields` and `key_field` have it.
     """
     keys = key if isinstance(key, Sequence) else (key,)
-    fields = [key_field(one, dek, inner_length=inner_length, usage=usage, access=access) for one in keys]
+    fields = [
+        key_field(one, dek, inner_length=inner_length, usage=usage, access=access, profile=profile) for one in keys
+    ]
     yield from put_key_fields(fields, kvn=kvn, kid=kid, replace=replace, size=size)
 
 

@@ -141,26 +141,30 @@ class HostMessaging:
         check((yield from self.secure(Command(cla, BEGIN_R_MAC_SESSION, added, FIRST_AND_ONLY))), "BEGIN R-MAC SESSION")
         self.level |= added
 
-    def end_r_mac(self) -> Generator[Command, Response, None]:
-        """END R-MAC SESSION (Amd D 7.1.4): its own answer is the last protected one.
+    def end_r_mac(self, *, covered: bool = True) -> Generator[Command, Response, None]:
+        """END R-MAC SESSION (Amd D 7.1.4): its own answer is the last protected one, or the first bare (`Profile`).
 
         Raises SequenceError when answers are not protected, StatusError when the card refuses.
         """
         if not self.level & Level.R_MAC:
             raise SequenceError("no R-MAC session runs")
         command = Command(with_channel(0x80, self.channel), END_R_MAC_SESSION, 0, END_SESSION, le=0)
-        check((yield from self.secure(command)), "END R-MAC SESSION")
-        self.level &= Level.C_MAC | Level.C_DEC
+        after = self.level & (Level.C_MAC | Level.C_DEC)
+        answer = yield self.wrap(command)
+        if not covered:
+            self.level = after
+        check(self.unwrap(answer), "END R-MAC SESSION")
+        self.level = after
 
 
 class CardMessaging:
     """The card end: opens commands, protects answers, changes the level where R-MAC sessions are on offer.
 
-    `level` None: the host has not authenticated. `levels`: those that R-MAC sessions may change to. After a `Refusal`
-    from `unwrap` the caller must drop the session.
+    `level` None: the host has not authenticated. `levels`: those that R-MAC sessions may change to. `covered_end`:
+    whether END R-MAC SESSION answers protected still. After a `Refusal` from `unwrap` the caller must drop the session.
     """
 
-    __slots__ = ("_chaining", "_counter", "_keys", "_levels", "_mac_length", "_next_level", "level")
+    __slots__ = ("_chaining", "_counter", "_keys", "_levels", "_mac_length", "_next_level", "covered_end", "level")
 
     def __init__(
         self,
@@ -170,6 +174,7 @@ class CardMessaging:
         levels: tuple[int, ...],
         chaining: bytes = NO_IV,
     ) -> None:
+        self.covered_end = True
         self._keys = keys
         self._mac_length = mac_length
         self._levels = levels
@@ -260,4 +265,6 @@ class CardMessaging:
         if not level & Level.R_MAC:
             raise Refusal(SW.CONDITIONS_NOT_SATISFIED)
         self._next_level = level & (Level.C_MAC | Level.C_DEC)
+        if not self.covered_end:
+            self.level = self._next_level
         return b""
