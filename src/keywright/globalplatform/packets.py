@@ -219,6 +219,14 @@ def explain_packet(found: Found, keys: KeySet | None = None, command: Header | N
     return Explanation("command packet", found.around, tuple(_command(packet, keys)))
 
 
+def packet_lines(data: bytes) -> Lines:
+    """What stands in the clear of a packet, in whatever carries it; of a part only what it is a part of."""
+    found = find_packet(data)
+    yield from found.around
+    if found.packet is not None:
+        yield from _response(found.packet, None, None) if found.is_response else _command(found.packet, None)
+
+
 def _command(packet: bytes, keys: KeySet | None) -> Lines:
     body = read_command(packet, SMS_PP)
     spi = Spi.parse(body.spi)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from keywright.cli.card import cap, content, data, key_verbs, keys, look, ota, script, shell, sign, states
+from keywright.cli.card import cap, content, data, key_verbs, keys, look, ota, ota_admin, script, shell, sign, states
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 
@@ -18,4 +18,4 @@ app.add_typer(cap.app, name="cap", help="CAP files: what is in them, lint, hash,
 app.add_typer(sign.app, name="sign", help="Sign tokens, check receipts.")
 app.add_typer(ota.app, name="ota", help="Over the air: packets (SCP80), administration by HTTP (SCP81).")
 
-__all__ = ["app", "key_verbs"]
+__all__ = ["app", "key_verbs", "ota_admin"]

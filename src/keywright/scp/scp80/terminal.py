@@ -12,7 +12,7 @@ from typing import Final
 import msgspec
 
 from keywright.codec.ber import items
-from keywright.errors import DecodeError, LinkError, WireError
+from keywright.errors import DecodeError, LinkError, StatusError, WireError
 from keywright.iso7816.apdu import Command, Response
 from keywright.iso7816.status import SW, check
 from keywright.scp.comprehension import comprehension_item, comprehension_items
@@ -52,6 +52,13 @@ class Handed(msgspec.Struct, frozen=True):
 def switch_on(profile: bytes = PROFILE) -> Generator[Command, Response, tuple[Submit, ...]]:
     """TERMINAL PROFILE, and what the card asks for at once; messages it sent. Raises StatusError, WireError."""
     response = yield Command(_CLASS, TERMINAL_PROFILE, 0, 0, profile)
+    if response.sw in (SW.INS_NOT_SUPPORTED, SW.CLA_NOT_SUPPORTED):
+        raise StatusError(
+            response.sw,
+            "TERMINAL PROFILE",
+            meaning="this card has no toolkit",
+            hint="packets go to a SIM or UICC; sim:uicc simulates one",
+        )
     return (yield from _serve(response.sw, "TERMINAL PROFILE"))
 
 
