@@ -20,7 +20,7 @@ _WRONG_LE = 0x6C00
 class Delivery:
     """The answer that waits on one channel."""
 
-    __slots__ = ("_character_level", "_data", "_finished", "_header", "_sw")
+    __slots__ = ("_character_level", "_data", "_finished", "_header", "_sw", "waits")
 
     def __init__(self, *, character_level: bool) -> None:
         """character_level: whether the card speaks T=0 only."""
@@ -33,18 +33,15 @@ class Delivery:
         self._sw = 0
         self._finished = False
         self._header: tuple[int, int, int, int] | None = None
-
-    @property
-    def waits(self) -> bool:
+        self.waits = False
         """Whether something waits."""
-        return bool(self._data) or self._finished
 
     def send(self, command: Command, response: Response) -> bytes:
         """First answer to a command: whole, shortened with 61xx, or 6Cxx with nothing."""
         data, sw, le = response.data, response.sw, command.le
         size = len(data)
         if not size:
-            self._finished = self._character_level and bool(command.data) and sw == SW.OK
+            self.waits = self._finished = self._character_level and bool(command.data) and sw == SW.OK
             return sw.to_bytes(2)
         if self._character_level and not command.extended:
             return self._send_exact(command, response)
@@ -91,7 +88,7 @@ class Delivery:
         return self._ask_again(command, response)
 
     def _ask_again(self, command: Command, response: Response) -> bytes:
-        self._data, self._sw = response.data, response.sw
+        self._data, self._sw, self.waits = response.data, response.sw, True
         self._header = (command.cla, command.ins, command.p1, command.p2)
         return (_WRONG_LE | _announced(len(response.data))).to_bytes(2)
 
@@ -99,7 +96,7 @@ class Delivery:
         rest = data[room:]
         if not rest:
             return data + sw.to_bytes(2)
-        self._data, self._sw = rest, sw
+        self._data, self._sw, self.waits = rest, sw, True
         return data[:room] + (_MORE | _announced(len(rest))).to_bytes(2)
 
 

@@ -20,7 +20,7 @@ from keywright.errors import DecodeError, StoreError
 from keywright.globalplatform.life_cycle import CardState
 from keywright.globalplatform.messages import MORE_COMMANDS, Ins
 from keywright.iso7816.apdu import SHORT_LE, Command, Response
-from keywright.iso7816.channels import GP, channel_of, is_chained, is_gp, is_secured, is_valid
+from keywright.iso7816.channels import CHANNEL_OF, GP, is_chained, is_gp, is_secured
 from keywright.iso7816.refusal import Refusal
 from keywright.iso7816.status import SW, is_ok, is_warning
 from keywright.scp.level import Level
@@ -54,9 +54,10 @@ def answer(card: Card, raw: bytes) -> bytes:
 
 def _on_channel(card: Card, command: Command) -> bytes:
     cla = command.cla
-    if not is_valid(cla):
+    number = CHANNEL_OF[cla]
+    if number is None:
         raise Refusal(SW.CLA_NOT_SUPPORTED)
-    channel = card.channels.get(channel_of(cla))
+    channel = card.channels.get(number)
     if channel is None:
         raise Refusal(SW.CHANNEL_NOT_SUPPORTED)
     delivery = channel.delivery
@@ -164,10 +165,11 @@ def _bare(card: Card, channel: Channel, command: Command, rule: Rule) -> Respons
         if channel.opening is not None and not rule.opens:
             interrupt(channel)
         return _by_table(card, channel, command)
-    if command.ins == Ins.EXTERNAL_AUTHENTICATE and (is_gp(command.cla) or known_to(channel, command)):
+    known = command.cla & GP or known_to(channel, command)
+    if known and command.ins == Ins.EXTERNAL_AUTHENTICATE:
         count_attempt(card)
     if channel.session is None or (not secured and step_for(channel, command) is not None):
-        if not (is_gp(command.cla) or known_to(channel, command)):
+        if not known:
             raise Refusal(SW.CLA_NOT_SUPPORTED)
         return _by_table(card, channel, command)
     return None

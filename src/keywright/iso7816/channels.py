@@ -6,6 +6,8 @@ A GlobalPlatform class is the same with b8 set.
 
 from __future__ import annotations
 
+from typing import Final
+
 GP = 0x80
 MAX_CHANNEL = 19
 _FURTHER = 0x40
@@ -61,3 +63,7 @@ def plain(cla: int) -> int:
 def is_valid(cla: int) -> bool:
     """Whether the byte can be a class at all: FF opens a PPS, 20-3F is reserved (ISO 7816-4 table 2)."""
     return cla != 0xFF and cla & 0x60 != 0x20
+
+
+CHANNEL_OF: Final = tuple(channel_of(cla) if is_valid(cla) else None for cla in range(0x100))
+"""Logical channel number by class byte; None for what can be no class."""

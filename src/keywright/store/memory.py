@@ -33,7 +33,7 @@ class RamMemory:
     __slots__ = ("_values",)
 
     def __init__(self, contents: Mapping[str, bytes] | None = None) -> None:
-        self._values: dict[str, bytes] = dict(contents or {})
+        self._values: dict[str, bytes | None] = dict(contents or {})
 
     def load(self, name: str) -> bytes | None:
         """The value last committed under `name`, None if there is none."""
@@ -41,12 +41,10 @@ class RamMemory:
 
     def commit(self, changes: Mapping[str, bytes | None]) -> None:
         """Write every change, None meaning "delete"."""
-        values = self._values
-        for name, value in [(name, None if value is None else bytes(value)) for name, value in changes.items()]:
-            if value is None:
-                values.pop(name, None)
-            else:
-                values[name] = value
+        values = {**self._values, **changes}
+        if None in changes.values():
+            values = {name: value for name, value in values.items() if value is not None}
+        self._values = values
 
     def names(self) -> list[str]:
         """The names that hold a value, sorted."""
