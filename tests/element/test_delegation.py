@@ -279,3 +279,14 @@ def test_counter_and_content_change_together(when: str) -> None:
     both = ("registry", "confirmation")
     changed = [name for name in both if after[name] != before[name]]
     assert changed == ([] if when == "cut_before" else list(both))
+
+
+def test_a_length_may_stand_around_a_confirmation_and_our_host_reads_it_so() -> None:
+    """As GlobalPlatformPro expects it (GPCS 11.1.6)."""
+    here = Delegated(profile=CardProfile(confirmation_length=True))
+    said = here.load()
+    assert check_receipt(MAC, said, loaded(FILE, DOMAIN)).counter.count == 0
+    assert (
+        check_receipt(MAC, here.manager.install(token=here.token), installed(FILE, INSTANCE), above=0).counter.count
+        == 1
+    )

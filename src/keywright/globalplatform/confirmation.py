@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
+from keywright.codec.ber import read_length
 from keywright.codec.record import Record, Rest, prefixed
 from keywright.globalplatform.card_objects import CounterValue
 
@@ -28,6 +29,20 @@ class ConfirmationData(Record, frozen=True):
     counter: Annotated[CounterValue, prefixed(1)]
     domain: Annotated[bytes, prefixed(1)]
     token: Annotated[bytes, Rest()] = b""
+
+
+def read_confirmation(data: bytes) -> Confirmation:
+    """Answer data of a content management command, of every kind of card. Raises DecodeError.
+
+    No data at all is taken as "nothing to tell". Some cards put the length of all that follows before it
+    (`CardProfile.confirmation_length`); the two cannot be mistaken for each other, for a receipt never comes without
+    confirmation data.
+    """
+    if not data:
+        return Confirmation()
+    size, start = read_length(data, 0, len(data))
+    whole = size and start + size == len(data)
+    return Confirmation.parse(data[start:] if whole else data)
 
 
 def no_confirmation() -> bytes:

@@ -13,7 +13,7 @@ from keywright.codec.tlv import items
 from keywright.errors import DecodeError
 from keywright.globalplatform import names
 from keywright.globalplatform.channel_management import OpenedChannel
-from keywright.globalplatform.confirmation import Confirmation
+from keywright.globalplatform.confirmation import read_confirmation
 from keywright.globalplatform.deletion import DeleteObject
 from keywright.globalplatform.describe import Lines, counted, describe, hexed
 from keywright.globalplatform.install import (
@@ -153,7 +153,7 @@ def _opened_channel(_: Command, data: bytes) -> Lines:
 
 
 def _confirmed(_: Command, data: bytes) -> Lines:
-    confirmation = Confirmation.parse(data)
+    confirmation = read_confirmation(data)
     yield "receipt", hexed(confirmation.receipt) if confirmation.receipt else "none"
     if confirmation.data:
         yield "confirmation data", hexed(confirmation.data)

@@ -16,7 +16,7 @@ from keywright.codec.hexa import unhex
 from keywright.crypto.des import TripleDesKey
 from keywright.errors import DecodeError, UsageError
 from keywright.globalplatform import receipts
-from keywright.globalplatform.confirmation import Confirmation
+from keywright.globalplatform.confirmation import read_confirmation
 from keywright.globalplatform.messages import Ins
 from keywright.globalplatform.receipts import Done
 from keywright.globalplatform.signatures import VerifyingKey, public_half
@@ -94,7 +94,7 @@ def receipt(
     if len(aids) != len(expected):
         raise UsageError(f"a receipt of {kind} names {len(expected)} AIDs: {', '.join(expected)}")
     done = Done(tuple(words.aid(text, name) for text, name in zip(aids, expected, strict=True)))
-    said = Confirmation.parse(unhex(answer, "HEX"))
+    said = read_confirmation(unhex(answer, "HEX"))
     data = receipts.check_receipt(_verifying(key), said, done, above=above)
     if json:
         show_json({"is_right": True, "counter": data.counter.count, "token": data.token.hex().upper() or None})

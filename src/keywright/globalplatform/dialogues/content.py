@@ -12,7 +12,7 @@ from typing import TypeAlias
 import msgspec
 
 from keywright.errors import DecodeError, PolicyError, WireError
-from keywright.globalplatform.confirmation import Confirmation
+from keywright.globalplatform.confirmation import Confirmation, read_confirmation
 from keywright.globalplatform.deletion import RELATED_OBJECTS, DeleteObject
 from keywright.globalplatform.dialogues.chaining import send
 from keywright.globalplatform.host import Dialogue
@@ -67,7 +67,7 @@ def install_command(p1: int, data: InstallData, p2: int = Combined.NO, token: To
 def confirmation(data: bytes, doing: str) -> Confirmation:
     """What a card answered to a content management command; no data at all is taken as "nothing to tell"."""
     try:
-        return Confirmation.parse(data) if data else Confirmation()
+        return read_confirmation(data)
     except DecodeError as error:
         raise WireError(f"{doing}: the card's confirmation: {error}") from error
 
