@@ -14,7 +14,7 @@ from keywright.cli.card.keys import app
 from keywright.cli.card.options import byte, changing, looking
 from keywright.cli.card.randomness import Rng
 from keywright.cli.card.session import open_session
-from keywright.cli.keyfile import GP_TEST, StaticKeys, raw_keys, static_keys
+from keywright.cli.keyfile import GP_TEST, StaticKeys, pre_shared_key, raw_keys, static_keys
 from keywright.cli.keyring import read_ring
 from keywright.cli.text import bad, good
 from keywright.codec.hexa import unhex
@@ -35,7 +35,7 @@ from keywright.scp.scp02.messages import SCP02
 from keywright.scp.scp03.keys import KeySet
 from keywright.scp.session import HostSession
 
-_ALGORITHMS: Final = ("aes", "des")
+_ALGORITHMS: Final = ("aes", "des", "psk")
 _KDD_BYTES: Final = 10
 _KVN_AT, _SCP_AT = 10, 11
 """Places in the answer to INITIALIZE UPDATE that SCP02 and SCP03 share."""
@@ -45,7 +45,7 @@ Kid = Annotated[str, typer.Option("--kid", metavar="HEX", help="Key identifier; 
 KeyFile = Annotated[
     str, typer.Argument(metavar="FILE", help="Key file (enc, mac, dek, or key), or PEM file with one EC or RSA key.")
 ]
-Algorithm = Annotated[str, typer.Option("--type", metavar="aes|des", help="What the keys of a key file are.")]
+Algorithm = Annotated[str, typer.Option("--type", metavar="aes|des|psk", help="What the keys of a key file are.")]
 
 
 @app.command()
@@ -98,7 +98,11 @@ def put(
 def _new_keys(name: str, algorithm: str) -> tuple[Sequence[CardKey], int]:
     """The keys of a file, and the version number that it names (0: none)."""
     if algorithm not in _ALGORITHMS:
-        raise UsageError(f"--type {algorithm}: no such type", hint="aes or des; EC and RSA keys come from PEM files")
+        raise UsageError(
+            f"--type {algorithm}: no such type", hint="aes, des or psk; EC and RSA keys come from PEM files"
+        )
+    if algorithm == "psk":
+        return [pre_shared_key(Path(name))], 0
     if name != GP_TEST and b"-----BEGIN" in _beginning(Path(name)):
         ring = read_ring(Path(name))
         found: list[CardKey] = [*ring.private, *ring.public]
