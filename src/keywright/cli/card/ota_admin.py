@@ -1,4 +1,4 @@
-"""`keywright card ota serve` and `trigger`: administration over HTTP (SCP81), the server, and what makes a card call."""
+"""`keywright card ota serve` and `trigger`: administration over HTTP (SCP81), server and what makes a card call."""
 
 from __future__ import annotations
 
