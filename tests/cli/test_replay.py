@@ -34,6 +34,29 @@ def test_a_trace_is_told_exchange_by_exchange(keywright: Keywright, trace: Path)
     assert max(map(len, lines)) <= 80
 
 
+def test_a_recording_for_wireshark_is_told_played_and_compared_like_its_trace(
+    keywright: Keywright, trace: Path, tmp_path: Path
+) -> None:
+    path = tmp_path / "t.pcapng"
+    assert keywright("decode", trace, "--pcapng", path).code == 0
+    from_trace, from_capture = keywright("replay", trace, "--full").out, keywright("replay", path, "--full").out
+    assert from_capture.partition("\n")[2] == from_trace.partition("\n")[2]
+    played = keywright("card", "list", "--link", f"replay:{path}", "--keys", "gp-test")
+    assert (played.code, played.out) == (0, keywright("card", "list", "--link", "sim:element").out)
+    assert keywright("replay", path, "--link", "sim:element").out.splitlines()[-1] == "3 same, 0 different, 4 left out"
+
+
+@pytest.mark.parametrize("data", [b"PK\3\4\0\1\2", b"hello", b'{"t":1.0'])
+def test_what_is_no_recording_is_said_to_be_none(keywright: Keywright, tmp_path: Path, data: bytes) -> None:
+    path = tmp_path / "x"
+    path.write_bytes(data)
+    ran = keywright("card", "info", "--link", f"replay:{path}")
+    assert ran.code == 6
+    assert f"{path}: no recording: neither a trace nor a pcapng file" in ran.err
+    path.unlink()
+    assert "cannot be read: No such file" in keywright("replay", path).err
+
+
 def test_full_shows_bytes_and_fields(keywright: Keywright, trace: Path) -> None:
     ran = keywright("replay", trace, "--full")
     assert "  > 00 A4 04 00 00" in ran.out

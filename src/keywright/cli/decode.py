@@ -19,7 +19,7 @@ from keywright.cli.telling import Teller, Told
 from keywright.cli.text import heading, note, say, show_json
 from keywright.codec.hexa import unhex
 from keywright.crypto.ec import EcPrivateKey
-from keywright.errors import DecodeError
+from keywright.errors import DecodeError, UsageError
 from keywright.fob.explain import KNOWN
 from keywright.fob.uri import is_simulated
 from keywright.globalplatform.explain import Explanation, explain_objects
@@ -29,6 +29,8 @@ from keywright.link.record import EXTENDED
 from keywright.link.trace import Direction, Event
 
 _HINT: Final = "give a command (CLA INS P1 P2 ...), an answer that ends with its status word, an ATR, or data objects"
+_MARKS: Final = (*"<>{#", "")
+"""What a message may begin with that is no hex."""
 _PASTED: Final = "pasted"
 """Name of the link in a pcapng file for messages that nobody recorded."""
 
@@ -95,7 +97,15 @@ def _read(messages: list[str]) -> Iterable[Item]:
         return items(sys.stdin or ())
     if len(messages) == 1 and not _is_hex(messages[0]) and (path := Path(messages[0])).is_file():
         return of_file(path)
+    if len(messages) == 1 and _is_path(messages[0]):
+        what = "a directory" if Path(messages[0]).is_dir() else "no such file, and no hex"
+        raise UsageError(f"{messages[0]}: {what}", hint=_HINT)
     return items(_joined(messages))
+
+
+def _is_path(text: str) -> bool:
+    """Whether this was meant as a file: it names a folder or ends like a file. What may be a key is never shown."""
+    return not _is_hex(text) and text[:1] not in _MARKS and ("/" in text or "." in text)
 
 
 def _is_hex(text: str) -> bool:
@@ -152,16 +162,23 @@ def _historical(data: bytes) -> str:
 
 
 def _events(messages: Iterable[Item]) -> Iterator[Event]:
-    """As events of a recording; of a real card, or of nobody knows which, what may be keys is masked."""
+    """As events of a recording; of a real card, or of nobody knows which, what may be keys is masked.
+
+    A link begins with its opening, which says what it carries: so the recording can be played back.
+    """
     events: list[Event] = []
     mask = redacting(events.append)
     directions: dict[str, Direction] = {"command": "command", "answer": "answer", "reset": "reset", "lost": "lost"}
+    begun: set[str] = set()
     for number, item in enumerate(messages):
         direction = directions.get(item.kind)
         if direction is None:
             continue
+        if direction == "reset" and item.link not in begun:
+            direction = "open"
+        begun.add(item.link)
         at = number / 1000 if item.at is None else item.at
-        said = "" if item.note == EXTENDED else item.note
+        said = "" if item.note == EXTENDED and direction != "open" else item.note
         event = Event(at, "host", item.link or _PASTED, direction, item.data, said)
         (events.append if item.link and _is_simulated(item.link) else mask)(event)
     return iter(events)

@@ -75,7 +75,10 @@ def items(texts: Iterable[str]) -> Iterator[Item]:
 
 
 def of_file(path: Path) -> Iterator[Item]:
-    """The messages of a file: pcapng, a trace, or lines of hex. Raises UsageError, DecodeError naming the line."""
+    """The messages of a file: pcapng, a trace, or lines of hex. Raises UsageError, DecodeError naming the line.
+
+    The last line of a trace that a kill cut short is left out.
+    """
     try:
         with path.open("rb") as stream:
             binary = is_pcapng(stream.read(4))
@@ -83,13 +86,29 @@ def of_file(path: Path) -> Iterator[Item]:
             yield from (item for event in read_pcapng(path) if (item := _of_event(event)) is not None)
             return
         with path.open(encoding="utf-8", errors="replace") as lines:
-            yield from items(lines)
+            yield from _of_lines(path, lines)
     except OSError as error:
         raise UsageError(f"{path}: cannot be read: {error.strerror}") from error
+
+
+def _of_lines(path: Path, lines: Iterable[str]) -> Iterator[Item]:
+    try:
+        yield from items(_whole(lines))
     except DecodeError as error:
         raise DecodeError(
             f"{path}: {error}".replace(": message ", " line ", 1), error.offset, hint=error.hint
         ) from error
+
+
+def _whole(lines: Iterable[str]) -> Iterator[str]:
+    """The lines but for a last one that begins an event and does not end it."""
+    for line in lines:
+        if line.startswith("{") and not line.endswith("\n"):
+            try:
+                Event.from_json(line.encode())
+            except DecodeError:
+                return
+        yield line
 
 
 def pieces(texts: Iterable[str]) -> Iterator[Piece]:

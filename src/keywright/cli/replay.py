@@ -13,7 +13,7 @@ from keywright.cli.exchanges import as_document, as_lines
 from keywright.cli.links import confirm, opened
 from keywright.cli.options import Json, Trace, Yes
 from keywright.cli.text import bad, faint, good, heading, say, show_json, width, wrapped
-from keywright.errors import DecodeError, LinkError
+from keywright.errors import DecodeError, LinkError, UsageError
 from keywright.fob.explain import KNOWN
 from keywright.globalplatform.explain import Explanation, Transcript
 from keywright.globalplatform.messages import Ins
@@ -21,9 +21,13 @@ from keywright.globalplatform.redaction import MASKED
 from keywright.iso7816.apdu import Command, Response
 from keywright.iso7816.channels import is_secured
 from keywright.link.base import Exchange
+from keywright.link.pcapng import is_pcapng, read_pcapng
+from keywright.link.trace import Event
 from keywright.production.sequence import Step, read_sequence
 
-File = Annotated[Path, typer.Argument(metavar="FILE", help="A trace: what --trace wrote, or a lot's .trace.jsonl.")]
+File = Annotated[
+    Path, typer.Argument(metavar="FILE", help="A recording: what --trace or --pcapng wrote, or a lot's .trace.jsonl.")
+]
 Full = Annotated[bool, typer.Option("--full", help="Show the bytes and fields of every exchange.")]
 Device = Annotated[
     str, typer.Option("--link", metavar="URI", help="Send the commands to this device and compare its answers.")
@@ -56,7 +60,7 @@ def command(
     With --link, commands that stand for themselves are sent to a device and its answers compared: 0 if all are the
     same, 1 otherwise. What belongs to a secure session, and what was masked, cannot be sent again and is left out.
     """
-    played = list(_played(read_sequence(file)))
+    played = list(_played(_steps(file)))
     if not played:
         raise DecodeError(f"{file}: there is nothing in it", hint="record an exchange with --trace FILE")
     if link:
@@ -67,6 +71,28 @@ def command(
             show_json(_document(one))
         return
     _show(file, played, full=full)
+
+
+def _steps(file: Path) -> Iterator[Step]:
+    """The steps of a recording, whichever kind of file it is."""
+    try:
+        with file.open("rb") as stream:
+            binary = is_pcapng(stream.read(4))
+    except OSError as error:
+        raise UsageError(f"{file}: cannot be read: {error.strerror}") from error
+    return map(_step, read_pcapng(file)) if binary else read_sequence(file)
+
+
+def _step(event: Event) -> Step:
+    return Step(
+        t=event.time,
+        who=event.who,
+        link=event.link,
+        dir=event.direction,
+        hex=event.data.hex().upper(),
+        note=event.note,
+        delivered=event.delivered,
+    )
 
 
 def _played(steps: Iterator[Step]) -> Iterator[Played]:

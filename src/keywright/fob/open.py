@@ -293,12 +293,12 @@ def _tcp(uri: Uri) -> Exchange:
 
 
 def _replay(uri: Uri) -> Exchange:
-    from keywright.link.replay import Replay  # noqa: PLC0415 - loads only where it is meant
-    from keywright.link.trace import read_trace  # noqa: PLC0415 - as above
+    from keywright.link.pcapng import read_recording  # noqa: PLC0415 - loads only where it is meant
+    from keywright.link.replay import Replay  # noqa: PLC0415 - as above
 
     if not uri.rest:
         raise UsageError(f"{uri} names no file", hint="write replay:FILE")
-    events = list(read_trace(uri.rest))
+    events = list(read_recording(uri.rest))
     if len({(event.who, event.link) for event in events}) > 1:
         events = [event for event in events if (event.who, event.link) == (events[0].who, events[0].link)]
     return Replay(events, lenient=uri.flag("lenient"), name=str(uri))

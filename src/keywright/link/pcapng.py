@@ -16,7 +16,7 @@ from typing import Final, NamedTuple
 import msgspec
 
 from keywright.errors import DecodeError, UsageError
-from keywright.link.trace import Direction, Event
+from keywright.link.trace import Direction, Event, read_trace
 
 SECTION: Final = 0x0A0D0D0A
 INTERFACE: Final = 1
@@ -167,6 +167,28 @@ def read_pcapng(path: str | os.PathLike[str]) -> Iterator[Event]:
         yield from load(data)
     except DecodeError as error:
         raise DecodeError(f"{name}: {error}", error.offset) from error
+
+
+def read_recording(path: str | os.PathLike[str]) -> Iterator[Event]:
+    """The events of a recording: a pcapng file or a trace, whichever it is.
+
+    Raises UsageError if the file cannot be read, DecodeError for one that is neither or is damaged.
+    """
+    name = os.fspath(path)
+    try:
+        with Path(name).open("rb") as stream:
+            begin = stream.read(4)
+    except OSError as error:
+        raise UsageError(f"{name}: cannot be read: {error.strerror}") from error
+    if is_pcapng(begin):
+        yield from read_pcapng(name)
+        return
+    found = False
+    for event in read_trace(name):
+        found = True
+        yield event
+    if begin and not found:
+        raise DecodeError(f"{name}: no recording: neither a trace nor a pcapng file")
 
 
 def load(data: bytes) -> Iterator[Event]:

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from keywright.fob.uri import parse_uri
 from keywright.globalplatform.messages import Ins
 from keywright.iso7816.channels import is_secured
-from keywright.link.trace import read_trace
+from keywright.link.pcapng import read_recording
 
 Rng = Callable[[int], bytes]
 
@@ -24,7 +24,7 @@ def randomness_of(uri: str) -> Rng:
         return os.urandom
     recorded = [
         event.data[5 : 5 + event.data[4]]
-        for event in read_trace(parsed.rest)
+        for event in read_recording(parsed.rest)
         if event.direction == "command" and len(event.data) > 5 and _is_challenge(event.data)
     ]
     waiting = iter(recorded)
