@@ -108,6 +108,15 @@ def test_store_data_that_nobody_can_read_is_masked(level: int, visible: bool) ->
     assert shown(authenticate, Command(0x00, 0xA4, 4, 0), stored) == [True, True, False]
 
 
+def test_a_packet_that_travels_in_an_envelope_is_masked() -> None:
+    packet = Command(0x80, 0xC2, 0, 0, b"\xd1\x10" + SECRET)
+    assert shown(packet, Command(0x81, 0xC2, 0, 0, SECRET[:4])) == [False, False]
+    assert shown(*(Command(0x80, 0xC2, 0, 0, bytes((tag, 2)) + SECRET[:2]) for tag in (0xD3, 0xD4, 0xD6, 0xD7))) == (
+        [True] * 4
+    )
+    assert Redactor().masked(bytes.fromhex("80C20000FF0102")) == bytes.fromhex("80C20000FF0000")
+
+
 def test_a_session_by_certificates_is_taken_for_an_encrypting_one() -> None:
     agreed = Command(0x80, 0x82, 0x01, 0x11, bytes(16))
     stored = Command(0x84, 0xE2, 0x88, 0, PLAIN + bytes(8))

@@ -20,6 +20,9 @@ MASKED: Final = "data masked"
 
 _SECRET_INS: Final = frozenset({Ins.PUT_KEY, 0x20, 0x21, 0x24, 0x2C})
 """PUT KEY; VERIFY, CHANGE REFERENCE DATA and RESET RETRY COUNTER (ISO 7816-4 11.6), whose data are PINs."""
+_ENVELOPE: Final = 0xC2
+_NO_PACKET: Final = (b"\xd3", b"\xd4", b"\xd6", b"\xd7")
+"""What an ENVELOPE holds that brings no packet: menu selection, call control, event, timer (ETSI TS 101 220 7.2)."""
 _HEADER: Final = 5
 _ENCRYPTED: Final = 0x60
 """P1 bits of STORE DATA: the data, or some of it, is encrypted (GPCS table 11-89)."""
@@ -65,8 +68,9 @@ def _blanked(raw: bytes) -> bytes:
 class Redactor:
     """Masks the commands of one card, in their order.
 
-    Besides what `masked` sees: the blocks of STORE DATA that go on a key group, the parts of a chained command, and
-    STORE DATA of which secure messaging has encrypted what it holds.
+    Besides what `masked` sees: the blocks of STORE DATA that go on a key group, the parts of a chained command,
+    STORE DATA of which secure messaging has encrypted what it holds, and ENVELOPE, whose over-the-air packet, or whose
+    part of a long command under T=0, may be PUT KEY.
     """
 
     def __init__(self) -> None:
@@ -85,7 +89,7 @@ class Redactor:
         try:
             command = Command.parse(raw)
         except DecodeError:
-            return masked(raw)
+            return _blanked(raw) if raw[1:2] == bytes((_ENVELOPE,)) else masked(raw)
         if not is_valid(command.cla):
             return masked(raw)
         channel = channel_of(command.cla)
@@ -96,6 +100,8 @@ class Redactor:
     def _is_secret(self, command: Command, channel: int) -> bool:
         if is_secret(command) or self._chained.get(channel, False):
             return True
+        if command.ins == _ENVELOPE:
+            return command.data[:1] not in _NO_PACKET
         if command.ins != Ins.STORE_DATA:
             return False
         return channel in self._stored or (is_secured(command.cla) and self._opaque.get(channel, True))
