@@ -15,6 +15,7 @@ from keywright.cli import links
 from keywright.element import SecureElement
 from keywright.errors import StatusError
 from keywright.fob.open import SimulatedLink
+from keywright.globalplatform.cap.build import build_cap
 from keywright.globalplatform.dialogues import registry
 from keywright.globalplatform.messages import ApplicationEntry, StatusScope
 from keywright.iso7816.apdu import Command, Response
@@ -282,7 +283,7 @@ def test_apdu_explains_a_refusal(keywright: Keywright) -> None:
 @pytest.mark.parametrize("bad", ["xyz", "00A4", "00A40400FF00"])
 def test_apdu_refuses_what_is_no_command_before_anything_is_sent(keywright: Keywright, bad: str) -> None:
     ran = keywright("card", "apdu", "00A4040000", bad, "--link", "sim:element")
-    assert ran.code == 6
+    assert ran.code == 2
     assert ran.out == ""
     assert "HEX 2" in ran.err
 
@@ -294,6 +295,40 @@ def test_apdu_that_may_change_a_real_card_needs_a_yes(keywright: Keywright, elem
     assert "change a life cycle (SET STATUS) on pcsc:x needs a confirmation" in ran.err
     assert keywright("card", "apdu", "80F0800F", "--link", "pcsc:x", "--yes").code == 0
     assert keywright("card", "apdu", "80F0800F", "--link", "sim:element").code == 0
+
+
+@pytest.mark.parametrize("command", ["80F1000000", "80C20000", "00DA0000", "00240000"])
+def test_apdu_asks_before_any_command_that_does_not_only_read(
+    keywright: Keywright, element: PutElement, command: str
+) -> None:
+    element()
+    ran = keywright("card", "apdu", command, "--link", "pcsc:x")
+    assert ran.code == 5
+    assert f"send INS {command[2:4]}, which may change it, on pcsc:x needs a confirmation" in ran.err
+    for reading in (
+        "00A4040000",
+        "80CA006600",
+        "00B0000000",
+        "0084000008",
+        "80F28002024F0000",
+        "8050000008" + "00" * 8,
+    ):
+        assert keywright("card", "apdu", reading, "--link", "pcsc:x").code == 0
+
+
+def test_apdu_says_that_keys_are_not_used(keywright: Keywright) -> None:
+    words = ("card", "apdu", "80F28002024F0000", "--link", "sim:element", "--keys", "gp-test")
+    assert "the keys are not used: commands go plainly without --secure" in keywright(*words).err
+    assert keywright(*words, "--secure").err == ""
+
+
+def test_the_state_of_a_load_file_has_its_name(keywright: Keywright, tmp_path: Path) -> None:
+    path = tmp_path / "a.cap"
+    path.write_bytes(build_cap(bytes.fromhex("A000000003"), [bytes.fromhex("A00000000301")]))
+    link = ("--link", f"sim:element?memory={tmp_path / 'm'}")
+    assert keywright("card", "install", path, *link).code == 0
+    listed = json.loads(keywright("card", "list", *link, "--json").out)
+    assert [entry["state_name"] for entry in listed["load_files"]] == ["LOADED"]
 
 
 def test_a_trace_is_private_and_holds_no_keys(keywright: Keywright, element: PutElement, tmp_path: Path) -> None:

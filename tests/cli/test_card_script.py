@@ -15,7 +15,7 @@ from keywright.cli.card.history import History, is_kept
 from keywright.cli.card.shell import Shell
 from keywright.cli.card.verbs import app
 from keywright.element import SecureElement
-from keywright.fob.open import SimulatedLink
+from keywright.fob.open import SimulatedLink, open_link
 from support.commands import Keywright, Program
 
 READ = """$ISD = A000000151000000
@@ -205,6 +205,38 @@ def test_a_select_ends_the_session_here_as_it_does_on_the_card() -> None:
                 "sim:element SCP03 KVN FF level 33> " if line == "open-session" else "sim:element> "
             )
         assert not shell.failed
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "delete A000000003 --link sim:other",
+        "list --keys gp-test",
+        "info --aid A000000003",
+        "list --kvn 30",
+        "info --trace t",
+        "list --legacy",
+    ],
+)
+def test_an_option_that_names_another_card_or_session_is_refused(
+    keywright: Keywright, monkeypatch: pytest.MonkeyPatch, line: str
+) -> None:
+    code, out, err = piped(keywright, monkeypatch, f"{line}\n")
+    assert (code, out) == (1, "")
+    flag = next(word for word in line.split() if word.startswith("--")).replace("--aid", "--domain")
+    assert f"{flag}: the card is open already" in err
+
+
+def test_yes_holds_for_its_line_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    device = open_link("sim:element")
+    monkeypatch.setattr(links, "open_link", lambda _: device)
+    with Card(Access(link="pcsc:x", keys="gp-test")) as card:
+        shell = Shell(card, app)
+        shell.take("create-domain A0000001515301 --yes")
+        assert not shell.failed
+        shell.take("delete A0000001515301")
+        assert shell.failed
+        assert not card.access.yes
 
 
 def test_words_are_completed() -> None:

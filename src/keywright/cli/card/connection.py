@@ -183,9 +183,9 @@ class Card:
         """Ask before `what` is done to a real card. Raises PolicyError for a no."""
         confirm(self.access.link, what, yes=self.access.yes)
 
-    def answer(self, *, json: bool) -> None:
-        """How the next verb answers."""
-        self.access = msgspec.structs.replace(self.access, json=json)
+    def answer(self, *, json: bool, yes: bool) -> None:
+        """How the next verb answers, and whether it asks."""
+        self.access = msgspec.structs.replace(self.access, json=json, yes=yes)
 
     def tell(self, lines: str | Iterable[str], document: dict[str, Any]) -> None:
         """Answer: the document with --json, else the lines."""

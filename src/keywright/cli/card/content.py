@@ -94,7 +94,7 @@ def _install_file(card: Card, path: Path, instance: str, wanted: Wanted, *, comb
     own = words.aid(instance, "--instance") if instance else None
     chosen = [msgspec.structs.replace(wanted, module=module, instance=own) for module in cap.applet_aids]
     package = cap.package.aid.hex().upper()
-    card.confirm(f"load the package {package} and install its {len(chosen)} applets")
+    card.confirm(f"load the package {package} and install {len(chosen)} applet{'s' * (len(chosen) != 1)}")
     present = packages_of(card)
     how = Loading(token=b"" if combined else wanted.token)
     done = card.manage(install_cap(cap, chosen, how, card=present, combined=combined, size=card.size))

@@ -11,9 +11,9 @@ from keywright.cli.card.connection import Card
 from keywright.cli.card.facts import document, read_card, sections
 from keywright.cli.card.options import changing, looking, managing
 from keywright.cli.exchanges import as_document, as_lines
-from keywright.cli.text import heading, pairs, say, show_json, wrapped
+from keywright.cli.text import heading, note, pairs, say, show_json, wrapped
 from keywright.codec.hexa import unhex
-from keywright.errors import DecodeError
+from keywright.errors import DecodeError, UsageError
 from keywright.fob.explain import KNOWN
 from keywright.globalplatform import names
 from keywright.globalplatform.dialogues.registry import Registry, read_registry
@@ -25,6 +25,8 @@ from keywright.iso7816.layers import parse_answer
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 
 _VERIFY: Final = 0x20
+LOADED: Final = "LOADED"
+"""The one state of a load file (GPCS table 11-3)."""
 CHANGING: Final = {
     Ins.PUT_KEY: "replace keys (PUT KEY)",
     Ins.DELETE: "delete something (DELETE)",
@@ -35,7 +37,21 @@ CHANGING: Final = {
     Ins.EXTERNAL_AUTHENTICATE: "use up a try if it is wrong (EXTERNAL AUTHENTICATE)",
     _VERIFY: "use up a try if it is wrong (VERIFY)",
 }
-"""Commands that may change a card, and how to ask about them."""
+"""Commands that change a card, and how to ask about them."""
+_HARMLESS: Final = frozenset(
+    {
+        *(Ins.SELECT, Ins.GET_DATA, Ins.GET_STATUS, Ins.GET_RESPONSE, Ins.INITIALIZE_UPDATE, Ins.MANAGE_CHANNEL),
+        *(0x84, 0x88, 0xCB, 0xB0, 0xB1, 0xB2, 0xB3),
+    }
+)
+"""Commands that only read; also GET CHALLENGE, INTERNAL AUTHENTICATE, GET DATA, READ BINARY and READ RECORD of ISO."""
+
+
+def change_of(command: Command) -> str:
+    """What a command may do to a card, to ask about it; empty for one that only reads. Unknown ones may do anything."""
+    if command.ins in _HARMLESS:
+        return ""
+    return CHANGING.get(command.ins, f"send INS {command.ins:02X}, which may change it,")
 
 
 @app.command()
@@ -77,7 +93,7 @@ def _document(registry: Registry) -> dict[str, Any]:
     return {
         "issuer_domain": [] if domain is None else [_entry_document(domain, card=True)],
         "applications": [_entry_document(entry) for entry in registry.applications],
-        "load_files": [_entry_document(entry) for entry in registry.load_files],
+        "load_files": [_entry_document(entry) | {"state_name": LOADED} for entry in registry.load_files],
     }
 
 
@@ -115,7 +131,7 @@ def _lines(registry: Registry) -> Iterator[str]:
     yield heading("Load files") + ("" if registry.load_files else "  none")
     for entry in registry.load_files:
         version = f"  version {'.'.join(map(str, entry.version))}" if entry.version else ""
-        yield from _entry_lines(entry, f"LOADED{version}", 0)
+        yield from _entry_lines(entry, f"{LOADED}{version}", 0)
 
 
 def _tree(registry: Registry) -> Iterator[tuple[ApplicationEntry, int]]:
@@ -163,8 +179,10 @@ def apdu(
     raw = [unhex(text, f"HEX {number}") for number, text in enumerate(_joined(commands), 1)]
     parsed = [_command(data, number) for number, data in enumerate(raw, 1)]
     for command in parsed:
-        if command.ins in CHANGING:
-            card.confirm(CHANGING[command.ins])
+        if change := change_of(command):
+            card.confirm(change)
+    if not secure and card.session is None and not card.access.is_anonymous:
+        note("the keys are not used: commands go plainly without --secure")
     transcript = Transcript(KNOWN)
     for data, command in zip(raw, parsed, strict=True):
         if secure:
@@ -187,6 +205,4 @@ def _command(data: bytes, number: int) -> Command:
     try:
         return Command.parse(data)
     except DecodeError as error:
-        raise DecodeError(
-            f"HEX {number}: {error}", error.offset, hint="a command is CLA INS P1 P2 [Lc data] [Le]"
-        ) from error
+        raise UsageError(f"HEX {number}: {error}", hint="a command is CLA INS P1 P2 [Lc data] [Le]") from error

@@ -105,7 +105,8 @@ def _with(shared: dict[str, Any], verb: Callable[..., None]) -> Callable[..., No
             return
         there = context.find_object(Card)
         if there is not None:
-            there.answer(json=options["json"] or there.access.json)
+            _refuse_what_is_settled(options, shared)
+            there.answer(json=options["json"] or there.access.json, yes=options.get("yes", False) or there.access.yes)
             verb(there, **given)
             return
         with Card(access(options)) as card:
@@ -116,6 +117,16 @@ def _with(shared: dict[str, Any], verb: Callable[..., None]) -> Callable[..., No
     run.__annotations__ = {parameter.name: parameter.annotation for parameter in (first, *own, *added)}
     run.__name__, run.__doc__ = verb.__name__, verb.__doc__
     return run
+
+
+def _refuse_what_is_settled(options: dict[str, Any], shared: dict[str, Any]) -> None:
+    """In a shell card and session are there: an option that names others is refused, not passed over."""
+    for name, value in options.items():
+        if name not in ("json", "yes") and value != shared[name][1]:
+            flag = {"session_kvn": "kvn", "any_card": "any-card"}.get(name, name)
+            raise UsageError(
+                f"--{flag}: the card is open already", hint="start a shell with it, or use select and open-session"
+            )
 
 
 def _leave_to(context: typer.Context, options: dict[str, Any], shared: dict[str, Any]) -> None:

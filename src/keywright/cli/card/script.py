@@ -10,7 +10,7 @@ import msgspec
 import typer
 
 from keywright.cli.card.connection import Card
-from keywright.cli.card.look import CHANGING
+from keywright.cli.card.look import change_of
 from keywright.cli.card.options import access, changing
 from keywright.cli.card.script_language import (
     Assign,
@@ -111,7 +111,7 @@ def _may_change(step: Step, variables: Mapping[str, bytes]) -> bool:
         return False
     if any(variable.name not in variables for variable in step.command.names):
         return True
-    return command_of(step, variables).ins in CHANGING
+    return bool(change_of(command_of(step, variables)))
 
 
 @final

@@ -85,7 +85,7 @@ class Shell:
 
     def __init__(self, card: Card, verbs: typer.Typer) -> None:
         self._card = card
-        self._json = card.access.json
+        self._json, self._yes = card.access.json, card.access.yes
         self._runner = Runner(card, full=True)
         self._command = get_command(verbs)
         self._number = 0
@@ -123,7 +123,7 @@ class Shell:
         if word == "help":
             self._help(rest.strip())
             return 0
-        self._card.answer(json=self._json)
+        self._card.answer(json=self._json, yes=self._yes)
         if word == "run":
             steps = read_script(Path(rest.strip()))
             confirm_steps(self._card, steps, {})
