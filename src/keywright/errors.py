@@ -50,6 +50,13 @@ class DecodeError(KeywrightError, ValueError):
         self.offset = offset
 
 
+class HexError(DecodeError):
+    """Text that somebody typed or wrote is not the hex that is due. `offset` counts characters."""
+
+    code = "hex"
+    exit_code = 2
+
+
 class WireError(KeywrightError):
     """The peer's bytes or behaviour break the protocol."""
 

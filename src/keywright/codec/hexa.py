@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from keywright.errors import DecodeError
+from keywright.errors import HexError
 
 _DIGITS = frozenset("0123456789abcdefABCDEF")
 _SEPARATORS = frozenset(" :\t\n\r\v\f")
@@ -11,14 +11,15 @@ _SEPARATORS = frozenset(" :\t\n\r\v\f")
 def unhex(text: str, what: str = "") -> bytes:
     """Bytes of hex text; white space and colons may stand between bytes, never inside one.
 
-    `what` names the input in the message. Raises DecodeError whose `offset` is the position of the first bad
-    character in `text`, or its length when a digit is missing at the end. The text is never repeated: it may be a key.
+    `what` names the input in the message. Raises HexError, a DecodeError whose `offset` is the position of the first
+    bad character in `text`, or its length when a digit is missing at the end. The text is never repeated: it may be a
+    key.
     """
     try:
         return bytes.fromhex(text.replace(":", " "))
     except ValueError:
         why, position = _fault(text)
-        raise DecodeError(f"{what or 'hex text'}: {why} at position {position}", position) from None
+        raise HexError(f"{what or 'hex text'}: {why} at position {position}", position) from None
 
 
 def tohex(data: bytes, separator: str = "") -> str:
