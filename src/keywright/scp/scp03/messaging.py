@@ -12,7 +12,7 @@ from typing import Final
 from keywright.crypto.compare import equal
 from keywright.errors import AuthenticationError, LinkError, SequenceError
 from keywright.iso7816.apdu import Command, Response
-from keywright.iso7816.channels import is_gp, is_secured, plain, secured, with_channel
+from keywright.iso7816.channels import GP, is_secured, plain, secured, with_channel
 from keywright.iso7816.refusal import Refusal
 from keywright.iso7816.status import SW, check
 from keywright.scp.level import LEVELS, Level
@@ -29,6 +29,14 @@ from keywright.scp.scp03.messages import (
 
 SHORT_LC: Final = 255
 """Most data bytes of a short command."""
+
+
+def _covered(command: Command, length: int) -> bytes:
+    """Header and Lc as a C-MAC covers them: of channel 0, with secure messaging, and with the data's final length."""
+    cla, ins, p1, p2 = 0x84 if command.cla & GP else 0x04, command.ins, command.p1, command.p2
+    if command.extended:
+        return bytes((cla, ins, p1, p2, 0, length >> 8, length & 0xFF))
+    return bytes((cla, ins, p1, p2, length))
 
 
 class HostMessaging:
@@ -87,12 +95,10 @@ class HostMessaging:
         return self._with_mac(command, data)
 
     def _with_mac(self, command: Command, data: bytes) -> Command:
-        length = len(data) + self._mac_length
-        cla, ins, p1, p2 = command.cla, command.ins, command.p1, command.p2
-        lc = b"\0" + length.to_bytes(2) if command.extended else bytes((length,))
-        mac = self._keys.mac.cmac(self._chaining + bytes((0x84 if is_gp(cla) else 0x04, ins, p1, p2)) + lc + data)
-        self._chaining = mac
-        return Command(secured(cla), ins, p1, p2, data + mac[: self._mac_length], command.le, command.extended)
+        length = self._mac_length
+        self._chaining = mac = self._keys.mac.cmac(self._chaining + _covered(command, len(data) + length) + data)
+        cla, extended = secured(command.cla), command.extended
+        return Command(cla, command.ins, command.p1, command.p2, data + mac[:length], command.le, extended)
 
     def unwrap(self, response: Response) -> Response:
         """Check and open one answer (Amd D 6.2.5, 6.2.7). Raises AuthenticationError, after which it is closed."""
@@ -204,12 +210,10 @@ class CardMessaging:
         return Command(plain(command.cla), command.ins, command.p1, command.p2, data, command.le, command.extended)
 
     def _check_mac(self, command: Command) -> bytes:
-        data, mac = command.data[: -self._mac_length], command.data[-self._mac_length :]
-        size = len(command.data)
-        header = bytes((0x84 if is_gp(command.cla) else 0x04, command.ins, command.p1, command.p2))
-        lc = b"\0" + size.to_bytes(2) if command.extended else bytes((size,))
-        expected = self._keys.mac.cmac(self._chaining + header + lc + data)
-        if not equal(mac, expected[: self._mac_length]):
+        length, whole = self._mac_length, command.data
+        data = whole[:-length]
+        expected = self._keys.mac.cmac(self._chaining + _covered(command, len(whole)) + data)
+        if not equal(whole[-length:], expected[:length]):
             raise Refusal(SW.SECURITY_STATUS_NOT_SATISFIED)
         self._chaining = expected
         return data
