@@ -67,10 +67,10 @@ def allowed(kind: object) -> str:
     if kind is bytes:
         return 'a string of hex digits, as "A000000151"'
     if get_origin(kind) is Literal:
-        return " or ".join(_shown(value) for value in get_args(kind))
+        return " or ".join(shown(value) for value in get_args(kind))
     if get_origin(kind) is Annotated:
         bounds = next(one for one in get_args(kind) if isinstance(one, msgspec.Meta))
-        return f"a number from {_shown(bounds.ge)} to {_shown(bounds.le)}"
+        return f"a number from {shown(bounds.ge)} to {shown(bounds.le)}"
     if get_origin(kind) is tuple:
         return "a list of numbers, as [0x34, 0x3C]"
     return "a string" if kind is str else "a number, as 0x6985"
@@ -102,17 +102,20 @@ def _value(kind: Any, value: Any, dotted: str, place: Any) -> Any:
         return msgspec.convert(value, kind)
     except (msgspec.ValidationError, DecodeError):
         raise UsageError(
-            f"{place(dotted)}: {dotted} cannot be {_shown(value)}", hint=f"it may be {allowed(kind)}"
+            f"{place(dotted)}: {dotted} cannot be {shown(value)}", hint=f"it may be {allowed(kind)}"
         ) from None
 
 
-def _shown(value: object) -> str:
+def shown(value: object) -> str:
+    """A value as it is written in a file."""
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, int):
         return f"0x{value:0{_DIGITS if value > 0xFF else 2}X}"
+    if isinstance(value, bytes):
+        return f'"{value.hex().upper()}"'
     if isinstance(value, Sequence) and not isinstance(value, str):
-        return f"[{', '.join(_shown(one) for one in value)}]"
+        return f"[{', '.join(shown(one) for one in value)}]"
     return f'"{value}"' if isinstance(value, str) else str(value)
 
 
