@@ -46,7 +46,17 @@ class HostMessaging:
     padding, as yubikit does, and not as nothing (Amd D 6.2.6); cards take both or one of them.
     """
 
-    __slots__ = ("_chaining", "_counter", "_keys", "_mac_length", "_pads_empty", "channel", "is_open", "level")
+    __slots__ = (
+        "_chaining",
+        "_counter",
+        "_is_asked",
+        "_keys",
+        "_mac_length",
+        "_pads_empty",
+        "channel",
+        "is_open",
+        "level",
+    )
 
     def __init__(
         self,
@@ -63,6 +73,7 @@ class HostMessaging:
         self._chaining = chaining
         self._counter = 0
         self._pads_empty = pads_empty
+        self._is_asked = False
         self.channel = channel
         self.level = level
         self.is_open = True
@@ -96,15 +107,22 @@ class HostMessaging:
 
     def _with_mac(self, command: Command, data: bytes) -> Command:
         length = self._mac_length
+        self._is_asked = True
         self._chaining = mac = self._keys.mac.cmac(self._chaining + _covered(command, len(data) + length) + data)
         cla, extended = secured(command.cla), command.extended
         return Command(cla, command.ins, command.p1, command.p2, data + mac[:length], command.le, extended)
 
     def unwrap(self, response: Response) -> Response:
-        """Check and open one answer (Amd D 6.2.5, 6.2.7). Raises AuthenticationError, after which it is closed."""
+        """Check and open one answer (Amd D 6.2.5, 6.2.7). Raises AuthenticationError, after which it is closed.
+
+        Raises SequenceError for a second answer to one command: its R-MAC would be as right as that of the first.
+        """
         sw = response.sw
         if not self.level & Level.R_MAC:
             return response
+        if not self._is_asked:
+            raise SequenceError("an answer without a command")
+        self._is_asked = False
         if sw != SW.OK and sw >> 8 not in (0x62, 0x63):
             return Response(b"", sw)
         length = self._mac_length
