@@ -19,7 +19,17 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT / "docs"), str(ROOT / "tests")]
 
-SUBJECTS = ("combinations", "command_line", "coverage", "house", "recipe_format", "scp03", "scp10", "unit_store")
+SUBJECTS = (
+    "card_profiles",
+    "combinations",
+    "command_line",
+    "coverage",
+    "house",
+    "recipe_format",
+    "scp03",
+    "scp10",
+    "unit_store",
+)
 SWEEPS = ("cut_points",)
 """Subjects that take minutes, because they try everything they tell of; the tests of the sweeps compare them."""
 

@@ -14,7 +14,7 @@ import pytest
 from keywright.cli import links
 from keywright.cli.card.ota_options import Protection, protection
 from keywright.element import SecureElement
-from keywright.errors import LinkError, StoreError, UsageError
+from keywright.errors import LinkError, PolicyError, StoreError, UsageError
 from keywright.fob.open import SimulatedLink
 from keywright.fob.uicc import Uicc
 from keywright.iso7816.apdu import Command, Response
@@ -292,6 +292,7 @@ def given(keys: Path, **options: object) -> Protection:
         "cntr": None,
         "counter_file": None,
         "form": "auto",
+        "profile": "",
         "legacy": False,
     }
     return protection(usual | options)
@@ -308,7 +309,7 @@ def given(keys: Path, **options: object) -> Protection:
         ({"check": "rc", "cipher": False}, "1105", "1215"),
         ({"por": "never"}, "1600", "1212"),
         ({"por": "on-error", "por_check": "none", "por_cipher": False}, "1602", "1212"),
-        ({"spi": "0E19", "kic": "22", "kid": "22"}, None, None),
+        ({"spi": "0619", "kic": "22", "kid": "22"}, None, None),
         ({"spi": "1602", "kic": "22", "kid": "22"}, "1602", "2222"),
     ],
 )
@@ -316,7 +317,7 @@ def test_words_come_to_the_bytes_of_the_header(
     keys: Path, options: dict[str, object], spi: str | None, indicators: str | None
 ) -> None:
     if spi is None:
-        with pytest.raises(Exception, match="counter"):
+        with pytest.raises(PolicyError, match="counter"):
             given(keys, **options)
         return
     header = given(keys, **options).entity.header
@@ -339,6 +340,14 @@ def test_words_come_to_the_bytes_of_the_header(
 def test_options_that_cannot_be_are_refused(keys: Path, options: dict[str, object]) -> None:
     with pytest.raises(UsageError):
         given(keys, **options)
+
+
+def test_a_card_profile_allows_what_its_kind_takes(keys: Path) -> None:
+    options = {"spi": "0419", "kic": "12", "kid": "12"}
+    with pytest.raises(PolicyError, match="counter"):
+        given(keys, **options)
+    assert given(keys, spi="0600", profile="sja5").profile.aes_needs_counter is False
+    assert given(keys, spi="0600", legacy=True).profile.single_des
 
 
 def test_a_packet_needs_keys(send: Run) -> None:

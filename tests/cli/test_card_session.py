@@ -288,7 +288,7 @@ def test_scp10_opens_with_rsa_and_certificates(
     ("words", "message"),
     [
         (("--scp", "09"), "there is no such secure channel here"),
-        (("--profile", "x"), "--profile x: not known"),
+        (("--profile", "x"), "x: no card profile, and no file"),
         (("--scp", "03", "--any-card"), "SCP03 needs static keys"),
     ],
 )

@@ -30,6 +30,7 @@ def test_new_makes_a_private_file_that_other_verbs_open(keywright: Keywright, tm
         "i": "60",
         "test_keys": True,
         "protocols": [],
+        "profile": "default",
         "applets": [],
     }
     assert file.stat().st_mode & 0o777 == 0o600

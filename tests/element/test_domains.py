@@ -263,6 +263,13 @@ class TestRegistryUpdate:
         }
         refused(0x6985, steps[bit])
 
+    @pytest.mark.parametrize("later", [b"\0", b"\x40", b"\0\0"])
+    def test_a_later_one_adds_to_it_and_takes_nothing_away(self, later: bytes) -> None:
+        here = self.prepared()
+        for value in (b"\x04", later):
+            here.run(content.update_registry(INSTANCE, parameters=item(0xEF, item(0xD9, value))))
+        refused(0x6985, lambda: here.run(content.extradite(INSTANCE, DOMAIN)))
+
 
 class TestPersonalisation:
     def prepared(self, **parameters: Any) -> ContentHost:

@@ -361,6 +361,30 @@ class TestMemory:
         here.load(package(SECOND, [MODULE], size=100), SECOND, domain=DOMAIN)
 
 
+def test_code_that_refused_its_installation_is_not_there_for_the_next_one_under_that_aid() -> None:
+    class Refusing(EchoApplet):
+        def installed(self, context: Context, parameters: bytes) -> None:
+            del context, parameters
+            raise Refusal(0x6A80)
+
+    other = MODULE + b"\x02"
+    here = ContentHost(Terminal(element(factories={MODULE: Refusing, other: RecordingApplet})).authenticate())
+    here.load(package(FILE, [MODULE, other]))
+    refused(0x6A80, here.install)
+    here.install(module=other)
+    terminal = here.session.terminal
+    terminal.select(INSTANCE)
+    assert terminal(0x80, 0x7E).sw == 0x9000
+
+
+@pytest.mark.parametrize("size", [2, 4, 200])
+def test_privileges_of_another_length_are_refused(size: int) -> None:
+    here = loaded()
+    here.install(selectable=False)
+    data = InstallForMakeSelectable(b"", b"", INSTANCE, b"\x02" * size).build()
+    assert here.session(0x80, 0xE6, 0x08, 0x00, data, 0).sw == 0x6A80
+
+
 class TestGlobalServices:
     def test_a_service_is_used_by_another_application_and_offered_by_one_alone(self) -> None:
         here = loaded(factories={MODULE: Vendor})

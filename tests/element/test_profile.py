@@ -11,10 +11,11 @@ import msgspec
 import pytest
 
 from element.test_delegation import Delegated
+from element.test_scp11 import Element
 from keywright.crypto.aes import AesKey
 from keywright.element import SecureElement
 from keywright.element.profile_record import PROFILE, build_profile, parse_profile
-from keywright.errors import StatusError, StoreError
+from keywright.errors import AuthenticationError, StatusError, StoreError
 from keywright.globalplatform.dialogues import content
 from keywright.globalplatform.dialogues.keys import put_key
 from keywright.globalplatform.dialogues.personalization import store_encrypted_objects
@@ -25,6 +26,8 @@ from keywright.iso7816.apdu import Command
 from keywright.sansio.dialogue import drive
 from keywright.scp.scp03.profile import Profile as Scp03Profile
 from keywright.scp.scp10.profile import Profile as Scp10Profile
+from keywright.scp.scp11.messages import SCP11A, SCP11B, SCP11C
+from keywright.scp.scp11.profile import Profile as Scp11Profile
 from keywright.store import RamMemory
 from support.cards import OWN, Session, Terminal, element, key_field
 from support.content import DOMAIN, FILE, INNER, INSTANCE, MODULE, SECOND, ContentHost, package
@@ -282,6 +285,27 @@ def test_the_profiles_of_the_protocols_reach_them() -> None:
     for profile, sw in ((DEFAULT, 0x6985), (strange, 0x6A80)):
         card = Terminal(element(profile=profile, protocols=[(0x10, 0x02)], rng=os.urandom))
         assert card(0x00, 0x88, 0, 0, bytes(8), 0).sw == sw
+
+
+@pytest.mark.parametrize("size", ["sha256", "sha384"])
+def test_scp11_derives_by_the_hash_of_the_profile(size: Any) -> None:
+    profile = Scp11Profile(always_owner=True, kdf_hash=size)
+    card = Element(profile)
+    assert card.open(SCP11B)(0x80, 0xCA, 0x00, 0x42).sw == 0x9000
+    card.profile = Scp11Profile(kdf_hash="sha384" if size == "sha256" else "sha256")
+    with pytest.raises(AuthenticationError):
+        card.open(SCP11B)
+
+
+@pytest.mark.parametrize(("limit", "sw"), [(4096, 0x9000), (255, 0x6700)])
+def test_a_certificate_has_as_many_bytes_as_the_profile_allows(limit: int, sw: int) -> None:
+    assert status(lambda: Element(Scp11Profile(always_owner=True, certificate_bytes=limit)).open(SCP11A)) == sw
+
+
+def test_a_holder_who_is_not_the_owner_has_the_instructions_of_the_profile() -> None:
+    usual, none = (Element(profile).open(SCP11C) for profile in (Scp11Profile(), Scp11Profile(built_in=())))
+    assert usual(0x80, 0xCA, 0x00, 0x42).sw == 0x9000
+    assert none(0x80, 0xCA, 0x00, 0x42).sw == 0x6982
 
 
 def test_own_keys_open_what_a_profile_made() -> None:

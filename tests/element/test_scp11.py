@@ -221,6 +221,19 @@ class TestMemory:
         with pytest.raises(StatusError, match="6985"):
             again.open(SCP11A, holder=shown)
 
+    def test_certificates_are_worth_nothing_once_the_ca_key_that_accepted_them_has_gone(self) -> None:
+        here = Element()
+        assert here.card.handle(bytes.fromhex("00700001")) == b"\x90\x00"
+        owner, other = here.open(SCP11A), Terminal(here.card, 1)
+        dialogue = open_channel(
+            SCP11A, Card(OWN.public, 1), key("P-256", "ephemeral OCE"), holder=CA, ca_key=KLOC, channel=1
+        )
+        command = next(dialogue)
+        while command.ins == 0x2A:
+            command = dialogue.send(other.exchange(command))
+        assert owner(0x80, 0xE4, 0x00, 0x00, bytes((0xD2, 1, KLOC.kvn))).sw == 0x9000
+        assert other.exchange(command).sw == 0x6985
+
     def test_and_until_the_owner_says_anew_which_hosts_are_allowed(self) -> None:
         profile = msgspec.structs.replace(OWNER, i=OWNER.i | I.PERSISTENT_PK << 8)
         here = Element(profile)

@@ -21,6 +21,7 @@ from keywright.fob.uri import parse_uri
 from keywright.globalplatform.dialogues.keys import put_key
 from keywright.globalplatform.host import secured
 from keywright.globalplatform.messages import DEFAULT_ISD
+from keywright.globalplatform.profile import PROFILES
 from keywright.iso7816.apdu import Command, Response
 from keywright.iso7816.atr import build as build_atr
 from keywright.iso7816.status import SW, check
@@ -41,6 +42,7 @@ from keywright.scp.scp80.host import OtaStatusError, Request, SendingEntity, Tra
 from keywright.scp.scp80.keys import KeySet
 from keywright.scp.scp80.messages import COMMAND_IE, RESPONSE_IE, SMS_PP, Check, CounterMode, Spi, Status
 from keywright.scp.scp80.packet import Suite, open_response, read_response
+from keywright.scp.scp80.profile import Profile
 from keywright.scp.scp80.scripts import ScriptReport, send_script
 from keywright.scp.scp80.sms import Address
 from keywright.scp.scp81.keys import Psk, put_key_block
@@ -257,6 +259,16 @@ def test_short_checksums_are_a_parameter(memory: RamMemory) -> None:
         assert phone.send(STATUS).responses[0].sw == 0x9000
         with pytest.raises(ValueError, match="8 or 4"):
             Uicc(element, mac_length=5)
+
+
+def test_the_profile_is_the_elements(memory: RamMemory) -> None:
+    unchecked = Spi.of(counter=CounterMode.UNCHECKED)
+    for profile, status in ((PROFILES["default"], Status.SECURITY_ERROR), (PROFILES["sja5"], Status.OK)):
+        with SecureElement(memory=memory, profile=profile) as element:
+            phone = Phone(Uicc(element, msl=0).handle)
+            lenient = Profile(aes_needs_counter=False)
+            entity = SendingEntity(KEYS, EXPANDED, spi=unchecked, kic=0x12, kid=0x12, profile=lenient)
+            assert entity.open(phone.deliver(entity.seal(b"\xaa\0", 1)).data, 1).status == status
 
 
 # ---- counters and power

@@ -293,6 +293,24 @@ def _state() -> int:
         scard.SCardReleaseContext(context)
 
 
+@contextlib.contextmanager
+def connected(protocol: int) -> Iterator[Callable[[bytes], bytes]]:
+    """The card in the first reader, through pyscard as it is. protocol: 1 for T=0, 2 for T=1."""
+    system: Any = importlib.import_module("smartcard.System")
+    connection = system.readers()[0].createConnection()
+    connection.connect(protocol)
+
+    def exchange(command: bytes) -> bytes:
+        data, sw1, sw2 = connection.transmit(list(command))
+        return bytes((*data, sw1, sw2))
+
+    try:
+        yield exchange
+    finally:
+        connection.disconnect()
+        connection.release()
+
+
 def versions(link: PcscLink) -> tuple[int, ...]:
     """Key versions that the card lists, after a SELECT, for whoever had the card before may have left a session."""
     information = drive(host.identify(), transmit(link)).keys

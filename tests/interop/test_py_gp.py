@@ -9,6 +9,7 @@ import pytest
 
 from interop.cards import T0_ATR, with_scp02
 from interop.foreign import Wire
+from interop.pcscd import Insert, connected
 from interop.py_gp import KEY, T0, T1, PyGp, pygp
 from keywright.element import SecureElement
 from support.cards import ISD, element
@@ -169,3 +170,14 @@ def test_a_refusal_reaches_it_as_the_status_that_it_names() -> None:
     here.enter("03", 0x01)
     with pytest.raises(BaseException, match="Referenced data not found"):
         here.delete(text(INSTANCE))
+
+
+def test_it_manages_the_card_in_a_reader(insert: Insert, protocol: int, ijc: str) -> None:
+    """Over pyscard, pcscd and the virtual reader, no layer of ours between them and the element."""
+    insert(element(**atr(protocol)))
+    with connected(protocol) as transmit:
+        here = PyGp(transmit, protocol)
+        here.enter("03", 0x03)
+        here.upload_install(ijc, text(ISD), text(MODULE), text(INSTANCE))
+        assert [entry["aid"] for entry in here.listed("40")] == [text(INSTANCE)]
+        here.delete_package(text(FILE))

@@ -137,6 +137,17 @@ def test_a_command_is_not_accepted_twice_nor_out_of_order() -> None:
     assert card(first).sw == 0x6982
 
 
+@pytest.mark.parametrize("level", [level for level in LEVELS if level & 0x10])
+def test_an_answer_is_not_accepted_twice_nor_one_that_nobody_asked_for(level: int) -> None:
+    channel, card = opened(16, 8, 0x70, level, 0)
+    card.answer = Response(b"told")
+    answer = card(channel.wrap(Command(0x80, 0xCA, 0, 0, le=0)))
+    assert channel.unwrap(answer).data == b"told"
+    with pytest.raises(SequenceError):
+        channel.unwrap(answer)
+    assert channel.unwrap(card(channel.wrap(Command(0x80, 0xCA, 0, 0, le=0)))).data == b"told"
+
+
 def test_commands_without_data_count_too() -> None:
     channel, card = opened(16, 8, 0x70, 0x33, 0)
     for n in range(300):

@@ -22,15 +22,19 @@ from keywright.cli.text import heading, note, pairs, say, show_json
 from keywright.codec.hexa import unhex
 from keywright.errors import DecodeError, StoreError, UsageError
 from keywright.fob.open import ELEMENT, NO_CODE, Code, SimulatedLink, open_server, open_simulated
+from keywright.fob.profiles import card_profile
 from keywright.fob.uri import SIMULATED, Uri
 from keywright.globalplatform import names
+from keywright.globalplatform.profile import YUBIKEY, CardProfile
 from keywright.iso7816.layers import transmit
 from keywright.link.trace import Event
 from keywright.sansio.dialogue import drive
 from keywright.scp.scp03.messages import SCP03
+from keywright.scp.scp11.messages import SCP11
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 
+DEFAULT_NAME: Final = "default"
 DEFAULT_LINK: Final = "vpcd:127.0.0.1:35963"
 
 Memory = Annotated[Path | None, typer.Option("--memory", metavar="FILE", help="Where it keeps its memory.")]
@@ -58,12 +62,17 @@ def new(
     ] = None,
     applet: Applets = None,
     resets: Annotated[
-        bool, typer.Option("--resets", help="Blocking every key brings its first keys back, as with a YubiKey.")
-    ] = False,
+        bool | None,
+        typer.Option("--resets/--no-resets", help="Blocking every key brings its first keys back, as with a YubiKey."),
+    ] = None,
+    profile: Annotated[
+        str, typer.Option("--profile", metavar="NAME|FILE", help="The kind of card it is; kept in its memory.")
+    ] = "",
     json: Json = False,
 ) -> None:
     """Make the memory of a new secure element. Keys never stand on the command line: give a key file.
 
+    The profile yubikey brings SCP11 as a YubiKey offers it (11:9B06) and --resets, unless told otherwise.
     Its applications are Python classes: memory keeps their AIDs alone, so give --applet to `serve` again.
 
     Example: keywright element new my.element --scp 02:55 --scp 11:9B06 --applet my_applets:Wallet
@@ -75,6 +84,8 @@ def new(
     given = static_keys(key_file)
     options = _byte(i, "--i")
     code = applets(applet)
+    kind = card_profile(profile) if profile else None
+    offered = _offered(scp, kind)
     version = given.kvn or _byte(kvn, "--kvn")
     try:
         with SecureElement(
@@ -86,9 +97,10 @@ def new(
             kdd=unhex(kdd, "--kdd"),
             initial_keys_stay=stay,
             try_limit=try_limit,
-            protocols=[_protocol(text) for text in scp or ()],
+            protocols=offered,
             applets=code,
-            resets=resets,
+            resets=_is_yubikey(kind) if resets is None else resets,
+            profile=kind,
             rng=os.urandom,
         ):
             pass
@@ -104,7 +116,8 @@ def new(
             "kvn": f"{version:02X}",
             "i": f"{options:02X}",
             "test_keys": is_test,
-            "protocols": [f"{number:02X}:{bits:02X}" for number, bits in map(_protocol, scp or ())],
+            "protocols": [f"{number:02X}:{bits:02X}" for number, bits in offered],
+            "profile": profile or DEFAULT_NAME,
             "applets": [one.aid.hex().upper() for one in code],
         }
         show_json(facts)
@@ -114,6 +127,18 @@ def new(
         say("  with the public test keys 40..4F")
     say(f"  serve it: keywright element serve --memory {file}")
     say(f"  use it:   keywright card info --link 'sim:element?memory={file}'")
+
+
+def _is_yubikey(profile: CardProfile | None) -> bool:
+    """Whether a profile offers SCP11 as a YubiKey does, by name or as the base of a file."""
+    return profile is not None and profile.scp11.i == YUBIKEY.scp11.i
+
+
+def _offered(scp: list[str] | None, profile: CardProfile | None) -> list[tuple[int, int]]:
+    """What --scp says; without it, SCP11 where the profile is that of a YubiKey's."""
+    if scp is None and _is_yubikey(profile):
+        return [(SCP11, YUBIKEY.scp11.i)]
+    return [_protocol(text) for text in scp or ()]
 
 
 def _protocol(text: str) -> tuple[int, int]:

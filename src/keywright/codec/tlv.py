@@ -88,7 +88,7 @@ def _tagged(name: str, field: Field, mark: Tag, markers: tuple[Any, ...]) -> _En
     codec = _value(kind, mark, markers)
     bare = kind is bytes and not markers
     read = None if bare else whole(codec)
-    put = _put_bytes(tag_bytes(mark.number)) if bare else _put_item(tag_bytes(mark.number), codec.put)
+    put = _put_bytes(tag_bytes(mark.number)) if bare else _put_item(tag_bytes(mark.number), codec)
     return _Entry(name, mark.number, read, _put_many(put) if many else put, many, _absent(field, many=many))
 
 
@@ -208,7 +208,12 @@ def _builder(entries: list[_Entry]) -> Build:
     return build
 
 
-def _put_item(coded_tag: bytes, put: Build) -> Build:
+def _put_item(coded_tag: bytes, codec: Codec) -> Build:
+    put = codec.put
+    if codec.size is not None:
+        head = coded_tag + length(codec.size)
+        return lambda value: head + put(value)
+
     def put_item(value: Any) -> bytes:
         body = put(value)
         return coded_tag + length(len(body)) + body

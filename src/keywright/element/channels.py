@@ -9,6 +9,7 @@ from keywright.codec.tlv import item, items
 from keywright.element.applet import Applet, Context
 from keywright.element.card import Card
 from keywright.element.channel import Channel
+from keywright.element.memory_quota import check_records
 from keywright.element.registry import LOCKED, is_domain
 from keywright.element.state import Kind, RegistryEntry, Transaction
 from keywright.errors import DecodeError
@@ -175,6 +176,7 @@ def _enter(card: Card, channel: Channel, entry: RegistryEntry, change: Transacti
         )
     except Refusal:
         raise Refusal(SW.SELECT_FAILED) from None
+    check_records(card, change)
     change.commit()
     channel.enter(entry.aid, domain, applet, volatile)
     return answer

@@ -41,7 +41,7 @@ from keywright.globalplatform.install import (
     install_data,
 )
 from keywright.globalplatform.life_cycle import ApplicationState
-from keywright.globalplatform.privileges import Privilege
+from keywright.globalplatform.privileges import Privilege, build_privileges, parse_privileges
 from keywright.globalplatform.receipts import installed, made_selectable
 from keywright.globalplatform.tokens import combined_input, install_input
 from keywright.iso7816.apdu import Command, Response
@@ -166,8 +166,8 @@ def _begin(card: Card, channel: Channel, entry: RegistryEntry, request: InstallF
     """What a new domain or application has of its own from the start."""
     parameters = _parameters(request.parameters)
     own = parameters.application or b""
+    card.forget(entry.aid)
     if entry.kind == Kind.DOMAIN:
-        card.forget(entry.aid)
         prefix = domain_prefix(entry.aid)
         offers = _told_offers(own) or tuple(ProtocolRecord(*pair) for pair in channel.domain.offers().items())
         change.write(prefix + PROTOCOLS, ProtocolsRecord(offers).build())
@@ -196,7 +196,8 @@ def _make_selectable(
     """INSTALL [for make selectable]: from INSTALLED to SELECTABLE, perhaps with more privileges (GPCS 11.5.2.3.3).
 
     By the profile, also only more privileges for an application that is selectable already, its state kept. Refuses
-    with 6A88 (no such application), 6985 (no management, another's, locked, nothing to do), 6A80, 6982 (token).
+    with 6A88 (no such application), 6985 (no management, another's, locked, nothing to do), 6A80, 6A84 (memory), 6982
+    (token).
     """
     actor = Actor(card, channel, change)
     actor.demand_management()
@@ -216,16 +217,19 @@ def _make_selectable(
         life_cycle=ApplicationState.SELECTABLE if installed_only else entry.life_cycle,
         parameters=replaced(entry.parameters, registry_parameters(request.parameters)),
     )
+    check_sizes(entry.parameters)
     check_services(actor.registry, entry.aid, privileges, entry.parameters)
     registry = grant(card, actor.registry.with_entry(entry), entry, privileges)
+    check_room(card, registry)
     change.write(REGISTRY, registry.build())
     done = made_selectable(entry.aid, int(privileges).to_bytes(3))
     return Response(confirm(card, actor, change, done, named_token(request.parameters)))
 
 
 def asked_privileges_of(data: bytes, entry: RegistryEntry) -> Privilege:
-    """Privileges added to those that an entry holds. Refuses with 6A80 for a conflict among all of them."""
-    if not any(data):
-        return Privilege(0)
-    together = int(held(entry)) | int.from_bytes(data.ljust(3, b"\0"))
-    return asked_privileges(together.to_bytes(3))
+    """Privileges added to those that an entry holds. Refuses with 6A80 for another length, or a conflict among all."""
+    try:
+        asked = parse_privileges(data) if data else Privilege(0)
+    except DecodeError:
+        raise Refusal(SW.INCORRECT_DATA) from None
+    return asked_privileges(build_privileges(held(entry) | asked)) if asked else asked

@@ -283,6 +283,7 @@ def _by_table(card: Card, channel: Channel, command: Command) -> Response:
     change = Transaction(card.storage)
     response = entry.function(card, channel, command, change)
     if change.is_pending:
+        check_records(card, change)
         shaken = not _FOUNDATIONS.isdisjoint(change.changes)
         change.commit()
         if shaken:
@@ -305,7 +306,7 @@ def _by_applet(card: Card, channel: Channel, applet: Applet, command: Command) -
     )
     response = applet.process(command, context)
     if change.is_pending and (is_ok(response.sw) or is_warning(response.sw)):
-        check_records(card, applet.aid, change)
+        check_records(card, change)
         change.commit()
     return response
 

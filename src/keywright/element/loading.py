@@ -13,7 +13,7 @@ from keywright.element.card import Card
 from keywright.element.channel import Channel
 from keywright.element.delegation import CIPHER_KEY, DAP_KEY, check_token, confirm, find_key, named_token, nearest
 from keywright.element.key_material import secret_key, verifying_key
-from keywright.element.memory_quota import CODE, check_room, taken
+from keywright.element.memory_quota import CODE, check_room, kept_by_applications, taken
 from keywright.element.package import Package, parse_package
 from keywright.element.registry import LOCKED, Registry
 from keywright.element.rights import Actor, demand_unrestricted, held, holders
@@ -86,7 +86,7 @@ def announce(card: Card, channel: Channel, command: Command, request: InstallFor
     domain = _place(actor, request.load_file, request.security_domain or actor.aid)
     demand_unrestricted(domain, card.profile.restrict.load)
     code = _code_size(request.parameters)
-    if code > card.identity.persistent - taken(actor.registry).persistent:
+    if code > card.identity.persistent - taken(actor.registry, kept_by_applications(card)).persistent:
         raise Refusal(SW.NOT_ENOUGH_MEMORY)
     if actor.is_delegated and not request.hash:
         raise Refusal(SW.INCORRECT_DATA)

@@ -7,12 +7,13 @@ an application bound itself; those of a security domain bound everything below i
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 from keywright.codec.tlv import items
 from keywright.element.card import Card
 from keywright.element.registry import Registry, is_domain
-from keywright.element.state import Kind, RegistryEntry, Transaction, applet_name
+from keywright.element.state import Kind, RegistryEntry, Transaction, applet_of
 from keywright.globalplatform.card_objects import Resources
 from keywright.iso7816.refusal import Refusal
 from keywright.iso7816.status import SW
@@ -47,54 +48,87 @@ def size_of(entry: RegistryEntry, tag: int) -> int | None:
     return None if value is None else int.from_bytes(value)
 
 
-def need_of(entry: RegistryEntry) -> Need:
-    """What an entry takes for itself."""
+def need_of(entry: RegistryEntry, kept: int) -> Need:
+    """What an entry takes for itself; `kept`: bytes in its records."""
     if entry.kind == Kind.LOAD_FILE:
         return Need(0, size_of(entry, CODE) or 0)
-    return Need(size_of(entry, VOLATILE_RESERVED) or 0, size_of(entry, PERSISTENT_RESERVED) or 0)
+    return Need(size_of(entry, VOLATILE_RESERVED) or 0, max(size_of(entry, PERSISTENT_RESERVED) or 0, kept))
 
 
-def taken(registry: Registry, domain: bytes | None = None) -> Need:
+def kept_by_applications(card: Card, change: Transaction | None = None) -> dict[bytes, int]:
+    """Bytes in the records of each application, as committed or as the command under way leaves them."""
+    read = card.storage.read if change is None else change.read
+    names = {*card.storage.names(), *(() if change is None else change.changes)}
+    kept: dict[bytes, int] = {}
+    for name in names:
+        aid = applet_of(name)
+        if aid is not None:
+            kept[aid] = kept.get(aid, 0) + len(read(name) or b"")
+    return kept
+
+
+def taken(registry: Registry, kept: Mapping[bytes, int], domain: bytes | None = None) -> Need:
     """What all content takes, or what lies at and below a security domain."""
     chosen = [entry for entry in registry if domain is None or registry.under(entry.domain or entry.aid, domain)]
-    needs = [need_of(entry) for entry in chosen]
+    needs = [need_of(entry, kept.get(entry.aid, 0)) for entry in chosen]
     return Need(sum(need.volatile for need in needs), sum(need.persistent for need in needs))
 
 
 def check_room(card: Card, registry: Registry) -> None:
     """Refuses with 6A84 when a registry about to be written takes more than the card has, or a domain may have."""
-    total = taken(registry)
+    kept = kept_by_applications(card)
+    total = taken(registry, kept)
     if total.volatile > card.identity.volatile or total.persistent > card.identity.persistent:
         raise Refusal(SW.NOT_ENOUGH_MEMORY)
     for entry in registry:
         if is_domain(entry) and entry.parameters:
-            _check_quota(registry, entry)
+            _check_quota(registry, kept, entry)
 
 
-def check_records(card: Card, aid: bytes, change: Transaction) -> None:
-    """Refuses with 6A84 when an application with a quota is about to keep more than that in its records."""
-    entry = card.registry().application(aid)
-    quota = None if entry is None or not entry.parameters else size_of(entry, PERSISTENT_QUOTA)
-    if quota is None:
+def check_records(card: Card, change: Transaction) -> None:
+    """Refuses with 6A84 when an application is about to keep more than its quota, or that of a domain above it.
+
+    Whoever keeps no more than before is never refused. Where no quota is, only a change of the registry is held against
+    what the card has: then writing records costs nothing extra.
+    """
+    touched = {aid for aid in map(applet_of, change.changes) if aid is not None}
+    if not touched:
         return
-    prefix = applet_name(aid, "")
-    sizes = {name: len(card.storage.read(name) or b"") for name in card.storage.names() if name.startswith(prefix)}
-    sizes |= {name: len(value or b"") for name, value in change.changes.items() if name.startswith(prefix)}
-    if sum(sizes.values()) > quota:
-        raise Refusal(SW.NOT_ENOUGH_MEMORY)
+    registry = card.registry(change)
+    writers = [entry for entry in map(registry.application, touched) if entry is not None]
+    bound = [(entry, above) for entry in writers for above in _bounds(registry, entry)]
+    if not bound:
+        return
+    before, after = kept_by_applications(card), kept_by_applications(card, change)
+    for entry, above in bound:
+        if after.get(entry.aid, 0) <= before.get(entry.aid, 0):
+            continue
+        if above is not entry:
+            _check_quota(registry, after, above)
+        elif after[entry.aid] > (size_of(entry, PERSISTENT_QUOTA) or 0):
+            raise Refusal(SW.NOT_ENOUGH_MEMORY)
 
 
 def resources(card: Card) -> Resources:
     """Inside FF21: applications installed, and memory left."""
     registry = card.registry()
-    total = taken(registry)
+    total = taken(registry, kept_by_applications(card))
     count = sum(1 for entry in registry if entry.kind in (Kind.APPLICATION, Kind.DOMAIN))
     left = card.identity.persistent - total.persistent, card.identity.volatile - total.volatile
     return Resources(count, max(0, left[0]), max(0, left[1]))
 
 
-def _check_quota(registry: Registry, domain: RegistryEntry) -> None:
-    below = taken(registry, domain.aid)
+def _bounds(registry: Registry, entry: RegistryEntry) -> list[RegistryEntry]:
+    """The entry itself and the domains above it, those of them that have a quota of persistent memory."""
+    line, above = [entry], registry.domain(entry.domain)
+    while above is not None and not any(above is one for one in line):
+        line.append(above)
+        above = registry.domain(above.domain)
+    return [one for one in line if one.parameters and size_of(one, PERSISTENT_QUOTA) is not None]
+
+
+def _check_quota(registry: Registry, kept: Mapping[bytes, int], domain: RegistryEntry) -> None:
+    below = taken(registry, kept, domain.aid)
     for tag, used in ((VOLATILE_QUOTA, below.volatile), (PERSISTENT_QUOTA, below.persistent)):
         quota = size_of(domain, tag)
         if quota is not None and used > quota:

@@ -33,6 +33,7 @@ from keywright.iso7816.apdu import SHORT_LE, Command, Response
 from keywright.iso7816.channels import channel_of, is_secured
 from keywright.iso7816.status import SW
 from keywright.scp.scp80.keys import KeySet, OtaKey, des_key
+from keywright.scp.scp80.profile import Profile
 from keywright.scp.scp80.toolkit_parameters import (
     SimToolkitParameters,
     UiccToolkitParameters,
@@ -78,6 +79,11 @@ class OverTheAir:
 
     def __init__(self, card: Card) -> None:
         self._card = card
+
+    @property
+    def profile(self) -> Profile:
+        """How this kind of card does SCP80."""
+        return self._card.profile.scp80
 
     def executor(self, aid: bytes = b"") -> DomainExecutor:
         """What runs scripts in a security domain, the issuer's if none is named. Raises ValueError for an unknown."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import operator
 from typing import Final
 
 from keywright.codec.tlv import item, items
@@ -52,8 +54,13 @@ def registry_parameters(data: bytes) -> bytes:
 
 
 def replaced(old: bytes, new: bytes) -> bytes:
-    """Parameters with those of `new` in place of the same tags."""
+    """Parameters with those of `new` in place of the same tags; a restriction (D9) stays and is only added to."""
     tags = {number for number, _ in items(new)}
+    if RESTRICT in tags:
+        bits = [int.from_bytes(value) for number, value in (*items(old), *items(new)) if number == RESTRICT]
+        together = functools.reduce(operator.or_, bits)
+        others = b"".join(item(number, value) for number, value in items(new) if number != RESTRICT)
+        new = others + item(RESTRICT, together.to_bytes(max(1, (together.bit_length() + 7) // 8)))
     return b"".join(item(number, value) for number, value in items(old) if number not in tags) + new
 
 

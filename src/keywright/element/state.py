@@ -86,6 +86,12 @@ def applet_name(aid: bytes, name: str) -> str:
     return f"applet/{aid.hex().upper()}/{name}"
 
 
+def applet_of(name: str) -> bytes | None:
+    """Whose record it is, by its name; None for one that belongs to no application."""
+    kind, _, rest = name.partition("/")
+    return bytes.fromhex(rest.partition("/")[0]) if kind == "applet" else None
+
+
 class ElementRecord(Record, frozen=True):
     """What an element is; fixed when it is made."""
 

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from keywright.element.card import Factory
     from keywright.fob.fobs import Model
     from keywright.fob.uicc import Uicc
+    from keywright.globalplatform.profile import CardProfile
     from keywright.sansio import Device
 
 ELEMENT: Final = "element"
@@ -221,6 +222,7 @@ def _element(uri: Uri, _: str, memory: Memory, code: Code) -> SecureElement:
     model = model_of(uri)
     return SecureElement(
         memory=memory,
+        profile=_profile(uri),
         kvn=model.kvn,
         i=model.i,
         initial_keys_stay=model.initial_keys_stay,
@@ -230,9 +232,21 @@ def _element(uri: Uri, _: str, memory: Memory, code: Code) -> SecureElement:
     )
 
 
+def _profile(uri: Uri) -> CardProfile | None:
+    """The card profile that a URI names, None for that of the memory. Raises UsageError."""
+    text = uri.parameters.get("profile")
+    if text is None:
+        return None
+    from keywright.fob.profiles import card_profile  # noqa: PLC0415 - loads only where one is named
+
+    return card_profile(text)
+
+
 def _fob(uri: Uri, serial: str, memory: Memory, code: Code) -> SecureElement:
     from keywright.fob.fobs import simulated_fob  # noqa: PLC0415 - loads only where one is simulated
 
+    if "profile" in uri.parameters:
+        raise UsageError(f"{uri}: a fob has the profile of its maker", hint="leave it out, or use sim:element")
     if code.applets or code.factories:
         raise UsageError(f"{uri}: a fob has its own applications", hint="serve an element instead")
     return simulated_fob(serial, memory, model_of(uri))

@@ -67,7 +67,7 @@ class Uicc:
     """A `Device` around an element. msl: what domains want that say nothing. mac_length: bytes of an AES CC, 8 or 4.
     profile: of SCP80; without one, that of the element.
 
-    clock: seconds, for parts of messages that never come.
+    profile: None for that of the element. clock: seconds, for parts of messages that never come.
     """
 
     def __init__(

@@ -26,7 +26,7 @@ class Form(NamedTuple):
 FORMS: Final[tuple[Form, ...]] = (
     Form(
         "sim:element",
-        "a simulated secure element (?memory=FILE keeps it, &kvn=, &i=, &stay=yes; "
+        "a simulated secure element (?memory=FILE keeps it, &kvn=, &i=, &stay=yes, &profile=NAME|FILE; "
         "&transport=t0, t1, t1-crc, nfc-a or nfc-b reaches it block by block)",
     ),
     Form("sim:fob", "a simulated key fob (?serial=SERIAL&memory=FILE)"),
@@ -44,7 +44,7 @@ FORMS: Final[tuple[Form, ...]] = (
 
 _LATER: Final = frozenset({"serial", "ble", "http", "https"})
 _PARAMETERS: Final = {
-    SIMULATED: ("memory", "serial", "kvn", "i", "stay", "transport", "msl"),
+    SIMULATED: ("memory", "serial", "kvn", "i", "stay", "profile", "transport", "msl"),
     "pcsc": ("mode", "protocol", "extended", "wait"),
     "replay": ("lenient",),
 }

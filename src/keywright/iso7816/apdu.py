@@ -1,4 +1,7 @@
-"""Command and response APDUs as values (ISO 7816-4 section 5; cases 1 to 4, short and extended)."""
+"""Command and response APDUs as values (ISO 7816-4 section 5; cases 1 to 4, short and extended).
+
+They hold nothing that could hold them, so the collector need not look at them (`gc=False`): there are many.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,7 @@ EXTENDED_LE = 65_536
 _SHORT_LE_FIELDS = tuple(bytes((le & 0xFF,)) for le in range(SHORT_LE + 1))
 
 
-class Command(msgspec.Struct, frozen=True):
+class Command(msgspec.Struct, frozen=True, gc=False):
     """A command APDU.
 
     `le` is the number of answer bytes expected: None when there is no Le field, 0 for "all there are"
@@ -88,7 +91,7 @@ def _parse_extended(raw: bytes) -> tuple[bytes, int | None]:
     raise DecodeError(f"extended length fields do not match {size} bytes", 4)
 
 
-class Response(msgspec.Struct, frozen=True):
+class Response(msgspec.Struct, frozen=True, gc=False):
     """A response APDU: data and the status word."""
 
     data: bytes

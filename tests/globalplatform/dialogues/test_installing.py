@@ -109,6 +109,13 @@ def test_the_undo_deletes_the_load_file_and_what_came_of_it() -> None:
     assert texts[-1] == "80E40080074F05F06B77000100"
 
 
+def test_what_was_refused_first_is_told_even_if_the_undo_is_refused_too() -> None:
+    error = refused(install_cap(CAP, size=247), ["9000", "9000", "9000", "9000", "6A80", "6982"])
+    assert isinstance(error, StatusError)
+    assert error.sw == 0x6A80
+    assert "6982" in error.hint
+
+
 def test_uninstalling_deletes_the_load_file_with_its_applets() -> None:
     assert sent(uninstall_cap(CAP)) == ["80E40080074F05F06B77000100"]
 

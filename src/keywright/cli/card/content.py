@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Annotated, Any
 
 import msgspec
 import typer
@@ -24,10 +24,6 @@ from keywright.globalplatform.messages import Tag
 from keywright.globalplatform.privileges import Privilege
 
 app = typer.Typer(rich_markup_mode=None)
-
-DOMAIN_FILE: Final = "A0000001515350"
-DOMAIN_MODULE: Final = "A000000151535041"
-"""Load file and module of security domains on most cards."""
 
 Wide = Annotated[str, typer.Option("--raw-parameters", metavar="HEX", help="The whole parameter field, as it is.")]
 
@@ -97,7 +93,8 @@ def _install_file(card: Card, path: Path, instance: str, wanted: Wanted, *, comb
     card.confirm(f"load the package {package} and install {len(chosen)} applet{'s' * (len(chosen) != 1)}")
     present = packages_of(card)
     how = Loading(token=b"" if combined else wanted.token)
-    done = card.manage(install_cap(cap, chosen, how, card=present, combined=combined, size=card.size))
+    kind = card.access.wish.card
+    done = card.manage(install_cap(cap, chosen, how, card=present, combined=combined, profile=kind, size=card.size))
     names = [name.hex().upper() for name, _ in done.applets]
     lines = [f"loaded {package}, {len(cap.load_block())} bytes"]
     if done.loaded is not None:
@@ -115,8 +112,10 @@ def create_domain(
     card: Card,
     instance: Aid,
     *,
-    package: Annotated[str, typer.Option("--package", metavar="AID", help="Its load file.")] = DOMAIN_FILE,
-    module: Annotated[str, typer.Option("--module", metavar="AID", help="Its module.")] = DOMAIN_MODULE,
+    package: Annotated[
+        str, typer.Option("--package", metavar="AID", help="Its load file; else as the card profile has it.")
+    ] = "",
+    module: Annotated[str, typer.Option("--module", metavar="AID", help="Its module; else likewise.")] = "",
     privileges: Privileges = "",
     parameters: Parameters = "",
     raw: Wide = "",
@@ -130,9 +129,10 @@ def create_domain(
     """
     name = words.aid(instance)
     held = words.privileges(privileges) | Privilege.SECURITY_DOMAIN
-    what = content.Installation(
-        words.aid(package, "--package"), words.aid(module, "--module"), name, held, _parameters(parameters, raw)
-    )
+    kind = card.access.wish.card
+    load_file = words.aid(package, "--package") if package else kind.domain_load_file
+    named = words.aid(module, "--module") if module else kind.domain_module
+    what = content.Installation(load_file, named, name, held, _parameters(parameters, raw))
     card.confirm(f"make the security domain {name.hex().upper()}")
     _install(card, what, "security domain", select=True, token=words.token(token_key))
 

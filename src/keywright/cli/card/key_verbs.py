@@ -87,12 +87,19 @@ def put(
         replace=old,
         usage=unhex(usage, "--usage"),
         access=unhex(access, "--access"),
+        profile=card.access.wish.card,
         size=size,
     )
     card.manage(dialogue)
-    kcvs = [key.kcv().hex().upper() if isinstance(key, AesKey | TripleDesKey) else "" for key in keys]
+    kcvs = [_kcv(key, card).hex().upper() for key in keys]
     shown = f"  KCV {' '.join(kcvs)}" if all(kcvs) else ""
     card.tell(f"put {what}{shown}", {"kvn": f"{kvn:02X}", "kid": f"{first:02X}", "keys": len(keys), "kcvs": kcvs})
+
+
+def _kcv(key: CardKey, card: Card) -> bytes:
+    if isinstance(key, AesKey):
+        return key.kcv(card.access.wish.card.scp03.kcv)
+    return key.kcv() if isinstance(key, TripleDesKey) else b""
 
 
 def _new_keys(name: str, algorithm: str) -> tuple[Sequence[CardKey], int]:

@@ -14,10 +14,11 @@ from typing import Annotated, Any, Final, TypeAlias, get_type_hints
 import typer
 
 from keywright.cli.card.connection import Access, Card
-from keywright.cli.card.session import PROFILES, PROTOCOLS, Wish
+from keywright.cli.card.session import PROTOCOLS, Wish
 from keywright.cli.options import Json, Keys, Link, Trace, Yes
 from keywright.codec.hexa import unhex
 from keywright.errors import UsageError
+from keywright.fob.profiles import card_profile
 
 Domain: TypeAlias = Annotated[
     str,
@@ -47,7 +48,7 @@ AnyCard: TypeAlias = Annotated[
     bool, typer.Option("--any-card", help="SCP11: take the card's key unverified. Anyone may then be the card.")
 ]
 ProfileOption: TypeAlias = Annotated[
-    str, typer.Option("--profile", metavar="|".join(filter(None, PROFILES)), help="SCP11: a kind of card that differs.")
+    str, typer.Option("--profile", metavar="NAME|FILE", help="The kind of card it is, where it differs from the usual.")
 ]
 
 _LOOKING: Final[dict[str, Any]] = {"link": (Link, ""), "json": (Json, False), "trace": (Trace, None)}
@@ -142,8 +143,6 @@ def access(options: dict[str, Any]) -> Access:
     if scp and scp not in PROTOCOLS:
         raise UsageError(f"--scp {scp}: there is no such secure channel here", hint=f"one of {', '.join(PROTOCOLS)}")
     profile = options.get("profile", "")
-    if profile not in PROFILES:
-        raise UsageError(f"--profile {profile}: not known", hint=f"one of {', '.join(filter(None, PROFILES))}")
     wish = Wish(
         aid=unhex(options.get("domain", ""), "--domain"),
         scp=scp,
@@ -151,7 +150,7 @@ def access(options: dict[str, Any]) -> Access:
         kvn=byte(options.get("session_kvn", ""), "--kvn"),
         i=byte(options.get("i", ""), "--i"),
         legacy=options.get("legacy", False),
-        profile=profile,
+        profile=card_profile(profile) if profile else None,
     )
     names = ("link", "trace", "json", "yes", "keys", "oce", "root", "any_card")
     return Access(wish=wish, **{name: options[name] for name in names if name in options})

@@ -13,10 +13,11 @@ from typing import Annotated, Any, Final, TypeAlias, final, get_type_hints
 import msgspec
 import typer
 
-from keywright.cli.card.options import byte
+from keywright.cli.card.options import ProfileOption, byte
 from keywright.cli.keyfile import ota_keys
 from keywright.codec.hexa import unhex
 from keywright.errors import PolicyError, StoreError, UsageError
+from keywright.fob.profiles import card_profile
 from keywright.scp.scp80.applications import Format, target
 from keywright.scp.scp80.host import SendingEntity
 from keywright.scp.scp80.keys import KeySet
@@ -36,7 +37,7 @@ _FORMS: Final = {"auto": None, "compact": Format.COMPACT, "expanded": Format.EXP
 _RECORD: Final = 14
 """Bytes of a counter in its file: 13 digits and the end of the line."""
 _CRC32: Final = 0x5
-_LEGACY: Final = Profile(single_des=True, aes_needs_counter=False, answer_as_command=False)
+_LEGACY: Final = {"single_des": True, "aes_needs_counter": False, "answer_as_command": False}
 _COUNTER_HINT: Final = "give --counter-file FILE, which keeps it, or --cntr N for this one packet"
 
 OtaKeysOption: TypeAlias = Annotated[
@@ -100,6 +101,7 @@ _OPTIONS: Final[dict[str, Any]] = {
     "cntr": (Cntr, None),
     "counter_file": (CounterFile, None),
     "form": (FormOption, "auto"),
+    "profile": (ProfileOption, ""),
     "legacy": (Legacy, False),
 }
 _WORDS: Final = ("check", "cipher", "counter", "por", "por_check", "por_cipher", "by_submit")
@@ -172,7 +174,9 @@ def protection(options: Mapping[str, Any]) -> Protection:
     indicator = kvn << 4 | found.algorithm
     redundancy = kvn << 4 | _CRC32
     kic, kid = byte(options["kic"], "--kic"), byte(options["kid"], "--kid")
-    profile = _LEGACY if options["legacy"] else STRICT
+    profile = card_profile(options["profile"]).scp80 if options["profile"] else STRICT
+    if options["legacy"]:
+        profile = msgspec.structs.replace(profile, **_LEGACY)
     entity = SendingEntity(
         found.keys,
         tar,

@@ -49,6 +49,8 @@ class Phone:
         if not self._is_on:
             self._take(Handed(b"", self._card.ask(switch_on())))
             self._is_on = True
+        for waiting in self._answers.values():
+            waiting.clear()  # to packets before this one
         self._reference = (self._reference + 1) & 0xFF
         messages = packet_messages(packet, self._sender, self._reference, COMMAND_IE)
         self.packets.append({"packet": packet, "messages": len(messages), "answer": None})

@@ -14,8 +14,9 @@ from keywright.crypto.ec import EcPrivateKey
 from keywright.errors import AuthenticationError, DecodeError, PolicyError, UsageError
 from keywright.globalplatform.host import Dialogue, get_value, select
 from keywright.globalplatform.messages import CardData, Fci, Tag
+from keywright.globalplatform.profile import DEFAULT, CardProfile
 from keywright.globalplatform.remedies import wrong_keys
-from keywright.scp import scp10, scp11
+from keywright.scp import scp02, scp10, scp11
 from keywright.scp.failure import CardCryptogramError
 from keywright.scp.scp02.host import DEFAULT_I, open_implicit, read_counter
 from keywright.scp.scp02.host import external_authenticate as authenticate02
@@ -23,16 +24,15 @@ from keywright.scp.scp02.host import request_challenge as challenge02
 from keywright.scp.scp02.host import verify_card as verify02
 from keywright.scp.scp02.messages import SCP02, allowed_levels
 from keywright.scp.scp02.messages import I as I02
+from keywright.scp.scp02.profile import HOST
 from keywright.scp.scp03.host import external_authenticate, request_challenge, verify_card
 from keywright.scp.scp03.messages import SCP03, I
 from keywright.scp.scp11.certificates import Certificate
 from keywright.scp.scp11.host import ANY_CARD, Roots
 from keywright.scp.scp11.messages import SCP11, VARIANTS, Variant
-from keywright.scp.scp11.profile import WALLET, YUBIKEY
 from keywright.scp.session import HostSession
 
 PROTOCOLS: Final = ("02", "03", "10", "11a", "11b", "11c")
-PROFILES: Final = {"": scp11.Profile(), "yubikey": YUBIKEY, "wallet": WALLET}
 _S8: Final = 8
 _S16: Final = 16
 _SCP11_LEVELS: Final = (0x33, 0x11)
@@ -44,6 +44,7 @@ class Wish(msgspec.Struct, frozen=True, kw_only=True):
     """The session that is asked for. What is None or empty is chosen by what the card says.
 
     scp: one of `PROTOCOLS`. aid: of the security domain, empty for the card's own. legacy: SCP02 and SCP10 are allowed.
+    profile: the kind of card, None where it is not known.
     """
 
     aid: bytes = b""
@@ -52,7 +53,17 @@ class Wish(msgspec.Struct, frozen=True, kw_only=True):
     kvn: int | None = None
     i: int | None = None
     legacy: bool = False
-    profile: str = ""
+    profile: CardProfile | None = None
+
+    @property
+    def card(self) -> CardProfile:
+        """The kind of card that is meant."""
+        return self.profile or DEFAULT
+
+    @property
+    def scp02(self) -> scp02.Profile:
+        """How the card is expected to do SCP02: one that is not known may answer more freely."""
+        return HOST if self.profile is None else self.profile.scp02
 
 
 class Means(msgspec.Struct, frozen=True, kw_only=True):
@@ -87,7 +98,7 @@ def open_session(wish: Wish, means: Means) -> Dialogue[HostSession]:
         if means.host10 is None:
             raise UsageError("SCP10 shows the card who we are", hint="give our key and its certificates with --oce")
         _demand_legacy(wish, "SCP10 is legacy: triple DES, and SHA-1 in its signatures")
-        return (yield from open_scp10(means.host10, means.rng, i=wish.i, level=wish.level))
+        return (yield from open_scp10(means.host10, means.rng, i=wish.i, level=wish.level, profile=wish.card.scp10))
     static = means.static
     if static is None:
         raise UsageError(f"SCP{protocol} needs static keys", hint="give a key file with --keys FILE, or --keys gp-test")
@@ -125,7 +136,9 @@ def _scp03(wish: Wish, means: Means, static: StaticKeys, data: CardData | None) 
     except CardCryptogramError as error:
         raise _not_the_keys(error, means, kvn, answer.kvn) from error
     highest = 0x33 if answer.i & I.R_ENC else 0x13 if answer.i & I.R_MAC else 0x03
-    return (yield from external_authenticate(opening, _level(wish.level, highest)))
+    return (
+        yield from external_authenticate(opening, _level(wish.level, highest), pads_empty=wish.card.scp03.pads_empty)
+    )
 
 
 def _scp02(
@@ -137,23 +150,25 @@ def _scp02(
     i = wish.i if wish.i is not None else DEFAULT_I if named is None else named
     aid = wish.aid or (fci.aid if fci is not None else None)
     if not i & I02.EXPLICIT:
-        return (yield from _implicit(static, i, aid, kvn))
-    challenge = means.rng(_S8)
-    answer = yield from challenge02(challenge, kvn=kvn, allow_legacy=True)
+        return (yield from _implicit(static, i, aid, kvn, wish.scp02))
+    challenge, profile = means.rng(_S8), wish.scp02
+    answer = yield from challenge02(challenge, kvn=kvn, profile=profile, allow_legacy=True)
     try:
-        opening = verify02(static.des_of(answer.kdd), challenge, answer, i=i, aid=aid, allow_legacy=True)
+        opening = verify02(
+            static.des_of(answer.kdd), challenge, answer, i=i, aid=aid, profile=profile, allow_legacy=True
+        )
     except CardCryptogramError as error:
         raise _not_the_keys(error, means, kvn, answer.kvn) from error
     return (yield from authenticate02(opening, _level(wish.level, max(allowed_levels(i)))))
 
 
-def _implicit(static: StaticKeys, i: int, aid: bytes | None, kvn: int) -> Dialogue[HostSession]:
+def _implicit(static: StaticKeys, i: int, aid: bytes | None, kvn: int, profile: scp02.Profile) -> Dialogue[HostSession]:
     """A session that the first command will open (GPCS E.1.2.2); wrong keys show at that command only."""
     if aid is None:
         raise UsageError(f"SCP02 i={i:02X} begins with the AID of the domain", hint="name it with --domain")
     counter = yield from read_counter()
     kdd = (yield from get_value(Tag.KDD)) or b""
-    return open_implicit(static.des_of(kdd), counter, i=i, aid=aid, kvn=kvn, allow_legacy=True)
+    return open_implicit(static.des_of(kdd), counter, i=i, aid=aid, kvn=kvn, profile=profile, allow_legacy=True)
 
 
 def _demand_legacy(wish: Wish, why: str) -> None:
@@ -168,9 +183,9 @@ def _not_the_keys(error: CardCryptogramError, means: Means, asked: int, answered
 
 
 def _scp11(variant: Variant, wish: Wish, means: Means, data: CardData | None) -> Dialogue[HostSession]:
-    profile = PROFILES[wish.profile]
+    profile = wish.card.scp11
     named = dict(data.secure_channels).get(SCP11) if data is not None else None
-    if named is not None and not wish.profile:
+    if named is not None and wish.profile is None:
         profile = msgspec.structs.replace(profile, i=named)
     holder = means.holder if variant.authenticates_host else None
     if variant.authenticates_host and holder is None:

@@ -56,12 +56,17 @@ def _identifier(path: Path, ring: Ring) -> bytes:
 
 
 def open_scp10(
-    host: scp10.HostIdentity, rng: Callable[[int], bytes], *, i: int | None, level: int | None
+    host: scp10.HostIdentity,
+    rng: Callable[[int], bytes],
+    *,
+    i: int | None,
+    level: int | None,
+    profile: scp10.Profile | None = None,
 ) -> Dialogue[HostSession]:
     """A session; key transport at the highest level unless told otherwise. Raises UsageError for what cannot be."""
     request = scp10.Request(i=I.NO_RECOVERY if i is None else i, level=0x33 if level is None else level)
     try:
-        return (yield from scp10.open_channel(host, rng, request, allow_legacy=True))
+        return (yield from scp10.open_channel(host, rng, request, profile=profile, allow_legacy=True))
     except ValueError as error:
         if isinstance(error, DecodeError):
             raise

@@ -106,11 +106,19 @@ def install_cap(
         for one in chosen:
             what = _installation(cap, one)
             done.append((what.instance, (yield from install_for_install(what, token=one.token, size=size))))
-    except StatusError:
+    except StatusError as error:
         if undo:
-            yield from delete_object(cap.package.aid, related=True)
+            yield from _undone(cap, error)
         raise
     return Installed(loaded, tuple(done))
+
+
+def _undone(cap: Cap, refused: StatusError) -> Dialogue[None]:
+    """Delete what was loaded; where the card refuses that as well, say so beside what it refused first."""
+    try:
+        yield from delete_object(cap.package.aid, related=True)
+    except StatusError as error:
+        refused.hint = f"the load file is still on the card, which refused to delete it: {error}"
 
 
 def uninstall_cap(cap: Cap, *, token: Token = NO_TOKEN, size: int = SHORT_LC) -> Dialogue[Confirmation]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 import msgspec
 
@@ -13,15 +13,15 @@ class Profile(msgspec.Struct, frozen=True):
     """How one kind of card does SCP02. A card is one of these; a host may be told what to expect."""
 
     r_mac_counter: Literal["current", "session"] = "current"
-    """Which counter makes the R-MAC key when BEGIN R-MAC SESSION comes in an explicit session: the current value, one
-    more than the session began with (GPCS E.4.1 as it stands), or the session's own, as some hosts compute it. A host
-    tries the other as well and remembers which it was."""
+    """[?] Which counter makes the R-MAC key when BEGIN R-MAC SESSION comes in an explicit session: the current value,
+    one more than the session began with (GPCS E.4.1 as it stands), or the session's own, as some hosts compute it. A
+    host tries the other as well and remembers which it was."""
     r_mac_on_errors: bool = True
-    """Whether an error status carries its R-MAC too. A card behind T=0 cannot; the chain counts it all the same. A
+    """[?] Whether an error status carries its R-MAC too. A card behind T=0 cannot; the chain counts it all the same. A
     host with False here takes bare errors, as well as covered ones; with True only covered ones."""
     count_wrong_cryptogram: bool = False
-    """Whether the sequence counter goes on when EXTERNAL AUTHENTICATE has the right C-MAC and a wrong cryptogram."""
-    max_counter: int = MAX_COUNTER
+    """[?] The sequence counter goes on when EXTERNAL AUTHENTICATE has the right C-MAC and a wrong cryptogram."""
+    max_counter: Annotated[int, msgspec.Meta(ge=0, le=MAX_COUNTER)] = MAX_COUNTER
     """Where the sequence counter stops for good; 7FFF on some cards. From there on only explicit sessions with random
     challenges open: the others would accept a recorded session once more."""
     any_kvn: bool = False

@@ -12,7 +12,7 @@ from typing import Final
 from keywright.crypto.compare import equal
 from keywright.errors import AuthenticationError, LinkError, SequenceError
 from keywright.iso7816.apdu import Command, Response
-from keywright.iso7816.channels import is_gp, is_secured, plain, secured, with_channel
+from keywright.iso7816.channels import GP, is_secured, plain, secured, with_channel
 from keywright.iso7816.refusal import Refusal
 from keywright.iso7816.status import SW, check
 from keywright.scp.level import LEVELS, Level
@@ -31,6 +31,14 @@ SHORT_LC: Final = 255
 """Most data bytes of a short command."""
 
 
+def _covered(command: Command, length: int) -> bytes:
+    """Header and Lc as a C-MAC covers them: of channel 0, with secure messaging, and with the data's final length."""
+    cla, ins, p1, p2 = 0x84 if command.cla & GP else 0x04, command.ins, command.p1, command.p2
+    if command.extended:
+        return bytes((cla, ins, p1, p2, 0, length >> 8, length & 0xFF))
+    return bytes((cla, ins, p1, p2, length))
+
+
 class HostMessaging:
     """The host end of an open session: wraps commands, opens answers. `secure` is the layer to put under a dialogue.
 
@@ -38,7 +46,17 @@ class HostMessaging:
     padding, as yubikit does, and not as nothing (Amd D 6.2.6); cards take both or one of them.
     """
 
-    __slots__ = ("_chaining", "_counter", "_keys", "_mac_length", "_pads_empty", "channel", "is_open", "level")
+    __slots__ = (
+        "_chaining",
+        "_counter",
+        "_is_asked",
+        "_keys",
+        "_mac_length",
+        "_pads_empty",
+        "channel",
+        "is_open",
+        "level",
+    )
 
     def __init__(
         self,
@@ -55,6 +73,7 @@ class HostMessaging:
         self._chaining = chaining
         self._counter = 0
         self._pads_empty = pads_empty
+        self._is_asked = False
         self.channel = channel
         self.level = level
         self.is_open = True
@@ -87,18 +106,23 @@ class HostMessaging:
         return self._with_mac(command, data)
 
     def _with_mac(self, command: Command, data: bytes) -> Command:
-        length = len(data) + self._mac_length
-        cla, ins, p1, p2 = command.cla, command.ins, command.p1, command.p2
-        lc = b"\0" + length.to_bytes(2) if command.extended else bytes((length,))
-        mac = self._keys.mac.cmac(self._chaining + bytes((0x84 if is_gp(cla) else 0x04, ins, p1, p2)) + lc + data)
-        self._chaining = mac
-        return Command(secured(cla), ins, p1, p2, data + mac[: self._mac_length], command.le, command.extended)
+        length = self._mac_length
+        self._is_asked = True
+        self._chaining = mac = self._keys.mac.cmac(self._chaining + _covered(command, len(data) + length) + data)
+        cla, extended = secured(command.cla), command.extended
+        return Command(cla, command.ins, command.p1, command.p2, data + mac[:length], command.le, extended)
 
     def unwrap(self, response: Response) -> Response:
-        """Check and open one answer (Amd D 6.2.5, 6.2.7). Raises AuthenticationError, after which it is closed."""
+        """Check and open one answer (Amd D 6.2.5, 6.2.7). Raises AuthenticationError, after which it is closed.
+
+        Raises SequenceError for a second answer to one command: its R-MAC would be as right as that of the first.
+        """
         sw = response.sw
         if not self.level & Level.R_MAC:
             return response
+        if not self._is_asked:
+            raise SequenceError("an answer without a command")
+        self._is_asked = False
         if sw != SW.OK and sw >> 8 not in (0x62, 0x63):
             return Response(b"", sw)
         length = self._mac_length
@@ -204,12 +228,10 @@ class CardMessaging:
         return Command(plain(command.cla), command.ins, command.p1, command.p2, data, command.le, command.extended)
 
     def _check_mac(self, command: Command) -> bytes:
-        data, mac = command.data[: -self._mac_length], command.data[-self._mac_length :]
-        size = len(command.data)
-        header = bytes((0x84 if is_gp(command.cla) else 0x04, command.ins, command.p1, command.p2))
-        lc = b"\0" + size.to_bytes(2) if command.extended else bytes((size,))
-        expected = self._keys.mac.cmac(self._chaining + header + lc + data)
-        if not equal(mac, expected[: self._mac_length]):
+        length, whole = self._mac_length, command.data
+        data = whole[:-length]
+        expected = self._keys.mac.cmac(self._chaining + _covered(command, len(whole)) + data)
+        if not equal(whole[-length:], expected[:length]):
             raise Refusal(SW.SECURITY_STATUS_NOT_SATISFIED)
         self._chaining = expected
         return data

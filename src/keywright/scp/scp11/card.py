@@ -139,7 +139,7 @@ class Initiation:
     messaging failed.
     """
 
-    __slots__ = ("_chain", "_domain", "_holder", "_part", "_place", "_state", "session")
+    __slots__ = ("_chain", "_domain", "_holder", "_part", "_place", "_root", "_state", "session")
 
     def __init__(self, domain: SecurityDomain) -> None:
         self._domain = domain
@@ -147,6 +147,7 @@ class Initiation:
         self._part: _Part | None = None
         self._chain: Chain | None = None
         self._place = (0, 0)
+        self._root: EcPublicKey | None = None
         self._holder: Certificate | None = None
         self.session: CardChannel | None = None
 
@@ -237,7 +238,7 @@ class Initiation:
         if is_first:
             key = self._domain.ca_key(*place)
             assert key is not None, "asked before"
-            self._chain, self._place = Chain(key, "host", profile), place
+            self._chain, self._place, self._root = Chain(key, "host", profile), place, key
         if self._chain is None or self._place != place or not (last or profile.takes_chains):
             raise Refusal(SW.INCORRECT_DATA)
         certificate = self._verified(raw, self._chain, last=last)
@@ -278,7 +279,7 @@ class Initiation:
 
     def _authenticate(self, command: Command, event: Event) -> Response:
         kvn, kid = command.p1, command.p2
-        before, holder = self._state, self._holder
+        before, holder = self._state, self._holder if self._is_trusted() else None
         self._refuse_secured(command)
         self._forget(State.IDLE)
         variant = self._variant(kid, event)
@@ -301,12 +302,17 @@ class Initiation:
 
     def _standing(self, before: State, event: Event, holder: Certificate | None) -> tuple[State, Certificate | None]:
         """Where the command counts as sent, and with which certificate."""
-        if (before, event) in TABLE:
+        if (before, event) in TABLE and (holder is not None or event is Event.INTERNAL):
             return before, holder
         kept = self._domain.remembered() if self._domain.profile.remembers_pk else None
         if kept is None or event is not Event.MUTUAL:
             raise Refusal(SW.CONDITIONS_NOT_SATISFIED)
         return State.VERIFIED, parse_certificate(kept)
+
+    def _is_trusted(self) -> bool:
+        """Whether the CA key that accepted the host's certificate is still there."""
+        key = self._domain.ca_key(*self._place)
+        return self._root is not None and key is not None and key.point == self._root.point
 
     def _variant(self, kid: int, event: Event) -> Variant:
         profile = self._domain.profile
@@ -402,7 +408,7 @@ class Initiation:
 
     def _forget(self, state: State) -> None:
         self._state = state
-        self._part = self._chain = self._holder = self.session = None
+        self._part = self._chain = self._holder = self._root = self.session = None
         self._place = (0, 0)
 
 

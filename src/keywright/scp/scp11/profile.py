@@ -5,7 +5,7 @@ A field marked [?] rests on one implementation or on a guess; its default is wha
 
 from __future__ import annotations
 
-from typing import Final, Literal, TypeAlias
+from typing import Annotated, Final, Literal, TypeAlias
 
 import msgspec
 
@@ -22,10 +22,14 @@ BUILT_IN: Final = (0x70, 0xA4, 0xC0, 0xCA)
 """MANAGE CHANNEL, SELECT, GET RESPONSE, GET DATA."""
 
 
+EVERYTHING: Final = (I.A | I.B | I.CHAINS | I.C | I.AUTHORISATION_IN_C | I.SECOND) << 8 | I.AUTHORISATION_IN_A | I.X509
+"""The "i" of a card that does all of it."""
+
+
 class Profile(msgspec.Struct, frozen=True):
     """Facts about a kind of card, for both ends."""
 
-    i: int = (I.A | I.B | I.CHAINS | I.C | I.AUTHORISATION_IN_C | I.SECOND) << 8 | I.AUTHORISATION_IN_A | I.X509
+    i: Annotated[int, msgspec.Meta(ge=0, le=0xFFFF)] = EVERYTHING
     """The "i" parameter: which variants, S8 or S16, which certificates. Nothing in the handshake tells S16."""
 
     # ---- derivation -------------------------------------------------------------------------------------------
@@ -35,7 +39,7 @@ class Profile(msgspec.Struct, frozen=True):
     cards use."""
     group_id: GroupId = "lv"
     """CardGroupID in the derivation of SCP11c: after its length, or without, as deployed wallet cards do."""
-    kdf_hash: str = "sha256"
+    kdf_hash: Literal["sha256", "sha384", "sha512"] = "sha256"
     """Hash of the key derivation. [?] Whether larger keys ask for a larger one; nobody does it."""
     empty_ids: bool = False
     """[?] SIN or SDIN that the card does not have count as empty; else the card refuses with 6A88."""
@@ -61,7 +65,7 @@ class Profile(msgspec.Struct, frozen=True):
     """[?] Whether an X.509 certificate must name its place by a policy."""
     gp_hash: Literal["by-curve", "sha256"] = "by-curve"
     """[?] Hash of a signature in GlobalPlatform's format: as wide as the signer's curve, or always SHA-256."""
-    certificate_bytes: int = 4096
+    certificate_bytes: Annotated[int, msgspec.Meta(ge=0xFF, le=0xFFFF)] = 4096
     """Largest certificate that the card takes in fragments."""
 
     # ---- what the host does -----------------------------------------------------------------------------------
@@ -79,9 +83,9 @@ class Profile(msgspec.Struct, frozen=True):
 
     # ---- status words -----------------------------------------------------------------------------------------
 
-    wrong_p2: int = 0x6A86
+    wrong_p2: Annotated[int, msgspec.Meta(ge=0x6000, le=0x9FFF)] = 0x6A86
     """AUTHENTICATE with P2 that is no key of the variant; 6B00 at one card."""
-    failure_limit: int = 0
+    failure_limit: Annotated[int, msgspec.Meta(ge=0, le=0xFFFF)] = 0
     """Failures in a row that block a key (6983); 0: none do. A YubiKey blocks within 65."""
 
     @property

@@ -8,31 +8,29 @@ import msgspec
 
 
 class Profile(msgspec.Struct, frozen=True):
-    """Choices of one card product, for either end.
-
-    single_des: accept single DES for ciphering and CC; current releases reserve it, so it is refused.
-    aes_needs_counter: AES only with counter mode 10 or 11, because its IV is zero. Unsure: real cards accept mode 00.
-    answer_as_command: an answer has no check of another kind than its command, and is ciphered only if that was.
-    counter_per: what a counter belongs to. Unsure: implementations differ.
-    unchecked_stores: whether counter mode 01 stores the counter. Unsure: implementations do not.
-    errors_in_clear: errors found before the sender is known are answered without protection. Old cards sign them.
-    warnings_stop: whether status words 62xx and 63xx end a script. Unsure.
-    count_in_indefinite: whether a response AF begins with the number of executed commands, as many cards send it
-    although the table of that form has none.
-    comprehension_tags: commands and responses of the expanded format as A2 and A3; some cards want that.
-    des_sensitive: mode of the DES key that encrypts keys inside a packet (KIK). Unsure. An AES one is CBC, ICV 0.
-    """
+    """Choices of one card product, for either end."""
 
     single_des: bool = False
+    """Accept single DES for ciphering and CC; current releases reserve it, so it is refused."""
     aes_needs_counter: bool = True
+    """[?] AES only with counter mode 10 or 11, because its IV is zero; real cards accept mode 00."""
     answer_as_command: bool = True
+    """An answer has no check of another kind than its command, and is ciphered only if that was."""
     counter_per: Literal["key set", "application"] = "key set"
+    """[?] What a counter belongs to; implementations differ."""
     unchecked_stores: bool = False
+    """[?] Counter mode 01 stores the counter; implementations do not."""
     errors_in_clear: bool = True
+    """[?] Errors found before the sender is known are answered without protection; old cards sign them."""
     warnings_stop: bool = False
+    """[?] Status words 62xx and 63xx end a script."""
     count_in_indefinite: bool = False
+    """A response AF begins with the number of executed commands, as many cards send it although the table of that form
+    has none."""
     comprehension_tags: bool = False
+    """Commands and responses of the expanded format as A2 and A3; some cards want that."""
     des_sensitive: Literal["ECB", "CBC"] = "ECB"
+    """[?] Mode of the DES key that encrypts keys inside a packet (KIK). An AES one is CBC, ICV 0."""
 
 
 STRICT = Profile()
