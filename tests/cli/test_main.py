@@ -171,7 +171,7 @@ def test_a_person_who_gives_up_at_a_question_is_told_nothing_more_was_done() -> 
 
 def test_json_after_two_dashes_is_no_switch(keywright: Keywright) -> None:
     ran = keywright("decode", "--", "--json")
-    assert ran.code == 6
+    assert ran.code == 2
     assert ran.err.startswith("keywright: ")
 
 
