@@ -485,6 +485,23 @@ def test_the_card_calls_and_the_commands_run(
     assert document["answers"][1]["data"] == "DF2003313233"
 
 
+def test_a_uicc_that_is_served_takes_packets(send: Run, keywright: Keywright, uri: str) -> None:
+    memory = uri.partition("memory=")[2]
+    words = ["element", "serve", "--uicc", "--memory", memory, "--link", "tcp:127.0.0.1:0", "--json"]
+    command = [sys.executable, "-m", "keywright", *words]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment()) as process:
+        try:
+            assert process.stdout is not None
+            link = json.loads(process.stdout.readline())["ready"]
+            assert send(STORE, link=link).code == 5, "a card that may be real is asked for"
+            ran = send(STORE, "--yes", link=link)
+        finally:
+            process.terminate()
+    assert ran.code == 0, ran.err
+    assert "PoR 00 ok" in ran.out
+    assert keywright("element", "serve", "--uicc", "--fob", "A").code == 2
+
+
 def test_without_the_key_on_the_card_no_call_comes_to_be(keywright: Keywright, keys: Path, uri: str) -> None:
     ran = keywright("card", "ota", "trigger", "127.0.0.1:9", "--keys", keys, "--cntr", 1, "--link", uri)
     assert ran.code == 1

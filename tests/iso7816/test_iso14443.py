@@ -233,8 +233,8 @@ def activated(kind: Any, activation: Any, channel: Any = None) -> tuple[Line, Re
     return line(Iso14443Profile(type=kind), channel, activation=activation)
 
 
-@given(st.integers(0, 12), st.integers(0, 12), st.integers(0, 14), st.booleans())
-def test_type_a_is_activated_with_what_both_say(fsdi: int, fsci: int, cid: int, pps: bool) -> None:  # noqa: FBT001 - drawn
+@given(fsdi=st.integers(0, 12), fsci=st.integers(0, 12), cid=st.integers(0, 14), pps=st.booleans())
+def test_type_a_is_activated_with_what_both_say(fsdi: int, fsci: int, cid: int, *, pps: bool) -> None:
     ats = Ats(fsci, tb=0x70, tc=0x02)
     here, _ = activated("A", ats)
     reader, card = here.host, here.card

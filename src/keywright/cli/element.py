@@ -21,7 +21,7 @@ from keywright.cli.options import Json, Trace
 from keywright.cli.text import heading, note, pairs, say, show_json
 from keywright.codec.hexa import unhex
 from keywright.errors import DecodeError, StoreError, UsageError
-from keywright.fob.open import ELEMENT, NO_CODE, Code, SimulatedLink, open_server, open_simulated
+from keywright.fob.open import ELEMENT, NO_CODE, UICC, Code, SimulatedLink, open_server, open_simulated
 from keywright.fob.profiles import card_profile
 from keywright.fob.uri import SIMULATED, Uri
 from keywright.globalplatform import names
@@ -167,6 +167,7 @@ def serve(
     ] = DEFAULT_LINK,
     memory: Memory = None,
     fob: Fob = "",
+    uicc: Annotated[bool, typer.Option("--uicc", help="As a UICC, which takes packets over the air, too.")] = False,
     second: Annotated[
         Path | None, typer.Option("--second", metavar="FILE", help="Memory of an element in the second slot of vpcd.")
     ] = None,
@@ -182,7 +183,7 @@ def serve(
     """
     with ExitStack() as stack:
         code = Code(applets(applet), factories(module))
-        device = stack.enter_context(closing(_opened(memory, fob, code)))
+        device = stack.enter_context(closing(_opened(memory, fob, code, uicc=uicc)))
         sink = stack.enter_context(trace_sink(trace, full=True)) if trace is not None else None
         served = [_Served(device, sink)]
         if second is not None:
@@ -210,11 +211,13 @@ def _path(path: Path | None) -> str | None:
     return None if path is None else str(path)
 
 
-def _opened(memory: Path | None, fob: str, code: Code = NO_CODE) -> SimulatedLink:
+def _opened(memory: Path | None, fob: str, code: Code = NO_CODE, *, uicc: bool = False) -> SimulatedLink:
     parameters = {"memory": str(memory)} if memory is not None else {}
+    if fob and uicc:
+        raise UsageError("a fob is no UICC", hint="leave out --fob or --uicc")
     if fob:
         return open_simulated(Uri(SIMULATED, "fob", {**parameters, "serial": fob}), code)
-    return open_simulated(Uri(SIMULATED, ELEMENT, parameters), code)
+    return open_simulated(Uri(SIMULATED, UICC if uicc else ELEMENT, parameters), code)
 
 
 @final
