@@ -12,6 +12,7 @@ import pytest
 
 from keywright.cli import links
 from keywright.cli.keyring import read_certificates, read_private_key, read_public_key, read_ring
+from keywright.codec.tlv import item
 from keywright.crypto.aes import AesKey
 from keywright.crypto.diversification import derive_key_set
 from keywright.element import SecureElement
@@ -50,8 +51,15 @@ def test_the_level_is_as_asked(keywright: Keywright, monkeypatch: pytest.MonkeyP
 
 
 def test_a_level_that_does_not_exist_is_refused(keywright: Keywright) -> None:
-    for level, code in (("99", 1), ("1", 2), ("0101", 2)):
-        assert keywright("card", "list", "--level", level, "--link", "sim:element").code == code, level
+    for level in ("99", "30", "1", "0101"):
+        ran = keywright("card", "list", "--level", level, "--link", "sim:element")
+        assert ran.code == 2, level
+        assert "internal" not in ran.err
+    ran = keywright("card", "list", "--level", "99", "--link", "sim:element")
+    assert ran.err == "keywright: --level 99: SCP03 has no such level\n  next: there are: 00, 01, 03, 11, 13, 33\n"
+    for words in (("--scp", "02", "--legacy"), ("--scp", "11b", "--any-card")):
+        ran = keywright("card", "list", "--level", "99", "--link", "sim:element", "--keys", "gp-test", *words)
+        assert (ran.code, "has no such level" in ran.err) == (2, True)
 
 
 @pytest.mark.parametrize(
@@ -150,6 +158,7 @@ class Scp11Link:
     name, atr, extended = "scp11", b"", True
 
     def __init__(self, domain: scp11.Domain) -> None:
+        self.domain = domain
         self.card = scp11.CardEnd(domain)
 
     def exchange(self, raw: bytes) -> bytes:
@@ -159,6 +168,9 @@ class Scp11Link:
             return b"\x90\x00"
         if command.ins == 0xCA and (command.p1, command.p2) == (0, 0x66):
             return b"\x6a\x88"
+        if command.ins == 0xCA and command.p2 in (0x42, 0x45):
+            name = {0x42: self.domain.iin, 0x45: self.domain.cin}[command.p2]
+            return b"\x6a\x88" if name is None else item(command.p2, name) + b"\x90\x00"
         return self.card(command).encode()
 
     def reset(self) -> bytes:
@@ -205,6 +217,30 @@ def test_scp11_opens_with_certificates_of_both_sides(
         assert ran.code == 0, ran.err
         assert json.loads(ran.out)["answer"] == "019000"
         assert link.card.received[-1].data == b"\x4f\x00"
+
+
+@pytest.mark.parametrize("scp", ["11a", "11b", "11c"])
+def test_a_host_id_goes_into_the_keys_with_the_names_of_the_card(
+    keywright: Keywright, monkeypatch: pytest.MonkeyPatch, oce: Path, root: Path, scp: str
+) -> None:
+    link = Scp11Link(scp11.domain())
+    seen: list[Command] = []
+    exchange = link.exchange
+
+    def told(raw: bytes) -> bytes:
+        seen.append(Command.parse(raw))
+        return exchange(raw)
+
+    monkeypatch.setattr(link, "exchange", told)
+    behind(monkeypatch, link)
+    ours = () if scp == "11b" else ("--oce", oce)
+    words = ("card", "apdu", "80F28002024F0000", "--secure", "--scp", scp, "--root", root, *ours, "--link", "pcsc:x")
+    assert keywright(*words, "--host-id", "C0FFEE0011223344").code == 0
+    (sent,) = [one for one in seen if one.ins in (0x82, 0x88)]
+    assert bytes.fromhex("8408C0FFEE0011223344") in sent.data
+    link.domain.cin = None
+    assert keywright(*words, "--host-id", "C0FFEE").code == (0 if scp == "11c" else 2)
+    assert keywright(*words).code == 0
 
 
 def test_scp11b_needs_only_to_know_who_certifies_the_card(

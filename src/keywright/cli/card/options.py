@@ -47,6 +47,9 @@ Root: TypeAlias = Annotated[
 AnyCard: TypeAlias = Annotated[
     bool, typer.Option("--any-card", help="SCP11: take the card's key unverified. Anyone may then be the card.")
 ]
+HostId: TypeAlias = Annotated[
+    str, typer.Option("--host-id", metavar="HEX", help="SCP11: our HostID; it goes into the session keys.")
+]
 ProfileOption: TypeAlias = Annotated[
     str, typer.Option("--profile", metavar="NAME|FILE", help="The kind of card it is, where it differs from the usual.")
 ]
@@ -63,6 +66,7 @@ _SESSION: Final[dict[str, Any]] = {
     "oce": (Oce, None),
     "root": (Root, None),
     "any_card": (AnyCard, False),
+    "host_id": (HostId, ""),
     "profile": (ProfileOption, ""),
 }
 _CHANGING: Final[dict[str, Any]] = {"yes": (Yes, False)}
@@ -124,7 +128,7 @@ def _refuse_what_is_settled(options: dict[str, Any], shared: dict[str, Any]) -> 
     """In a shell card and session are there: an option that names others is refused, not passed over."""
     for name, value in options.items():
         if name not in ("json", "yes") and value != shared[name][1]:
-            flag = {"session_kvn": "kvn", "any_card": "any-card"}.get(name, name)
+            flag = "kvn" if name == "session_kvn" else name.replace("_", "-")
             raise UsageError(
                 f"--{flag}: the card is open already", hint="start a shell with it, or use select and open-session"
             )
@@ -151,6 +155,7 @@ def access(options: dict[str, Any]) -> Access:
         i=byte(options.get("i", ""), "--i"),
         legacy=options.get("legacy", False),
         profile=card_profile(profile) if profile else None,
+        host_id=unhex(options.get("host_id", ""), "--host-id") or None,
     )
     names = ("link", "trace", "json", "yes", "keys", "oce", "root", "any_card")
     return Access(wish=wish, **{name: options[name] for name in names if name in options})

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Final
 
 import msgspec
@@ -18,6 +18,7 @@ from keywright.globalplatform.profile import DEFAULT, CardProfile
 from keywright.globalplatform.remedies import wrong_keys
 from keywright.scp import scp02, scp10, scp11
 from keywright.scp.failure import CardCryptogramError
+from keywright.scp.level import LEVELS
 from keywright.scp.scp02.host import DEFAULT_I, open_implicit, read_counter
 from keywright.scp.scp02.host import external_authenticate as authenticate02
 from keywright.scp.scp02.host import request_challenge as challenge02
@@ -44,7 +45,7 @@ class Wish(msgspec.Struct, frozen=True, kw_only=True):
     """The session that is asked for. What is None or empty is chosen by what the card says.
 
     scp: one of `PROTOCOLS`. aid: of the security domain, empty for the card's own. legacy: SCP02 and SCP10 are allowed.
-    profile: the kind of card, None where it is not known.
+    profile: the kind of card, None where it is not known. host_id: HostID of SCP11, None for a session without.
     """
 
     aid: bytes = b""
@@ -54,6 +55,7 @@ class Wish(msgspec.Struct, frozen=True, kw_only=True):
     i: int | None = None
     legacy: bool = False
     profile: CardProfile | None = None
+    host_id: bytes | None = None
 
     @property
     def card(self) -> CardProfile:
@@ -127,7 +129,14 @@ def _level(wished: int | None, highest: int) -> int:
     return highest if wished is None else wished
 
 
+def _demand_level(wished: int | None, levels: Collection[int], protocol: str) -> None:
+    if wished is not None and wished not in levels:
+        there = ", ".join(f"{level:02X}" for level in sorted(levels))
+        raise UsageError(f"--level {wished:02X}: {protocol} has no such level", hint=f"there are: {there}")
+
+
 def _scp03(wish: Wish, means: Means, static: StaticKeys, data: CardData | None) -> Dialogue[HostSession]:
+    _demand_level(wish.level, LEVELS, "SCP03")
     kvn = static.kvn if wish.kvn is None else wish.kvn
     challenge = means.rng(_S8 if data is None else data.challenge_bytes)
     answer = yield from request_challenge(challenge, kvn=kvn)
@@ -148,6 +157,7 @@ def _scp02(
     kvn = static.kvn if wish.kvn is None else wish.kvn
     named = dict(data.secure_channels).get(SCP02) if data is not None else None
     i = wish.i if wish.i is not None else DEFAULT_I if named is None else named
+    _demand_level(wish.level, allowed_levels(i), f"SCP02 i={i:02X}")
     aid = wish.aid or (fci.aid if fci is not None else None)
     if not i & I02.EXPLICIT:
         return (yield from _implicit(static, i, aid, kvn, wish.scp02))
@@ -192,16 +202,29 @@ def _scp11(variant: Variant, wish: Wish, means: Means, data: CardData | None) ->
         raise UsageError(
             f"SCP11{variant.letter} shows the card who we are", hint="give key and certificates with --oce"
         )
+    _demand_level(wish.level, profile.levels, "SCP11")
     kvn = 1 if wish.kvn is None else wish.kvn
     key = scp11.KeyReference(variant.kid, kvn)
     chains = yield from scp11.read_certificates(key, profile=profile)
     certificate = scp11.verify_card(chains, _roots(means), profile=profile)
     if certificate.public_key is None:
         raise AuthenticationError("the card's certificate has no key that can be used")
-    card = scp11.Card(certificate.public_key, kvn, certificate.subject_id)
+    sin, sdin = (b"", b"") if wish.host_id is None or variant.is_static else (yield from _identifiers())
+    card = scp11.Card(certificate.public_key, kvn, certificate.subject_id, sin, sdin)
     ephemeral = EcPrivateKey.draw(card.public_key.curve, means.rng)
     level = _level(wish.level, next(level for level in _SCP11_LEVELS if level in profile.levels))
-    return (yield from scp11.open_channel(variant, card, ephemeral, holder=holder, level=level, profile=profile))
+    opened = scp11.open_channel(
+        variant, card, ephemeral, holder=holder, level=level, host_id=wish.host_id, profile=profile
+    )
+    return (yield from opened)
+
+
+def _identifiers() -> Dialogue[tuple[bytes, bytes]]:
+    """SIN and SDIN, which go into the keys of a session with a HostID (Amd F 5.2). Raises UsageError."""
+    sin, sdin = (yield from get_value(Tag.IIN)), (yield from get_value(Tag.CIN))
+    if not sin or not sdin:
+        raise UsageError("a session with a HostID needs the card's IIN and CIN, and it lacks one", hint="no --host-id")
+    return sin, sdin
 
 
 def _roots(means: Means) -> Roots:
