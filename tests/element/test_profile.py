@@ -11,6 +11,7 @@ import msgspec
 import pytest
 
 from element.test_delegation import Delegated
+from element.test_scp11 import OWN as OWN_KEY
 from element.test_scp11 import Element
 from keywright.crypto.aes import AesKey
 from keywright.element import SecureElement
@@ -28,6 +29,7 @@ from keywright.scp.scp03.profile import Profile as Scp03Profile
 from keywright.scp.scp10.profile import Profile as Scp10Profile
 from keywright.scp.scp11.messages import SCP11A, SCP11B, SCP11C
 from keywright.scp.scp11.profile import Profile as Scp11Profile
+from keywright.scp.scp80.profile import Profile as Scp80Profile
 from keywright.store import RamMemory
 from support.cards import OWN, Session, Terminal, element, key_field
 from support.content import DOMAIN, FILE, INNER, INSTANCE, MODULE, SECOND, ContentHost, package
@@ -306,6 +308,32 @@ def test_a_holder_who_is_not_the_owner_has_the_instructions_of_the_profile() -> 
     usual, none = (Element(profile).open(SCP11C) for profile in (Scp11Profile(), Scp11Profile(built_in=())))
     assert usual(0x80, 0xCA, 0x00, 0x42).sw == 0x9000
     assert none(0x80, 0xCA, 0x00, 0x42).sw == 0x6982
+
+
+@pytest.mark.parametrize("sw", [DEFAULT.scp03.challenge_status, 0x6A80])
+def test_the_status_of_a_challenge_of_another_mode(sw: int) -> None:
+    card = Terminal(element(profile=CardProfile(scp03=Scp03Profile(challenge_status=sw))))
+    assert card.initialize_update(challenge=bytes(16)).sw == sw
+    assert card.initialize_update(kvn=0x77, challenge=bytes(16)).sw == sw
+
+
+@pytest.mark.parametrize("sw", [DEFAULT.scp11.no_certificate, 0x6A88])
+def test_the_status_of_an_authentication_with_no_certificate_before_it(sw: int) -> None:
+    card = Terminal(Element(Scp11Profile(no_certificate=sw)).card)
+    asked = "A60D90021101950134800188810110" + "5F4941" + OWN_KEY.public.point.hex()
+    assert card(0x80, 0x82, 0x01, 0x11, bytes.fromhex(asked), 0).sw == sw
+
+
+@pytest.mark.parametrize("anew", [True, False])
+def test_new_keys_begin_the_counter_of_their_packets_anew_or_not(anew: bool) -> None:  # noqa: FBT001 - a parameter of the test
+    memory = RamMemory()
+    here = session(CardProfile(scp80=Scp80Profile(new_keys_count_anew=anew)), memory=memory)
+    assert here.put_keys(0x01, OWN).sw == 0x9000
+    memory.commit({"air/01": b"counted"})
+    here.terminal.card.reset()
+    again = here.terminal.authenticate(kvn=0x01, keys=OWN)
+    assert again.put_keys(0x01, OWN, old=0x01).sw == 0x9000
+    assert (memory.load("air/01") is None) is anew
 
 
 def test_own_keys_open_what_a_profile_made() -> None:

@@ -9,6 +9,7 @@ import pytest
 
 from keywright.codec.message import Message
 from keywright.element import SecureElement, state
+from keywright.element.new_keys import made_key
 from keywright.element.state import Storage, Transaction
 from keywright.errors import DecodeError, StatusError, StoreError
 from keywright.sansio.dialogue import drive
@@ -21,6 +22,21 @@ from support.messages import all_messages, check_message
 @pytest.mark.parametrize("cls", all_messages(state))
 def test_every_record_keeps_the_promises_of_a_codec(cls: type[Message]) -> None:
     check_message(cls)
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        state.KeyRecord(1, 0x88, b"secret"),
+        state.KeySetRecord((state.KeyRecord(1, 0x88, b"secret"),)),
+        state.KeyComponentsRecord((state.KeyComponentRecord(0xA1, b"secret"),)),
+        state.FactoryRecord(0xFF, b"secret"),
+        made_key({0x88: b"sixteen secret!!"}, 1),
+    ],
+    ids=lambda record: type(record).__name__,
+)
+def test_no_record_shows_its_keys(record: object) -> None:
+    assert "secret" not in f"{record!r} {record!s}"
 
 
 class TestBirth:

@@ -97,7 +97,7 @@ def test_a_card_without_response_protection_refuses_the_foreign_level() -> None:
 
 def test_a_card_of_16_byte_challenges_refuses_the_foreign_one() -> None:
     card = element(i=0x71)
-    with pytest.raises(ApduError, match="6a80"):
+    with pytest.raises(ApduError, match="6700"):
         SecurityDomainSession(Wire(card.handle)).authenticate(params())
     assert card.attempts == 0
 

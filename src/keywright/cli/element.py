@@ -81,10 +81,8 @@ def new(
 
     if file.exists():
         raise StoreError(f"{file}: already there; an element is never overwritten", hint="give another path")
-    given = static_keys(key_file)
-    options = _byte(i, "--i")
-    code = applets(applet)
-    kind = card_profile(profile) if profile else None
+    given, code = static_keys(key_file), applets(applet)
+    options, kind = _byte(i, "--i"), card_profile(profile) if profile else None
     offered = _offered(scp, kind)
     version = given.kvn or _byte(kvn, "--kvn")
     try:
@@ -104,9 +102,9 @@ def new(
             rng=os.urandom,
         ):
             pass
-    except DecodeError:
-        raise
     except ValueError as error:
+        if isinstance(error, DecodeError):
+            raise
         raise UsageError(str(error)) from error
     is_test = key_file == GP_TEST
     if json:
@@ -121,8 +119,12 @@ def new(
             "applets": [one.aid.hex().upper() for one in code],
         }
         show_json(facts)
-        return
-    say(f"made {file}: element {aid.upper()}, KVN {version:02X}, {names.secure_channel(SCP03, options)}")
+    else:
+        say(f"made {file}: element {aid.upper()}, KVN {version:02X}, {names.secure_channel(SCP03, options)}")
+        _say_how_to_go_on(file, is_test=is_test)
+
+
+def _say_how_to_go_on(file: Path, *, is_test: bool) -> None:
     if is_test:
         say("  with the public test keys 40..4F")
     say(f"  serve it: keywright element serve --memory {file}")

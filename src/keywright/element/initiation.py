@@ -82,11 +82,11 @@ def initialize_update(card: Card, channel: Channel, command: Command, change: Tr
     kvn = command.p1 or domain.default_kvn()
     keys = domain.static_keys(kvn) if kvn else None
     if not kvn or keys is None:
-        _check_challenge(SCP03, domain.i_of(SCP03) or 0, command.data)
+        _check_challenge(card, SCP03, domain.i_of(SCP03) or 0, command.data)
         raise Refusal(SW.REFERENCED_DATA_NOT_FOUND)
     scp = protocol_of(keys)
     i = domain.i_of(scp) or 0
-    _check_challenge(scp, i, command.data)
+    _check_challenge(card, scp, i, command.data)
     if scp == SCP02 and not i & I02.EXPLICIT:
         raise Refusal(SW.CONDITIONS_NOT_SATISFIED)
     _refuse_blocked(card, domain, kvn)
@@ -192,10 +192,9 @@ def count_attempt(card: Card) -> None:
     card.storage.commit({ATTEMPTS: received.to_bytes(4)})
 
 
-def _check_challenge(scp: int, i: int, challenge: bytes) -> None:
+def _check_challenge(card: Card, scp: int, i: int, challenge: bytes) -> None:
     if len(challenge) != (16 if scp == SCP03 and i & I.S16 else 8):
-        # Amd D 7.1.1 leaves 6A80 or 6700; GlobalPlatformPro tries the other mode after 6700 alone.
-        raise Refusal(SW.WRONG_LENGTH)
+        raise Refusal(card.profile.scp03.challenge_status if scp == SCP03 else SW.WRONG_LENGTH)
 
 
 def _refuse_blocked(card: Card, domain: Domain, kvn: int) -> None:

@@ -18,6 +18,7 @@ from keywright.element.state import (
     KeyRecord,
     KeySetRecord,
     Transaction,
+    air_counter_name,
     counter_name,
     key_set_name,
 )
@@ -161,6 +162,9 @@ def install(
         forget_key(domain, replaces or kvn, kid, change)
     if made.keys() & _COUNTED_KIDS:
         change.write(domain.name(counter_name(kvn)), CounterRecord().build())
+    air = domain.name(air_counter_name(bytes((kvn,))))
+    if card.profile.scp80.new_keys_count_anew and change.read(air) is not None:
+        change.write(air, None)
 
 
 def _parse(command: Command, first: int) -> NewKeys:

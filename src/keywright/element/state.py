@@ -135,12 +135,20 @@ class KeyRecord(Record, frozen=True):
     usage: U16 = 0
     access: U8 = 0
 
+    def __repr__(self) -> str:
+        """Without the value, which is secret more often than not."""
+        return f"KeyRecord(kid={self.kid:02X}, type={self.type:02X}, {len(self.value)} bytes)"
+
 
 class KeyComponentRecord(Record, frozen=True):
     """One component of a key that has several."""
 
     type: U8
     value: Annotated[bytes, prefixed(2)]
+
+    def __repr__(self) -> str:
+        """Without the value."""
+        return f"KeyComponentRecord(type={self.type:02X}, {len(self.value)} bytes)"
 
 
 class KeyComponentsRecord(Record, frozen=True):
@@ -160,6 +168,10 @@ class FactoryRecord(Record, frozen=True):
 
     kvn: U8
     keys: Annotated[bytes, Rest()]
+
+    def __repr__(self) -> str:
+        """Without the keys."""
+        return f"FactoryRecord(kvn={self.kvn:02X}, {len(self.keys)} bytes)"
 
 
 class CounterRecord(Record, frozen=True):

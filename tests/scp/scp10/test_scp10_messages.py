@@ -123,3 +123,9 @@ def test_parameters_are_found_from_the_end_whatever_random_bytes_stand_before_th
     for nothing in (b"", b"\xd3\x01", own + b"\0", own[:-1], own[1:], parameters(0, (0xB6, ControlReference(0x10)))):
         with pytest.raises(DecodeError, match="no security parameters"):
             find_parameters(nothing)
+
+
+def test_session_keys_on_their_way_are_not_shown() -> None:
+    reference = ControlReference(0x94, 0x80, b"sixteen secret!!")
+    parameters = SecurityParameters(0x03, ((0xB4, reference.build()),))
+    assert "secret" not in f"{reference!r} {parameters!r}"

@@ -91,6 +91,10 @@ class ControlReference(Template, frozen=True):
     counter: Annotated[bytes | None, tag(0x91), raw(8)] = None
     """Key transport, MAC keys: where the counter of the ICV starts."""
 
+    def __repr__(self) -> str:
+        """Without the key."""
+        return f"ControlReference(usage={self.usage:02X}, {'no key' if self.key is None else 'a key'})"
+
 
 class SecurityParameters(Template, frozen=True):
     """Security level and control reference templates, which the host signs (GPCS F.1.4). Their order counts."""
@@ -98,6 +102,10 @@ class SecurityParameters(Template, frozen=True):
     level: Annotated[int, tag(0xD3, size=1)]
     references: Annotated[tuple[tuple[int, bytes], ...], Others()] = ()
     """(`MAC_KEY` or `CIPHER_KEY`, content)."""
+
+    def __repr__(self) -> str:
+        """Without the content, where the keys are."""
+        return f"SecurityParameters(level={self.level:02X}, {len(self.references)} references)"
 
 
 class InternalAuthenticate8(Record, frozen=True):

@@ -306,7 +306,8 @@ class Initiation:
             return before, holder
         kept = self._domain.remembered() if self._domain.profile.remembers_pk else None
         if kept is None or event is not Event.MUTUAL:
-            raise Refusal(SW.CONDITIONS_NOT_SATISFIED)
+            mutual = event is Event.MUTUAL
+            raise Refusal(self._domain.profile.no_certificate if mutual else SW.CONDITIONS_NOT_SATISFIED)
         return State.VERIFIED, parse_certificate(kept)
 
     def _is_trusted(self) -> bool:

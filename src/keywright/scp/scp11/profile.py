@@ -83,6 +83,8 @@ class Profile(msgspec.Struct, frozen=True):
 
     # ---- status words -----------------------------------------------------------------------------------------
 
+    no_certificate: Annotated[int, msgspec.Meta(ge=0x6000, le=0x9FFF)] = 0x6985
+    """[?] MUTUAL AUTHENTICATE with no certificate before it: 6985 at one card, 6A88 elsewhere."""
     wrong_p2: Annotated[int, msgspec.Meta(ge=0x6000, le=0x9FFF)] = 0x6A86
     """AUTHENTICATE with P2 that is no key of the variant; 6B00 at one card."""
     failure_limit: Annotated[int, msgspec.Meta(ge=0, le=0xFFFF)] = 0

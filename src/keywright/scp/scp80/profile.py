@@ -18,6 +18,8 @@ class Profile(msgspec.Struct, frozen=True):
     """An answer has no check of another kind than its command, and is ciphered only if that was."""
     counter_per: Literal["key set", "application"] = "key set"
     """[?] What a counter belongs to; implementations differ."""
+    new_keys_count_anew: bool = True
+    """[?] The counter of a key set is zero again when one of its keys is new."""
     unchecked_stores: bool = False
     """[?] Counter mode 01 stores the counter; implementations do not."""
     errors_in_clear: bool = True
