@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from typing import Any
 
 import pytest
 import typer
@@ -270,3 +271,25 @@ def complete(program: Program, line: str) -> set[str]:
 )
 def test_the_shell_completes_nouns_verbs_and_options(program: Program, line: str, offered: set[str]) -> None:
     assert complete(program, line) == offered
+
+
+def test_a_verb_is_the_same_whether_its_topic_or_everything_is_loaded() -> None:
+    noun = NOUNS["card"]
+    whole: Any = get_group(entry.application("card"))
+    for verb in noun.topics:
+        alone: Any = get_group(entry.application("card", verb))
+        shown = [
+            [(one.name, one.opts, one.help) for one in app.commands["card"].commands[verb].params]
+            for app in (alone, whole)
+        ]
+        assert shown[0] == shown[1]
+        assert set(alone.commands["card"].commands) < set(noun.verbs.split())
+
+
+def test_to_look_at_a_card_loads_no_verb_of_another_topic() -> None:
+    code = "import sys; from keywright.cli.main import main; main(['card', 'info', '--link', 'sim:element']); "
+    code += "print([name for name in sys.modules if name.startswith('keywright.cli.card.')])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment())
+    loaded = done.stdout.splitlines()[-1]
+    assert "'keywright.cli.card.look'" in loaded
+    assert not any(f"card.{other}'" in loaded for other in ("verbs", "cap", "ota", "key_verbs", "shell"))

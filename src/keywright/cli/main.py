@@ -86,8 +86,11 @@ def _rows(words: str, room: int) -> list[str]:
     return rows
 
 
-def application(noun: str) -> typer.Typer:
-    """The whole command line as a typer application, of which only `noun` is loaded; the others have their help."""
+def application(noun: str, verb: str = "") -> typer.Typer:
+    """The whole command line as a typer application, of which only `noun` is loaded; the others have their help.
+
+    verb: the one that will be run, if it is known; verbs of another topic may then be missing.
+    """
     import typer  # noqa: PLC0415 - not needed for --help, and it costs several starts of the interpreter
 
     app = typer.Typer(
@@ -102,7 +105,7 @@ def application(noun: str) -> typer.Typer:
         if name != noun:
             app.command(name, help=entry.help)(_nothing)
             continue
-        module = import_module(entry.module)
+        module = import_module(entry.module_of(verb))
         if entry.verbs:
             app.add_typer(module.app, name=name, help=entry.help)
         else:
@@ -138,7 +141,7 @@ def _run(words: list[str]) -> int:
             return 0
     from typer.main import get_command  # noqa: PLC0415 - not needed for --help
 
-    command = get_command(application(_noun(words)))
+    command = get_command(application(_noun(words), _verb(words)))
     try:
         result = command.main(words, prog_name=PROGRAM, complete_var=_COMPLETE, standalone_mode=False)
     except SystemExit as stop:  # shell completion, and a pipe that typer found broken
@@ -153,6 +156,11 @@ def _noun(words: list[str]) -> str:
     if _COMPLETE in os.environ:
         words = (os.environ.get("COMP_WORDS") or os.environ.get("_TYPER_COMPLETE_ARGS") or "").split()[1:]
     return next((word for word in words if not word.startswith("-")), "")
+
+
+def _verb(words: list[str]) -> str:
+    """The word behind the noun; none while the shell completes, for any may be meant."""
+    return words[1] if len(words) > 1 and _COMPLETE not in os.environ else ""
 
 
 def _nothing() -> None:

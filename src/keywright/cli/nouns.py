@@ -2,15 +2,34 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Final, NamedTuple
+
+_TOPICS: Final[Mapping[str, str]] = {
+    **dict.fromkeys(("info", "list", "apdu"), "keywright.cli.card.look"),
+    **dict.fromkeys(
+        ("install", "create-domain", "make-selectable", "delete", "move", "registry", "rename"),
+        "keywright.cli.card.content",
+    ),
+    **dict.fromkeys(("lock", "unlock", "terminate", "set-status"), "keywright.cli.card.states"),
+    "script": "keywright.cli.card.script",
+}
 
 
 class Noun(NamedTuple):
-    """One noun: the module of its verbs, loaded when the noun is used, and what it is for."""
+    """One noun: the module of its verbs, loaded when the noun is used, and what it is for.
+
+    topics: a verb to the module that has it and few others, which is enough to run it.
+    """
 
     module: str
     help: str
     verbs: str = ""
+    topics: Mapping[str, str] = {}
+
+    def module_of(self, verb: str) -> str:
+        """The module to load for a verb."""
+        return self.topics.get(verb, self.module)
 
 
 NOUNS: Final[dict[str, Noun]] = {
@@ -23,6 +42,7 @@ NOUNS: Final[dict[str, Noun]] = {
         "Look at a card, and manage what is on it.",
         "info list keys data apdu install create-domain make-selectable load uninstall delete move registry rename "
         "lock unlock terminate set-status personalise cap sign ota script shell",
+        _TOPICS,
     ),
     "reader": Noun("keywright.cli.reader", "PC/SC readers and what is in them.", "list watch features escape"),
     "element": Noun("keywright.cli.element", "The virtual secure element.", "new serve show"),
