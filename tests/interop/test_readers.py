@@ -170,6 +170,12 @@ def test_a_protocol_that_the_card_has_not_is_refused_by_name(insert: Insert) -> 
         open_link("pcsc:0?protocol=t1")
 
 
+@pytest.mark.usefixtures("listening")
+def test_a_reader_is_asked_without_a_card_in_it(keywright: Keywright) -> None:
+    assert keywright.json("reader", "features", READER)["features"] == {}
+    assert "takes no escape commands" in keywright("reader", "escape", READER, "E0000000", "--yes", code=4)
+
+
 def test_a_reader_without_escape_says_so(insert: Insert, keywright: Keywright) -> None:
     insert(element())
     assert keywright.json("reader", "features", READER)["features"] == {}

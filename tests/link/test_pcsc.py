@@ -24,7 +24,7 @@ class Scard(types.ModuleType):
 
     SCARD_S_SUCCESS = 0
     SCARD_SCOPE_USER = 0
-    SCARD_SHARE_EXCLUSIVE, SCARD_SHARE_SHARED = 1, 2
+    SCARD_SHARE_EXCLUSIVE, SCARD_SHARE_SHARED, SCARD_SHARE_DIRECT = 1, 2, 3
     SCARD_PROTOCOL_T0, SCARD_PROTOCOL_T1 = 1, 2
     SCARD_PCI_T0, SCARD_PCI_T1 = 1001, 1002
     SCARD_LEAVE_CARD, SCARD_RESET_CARD, SCARD_UNPOWER_CARD = 0, 1, 2
@@ -335,6 +335,16 @@ def test_an_escape_goes_to_the_code_that_the_reader_named(scard: Scard) -> None:
     link.close()
     with pytest.raises(LinkError, match="not connected"):
         link.escape(b"")
+
+
+def test_a_reader_is_talked_to_without_a_card(scard: Scard) -> None:
+    link = PcscLink("00 00", mode="direct")
+    assert ("connect", "Virtual PCD 00 00", 3, 0) in scard.calls
+    assert "status" not in scard.names()
+    with pytest.raises(LinkError, match="connected to the reader, not to a card") as caught:
+        link.exchange(bytes(4))
+    assert caught.value.delivered is False
+    link.close()
 
 
 def test_an_escape_to_a_reader_without_is_refused_before_it_is_sent(scard: Scard) -> None:

@@ -57,11 +57,11 @@ def watch(
 
 @app.command()
 def features(reader: Name, *, json: Json = False) -> None:
-    """Show what a reader offers by control code, such as PIN entry or escape commands. Needs a card in it.
+    """Show what a reader offers by control code, such as PIN entry or escape commands.
 
     Example: keywright reader features OMNIKEY
     """
-    with closing(PcscLink(reader, mode="shared")) as link:
+    with closing(PcscLink(reader, mode="direct")) as link:
         found, name = link.features(), link.name
     if json:
         show_json({"link": name, "features": {f"{tag:02X}": f"{code:08X}" for tag, code in found.items()}})
@@ -85,7 +85,7 @@ def escape(
     """
     raw = unhex(data, "HEX")
     confirm(f"pcsc:{reader}", "send a command to the reader itself", yes=yes)
-    with closing(PcscLink(reader, mode="shared")) as link:
+    with closing(PcscLink(reader, mode="direct")) as link:
         answer = link.escape(raw)
     if json:
         show_json({"link": link.name, "sent": raw.hex().upper(), "answer": answer.hex().upper()})

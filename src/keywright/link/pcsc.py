@@ -2,7 +2,7 @@
 
 A campaign must not share a card: an operating system that probes it selects other applets between our commands and so
 ends the session. So the card is taken exclusively, or one transaction is held from opening to closing. `shared` is for
-looking at a card that another program uses.
+looking at a card that another program uses, `direct` for talking to the reader itself, with a card in it or without.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any, Final, Literal, final
 
 from keywright.errors import DecodeError, LinkError, UsageError
 
-Mode = Literal["exclusive", "transaction", "shared"]
+Mode = Literal["exclusive", "transaction", "shared", "direct"]
 Protocol = Literal["any", "t0", "t1"]
 
 FEATURES: Final = {
@@ -104,6 +104,8 @@ class PcscLink:
         """Send a command and wait for its answer. Raises LinkError."""
         scard = self._scard
         card = self._connected()
+        if self._mode == "direct":
+            raise LinkError(f"{self.name}: connected to the reader, not to a card", delivered=False)
         pci = scard.SCARD_PCI_T1 if self._t1 else scard.SCARD_PCI_T0
         sent = command if self._t1 else _without_le(command)
         code, answer = scard.SCardTransmit(card, pci, list(sent))
@@ -180,12 +182,15 @@ class PcscLink:
 
     @property
     def _share(self) -> int:
-        exclusive = self._mode == "exclusive"
-        return int(self._scard.SCARD_SHARE_EXCLUSIVE if exclusive else self._scard.SCARD_SHARE_SHARED)
+        scard = self._scard
+        modes = {"exclusive": scard.SCARD_SHARE_EXCLUSIVE, "direct": scard.SCARD_SHARE_DIRECT}
+        return int(modes.get(self._mode, scard.SCARD_SHARE_SHARED))
 
     @property
     def _protocols(self) -> int:
         scard = self._scard
+        if self._mode == "direct":
+            return 0
         choice = {"t0": scard.SCARD_PROTOCOL_T0, "t1": scard.SCARD_PROTOCOL_T1}
         return int(choice.get(self._asked_protocol, scard.SCARD_PROTOCOL_T0 | scard.SCARD_PROTOCOL_T1))
 
@@ -198,7 +203,8 @@ class PcscLink:
         self._card, self.protocol = card, protocol
         if self._mode == "transaction":
             self._check(scard.SCardBeginTransaction(card), "no transaction")
-        self._read_atr()
+        if self._mode != "direct":
+            self._read_atr()
 
     def _read_atr(self) -> None:
         code, _, _, _, atr = self._scard.SCardStatus(self._card)
