@@ -297,6 +297,16 @@ def test_apdu_that_may_change_a_real_card_needs_a_yes(keywright: Keywright, elem
     assert keywright("card", "apdu", "80F0800F", "--link", "sim:element").code == 0
 
 
+def test_a_terminated_card_still_says_what_it_says(keywright: Keywright, tmp_path: Path) -> None:
+    link = ("--link", f"sim:element?memory={tmp_path / 'm'}")
+    assert keywright("card", "terminate", *link).code == 0
+    ran = keywright("card", "info", *link)
+    assert ran.code == 0, ran.err
+    assert "state terminated, or locked: it refuses SELECT (6A81)" in " ".join(ran.out.split())
+    assert "CIN" in ran.out
+    assert json.loads(keywright("card", "info", *link, "--json").out)["refuses_select"] is True
+
+
 @pytest.mark.parametrize("command", ["80F1000000", "80C20000", "00DA0000", "00240000"])
 def test_apdu_asks_before_any_command_that_does_not_only_read(
     keywright: Keywright, element: PutElement, command: str

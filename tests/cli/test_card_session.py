@@ -364,7 +364,7 @@ def test_keys_and_certificates_are_told_apart(oce: Path, root: Path, tmp_path: P
         (pem("CERTIFICATE", b"0"), "a certificate cannot be read"),
         (pem("PRIVATE KEY", b"0"), "of no kind that cards take"),
         (pem("PUBLIC KEY", b"0"), "of no kind that cards take"),
-        (pem("EC PRIVATE KEY", b"0"), "a ec private key cannot be used"),
+        (pem("EC PRIVATE KEY", b"0"), "a PEM block EC PRIVATE KEY cannot be used"),
         ("-----BEGIN CERTIFICATE-----\n!!\n-----END CERTIFICATE-----\n", "a PEM block is damaged"),
     ],
 )

@@ -22,6 +22,15 @@ _BLOCK: Final = re.compile(rb"-----BEGIN ([A-Z0-9 ]+)-----\s+(.*?)-----END \1---
 _SCP10: Final = {"SCP10 CERTIFICATE": SELF_DESCRIPTIVE, "SCP10 CERTIFICATE VALUES": NOT_SELF_DESCRIPTIVE}
 _HINT: Final = "PEM: PRIVATE KEY (PKCS#8), PUBLIC KEY and CERTIFICATE blocks, as openssl writes them"
 
+_PKCS8: Final = "as PKCS#8 it can: openssl pkcs8 -topk8 -nocrypt -in FILE -out NEW, and chmod 600 NEW"
+_HINTS: Final = {
+    "EC PARAMETERS": _PKCS8,
+    "EC PRIVATE KEY": _PKCS8,
+    "RSA PRIVATE KEY": _PKCS8,
+    "ENCRYPTED PRIVATE KEY": "without its passphrase it can: openssl pkcs8 -in FILE -out NEW, and chmod 600 NEW",
+}
+"""What to do with a key in another form."""
+
 
 class Ring(NamedTuple):
     """What files hold, in their order."""
@@ -57,7 +66,7 @@ def read_ring(path: Path) -> Ring:
         elif kind in _SCP10:
             others.append((der, _SCP10[kind]))
         else:
-            raise UsageError(f"{path}: a {kind.lower()} cannot be used", hint=_HINT)
+            raise UsageError(f"{path}: a PEM block {kind} cannot be used", hint=_HINTS.get(kind, _HINT))
     return Ring(tuple(private), tuple(public), tuple(certificates), tuple(others))
 
 

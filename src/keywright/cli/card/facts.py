@@ -57,6 +57,8 @@ class CardFacts(msgspec.Struct, frozen=True):
     selected: bytes
     is_locked: bool
     objects: dict[int, bytes]
+    is_ended: bool = False
+    """It refuses SELECT as a card does that is terminated."""
 
     def parsed(self, number: int, kind: type[Kind]) -> Kind | None:
         """A data object as a message, None if it is not there or does not parse."""
@@ -83,11 +85,16 @@ class CardFacts(msgspec.Struct, frozen=True):
 
 
 def read_card(link: str, atr: bytes, aid: bytes = b"") -> Dialogue[CardFacts]:
-    """SELECT, and every public data object. Changes nothing. Raises StatusError when the card cannot be selected."""
+    """SELECT, and every public data object. Changes nothing. Raises StatusError when the card cannot be selected.
+
+    A terminated card refuses SELECT and may answer GET DATA all the same (GPCS 5.1.1.5): what it says is shown.
+    """
     response = yield Command(0x00, Ins.SELECT, _SELECT_BY_NAME, 0x00, aid, 0)
     locked = response.sw == SW.SELECTED_BUT_INVALIDATED
-    if not locked:
-        check(response, f"SELECT {aid.hex().upper() or 'issuer security domain'}")
+    ended = not aid and response.sw == SW.FUNCTION_NOT_SUPPORTED
+    doing = f"SELECT {aid.hex().upper() or 'issuer security domain'}"
+    if not locked and not ended:
+        check(response, doing)
     objects = {}
     for number in OBJECTS:
         answer = yield Command(0x80, Ins.GET_DATA, number >> 8, number & 0xFF, b"", 0)
@@ -96,7 +103,9 @@ def read_card(link: str, atr: bytes, aid: bytes = b"") -> Dialogue[CardFacts]:
                 objects[number] = unwrapped(number, answer.data)
             except DecodeError:
                 objects[number] = answer.data
-    return CardFacts(link, atr, response.data, locked, objects)
+    if not objects and not locked:
+        check(response, doing)
+    return CardFacts(link, atr, response.data, locked, objects, ended)
 
 
 # ---- for programs
@@ -113,6 +122,7 @@ def document(facts: CardFacts) -> dict[str, Any]:
         "protocols": [f"T={number}" for number in facts.protocols],
         "aid": None if fci is None else _hex(fci.aid),
         "locked": facts.is_locked,
+        "refuses_select": facts.is_ended,
         "max_data": None if fci is None or fci.proprietary is None else fci.proprietary.max_data,
         "globalplatform": None if data is None else _version(data),
         "secure_channels": [
@@ -167,14 +177,16 @@ def _card(facts: CardFacts) -> Iterator[Line]:
     if facts.atr:
         yield "ATR", facts.atr.hex(" ").upper() + "".join(f"  T={number}" for number in facts.protocols)
     fci = facts.fci
-    if fci is None:
+    if fci is None and not facts.is_ended:
         yield "selected", _hex(facts.selected) or "no file control information"
-    else:
+    elif fci is not None:
         yield "AID", _hex(fci.aid) + ("  issuer security domain" if fci.aid == DEFAULT_ISD else "")
         if fci.proprietary is not None and fci.proprietary.max_data:
             yield "longest data", f"{fci.proprietary.max_data} bytes"
     if facts.is_locked:
         yield "state", "locked (6283)"
+    if facts.is_ended:
+        yield "state", "terminated, or locked: it refuses SELECT (6A81)"
     data = facts.parsed(Tag.CARD_DATA, CardData)
     if data is not None and _version(data):
         yield "GlobalPlatform", f"{_version(data)}"
