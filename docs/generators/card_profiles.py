@@ -27,8 +27,7 @@ def documented(kind: type[msgspec.Struct]) -> dict[str, str]:
     found: dict[str, str] = {}
     for field, words in pairwise(body.body):
         if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name):
-            says = isinstance(words, ast.Expr) and isinstance(words.value, ast.Constant)
-            found[field.target.id] = re.sub(r"\s+", " ", str(words.value.value)).strip() if says else ""
+            found[field.target.id] = _text(words)
     return found
 
 
@@ -77,10 +76,16 @@ def _words_of(profile: object) -> str:
     body = ast.parse(inspect.getsource(module)).body
     for field, words in pairwise(body):
         named = isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name) and field.target.id
-        says = isinstance(words, ast.Expr) and isinstance(words.value, ast.Constant) and words.value.value
-        if named and says and getattr(module, named, None) is profile:
-            return re.sub(r"\s+", " ", str(says))
+        if named and _text(words) and getattr(module, named, None) is profile:
+            return _text(words)
     raise ValueError("a named profile without words")
+
+
+def _text(words: ast.stmt) -> str:
+    """What a docstring says, in one line; nothing for any other statement."""
+    if not isinstance(words, ast.Expr) or not isinstance(words.value, ast.Constant):
+        return ""
+    return re.sub(r"\s+", " ", str(words.value.value)).strip()
 
 
 PARTS = {"docs/card-profiles.md": {"names": names, "fields": all_fields}}

@@ -99,6 +99,16 @@ class TestLoadUnderWay:
         assert (entry.domain, entry.version) == (ISD, b"\x01\x02")
         assert here.registry().application(INSTANCE) is None
 
+    def test_a_combined_process_installs_from_the_file_that_it_brought(self) -> None:
+        here = Pair()
+        other = bytes.fromhex("F06B770009")
+        here.domain.load(package(other, [MODULE]), other)
+        assert announce(here.domain.session, combined=True) == 0x9000
+        assert last_block(here.domain.session) == 0x9000
+        data = b"".join(bytes((len(v),)) + v for v in (other, MODULE, INSTANCE, b"\0", b"\xc9\0", b""))
+        assert here.domain.session(0x80, 0xE6, 0x0E, 0x03, data, 0).sw == 0x6A80
+        assert here.registry().load_file(FILE) is None
+
     def test_an_application_that_took_the_aid_meanwhile_stays_alone_with_it(self) -> None:
         here = Pair()
         assert announce(here.domain.session) == 0x9000

@@ -96,8 +96,9 @@ def _install(
     """INSTALL [for install], with make selectable or without, alone or at the end of a combined process.
 
     Refuses with 6985 (no management, AID taken, load file of another domain, a service or an implicit selection that
-    another has, no load before it), 6A88 (no such load file or module), 6A80 (AID, privileges, parameters), 6A84
-    (memory), 6982 (token), and as the application's own code does.
+    another has, no load before it), 6A88 (no such load file or module), 6A80 (AID, privileges, parameters, another
+    load file than the combined process has brought), 6A84 (memory), 6982 (token), and as the application's own code
+    does.
     """
     actor = Actor(card, channel, change)
     actor.demand_management()
@@ -105,6 +106,8 @@ def _install(
     if command.p2 == Combined.LAST:
         if loading is None or loading.result is None:
             raise Refusal(SW.CONDITIONS_NOT_SATISFIED)
+        if request.load_file != loading.request.load_file:
+            raise Refusal(SW.INCORRECT_DATA)
         signed = combined_input(loading.announcement, command)
         enter(card, actor, *loading.result, change)
         actor = Actor(card, channel, change)
