@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator
 
+import msgspec
 import pytest
 
 from keywright.crypto.aes import AesKey
@@ -314,6 +315,38 @@ def test_every_kind_of_scp02_session_is_opened(i: int, level: int) -> None:
         assert told is not None
         assert (told.command, told.response) == (command, plain), told.note
         assert told.note == f"SCP02 KVN 20, level {level:02X}"
+
+
+@pytest.mark.parametrize("i", [0x0A, 0x08, 0x1A, 0x18, 0x3A, 0x28])
+@pytest.mark.parametrize("channel", [0, 2])
+def test_an_implicit_session_of_scp02_is_found_by_its_first_command(i: int, channel: int) -> None:
+    aid = bytes.fromhex("A000000151000000")
+    one = bytes(range(16))
+    keys = scp02.KeySet.of(*((one,) * 3 if not i & 1 else (one, one[::-1], one[1:] + one[:1])))
+    unwrapper = Unwrapper([Candidate(KeySet.gp_test()), Candidate(scp02.KeySet.gp_test()), Candidate(keys)])
+    host = scp02.open_implicit(keys, 5, i=i, aid=aid, channel=channel, allow_legacy=True)
+    commands = [Command(0x80, 0xF2, 0x40, 2, b"\x4f\x00", 0), Command(0x80, 0xE2, 0x80, 0, b"\x01\x02\x03")]
+    sealed = [host.wrap(with_channel_of(command, channel)) for command in commands]
+    fci = Response(bytes.fromhex("6F0A8408A000000151000000"))
+    assert unwrapper.exchange(with_channel_of(Command(0x00, 0xA4, 4, 0, b"", 0), channel), fci) is None
+    told = unwrapper.exchange(sealed[0], Response(b""))
+    assert told == Unwrapped(None, None, "no key was given for this session")
+    counter = Response(bytes.fromhex("C1020005"))
+    assert unwrapper.exchange(with_channel_of(Command(0x80, 0xCA, 0, 0xC1, b"", 0), channel), counter) is None
+    for command, one_sealed in zip(commands, sealed, strict=True):
+        told = unwrapper.exchange(one_sealed, Response(b""))
+        assert told is not None
+        assert told.command is not None, told.note
+        assert (told.command.ins, told.command.data) == (command.ins, command.data)
+        assert told.note == "implicit SCP02, level 01"
+    wrong = msgspec.structs.replace(sealed[1], data=sealed[1].data[:-1] + bytes((sealed[1].data[-1] ^ 1,)))
+    told = unwrapper.exchange(wrong, Response(b""))
+    assert told is not None
+    assert told.is_bad
+
+
+def with_channel_of(command: Command, channel: int) -> Command:
+    return msgspec.structs.replace(command, cla=with_channel(command.cla, channel))
 
 
 @vectors("scp/scp02.json")

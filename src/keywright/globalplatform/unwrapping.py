@@ -1,7 +1,8 @@
 """Secure messaging of a recorded exchange taken off, by whoever has the keys; nothing is sent.
 
 Static keys find their session in INITIALIZE UPDATE: the card cryptogram says whether they are the ones. SCP11 needs its
-session keys, which find it by its receipt or by the first C-MAC that fits, or the host's private keys.
+session keys, which find it by its receipt or by the first C-MAC that fits, or the host's private keys. An implicit
+session of SCP02 is found by its first C-MAC, where the recording shows the AID and the sequence counter before it.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import msgspec
 from keywright.codec.tlv import items
 from keywright.crypto.compare import equal
 from keywright.errors import AuthenticationError, DecodeError
-from keywright.globalplatform.messages import Ins
+from keywright.globalplatform.messages import Ins, Tag
 from keywright.globalplatform.recorded_agreement import RecordedAgreement
 from keywright.iso7816.apdu import Command, Response
 from keywright.iso7816.channels import channel_of, is_secured
@@ -23,8 +24,10 @@ from keywright.iso7816.status import SW
 from keywright.scp import scp02
 from keywright.scp.level import Level
 from keywright.scp.scp02 import observer as observer02
+from keywright.scp.scp02.host import implicit_start
 from keywright.scp.scp02.host import verify_card as verify_card02
 from keywright.scp.scp02.messages import SCP02, InitializeUpdateResponse
+from keywright.scp.scp02.messaging import Start
 from keywright.scp.scp02.profile import HOST
 from keywright.scp.scp03.host import verify_card
 from keywright.scp.scp03.keys import KeySet, SessionKeys
@@ -37,6 +40,9 @@ _CONTROL: Final = 0xA6
 _USAGE: Final = 0x95
 _RECEIPT: Final = 0x86
 _SCP_AT: Final = 11
+_AID: Final = 0x84
+_GP_CLASS: Final = 0x80
+_COUNTER_BYTES: Final = 2
 _LEVELS: Final = {
     0x34: Level.C_MAC | Level.R_MAC,
     0x3C: Level.C_MAC | Level.C_DEC | Level.R_MAC | Level.R_ENC,
@@ -111,6 +117,55 @@ class _Open(msgspec.Struct):
     is_open: bool = False
 
 
+class _Seen(msgspec.Struct):
+    """What a channel told that goes into an implicit session: the AID that is selected, counter and KDD."""
+
+    aid: bytes = b""
+    counter: int | None = None
+    kdd: bytes = b""
+
+    def see(self, command: Command, response: Response | None) -> None:
+        """Take one exchange without protection."""
+        if response is None or response.sw != SW.OK:
+            return
+        number = command.p1 << 8 | command.p2
+        if command.ins == Ins.SELECT:
+            self.aid = _found(response.data, Tag.FCI, _AID) or command.data
+        elif command.ins == Ins.GET_DATA and number in (Tag.SEQUENCE_COUNTER, Tag.KDD):
+            value = _found(response.data, number) if command.cla & _GP_CLASS else response.data
+            if number == Tag.KDD:
+                self.kdd = value
+            elif len(value) == _COUNTER_BYTES:
+                self.counter = int.from_bytes(value)
+
+    def starts(self, candidates: Iterable[Candidate]) -> Iterator[Start]:
+        """What the next implicit session may begin with."""
+        if self.counter is None or self.counter >= HOST.max_counter:
+            return
+        for candidate in candidates:
+            keys = candidate.of(self.kdd)
+            if isinstance(keys, scp02.KeySet):
+                yield from (implicit_start(keys, self.counter, i, self.aid) for i in observer02.IMPLICIT)
+
+
+def _is_begun(start: Start, command: Command) -> bool:
+    try:
+        observer02.Observer(start, Level.C_MAC).command(command)
+    except AuthenticationError:
+        return False
+    return True
+
+
+def _found(data: bytes, *path: int) -> bytes:
+    """The value behind tags, each in the value of the one before; empty if it is not there."""
+    try:
+        for number in path:
+            data = dict(items(data)).get(number, b"")
+    except DecodeError:
+        return b""
+    return data
+
+
 @final
 class Unwrapper:
     """Takes the whole exchanges of one card in their order (see `iso7816.assembly`) and opens what it can."""
@@ -125,10 +180,12 @@ class Unwrapper:
         self._given = given
         self._agreement = agreement
         self._channels: dict[int, _Open] = {}
+        self._seen: dict[int, _Seen] = {}
 
     def reset(self) -> None:
         """The card was reset: every session is gone."""
         self._channels.clear()
+        self._seen.clear()
 
     def exchange(self, command: Command, response: Response | None, *, is_masked: bool = False) -> Unwrapped | None:
         """What a protected exchange was meant to say; None for one that carries no protection we can take off.
@@ -141,6 +198,7 @@ class Unwrapper:
             return self._passed_over(channel) if is_masked else self._protected(channel, command, response)
         if self._agreement is not None:
             self._agreement.see(command, response)
+        self._seen.setdefault(channel, _Seen()).see(command, response)
         if command.ins == Ins.SELECT:
             self._channels.pop(channel, None)
         elif command.ins == Ins.INITIALIZE_UPDATE:
@@ -175,11 +233,26 @@ class Unwrapper:
         state = self._channels.get(channel)
         if command.ins == Ins.SELECT:
             self._channels.pop(channel, None)
+        if state is None and command.ins != Ins.EXTERNAL_AUTHENTICATE:
+            state = self._implicit(channel, command)
         if state is None:
             return Unwrapped(None, None, "no key was given for this session")
         if command.ins == Ins.EXTERNAL_AUTHENTICATE and not state.is_open:
             return self._authenticated(channel, state, command, response)
         return self._opened(channel, state, command, response)
+
+    def _implicit(self, channel: int, command: Command) -> _Open | None:
+        """An implicit session of SCP02 that this command opens: its C-MAC is the proof."""
+        seen = self._seen.get(channel, _Seen())
+        if seen.counter is None or not seen.aid:
+            return None
+        found = [start for start in seen.starts(self._candidates) if _is_begun(start, command)]
+        if not found:
+            return None
+        seen.counter += 1
+        sessions: list[Session] = [observer02.Observer(start, Level.C_MAC) for start in found]
+        self._channels[channel] = _Open("implicit SCP02", sessions, is_open=True)
+        return self._channels[channel]
 
     def _initialized(self, channel: int, command: Command, response: Response | None) -> Unwrapped | None:
         self._channels.pop(channel, None)

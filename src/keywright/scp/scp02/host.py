@@ -211,9 +211,15 @@ def open_implicit(
         raise UsageError(f"SCP02 i={i:02X} opens with INITIALIZE UPDATE", hint="open the session explicitly")
     if counter >= profile.max_counter:
         raise SequenceError(f"sequence counter {counter:04X} is used up", hint="replace the key set: that resets it")
+    return HostChannel(implicit_start(keys, counter, i, aid, kvn, channel, profile), Level.C_MAC)
+
+
+def implicit_start(
+    keys: KeySet, counter: int, i: int, aid: bytes, kvn: int = 0, channel: int = 0, profile: Profile = HOST
+) -> Start:
+    """What an implicit session begins with; arguments as for `open_implicit`, checked there."""
     session = derive_session(keys.fit(i), counter, counter + 1)
-    icv = first_icv(session.mac, i, aid)
-    return HostChannel(Start(keys, session, i, counter + 1, icv, aid, kvn, channel, profile), Level.C_MAC)
+    return Start(keys, session, i, counter + 1, first_icv(session.mac, i, aid), aid, kvn, channel, profile)
 
 
 def read_counter(*, channel: int = 0) -> Generator[Command, Response, int]:

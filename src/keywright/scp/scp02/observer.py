@@ -24,15 +24,20 @@ OPTIONS: Final = (
     I.THREE_KEYS | I.EXPLICIT | I.UNMODIFIED,
 )
 """The kinds of "i" whose commands differ once the ICV is zero; "i" does not travel, so an observer tries them."""
+IMPLICIT: Final = tuple(i & ~I.EXPLICIT | I.ICV_OF_AID for i in OPTIONS)
+"""The same of sessions that their first command opens."""
 
 
 @final
 class Observer:
-    """Follows one explicit session: `authenticate`, then `command` and `answer` in turn, whole ones only."""
+    """Follows one session: `authenticate` if it is explicit, then `command` and `answer` in turn, whole ones only.
 
-    def __init__(self, start: Start) -> None:
+    level: of an implicit one, which needs no opening.
+    """
+
+    def __init__(self, start: Start, level: int | None = None) -> None:
         self._start = start
-        self._host: HostChannel | None = None
+        self._host: HostChannel | None = None if level is None else HostChannel(start, level)
 
     @property
     def level(self) -> int | None:
