@@ -149,6 +149,31 @@ def test_wrong_keys_of_scp02_are_named_too(
     assert "gp-test is the test key set, but the card answered with KVN 20" in ran.err
 
 
+@pytest.mark.parametrize(
+    ("sw", "cause", "hint"),
+    [
+        (0x6985, "the domain has no keys of its own yet", "put its first keys from there"),
+        (0x6A88, "the domain has no key set with this version number", "card keys"),
+        (0x6983, "this key set is blocked", ""),
+    ],
+)
+def test_a_refused_initialize_update_names_its_likely_cause(
+    keywright: Keywright, monkeypatch: pytest.MonkeyPatch, sw: int, cause: str, hint: str
+) -> None:
+    def handle(raw: bytes) -> bytes:
+        return (0x9000 if raw[1] == 0xA4 else sw if raw[1] == 0x50 else 0x6A88).to_bytes(2)
+
+    link = Scp11Link(scp11.domain())
+    monkeypatch.setattr(link, "exchange", handle)
+    behind(monkeypatch, link)
+    for words in ((), ("--scp", "02", "--legacy")):
+        ran = keywright("card", "list", "--link", "pcsc:x", "--keys", "gp-test", "--kvn", "20", *words)
+        assert ran.code == 6
+        assert f"INITIALIZE UPDATE (KVN 20): status {sw:04X}" in ran.err
+        assert cause in ran.err
+        assert hint in ran.err
+
+
 # ---- SCP11
 
 

@@ -16,7 +16,9 @@ from keywright.globalplatform.messages import KeyComponent, KeyEntry
         (3, 0x61, "SCP03 i=61 (S16, R-MAC, R-ENC)"),
         (2, 0x15, "SCP02 i=15 (three keys, explicit initiation, ICV encrypted)"),
         (2, 0x55, "SCP02 i=55 (three keys, explicit initiation, ICV encrypted, pseudo-random challenge)"),
-        (0x11, 0x9B06, "SCP11 i=9B06"),
+        (0x11, 0x9B06, "SCP11 i=9B06 (S8, a, b, c, chains, X.509, no GlobalPlatform certificates)"),
+        (0x11, 0x66, "SCP11 i=66 (S16, b, remembers our key, authorisation in c)"),
+        (0x80, 0x01, "SCP80 i=01"),
     ],
 )
 def test_a_secure_channel_is_named_with_its_options(scp: int, i: int, words: str) -> None:
@@ -82,7 +84,10 @@ def test_a_date_of_cplc_is_the_last_digit_of_the_year_and_the_day(value: int, wo
         ("2A864886FC6B02020301", "GPCS 2.3.1"),
         ("2A864886FC6B03", "GlobalPlatform card identification"),
         ("2A864886FC6B040370", "SCP03 i=70 (S8, pseudo-random challenge, R-MAC, R-ENC)"),
-        ("2A864886FC6B04119B06", "SCP11 i=9B06"),
+        (
+            "2A864886FC6B04119B06",
+            "SCP11 i=9B06 (S8, a, b, c, chains, X.509, no GlobalPlatform certificates)",
+        ),
         ("2A864886FC6B0963", "1.2.840.114283.9.99"),
         ("2A864886F70D", "1.2.840.113549"),
         ("883703", "2.999.3"),

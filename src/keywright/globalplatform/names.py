@@ -10,6 +10,8 @@ from keywright.globalplatform.messages import GP_OID, KeyComponent, KeyEntry, Ke
 from keywright.globalplatform.privileges import ALL, Privilege, in_words
 from keywright.scp.level import Level
 from keywright.scp.scp03.messages import I
+from keywright.scp.scp11.messages import SCP11, i_bytes
+from keywright.scp.scp11.messages import I as I11
 
 _SCP02_BITS: Final = (
     (0x01, "three keys"),
@@ -21,6 +23,19 @@ _SCP02_BITS: Final = (
     (0x40, "pseudo-random challenge"),
 )
 _SCP03_BITS: Final = ((I.PSEUDO_RANDOM, "pseudo-random challenge"), (I.R_MAC, "R-MAC"), (I.R_ENC, "R-ENC"))
+_SCP11_BITS: Final = (
+    (I11.A, "a"),
+    (I11.B, "b"),
+    (I11.C, "c"),
+    (I11.CHAINS, "chains"),
+    (I11.PERSISTENT_PK, "remembers our key"),
+    (I11.AUTHORISATION_IN_C, "authorisation in c"),
+)
+_SCP11_SECOND_BITS: Final = (
+    (I11.AUTHORISATION_IN_A, "authorisation in a"),
+    (I11.X509, "X.509"),
+    (I11.NO_GP_CERTIFICATES, "no GlobalPlatform certificates"),
+)
 _LEVEL_BITS: Final = ((Level.C_MAC, "C-MAC"), (Level.C_DEC, "C-DEC"), (Level.R_MAC, "R-MAC"), (Level.R_ENC, "R-ENC"))
 
 _KEY_TYPES: Final = {
@@ -60,6 +75,10 @@ def secure_channel(scp: int, i: int) -> str:
         words = ["S16" if i & I.S16 else "S8", *_bits(i, _SCP03_BITS)]
     elif scp == 0x02:
         words = list(_bits(i, _SCP02_BITS))
+    elif scp == SCP11:
+        first, second = i_bytes(i)
+        size = "S16" if first & I11.S16 else "S8"
+        words = [size, *_bits(first, _SCP11_BITS), *_bits(second, _SCP11_SECOND_BITS)]
     else:
         return name
     return f"{name} ({', '.join(words)})"

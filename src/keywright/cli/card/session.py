@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Collection
-from typing import Final
+from typing import Final, TypeVar
 
 import msgspec
 
 from keywright.cli.card.session10 import open_scp10
 from keywright.cli.keyfile import StaticKeys
 from keywright.crypto.ec import EcPrivateKey
-from keywright.errors import AuthenticationError, DecodeError, PolicyError, UsageError
+from keywright.errors import AuthenticationError, DecodeError, PolicyError, StatusError, UsageError
 from keywright.globalplatform.host import Dialogue, get_value, select
-from keywright.globalplatform.messages import CardData, Fci, Tag
+from keywright.globalplatform.messages import CardData, Fci, Ins, Tag
 from keywright.globalplatform.profile import DEFAULT, CardProfile
-from keywright.globalplatform.remedies import wrong_keys
+from keywright.globalplatform.remedies import remedy, wrong_keys
 from keywright.scp import scp02, scp10, scp11
 from keywright.scp.failure import CardCryptogramError
 from keywright.scp.level import LEVELS
@@ -39,6 +39,7 @@ _S16: Final = 16
 _SCP11_LEVELS: Final = (0x33, 0x11)
 
 Rng = Callable[[int], bytes]
+Answer = TypeVar("Answer")
 
 
 class Wish(msgspec.Struct, frozen=True, kw_only=True):
@@ -139,7 +140,7 @@ def _scp03(wish: Wish, means: Means, static: StaticKeys, data: CardData | None) 
     _demand_level(wish.level, LEVELS, "SCP03")
     kvn = static.kvn if wish.kvn is None else wish.kvn
     challenge = means.rng(_S8 if data is None else data.challenge_bytes)
-    answer = yield from request_challenge(challenge, kvn=kvn)
+    answer = yield from _told(request_challenge(challenge, kvn=kvn), kvn)
     try:
         opening = verify_card(static.of(answer.kdd), challenge, answer)
     except CardCryptogramError as error:
@@ -162,7 +163,7 @@ def _scp02(
     if not i & I02.EXPLICIT:
         return (yield from _implicit(static, i, aid, kvn, wish.scp02))
     challenge, profile = means.rng(_S8), wish.scp02
-    answer = yield from challenge02(challenge, kvn=kvn, profile=profile, allow_legacy=True)
+    answer = yield from _told(challenge02(challenge, kvn=kvn, profile=profile, allow_legacy=True), kvn)
     try:
         opening = verify02(
             static.des_of(answer.kdd), challenge, answer, i=i, aid=aid, profile=profile, allow_legacy=True
@@ -184,6 +185,16 @@ def _implicit(static: StaticKeys, i: int, aid: bytes | None, kvn: int, profile: 
 def _demand_legacy(wish: Wish, why: str) -> None:
     if not wish.legacy:
         raise PolicyError(why, hint="if the card has nothing else, repeat it with --legacy")
+
+
+def _told(dialogue: Dialogue[Answer], kvn: int) -> Dialogue[Answer]:
+    """INITIALIZE UPDATE; a refusal with what it means for this command."""
+    try:
+        return (yield from dialogue)
+    except StatusError as error:
+        known = remedy(Ins.INITIALIZE_UPDATE, error.sw)
+        named = f"INITIALIZE UPDATE (KVN {kvn:02X})"
+        raise StatusError(error.sw, named, meaning=known.cause, hint=known.hint) from error
 
 
 def _not_the_keys(error: CardCryptogramError, means: Means, asked: int, answered: int) -> CardCryptogramError:
