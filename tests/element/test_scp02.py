@@ -23,10 +23,10 @@ BASE = KeySet.gp_test()
 GET_KEYS = Command(0x80, 0xCA, 0x00, 0xE0, b"", 0)
 
 
-def memory_with(keys: KeySet, i: int) -> RamMemory:
+def memory_with(keys: KeySet, i: int, **parameters: object) -> RamMemory:
     """An element that offers SCP02 and has a DES set 20 beside its AES set FF."""
     memory = RamMemory()
-    element(memory=memory, protocols=((0x02, i),), rng=os.urandom)
+    element(memory=memory, protocols=((0x02, i),), rng=os.urandom, **parameters)
     records = (KeyRecord(kid, KeyType.DES, key.reveal()) for kid, key in enumerate((keys.enc, keys.mac, keys.dek), 1))
     memory.commit({"keys": b"\xff\x20", "keys/20": KeySetRecord(tuple(records)).build()})
     return memory
@@ -115,6 +115,18 @@ class TestImplicit:
         again = open_implicit(KEYS, 1, i=0x0B, aid=ISD, allow_legacy=True)
         assert again.unwrap(here.exchange(again.wrap(GET_KEYS))).sw == 0x9000
         assert contents(memory)["counter/20"][:4] == bytes.fromhex("00000002")
+
+    def test_wrong_ones_in_a_row_block_the_key_set_as_wrong_cryptograms_do(self) -> None:
+        memory = memory_with(KEYS, 0x0B, try_limit=3)
+        here = Terminal(element(memory=memory, rng=os.urandom))
+        wrong = Command(0x84, 0xCA, 0x00, 0xE0, bytes(8), 0)
+        right = [open_implicit(KEYS, counter, i=0x0B, aid=ISD, allow_legacy=True) for counter in (0, 1)]
+        assert [here.exchange(wrong).sw for _ in range(2)] == [0x6982] * 2
+        here.card.reset()
+        assert here.exchange(right[0].wrap(GET_KEYS)).sw == 0x9000
+        here.select()
+        assert [here.exchange(wrong).sw for _ in range(4)] == [0x6982] * 3 + [0x6983]
+        assert here.exchange(right[1].wrap(GET_KEYS)).sw == 0x6983
 
     def test_a_wrong_c_mac_opens_nothing_and_what_was_sent_before_is_not_taken_again(self) -> None:
         here, session, memory = self.begun()

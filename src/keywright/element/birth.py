@@ -50,7 +50,7 @@ RESETTING_TRY_LIMIT = 64
 """Failures that block a key of an element that can be reset, where nothing else is said."""
 _MOST_MEMORY = 0xFFFF_FFFF
 _OPTIONS = I.S16 | I.PSEUDO_RANDOM | I.R_MAC | I.R_ENC
-_FURTHER_PROTOCOLS = (0x02, 0x10, 0x11)
+_FURTHER_PROTOCOLS = (0x02, 0x10, 0x11, 0x80, 0x81)
 
 
 class Personality(msgspec.Struct, frozen=True):
@@ -94,7 +94,7 @@ class Personality(msgspec.Struct, frozen=True):
             ),
             (
                 any(scp not in _FURTHER_PROTOCOLS or not 0 <= i <= 0xFFFF for scp, i in self.protocols),
-                'protocols: pairs of 02, 10 or 11 and "i" of at most two bytes; SCP03 is told by i',
+                'protocols: pairs of 02, 10, 11, 80 or 81 and "i" of at most two bytes; SCP03 is told by i',
             ),
             (not 0 <= self.sequence_counter <= MAX_SEQUENCE, "sequence_counter: 3 bytes"),
             (len(self.kdd) != 10, "kdd: 10 bytes"),

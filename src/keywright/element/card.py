@@ -27,9 +27,8 @@ from keywright.element.state import (
 from keywright.errors import StoreError
 from keywright.globalplatform.profile import CardProfile
 from keywright.iso7816.atr import Atr
-from keywright.scp.scp02.messages import SCP02
 from keywright.scp.scp02.messages import I as I02
-from keywright.scp.scp03.messages import SCP03, I
+from keywright.scp.scp03.messages import I
 from keywright.scp.scp11.messages import SCP11
 from keywright.scp.scp11.profile import Profile as Scp11Profile
 
@@ -184,14 +183,16 @@ class Card:
 def need_rng(offers: Sequence[tuple[int, int]], rng: Rng | None) -> None:
     """Raises ValueError when a protocol's challenges or keys are random by "i" and nothing makes them."""
     for scp, i in offers:
-        without = (scp == SCP03 and i & I.PSEUDO_RANDOM) or (
-            scp == SCP02 and (i & I02.PSEUDO_RANDOM or not i & I02.EXPLICIT)
-        )
-        if rng is None and not without:
+        if rng is None and _is_random(scp, i):
             raise ValueError(f"SCP{scp:02X} with i={i:02X} has random challenges: rng is needed")
 
 
 def _is_random(scp: int, i: int) -> bool:
-    if scp == SCP03:
-        return not i & I.PSEUDO_RANDOM
-    return scp != SCP02 or bool(i & I02.EXPLICIT and not i & I02.PSEUDO_RANDOM)
+    match scp:
+        case 0x03:
+            return not i & I.PSEUDO_RANDOM
+        case 0x02:
+            return bool(i & I02.EXPLICIT and not i & I02.PSEUDO_RANDOM)
+        case 0x80 | 0x81:  # nothing of these protocols opens a session on the card itself
+            return False
+    return True

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Final
 
 from keywright.codec.tlv import item, items
-from keywright.element import issuer_objects, scp10, scp11_objects
+from keywright.element import issuer_objects, scp10, scp11_objects, scp81_parameters
 from keywright.element.card import Card
 from keywright.element.channel import BlockChain, Channel
 from keywright.element.key_material import components
@@ -32,6 +32,7 @@ from keywright.scp.scp10 import certificates as scp10_certificates
 from keywright.scp.scp11 import data as scp11_data
 from keywright.scp.scp11.card_channel import CardChannel as Scp11Channel
 from keywright.scp.scp11.messages import CRT
+from keywright.scp.scp81.parameters import SCP81
 from keywright.scp.session import CardSession
 
 _ALL_TAGS = bytes.fromhex("5C00")
@@ -60,23 +61,31 @@ def get_data(card: Card, channel: Channel, command: Command, change: Transaction
         return Response(scp11_data.get_data(store, number, command.data, gp_class=gp_class))
     if number == Tag.APPLICATION_LIST:
         return Response(_application_list(card, channel, command.data))
-    made = _MADE.get(number)
-    value = made(card, channel) if made else channel.domain.data(number)
+    value = _value(card, channel, number, command.data)
     if value is None:
         raise Refusal(SW.REFERENCED_DATA_NOT_FOUND)
-    if command.data:
-        raise Refusal(SW.INCORRECT_DATA)
     return Response(item(number, value) if gp_class else value)
+
+
+def _value(card: Card, channel: Channel, number: int, asked: bytes) -> bytes | None:
+    """Value of an object, None if there is none; only stored parameters of SCP81 take a data field."""
+    if number in scp81_parameters.SETS:
+        return scp81_parameters.read(channel.domain, number, asked)
+    made = _MADE.get(number)
+    value = made(card, channel) if made else channel.domain.data(number)
+    if value is not None and asked:
+        raise Refusal(SW.INCORRECT_DATA)
+    return value
 
 
 def store_data(card: Card, channel: Channel, command: Command, change: Transaction) -> Response:
     """STORE DATA: collect blocks, and with the last one write all their objects in one commit (GPCS 11.11).
 
     Block 00 begins a sequence and drops an unfinished one. Takes TLV objects or data groups with the same numbers,
-    those of `_STORED`, an empty value deleting the object; those of `issuer_objects`; what belongs to SCP11, under A6;
-    and keys, by the groups 00B9 and 8113. With both encryption bits every value is encrypted under the data encryption
-    key and padded with 80. Refuses with 6A86 (encryption or format we do not take), 6985 (block out of sequence), 6A84
-    (too long), 6A80 (other data), 6982 (keys in a session of SCP11c).
+    those of `_STORED`, an empty value deleting the object; those of `issuer_objects` and `scp81_parameters`; what
+    belongs to SCP11, under A6; and keys, by the groups 00B9 and 8113. With both encryption bits every value is
+    encrypted under the data encryption key and padded with 80. Refuses with 6A86 (encryption or format we do not take),
+    6985 (block out of sequence), 6A84 (too long), 6A80 (other data), 6982 (keys in a session of SCP11c).
     """
     blocks = _collected(channel, command)
     if blocks is None:
@@ -99,6 +108,8 @@ def store_data(card: Card, channel: Channel, command: Command, change: Transacti
     for number, value in objects:
         if issuer_objects.takes(card, domain, number):
             issuer_objects.store(card, domain, number, value, change)
+        elif number in scp81_parameters.SETS and domain.i_of(SCP81) is not None:
+            scp81_parameters.store(domain, number, value, change)
         elif number in _STORED or number in _PROPRIETARY:
             change.write(domain.name(data_name(number)), value or None)
         else:

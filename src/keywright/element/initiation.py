@@ -148,7 +148,8 @@ def begin_implicitly(card: Card, channel: Channel) -> CardSession | None:
     """A secured command outside any session, or in a suspended one, which it ends: SCP02 begins one where its "i" says
     implicit (GPCS E.1.2.2).
 
-    The command itself is then opened by the session, as every other. None where no such session is offered.
+    The command itself is then opened by the session, as every other; its C-MAC is a try, counted before it is verified.
+    None where no such session is offered. Refuses with 6983 (blocked), 6985 (counter used up).
     """
     channel.drop_session()
     domain = channel.domain
@@ -160,20 +161,26 @@ def begin_implicitly(card: Card, channel: Channel) -> CardSession | None:
     if kvn is None or not isinstance(keys, DesKeySet):
         return None
     _refuse_blocked(card, domain, kvn)
-    sequence = domain.counter(kvn).sequence
-    session = Scp02Channel.implicit(keys, i, sequence, aid=channel.aid, profile=card.profile.scp02)
+    before = domain.counter(kvn)
+    session = Scp02Channel.implicit(keys, i, before.sequence, aid=channel.aid, profile=card.profile.scp02)
+    if card.identity.try_limit:
+        _keep_sequence(
+            card, domain.name(counter_name(kvn)), CounterRecord(before.sequence, before.failures + 1), before
+        )
     channel.session, channel.kvn = session, kvn
     return session
 
 
 def keep_implicit_counter(card: Card, channel: Channel) -> None:
-    """Store the sequence counter that the first command of an implicit session has moved, before the answer leaves."""
+    """Store the sequence counter that the first command of an implicit session has moved, before the answer leaves.
+
+    Failures in a row begin again from zero.
+    """
     session, domain = channel.session, channel.domain
     if not isinstance(session, Scp02Channel):
         return
     before = domain.counter(channel.kvn)
-    after = CounterRecord(session.counter, before.failures)
-    _keep_sequence(card, domain.name(counter_name(channel.kvn)), after, before)
+    _keep_sequence(card, domain.name(counter_name(channel.kvn)), CounterRecord(session.counter), before)
 
 
 def _sequence(session: SymmetricSession, before: CounterRecord) -> int:

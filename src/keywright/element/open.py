@@ -65,8 +65,8 @@ class SecureElement:
 
     kvn, keys, sequence_counter: the initial key set and how often it was used. i: SCP03 options; without the bit for
     pseudo-random challenges (10) `rng` makes them. protocols: what the issuer security domain offers besides SCP03,
-    pairs of protocol number (02, 10, 11) and "i". profile: how it does what the texts leave open; kept in fresh memory,
-    and one given for a memory that has its own stands in for that until it is closed.
+    pairs of protocol number (02, 10, 11, 80, 81) and "i". profile: how it does what the texts leave open; kept in fresh
+    memory, and one given for a memory that has its own stands in for that until it is closed.
     initial_keys_stay: keep set FF when the owner puts a set of his own. resets: whoever blocks every key brings back
     the first set, as with a YubiKey (`element/factory_reset.py`). privileges: those of the issuer security
     domain, 3 bytes. page: entries in one answer to GET STATUS (0: as many as fit). volatile, persistent: bytes of

@@ -17,7 +17,7 @@ import msgspec
 from keywright.codec.record import Record, Rest, raw
 from keywright.crypto.aes import AesKey
 from keywright.crypto.compare import equal
-from keywright.element import interpreter
+from keywright.element import interpreter, scp81_parameters
 from keywright.element.card import Card
 from keywright.element.channel import Channel
 from keywright.element.domain import Domain
@@ -41,6 +41,7 @@ from keywright.scp.scp80.toolkit_parameters import (
     tars,
 )
 from keywright.scp.scp81.keys import Psk
+from keywright.scp.scp81.parameters import DnsParameters, StoredParameters
 from keywright.scp.transport import TransportSession
 
 _OPENING: Final = frozenset(
@@ -112,6 +113,14 @@ class OverTheAir:
             _ota_key(records.get(number), label) for number, label in ((_KIC, "KIc"), (_KID, "KID"), (_KIK, "KIK"))
         )
         return KeySet(kic, kid, kik)
+
+    def parameters(self, aid: bytes) -> tuple[tuple[StoredParameters, ...], DnsParameters]:
+        """What completes a trigger for a domain: its own parameters, then the issuer's (Amd B 3.7.2)."""
+        own, names = scp81_parameters.parameters(self._card.domain(aid))
+        issuer = self._card.issuer()
+        if aid == issuer.aid:
+            return (own,), names
+        return (own, scp81_parameters.parameters(issuer)[0]), names
 
     def psk(self, aid: bytes, kvn: int, kid: int) -> Psk | None:
         """A domain's pre-shared key for SCP81 (type 85), None if it has none of this name."""

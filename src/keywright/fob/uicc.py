@@ -193,7 +193,8 @@ class _Air:
     def _trigger(self, aid: bytes, owner: bytes, value: bytes) -> None:
         """Begin an administration session; parameters that are incomplete are rejected in silence (Amd B 3.7.2)."""
         try:
-            settings = settle(TriggerParameters.parse(value))
+            stored, names = self._air.parameters(aid)
+            settings = settle(TriggerParameters.parse(value), *stored, dns=names)
         except (DecodeError, PolicyError):
             return
         key = settings.security.key
