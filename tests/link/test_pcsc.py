@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import sys
+import time
 import types
 from collections.abc import Iterator
 
@@ -395,6 +396,18 @@ def test_each_change_is_told_once_and_a_reader_that_goes_too(scard: Scard) -> No
     assert seen[0] == (ONE, False)
     assert sorted(seen[1:3]) == [(ONE, True), (TWO, False)]
     assert seen[3] == (ONE, False)
+
+
+def test_a_reader_that_goes_while_it_is_asked_about_ends_no_watch(scard: Scard) -> None:
+    unknown = 0x80100009 - (1 << 32)
+    scard.states = [{ONE: CARD, TWO: EMPTY}]
+    scard.fail = {"change": [unknown, 0, unknown, unknown, 0]}
+    seen = watch_readers(time.monotonic() + 0.2)
+    assert [next(seen).name, next(seen).name] == [ONE, TWO]
+    assert list(seen) == []
+    scard.fail = {"change": [unknown] * 20}
+    with pytest.raises(LinkError, match="come and go too fast"):
+        reader_states()
 
 
 def test_waiting_for_a_card_ends_with_one_that_answers(scard: Scard) -> None:

@@ -5,6 +5,7 @@ A context waits in one thread: each function makes its own and gives it back.
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Iterator
 from typing import Any, Final, final
@@ -17,6 +18,8 @@ from keywright.link.pcsc import check_code, choose_reader, establish_context, py
 _NEW_READER: Final = "\\\\?PnP?\\Notification"
 """The name that stands for readers still to come (PC/SC part 5)."""
 _TIMEOUT: Final = 0x8010000A
+_UNKNOWN_READER: Final = 0x80100009
+_LOOKS: Final = 8
 _TURN_S: Final = 0.5
 """How long one wait lasts at most: what also lets Ctrl-C through."""
 
@@ -100,6 +103,10 @@ def _left(until: float | None) -> float:
     return _TURN_S if until is None else min(_TURN_S, until - time.monotonic())
 
 
+class _GoneError(Exception):
+    """A reader that was asked about is not there any more."""
+
+
 @final
 class _Watcher:
     """A context with what it last saw."""
@@ -115,14 +122,18 @@ class _Watcher:
         self._scard.SCardReleaseContext(self._context)
 
     def look(self) -> dict[str, ReaderState]:
-        """What is there now."""
-        names = reader_names(self._scard, self._context)
-        return self._ask([(name, self._scard.SCARD_STATE_UNAWARE) for name in names], 0.0)
+        """What is there now. A reader that goes between its listing and its question is not there."""
+        for _ in range(_LOOKS):
+            names = reader_names(self._scard, self._context)
+            with contextlib.suppress(_GoneError):
+                return self._ask([(name, self._scard.SCARD_STATE_UNAWARE) for name in names], 0.0)
+        raise LinkError("readers: they come and go too fast to be looked at", delivered=False)
 
     def wait(self, known: dict[str, ReaderState], seconds: float) -> dict[str, ReaderState]:
         """What is there once something differs from `known`, or after some seconds."""
         asked = [(name, self._word(state)) for name, state in known.items()]
-        self._ask([*asked, (_NEW_READER, len(known) << 16)], seconds)
+        with contextlib.suppress(_GoneError):
+            self._ask([*asked, (_NEW_READER, len(known) << 16)], seconds)
         return self.look()
 
     def _word(self, state: ReaderState) -> int:
@@ -143,6 +154,8 @@ class _Watcher:
         code, answers = scard.SCardGetStatusChange(self._context, int(seconds * 1000), asked)
         if code & 0xFFFFFFFF == _TIMEOUT:
             return {}
+        if code & 0xFFFFFFFF == _UNKNOWN_READER:
+            raise _GoneError
         check_code(scard, code, "readers")
         found = [self._state(name, word, atr) for name, word, atr in answers if name != _NEW_READER]
         return {state.name: state for state in found}
