@@ -24,6 +24,12 @@ from support.messages import all_messages, check_message
 from support.vectors import Case, unhex, vectors
 
 
+def test_two_bytes_of_i_are_one_option_of_scp11() -> None:
+    value = bytes.fromhex("A0078001118102" + "9B06" + "A0078001038102" + "6070")
+    told = dict(explain(Command(0x00, 0xCA, 0, 0x67, b"", 0), Response(value)).answered)
+    assert [line.split(" A")[0] for line in told.values()] == ["SCP11 i=9B06", "SCP03 i=60, i=70"]
+
+
 @pytest.mark.parametrize("cls", all_messages(capabilities))
 def test_every_message_of_the_capabilities_keeps_the_promises_of_a_codec(cls: type[Message]) -> None:
     check_message(cls)

@@ -31,6 +31,7 @@ from keywright.globalplatform.messages import (
     Tag,
 )
 from keywright.globalplatform.tlv_names import is_known, name_of, tlv_lines
+from keywright.scp.scp11.messages import SCP11, I
 
 Line = tuple[str, str]
 Lines = Iterator[Line]
@@ -119,8 +120,16 @@ def _privileges(value: bytes) -> str:
 
 def _channel_capability(value: ChannelCapability) -> str:
     sizes = [f"AES-{bits}" for bit, bits in ((1, 128), (2, 192), (4, 256)) if (value.key_sizes or 0) & bit]
-    options = ", ".join(f"i={option:02X}" for option in value.options or b"")
+    options = ", ".join(f"i={option:02X}" for option in _options(value))
     return " ".join(part for part in (f"SCP{value.scp:02X}", options, *sizes) if part)
+
+
+def _options(value: ChannelCapability) -> Iterator[int]:
+    """The "i" values: bytes, of SCP11 two where the first says so (Amd F)."""
+    waiting = iter(value.options or b"")
+    for first in waiting:
+        second = next(waiting, None) if value.scp == SCP11 and first & I.SECOND else None
+        yield first if second is None else first << 8 | second
 
 
 def _key_field(value: PutKeyField) -> str:
