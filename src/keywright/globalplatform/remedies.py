@@ -86,12 +86,13 @@ REMEDIES: Final[Mapping[tuple[int, int], Remedy]] = {
     (Ins.SET_STATUS, SW.REFERENCED_DATA_NOT_FOUND): Remedy("no application has this AID", "list them with `card list`"),
     (Ins.INSTALL, SW.SECURITY_STATUS_NOT_SATISFIED): _SESSION_OR_TOKEN,
     (Ins.INSTALL, SW.CONDITIONS_NOT_SATISFIED): Remedy(
-        "the AID is taken, a load was not finished, or the domain may not do this",
-        "delete the old instance or load file first; list what is there with `card list`",
+        "the AID is taken, a load was not finished, the domain may not do this, or no domain verifies tokens",
+        "list what is there with `card list`; delete the old instance or load file first; "
+        "a token needs a domain with the privilege token verification",
     ),
     (Ins.INSTALL, SW.INCORRECT_DATA): Remedy(
         "a field is wrong, a privilege conflicts with another, or the applet refused its parameters",
-        "check privileges and parameters (C9); check the load file's imports against the card",
+        "check privileges and parameters (C9), and the load file's imports; under delegated management sign it",
     ),
     (Ins.INSTALL, SW.REFERENCED_DATA_NOT_FOUND): Remedy(
         "load file, module, application or security domain is not on the card", "list what is there with `card list`"
