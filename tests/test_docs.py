@@ -176,7 +176,7 @@ def error_codes() -> dict[str, type[KeywrightError]]:
         kind = waiting.pop()
         waiting += kind.__subclasses__()
         if kind.__module__.startswith("keywright."):
-            found[kind.code] = kind
+            found.setdefault(kind.code, kind)
     return found
 
 
