@@ -376,6 +376,21 @@ class TestOutOfService:
         assert terminal.initialize_update().sw == 0x6985
         assert other.authenticate(keys=OWN)(0x80, 0xF0, 0x80, 0x0F).sw == 0x9000
 
+    @pytest.mark.parametrize("final", [True, False])
+    def test_on_a_locked_card_a_final_application_goes_on_and_another_does_not(self, *, final: bool) -> None:
+        terminal = Terminal(element(factories={MODULE: EchoApplet}))
+        session = terminal.authenticate()
+        here = ContentHost(session)
+        here.load(BLOCK)
+        here.install(privileges=Privilege.FINAL_APPLICATION if final else Privilege(0))
+        terminal.raw("00700001")
+        other = Terminal(terminal.card, 1)
+        assert other.select(INSTANCE).sw == 0x9000
+        for state in (0x07, 0x0F, 0x7F):
+            assert session(0x80, 0xF0, 0x80, state).sw == 0x9000
+        assert other(0x80, 0x10, 0, 0, b"x", 0).sw == (0x9000 if final else 0x6985)
+        assert other.select(INSTANCE).sw == (0x6283 if final else 0x6A81)
+
     def test_a_locked_card_has_the_final_application_selected_after_reset(self) -> None:
         terminal = card(MANAGING | Privilege.FINAL_APPLICATION | Privilege.CARD_LOCK)
         session = terminal.authenticate()

@@ -19,6 +19,7 @@ from keywright.element.table import RULES, TABLE, Rule, refusal, state_of
 from keywright.errors import DecodeError, StoreError
 from keywright.globalplatform.life_cycle import CardState
 from keywright.globalplatform.messages import MORE_COMMANDS, Ins
+from keywright.globalplatform.privileges import Privilege
 from keywright.iso7816.apdu import SHORT_LE, Command, Response
 from keywright.iso7816.channels import CHANNEL_OF, GP, is_chained, is_gp, is_secured
 from keywright.iso7816.refusal import Refusal
@@ -254,9 +255,16 @@ def _dispatch(card: Card, channel: Channel, command: Command, rule: Rule | None)
         return _by_table(card, channel, command)
     if channel.applet is None:
         raise Refusal(SW.INS_NOT_SUPPORTED)
-    if card.life() in (CardState.CARD_LOCKED, CardState.TERMINATED):
+    if card.life() in (CardState.CARD_LOCKED, CardState.TERMINATED) and not _is_final(card, channel.aid):
         raise Refusal(SW.CONDITIONS_NOT_SATISFIED)
     return _by_applet(card, channel, channel.applet, command)
+
+
+def _is_final(card: Card, aid: bytes) -> bool:
+    """Whether an application works on a locked card: the final application does, until the card is terminated."""
+    entry = card.registry().application(aid)
+    final = entry is not None and bool(int.from_bytes(entry.privileges) & Privilege.FINAL_APPLICATION)
+    return final and card.life() != CardState.TERMINATED
 
 
 def _check_class(rule: Rule, cla: int) -> None:
