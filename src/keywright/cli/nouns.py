@@ -13,6 +13,7 @@ _TOPICS: Final[Mapping[str, str]] = {
     ),
     **dict.fromkeys(("lock", "unlock", "terminate", "set-status"), "keywright.cli.card.states"),
     "script": "keywright.cli.card.script",
+    "scp11": "keywright.cli.card.scp11",
 }
 
 
@@ -41,7 +42,7 @@ NOUNS: Final[dict[str, Noun]] = {
         "keywright.cli.card.verbs",
         "Look at a card, and manage what is on it.",
         "info list keys data apdu install create-domain make-selectable load uninstall delete move registry rename "
-        "lock unlock terminate set-status personalise cap sign ota script shell",
+        "lock unlock terminate set-status personalise cap sign scp11 ota script shell",
         _TOPICS,
     ),
     "reader": Noun("keywright.cli.reader", "PC/SC readers and what is in them.", "list watch features escape"),

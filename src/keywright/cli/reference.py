@@ -72,7 +72,7 @@ def cli_page() -> str:
             parts.append(_block(_help(noun)))
         for verb in entry.verbs.split():
             parts += [f"### {noun} {verb}\n", _block(_help(noun, verb))]
-            parts += [_block(_help(noun, verb, inner)) for inner in _inner(noun, verb)]
+            parts += [_block(_help(noun, verb, *inner)) for inner in _inner(noun, verb)]
     return "\n".join(parts)
 
 
@@ -107,10 +107,16 @@ def _first_paragraph(kind: type[KeywrightError]) -> str:
     return " ".join((inspect.getdoc(kind) or "").partition("\n\n")[0].split())
 
 
-def _inner(noun: str, verb: str) -> list[str]:
-    """The verbs below a verb, such as those of `card keys`."""
+def _inner(noun: str, verb: str) -> list[tuple[str, ...]]:
+    """The verbs below a verb, such as those of `card keys`, and those below them."""
     found = getattr(get_command(application(noun)), "commands", {})[noun].commands[verb]
-    return list(getattr(found, "commands", {}))
+    return list(_below(found))
+
+
+def _below(command: object, *path: str) -> Iterator[tuple[str, ...]]:
+    for name, inner in getattr(command, "commands", {}).items():
+        yield (*path, name)
+        yield from _below(inner, *path, name)
 
 
 def _help(*words: str) -> str:
