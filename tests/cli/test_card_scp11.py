@@ -258,7 +258,65 @@ def test_certificates_for_a_key_that_is_not_there_are_refused_by_the_card(on_car
     assert (ran.code, "6A88" in ran.err) == (6, True)
 
 
+class Answering:
+    """A card that gives fixed answers by P1 P2 of GET DATA, and takes every SELECT."""
+
+    name, atr, extended = "answering", b"", False
+
+    def __init__(self, **answers: str) -> None:
+        self.answers = {bytes.fromhex(name.removeprefix("x")): bytes.fromhex(text) for name, text in answers.items()}
+
+    def exchange(self, raw: bytes) -> bytes:
+        return b"\x90\x00" if raw[1] == 0xA4 else self.answers.get(raw[2:4], b"\x6a\x88")
+
+    def close(self) -> None:
+        pass
+
+
+def behind(monkeypatch: pytest.MonkeyPatch, **answers: str) -> None:
+    monkeypatch.setattr(links, "open_link", lambda _: Answering(**answers))
+
+
+def test_a_card_that_lists_no_keys_is_asked_for_one(keywright: Keywright, monkeypatch: pytest.MonkeyPatch) -> None:
+    behind(monkeypatch)
+    ran = keywright("card", "scp11", "certificates", "get", "--link", "sim:element")
+    assert (ran.code, "name one with --kid and --of-kvn" in ran.err) == (2, True)
+
+
+def test_a_certificate_that_cannot_be_read_is_shown_as_bytes(
+    keywright: Keywright, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    behind(monkeypatch, xBF21="30030101FF9000")
+    words = ("card", "scp11", "certificates", "get", *OURS, "--link", "sim:element")
+    assert "it cannot be read" in keywright(*words).out
+    (key,) = answered(keywright(*words, "--json"))["keys"]
+    assert key["chains"] == [[{"data": "30030101FF"}]]
+
+
+def test_another_refusal_than_none_is_an_error(keywright: Keywright, monkeypatch: pytest.MonkeyPatch) -> None:
+    behind(monkeypatch, xBF21="6982")
+    ran = keywright("card", "scp11", "certificates", "get", *OURS, "--link", "sim:element")
+    assert (ran.code, "6982" in ran.err) == (6, True)
+
+
 # ---- CA identifiers
+
+
+@pytest.mark.parametrize("answer", ["FF3307420101830210039000", "420101830210039000"])
+def test_a_list_of_cas_is_read_with_its_tag_and_without(
+    keywright: Keywright, monkeypatch: pytest.MonkeyPatch, answer: str
+) -> None:
+    behind(monkeypatch, xFF33=answer)
+    (one,) = answered(keywright("card", "scp11", "ca", "list", "--link", "sim:element", "--json"))["cas"]
+    assert one == {"side": "host", "kvn": "03", "kid": "10", "identifier": "01"}
+
+
+def test_a_list_of_cas_that_is_none_is_a_fault_of_the_card(
+    keywright: Keywright, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    behind(monkeypatch, xFF34="4201019000")
+    ran = keywright("card", "scp11", "ca", "list", "--link", "sim:element")
+    assert (ran.code, "FF34 answered what is no list of CAs" in ran.err) == (6, True)
 
 
 def test_ca_identifiers_come_from_hex_or_a_certificate_and_are_listed_by_side(
@@ -329,6 +387,11 @@ def test_what_is_no_serial_number_is_refused(on_card: Scp11, serial: str) -> Non
     ran = on_card("allow-list", "put", serial, *KLOC)
     assert ran.code == 2
     assert "neither a serial number nor a file" in ran.err
+
+
+def test_a_list_longer_than_store_data_takes_is_refused(on_card: Scp11) -> None:
+    ran = on_card("allow-list", "put", *(hex(1 << 158 | n) for n in range(3000)), *KLOC)
+    assert (ran.code, "too many for STORE DATA" in ran.err) == (2, True)
 
 
 def test_a_counter_that_does_not_grow_is_refused_by_the_card(
