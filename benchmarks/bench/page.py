@@ -27,12 +27,12 @@ machine too; times are medians. Time is processor time of the thread, except whe
 - A session open at the host: the answer to INITIALIZE UPDATE parsed, session keys, both cryptograms, EXTERNAL
   AUTHENTICATE built. Both ends: the host against the virtual element in the same process, bytes in between, the
   element's counters committed to a memory in RAM. The round trip sends and returns as many bytes through an applet.
-- SCP11 at the host: a new key, the card's recorded answer, two key agreements, derivation, receipt. Bare has nothing but
-  those, and is itself only 1.3 to 1.5 times as fast as yubikit. *With a card met before* the agreement of the two static
-  keys is kept (`scp11.keys.KeptAgreement`).
-- Behind vpcd: the driver is played by sockets, as libifdvpcd sends; cards and driver are two processes. Through pcscd: a
-  real daemon with the real driver. The echo card answers as many bytes to the same three commands, in the same run. Times
-  are by the wall clock.
+- SCP11 at the host: a new key, the card's recorded answer, two key agreements, derivation, receipt. Bare has nothing
+  but those, and is itself only 1.3 to 1.5 times as fast as yubikit. *With a card met before* the agreement of the two
+  static keys is kept (`scp11.keys.KeptAgreement`).
+- Behind vpcd: the driver is played by sockets, as libifdvpcd sends; cards and driver are two processes. Through pcscd:
+  a real daemon with the real driver. The echo card answers as many bytes to the same three commands, in the same run.
+  Times are by the wall clock.
 - The lot and the large order run the product's own code with its own settings in fresh processes: the line in one, the
   simulated fobs with their journal in another. Durable means what the line below the table says.
 """
