@@ -8,6 +8,7 @@ import pytest
 
 from keywright.codec.tlv import item
 from keywright.element import SecureElement
+from keywright.globalplatform.messages import CardData
 from keywright.scp.scp81.parameters import (
     HttpParameters,
     KeyReference,
@@ -105,3 +106,28 @@ def test_a_trigger_is_completed_from_what_is_stored() -> None:
     sets, names = made.air.parameters(bytes.fromhex("A000000151000000"))
     settings = settle(TriggerParameters(), *sets, dns=names)
     assert (settings.host, settings.uri, settings.security.key) == ("127.0.0.1", "/ram", KeyReference(0x40, 1))
+
+
+# ---- which versions of TLS
+
+
+@pytest.mark.parametrize(
+    ("value", "sw", "offered"),
+    [
+        ("810C", 0x9000, 0x0C),
+        ("8104", 0x9000, 0x04),
+        ("8103", 0x6985, 0x04),
+        ("8100", 0x6A80, 0x04),
+        ("81", 0x6A80, 0x04),
+    ],
+)
+def test_the_versions_of_tls_are_changed_but_not_lowered(value: str, sw: int, offered: int) -> None:
+    session = opened()
+    group = bytes.fromhex("C981") + bytes((len(value) // 2,)) + bytes.fromhex(value)
+    assert session(0x80, 0xE2, 0x88, 0x00, group).sw == sw
+    assert CardData.parse(session(0x00, 0xCA, 0x00, 0x66, le=0).data).secure_channels[-1] == (0x81, offered)
+
+
+def test_a_domain_without_scp81_has_no_versions_to_change() -> None:
+    session = Terminal(element()).authenticate()
+    assert session(0x80, 0xE2, 0x88, 0x00, bytes.fromhex("C98102810C")).sw == 0x6A80

@@ -9,6 +9,7 @@ from keywright.codec.tlv import item, items
 from keywright.element import issuer_objects, scp10, scp11_objects, scp81_parameters
 from keywright.element.card import Card
 from keywright.element.channel import BlockChain, Channel
+from keywright.element.domain import Domain
 from keywright.element.key_material import components
 from keywright.element.memory_quota import resources
 from keywright.element.put_key import store_keys
@@ -106,16 +107,22 @@ def store_data(card: Card, channel: Channel, command: Command, change: Transacti
         store_keys(card, domain, session, change, objects)
         return Response(b"")
     for number, value in objects:
-        if issuer_objects.takes(card, domain, number):
-            issuer_objects.store(card, domain, number, value, change)
-        elif number in scp81_parameters.SETS and domain.i_of(SCP81) is not None:
-            scp81_parameters.store(domain, number, value, change)
-        elif number in _STORED or number in _PROPRIETARY:
-            change.write(domain.name(data_name(number)), value or None)
-        else:
-            raise Refusal(SW.INCORRECT_DATA)
+        _store_object(card, domain, number, value, change)
     issuer_objects.settle(card, channel, change)
     return Response(b"")
+
+
+def _store_object(card: Card, domain: Domain, number: int, value: bytes, change: Transaction) -> None:
+    if issuer_objects.takes(card, domain, number):
+        issuer_objects.store(card, domain, number, value, change)
+    elif number == scp81_parameters.OPTIONS_GROUP:
+        scp81_parameters.change_options(domain, value, change)
+    elif number in scp81_parameters.SETS and domain.i_of(SCP81) is not None:
+        scp81_parameters.store(domain, number, value, change)
+    elif number in _STORED or number in _PROPRIETARY:
+        change.write(domain.name(data_name(number)), value or None)
+    else:
+        raise Refusal(SW.INCORRECT_DATA)
 
 
 def _collected(channel: Channel, command: Command) -> BlockChain | None:

@@ -11,20 +11,25 @@ from typing import Final, NamedTuple
 
 from keywright.codec.tlv import Template, item, items
 from keywright.element.domain import Domain
-from keywright.element.state import Transaction, data_name
-from keywright.errors import DecodeError
+from keywright.element.state import PROTOCOLS, ProtocolRecord, ProtocolsRecord, Transaction, data_name
+from keywright.errors import DecodeError, PolicyError
 from keywright.globalplatform.card_objects import TagList
+from keywright.globalplatform.messages import build_dgi
 from keywright.iso7816.refusal import Refusal
 from keywright.iso7816.status import SW
 from keywright.scp.scp81.parameters import (
     DNS_ALL,
     DNS_PART,
+    SCP81,
     STORED_ALL,
     STORED_PART,
     DnsParameters,
     StoredParameters,
+    read_options_dgi,
 )
 
+OPTIONS_GROUP: Final = 0xC981
+"""Data group that changes "i"."""
 _EXCLUSIVE: Final = {0x85: 0xA5, 0xA5: 0x85}
 """Security parameters of one kind take the place of the other (Amd B 3.7.2)."""
 
@@ -87,6 +92,26 @@ def read(domain: Domain, number: int, asked: bytes) -> bytes | None:
         raise Refusal(SW.INCORRECT_DATA) from None
     found = [item(tag, value) for tag, value in items(whole or b"") if tag.to_bytes(1) == tags]
     return found[0] if found else None
+
+
+def change_options(domain: Domain, value: bytes, change: Transaction) -> None:
+    """Data group C981 of STORE DATA: the TLS versions that the domain offers, "i" of SCP81 (Amd B 3.2.2).
+
+    Refuses with 6A80 (no such options, or SCP81 is not offered), 6985 [?] when the lowest or highest version would
+    drop.
+    """
+    offers = ProtocolsRecord.parse(change.read(domain.name(PROTOCOLS)) or b"").offers
+    current = next((offer.i for offer in offers if offer.scp == SCP81), None)
+    if current is None:
+        raise Refusal(SW.INCORRECT_DATA)
+    try:
+        new = read_options_dgi(build_dgi(((OPTIONS_GROUP, value),)), current)
+    except DecodeError:
+        raise Refusal(SW.INCORRECT_DATA) from None
+    except PolicyError:
+        raise Refusal(SW.CONDITIONS_NOT_SATISFIED) from None
+    changed = tuple(ProtocolRecord(offer.scp, new if offer.scp == SCP81 else offer.i) for offer in offers)
+    change.write(domain.name(PROTOCOLS), ProtocolsRecord(changed).build())
 
 
 def parameters(domain: Domain) -> tuple[StoredParameters, DnsParameters]:
