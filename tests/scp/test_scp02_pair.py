@@ -10,7 +10,7 @@ import itertools
 import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from hypothesis.stateful import initialize
 
 from keywright.errors import AuthenticationError, PolicyError, SequenceError
 from keywright.iso7816.apdu import Command, Response
@@ -25,6 +25,7 @@ from keywright.scp.scp02.messages import LEVELS, OPTIONS, I, allowed_levels
 from keywright.scp.scp02.messaging import HostChannel
 from keywright.scp.scp02.profile import DEFAULT, HOST, Profile
 from keywright.scp.session import CardSession, HostSession
+from support.adversary import Adversary
 
 CHANNELS = (0, 3, 4, 19)
 AID = bytes.fromhex("A000000151000000")
@@ -311,73 +312,13 @@ def test_an_answer_changed_while_r_macs_are_collected_is_found_at_the_end() -> N
         host.wrap(Command(0x80, 0xCA, 0, 0x66))
 
 
-class Adversary(RuleBasedStateMachine):
-    """Host and card talk while someone in between drops, repeats and flips commands and answers by himself.
-
-    Whatever he does: the card accepts only what the host sent, in order and once; what the host takes for a good
-    answer the card gave to that command.
-    """
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.sent: list[Command] = []
-        self.wire: list[Command] = []
-
+class Interference(Adversary):
     @initialize(i=st.sampled_from([i for i in R_MAC_OPTIONS if i & I.EXPLICIT]), level=st.sampled_from([0x11, 0x13]))
     def open(self, i: int, level: int) -> None:
         self.host, self.card = opened(i, level)
 
-    @precondition(lambda self: self.host.is_open)
-    @rule(data=st.binary(max_size=40), answer=st.binary(max_size=40))
-    def honest(self, data: bytes, answer: bytes) -> None:
-        command = Command(0x80, 0xE2, 0, 0, data, 0)
-        self.card.answer = Response(answer)
-        self.sent.append(command)
-        self.wire.append(self.host.wrap(command))
-        response = self.card(self.wire[-1])
-        if response.sw != 0x9000:
-            assert self.card.session is None
-            self.host.close()
-            return
-        assert self.host.unwrap(response) == self.card.answer
 
-    @precondition(lambda self: self.host.is_open)
-    @rule(data=st.binary(max_size=40))
-    def dropped(self, data: bytes) -> None:
-        self.sent.append(Command(0x80, 0xE2, 0, 0, data, 0))
-        self.wire.append(self.host.wrap(self.sent[-1]))
-
-    @precondition(lambda self: self.wire)
-    @rule(pick=st.integers(min_value=0, max_value=50))
-    def repeated(self, pick: int) -> None:
-        self.card(self.wire[pick % len(self.wire)])
-
-    @precondition(lambda self: self.wire)
-    @rule(pick=st.integers(min_value=0, max_value=50), bit=st.integers(min_value=0, max_value=300))
-    def flipped(self, pick: int, bit: int) -> None:
-        command = self.wire[pick % len(self.wire)]
-        data = bytearray(command.data)
-        data[bit // 8 % len(data)] ^= 1 << bit % 8
-        before = len(self.card.received)
-        self.card(Command(command.cla, command.ins, command.p1, command.p2, bytes(data), command.le))
-        assert len(self.card.received) == before
-
-    @precondition(lambda self: self.host.is_open)
-    @rule(data=st.binary(max_size=40), forged=st.binary(max_size=40))
-    def answered_by_another(self, data: bytes, forged: bytes) -> None:
-        self.dropped(data)
-        with pytest.raises(AuthenticationError):
-            self.host.unwrap(Response(forged))
-        with pytest.raises(SequenceError):
-            self.host.wrap(self.sent[-1])
-
-    @invariant()
-    def accepted_is_a_prefix_of_sent(self) -> None:
-        if hasattr(self, "card"):
-            assert self.card.received == self.sent[: len(self.card.received)]
-
-
-TestAdversary = Adversary.TestCase
+TestAdversary = Interference.TestCase
 TestAdversary.settings = settings(max_examples=30, stateful_step_count=20)
 
 

@@ -10,9 +10,9 @@ import itertools
 import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from hypothesis.stateful import initialize
 
-from keywright.errors import AuthenticationError, PolicyError, SequenceError, WireError
+from keywright.errors import PolicyError, SequenceError, WireError
 from keywright.iso7816.apdu import Command, Response
 from keywright.iso7816.channels import with_channel
 from keywright.iso7816.refusal import Refusal
@@ -21,6 +21,7 @@ from keywright.scp.level import LEVELS
 from keywright.scp.scp03.card import CardChannel, allowed_levels
 from keywright.scp.scp03.host import HostChannel, external_authenticate, initialize_update, open_channel
 from keywright.scp.scp03.keys import KeySet
+from support.adversary import Adversary
 
 SIZES = (16, 24, 32)
 MODES = (8, 16)
@@ -170,75 +171,13 @@ def test_an_empty_field_encrypted_as_padding_is_accepted(level: int, mode: int) 
         assert card.received[-1] == command
 
 
-class Adversary(RuleBasedStateMachine):
-    """Host and card talk while someone in between drops, repeats, swaps, flips and answers by himself.
-
-    Whatever he does: the card accepts only what the host sent, in order and once; what the host takes for an
-    answer the card gave to that command.
-    """
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.sent: list[Command] = []
-        self.wire: list[Command] = []
-        self.accepted = 0
-
+class Interference(Adversary):
     @initialize(size=st.sampled_from(SIZES), mode=st.sampled_from(MODES))
     def open(self, size: int, mode: int) -> None:
         self.host, self.card = opened(size, mode, 0x70, 0x33, 0)
 
-    @precondition(lambda self: self.host.is_open)
-    @rule(data=st.binary(max_size=40), answer=st.binary(max_size=40))
-    def honest(self, data: bytes, answer: bytes) -> None:
-        command = Command(0x80, 0xE2, 0, 0, data, 0)
-        self.card.answer = Response(answer)
-        self.sent.append(command)
-        wrapped = self.host.wrap(command)
-        self.wire.append(wrapped)
-        response = self.card(wrapped)
-        if response.sw != 0x9000:
-            assert self.card.session is None
-            self.host.close()
-            return
-        assert self.host.unwrap(response) == self.card.answer
 
-    @precondition(lambda self: self.host.is_open)
-    @rule(data=st.binary(max_size=40))
-    def dropped(self, data: bytes) -> None:
-        self.sent.append(Command(0x80, 0xE2, 0, 0, data, 0))
-        self.wire.append(self.host.wrap(self.sent[-1]))
-
-    @precondition(lambda self: self.wire)
-    @rule(pick=st.integers(min_value=0, max_value=50))
-    def repeated(self, pick: int) -> None:
-        self.card(self.wire[pick % len(self.wire)])
-
-    @precondition(lambda self: self.wire)
-    @rule(pick=st.integers(min_value=0, max_value=50), bit=st.integers(min_value=0, max_value=300))
-    def flipped(self, pick: int, bit: int) -> None:
-        command = self.wire[pick % len(self.wire)]
-        data = bytearray(command.data)
-        data[bit // 8 % len(data)] ^= 1 << bit % 8
-        before = len(self.card.received)
-        self.card(Command(command.cla, command.ins, command.p1, command.p2, bytes(data), command.le))
-        assert len(self.card.received) == before
-
-    @precondition(lambda self: self.host.is_open)
-    @rule(data=st.binary(max_size=40), forged=st.binary(max_size=40))
-    def answered_by_another(self, data: bytes, forged: bytes) -> None:
-        self.dropped(data)
-        with pytest.raises(AuthenticationError):
-            self.host.unwrap(Response(forged))
-        with pytest.raises(SequenceError):
-            self.host.wrap(self.sent[-1])
-
-    @invariant()
-    def accepted_is_a_prefix_of_sent(self) -> None:
-        if hasattr(self, "card"):
-            assert self.card.received == self.sent[: len(self.card.received)]
-
-
-TestAdversary = Adversary.TestCase
+TestAdversary = Interference.TestCase
 TestAdversary.settings = settings(max_examples=40, stateful_step_count=25)
 
 

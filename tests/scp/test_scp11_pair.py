@@ -14,7 +14,7 @@ import msgspec
 import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from hypothesis.stateful import initialize
 
 from keywright.crypto.aes import AesKey
 from keywright.crypto.ec import CURVES
@@ -37,6 +37,7 @@ from keywright.scp.scp11.messages import (
 )
 from keywright.scp.scp11.profile import ALL_USAGES, Ecka, Fragments, GroupId, Profile
 from keywright.scp.session import CardSession, HostSession
+from support.adversary import Adversary
 from support.scp11 import KLOC, CardEnd, authority, domain, holder, key
 
 LEVELS = tuple(USAGE_OF_LEVEL)
@@ -149,7 +150,7 @@ def opened(kind: Kind, card: CardEnd) -> HostChannel:
 def test_both_ends_are_sessions_as_the_house_knows_them() -> None:
     card = card_of(Kind(SCP11B))
     host: HostSession = opened(Kind(SCP11B), card)
-    own = card.initiation.session
+    own = card.session
     assert own is not None
     other: CardSession = own
     assert (host.scp, other.scp, host.kvn, host.channel, host.i) == (17, 17, 1, 0, Profile().i)
@@ -168,15 +169,15 @@ def test_every_kind_of_session_carries_every_shape_of_command(kind: Kind) -> Non
     card = card_of(kind)
     session = opened(kind, card)
     assert card.initiation.state is State.OPEN
-    assert card.initiation.session is not None
-    assert (session.level, card.initiation.session.level) == (kind.level, kind.level)
+    assert card.session is not None
+    assert (session.level, card.session.level) == (kind.level, kind.level)
     for data, le, answer in itertools.product(DATA, (None, 0), DATA[::2]):
         command = Command(with_channel(0x80, kind.channel), 0xE2, 1, 2, data, le)
         card.answer = Response(answer)
         assert session.unwrap(card(session.wrap(command))) == card.answer
         assert card.received[-1] == command
     block = b"thirty-two bytes of a key set..."
-    assert card.initiation.session.decrypt_sensitive(session.encrypt_sensitive(block)) == block
+    assert card.session.decrypt_sensitive(session.encrypt_sensitive(block)) == block
 
 
 TAMPERED = (
@@ -257,7 +258,7 @@ def test_one_flipped_bit_of_a_command_ends_the_session_on_the_card(kind: Kind) -
         else:
             changed = msgspec.structs.replace(good, data=flipped(good.data, bit % (8 * len(good.data))))
         assert card(changed).sw == 0x6982
-        assert (card.initiation.state, card.initiation.session) == (State.IDLE, None)
+        assert (card.initiation.state, card.session) == (State.IDLE, None)
         assert card.received == []
         assert card(good).sw == 0x6982
 
@@ -337,8 +338,8 @@ def test_the_static_key_serves_where_both_ends_have_it() -> None:
     dialogue = open_channel(SCP11A, known, own, holder=holder("x509"), static_dek=static, profile=Profile())
     session = drive(dialogue, card)
     assert session.encrypt_sensitive(bytes(16)) == static.encrypt_cbc(bytes(16), bytes(16))
-    assert card.initiation.session is not None
-    assert card.initiation.session.decrypt_sensitive(session.encrypt_sensitive(b"x" * 32)) == b"x" * 32
+    assert card.session is not None
+    assert card.session.decrypt_sensitive(session.encrypt_sensitive(b"x" * 32)) == b"x" * 32
 
 
 def test_a_remembered_host_opens_without_showing_its_certificates() -> None:
@@ -353,75 +354,17 @@ def test_a_remembered_host_opens_without_showing_its_certificates() -> None:
     assert [command.ins for command in second.sent] == [0x82]
 
 
-class Adversary(RuleBasedStateMachine):
-    """Host and card talk while someone in between drops, repeats, swaps, flips and answers by himself.
-
-    Whatever he does: the card accepts only what the host sent, in order and once; what the host takes for an
-    answer the card gave to that command.
-    """
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.sent: list[Command] = []
-        self.wire: list[Command] = []
-
+class Interference(Adversary):
     @initialize(kind=st.sampled_from([Kind(SCP11B), Kind(SCP11C, s16=True, key_length=32), Kind(SCP11A, form="gp")]))
     def open(self, kind: Kind) -> None:
-        self.card = card_of(kind)
-        self.host = opened(kind, self.card)
-        self.wire = self.card.sent[:]
+        card = card_of(kind)
+        self.host, self.card = opened(kind, card), card
+        self.wire = card.sent[:]
 
-    @precondition(lambda self: self.host.is_open)
-    @rule(data=st.binary(max_size=40), answer=st.binary(max_size=40))
-    def honest(self, data: bytes, answer: bytes) -> None:
-        command = Command(0x80, 0xE2, 0, 0, data, 0)
-        self.card.answer = Response(answer)
-        self.sent.append(command)
-        wrapped = self.host.wrap(command)
-        self.wire.append(wrapped)
-        response = self.card(wrapped)
-        if response.sw != 0x9000:
-            assert self.card.initiation.session is None
-            self.host.close()
-            return
-        assert self.host.unwrap(response) == self.card.answer
-
-    @precondition(lambda self: self.host.is_open)
-    @rule(data=st.binary(max_size=40))
-    def dropped(self, data: bytes) -> None:
-        self.sent.append(Command(0x80, 0xE2, 0, 0, data, 0))
-        self.wire.append(self.host.wrap(self.sent[-1]))
-
-    @precondition(lambda self: self.wire)
-    @rule(pick=st.integers(min_value=0, max_value=50), bit=st.integers(min_value=0, max_value=300))
-    def flipped(self, pick: int, bit: int) -> None:
-        command = self.wire[pick % len(self.wire)]
-        if not command.data:
-            return
-        before = len(self.card.received)
-        self.card(msgspec.structs.replace(command, data=flipped(command.data, bit % (8 * len(command.data)))))
-        assert len(self.card.received) == before
-
-    @precondition(lambda self: any(command.cla == 0x84 for command in self.wire))
-    @rule(pick=st.integers(min_value=0, max_value=50))
-    def repeated(self, pick: int) -> None:
-        secured = [command for command in self.wire if command.cla == 0x84]
-        self.card(secured[pick % len(secured)])
-
-    @precondition(lambda self: self.host.is_open)
-    @rule(data=st.binary(max_size=40), forged=st.binary(max_size=40))
-    def answered_by_another(self, data: bytes, forged: bytes) -> None:
-        self.dropped(data)
-        with pytest.raises(AuthenticationError):
-            self.host.unwrap(Response(forged))
-        with pytest.raises(SequenceError):
-            self.host.wrap(self.sent[-1])
-
-    @invariant()
-    def accepted_is_a_prefix_of_sent(self) -> None:
-        if hasattr(self, "card"):
-            assert self.card.received == self.sent[: len(self.card.received)]
+    def repeatable(self) -> list[Command]:
+        """Commands of the session: the handshake once more would open another."""
+        return [command for command in self.wire if command.cla == 0x84]
 
 
-TestAdversary = Adversary.TestCase
+TestAdversary = Interference.TestCase
 TestAdversary.settings = settings(max_examples=25, stateful_step_count=20, deadline=None)

@@ -18,6 +18,7 @@ from keywright.iso7816.channels import is_gp, is_secured
 from keywright.iso7816.refusal import Refusal
 from keywright.scp.scp11.authority import Authority, Form
 from keywright.scp.scp11.card import Initiation
+from keywright.scp.scp11.card_channel import CardChannel
 from keywright.scp.scp11.certificates import Side
 from keywright.scp.scp11.data import OBJECTS, get_data, leaf_of
 from keywright.scp.scp11.host import Card, Holder
@@ -139,6 +140,11 @@ class CardEnd:
         self.received: list[Command] = []
         self.answer = Response(b"")
 
+    @property
+    def session(self) -> CardChannel | None:
+        """The open session."""
+        return self.initiation.session
+
     def __call__(self, command: Command) -> Response:
         """Answer; a failed check ends the session."""
         self.sent.append(command)
@@ -156,7 +162,7 @@ class CardEnd:
         }
         if command.ins in handlers and not is_secured(command.cla):
             return handlers[command.ins](command)
-        session = self.initiation.session
+        session = self.session
         if session is None:
             self.initiation.other()
             number = command.p1 << 8 | command.p2
