@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import socket
-import threading
 from typing import Final, final
 
 from keywright.errors import LinkError, PolicyError
-from keywright.link.sockets import dial, is_loopback, listen
+from keywright.link.sockets import Acceptor, dial, is_loopback
 
 _CHUNK: Final = 1 << 14
 _CONNECT_TIMEOUT_S: Final = 10.0
-_ACCEPT_STEP_S: Final = 0.2
 
 
 @final
@@ -62,28 +60,18 @@ class PlainServer:
     def __init__(self, host: str = "127.0.0.1", port: int = 0, *, timeout_s: float = 30.0) -> None:
         """Listen. Raises PolicyError for a host that is not loopback, LinkError if the port is taken."""
         self._timeout_s = timeout_s
-        self._listener = listen(host, port)
-        self._listener.settimeout(_ACCEPT_STEP_S)
-        self._stopped = threading.Event()
-        self.port: int = self._listener.getsockname()[1]
+        self._acceptor = Acceptor(host, port)
+        self.port: int = self._acceptor.port
 
     def accept(self) -> PlainConnection | None:
         """The next connection; None once `stop` was called. Raises LinkError."""
-        while not self._stopped.is_set():
-            try:
-                connection, _ = self._listener.accept()
-            except TimeoutError:
-                continue
-            except OSError as error:
-                raise LinkError(f"cannot accept: {error}", delivered=False) from error
-            return PlainConnection(connection, self._timeout_s)
-        return None
+        connection = self._acceptor.accept()
+        return None if connection is None else PlainConnection(connection, self._timeout_s)
 
     def stop(self) -> None:
         """Make `accept` return None; any thread may call it."""
-        self._stopped.set()
+        self._acceptor.stop()
 
     def close(self) -> None:
         """Give up the port."""
-        self.stop()
-        self._listener.close()
+        self._acceptor.close()

@@ -1,4 +1,4 @@
-"""Messages of two length bytes (big-endian) and a payload over TCP, and the loop that serves them without threads."""
+"""Sockets of links: listen, dial, messages of two length bytes (big-endian), the loop that serves without threads."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import logging
 import os
 import selectors
 import socket
+import threading
 from collections.abc import Sequence
 from typing import Protocol, final
 
@@ -19,6 +20,7 @@ UNKNOWN_ERROR = b"\x6f\x00"
 _WRONG_LENGTH = b"\x67\x00"
 _CHUNK = 1 << 16
 _SEND_TIMEOUT_S = 10.0
+_ACCEPT_STEP_S = 0.2
 _LOOPBACK_NET = 127
 # The vpcd driver sends length and payload in two segments and waits for the ACK of the first: without this each
 # APDU costs 40 ms. Linux takes the option back by itself, so it is set again after every recv.
@@ -80,6 +82,40 @@ def listen(host: str, port: int, *, remote: bool = False) -> socket.socket:
     except (OSError, OverflowError, UnicodeError) as error:  # UnicodeError: no name of a host
         why = getattr(error, "strerror", None) or str(error)
         raise LinkError(f"{host}:{port}: cannot listen: {why}", delivered=False, hint="choose another port") from error
+
+
+@final
+class Acceptor:
+    """Listens and gives out connections one at a time. `port` is the real one if 0 was asked for."""
+
+    def __init__(self, host: str, port: int, *, remote: bool = False) -> None:
+        """Listen. Raises as `listen` does."""
+        self._listener = listen(host, port, remote=remote)
+        self._listener.settimeout(_ACCEPT_STEP_S)
+        self._stopped = threading.Event()
+        self.port: int = self._listener.getsockname()[1]
+
+    def accept(self) -> socket.socket | None:
+        """The next connection, without Nagle's delay; None once `stop` was called. Raises LinkError."""
+        while not self._stopped.is_set():
+            try:
+                connection, _ = self._listener.accept()
+            except TimeoutError:
+                continue
+            except OSError as error:
+                raise LinkError(f"cannot accept: {error}", delivered=False) from error
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            return connection
+        return None
+
+    def stop(self) -> None:
+        """Make `accept` return None; any thread may call it."""
+        self._stopped.set()
+
+    def close(self) -> None:
+        """Give up the port."""
+        self.stop()
+        self._listener.close()
 
 
 def is_loopback(host: str) -> bool:

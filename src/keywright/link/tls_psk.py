@@ -9,13 +9,12 @@ from __future__ import annotations
 import contextlib
 import secrets
 import socket
-import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final, TypeVar, final
 
 from keywright.errors import LinkError, PolicyError, UsageError
-from keywright.link.sockets import dial, listen
+from keywright.link.sockets import Acceptor, dial
 
 AES_128_CBC_SHA256: Final = 0x00AE
 NULL_SHA256: Final = 0x00B0
@@ -32,7 +31,6 @@ _DUMMY_BYTES: Final = 32
 _CLOSE_NOTIFY: Final = 0x7880
 """The library's number for it."""
 _CONNECT_TIMEOUT_S: Final = 10.0
-_ACCEPT_STEP_S: Final = 0.2
 
 Lookup = Callable[[str], bytes | None]
 """The PSK of an identity, None if there is none."""
@@ -240,34 +238,25 @@ class PskServer:
         self._lookup = lookup
         self._timeout_s = timeout_s
         self._allow_null = allow_null
-        self._listener = listen(host, port, remote=remote)
-        self._listener.settimeout(_ACCEPT_STEP_S)
-        self._stopped = threading.Event()
-        self.port: int = self._listener.getsockname()[1]
+        self._acceptor = Acceptor(host, port, remote=remote)
+        self.port: int = self._acceptor.port
 
     def accept(self) -> PskConnection | None:
         """The next card, its handshake done; None once `stop` was called. Raises LinkError for one that failed."""
-        while not self._stopped.is_set():
-            try:
-                connection, _ = self._listener.accept()
-            except TimeoutError:
-                continue
-            except OSError as error:
-                raise LinkError(f"cannot accept: {error}", delivered=False) from error
-            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            tls, keys = mbedtls_tls(), _Keys(self._lookup)
-            context = tls.ServerContext(_configuration(tls, self._allow_null, pre_shared_key_store=keys))
-            return PskConnection(connection, context.wrap_buffers(), keys, "", self._timeout_s)
-        return None
+        connection = self._acceptor.accept()
+        if connection is None:
+            return None
+        tls, keys = mbedtls_tls(), _Keys(self._lookup)
+        context = tls.ServerContext(_configuration(tls, self._allow_null, pre_shared_key_store=keys))
+        return PskConnection(connection, context.wrap_buffers(), keys, "", self._timeout_s)
 
     def stop(self) -> None:
         """Make `accept` return None; any thread may call it."""
-        self._stopped.set()
+        self._acceptor.stop()
 
     def close(self) -> None:
         """Give up the port."""
-        self.stop()
-        self._listener.close()
+        self._acceptor.close()
 
 
 def _configuration(tls: Any, allow_null: bool, **settings: Any) -> Any:  # noqa: FBT001 - handed through by name above
