@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import shutil
 import socket
@@ -119,22 +120,22 @@ def test_a_bit_flipped_on_the_way_ends_the_connection(serving: Serving) -> None:
     listener = socket.create_server(("127.0.0.1", 0))
     armed = threading.Event()
 
-    def relay() -> None:
-        client, _ = listener.accept()
-        far = socket.create_connection(("127.0.0.1", serving.port))
-
-        def back() -> None:
+    def back(far: socket.socket, client: socket.socket) -> None:
+        with contextlib.suppress(OSError):  # either side may be gone by then
             while data := far.recv(4096):
                 client.sendall(data)
-            client.close()
+            client.shutdown(socket.SHUT_WR)
 
-        other = threading.Thread(target=back)
-        other.start()
-        while data := client.recv(4096):
-            far.sendall(data[:-1] + bytes((data[-1] ^ 1,)) if armed.is_set() else data)
-        far.shutdown(socket.SHUT_WR)
-        other.join()
-        far.close()
+    def relay() -> None:
+        client, _ = listener.accept()
+        with client, socket.create_connection(("127.0.0.1", serving.port)) as far:
+            other = threading.Thread(target=back, args=(far, client))
+            other.start()
+            with contextlib.suppress(OSError):
+                while data := client.recv(4096):
+                    far.sendall(data[:-1] + bytes((data[-1] ^ 1,)) if armed.is_set() else data)
+                far.shutdown(socket.SHUT_WR)
+            other.join(TIMEOUT_S)
 
     thread = threading.Thread(target=relay)
     thread.start()
