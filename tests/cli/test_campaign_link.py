@@ -78,8 +78,10 @@ class Cable:
         framer = Framer()
         while self._left and (data := connection.recv(4096)):
             for command in framer.feed(data):
-                connection.sendall(frame(self._device.handle(command)))
                 self._left -= 1
+                if not self._left:  # before the last answer: whoever calls again after it must find nobody
+                    self._listener.close()
+                connection.sendall(frame(self._device.handle(command)))
 
     def pull(self) -> None:
         self._left = 0
