@@ -22,7 +22,7 @@ from keywright.iso7816.apdu import Command, Response
 from keywright.production.job import Commit, Job
 from keywright.production.keystore import Keystore, SoftwareKeystore
 from keywright.production.recipe import Recipe, parse_recipe
-from keywright.production.rows import Certificate, Change, Event, Unit, UnitChange, statements
+from keywright.production.rows import Certificate, Change, Event, Unit, UnitChange, to_json
 from keywright.production.units import ConflictError, UnitStore
 
 ROOT = Path(__file__).parents[2]
@@ -118,7 +118,7 @@ class Ledger:
     def commit(self, batch: Iterable[Change]) -> None:
         """All or nothing. Raises ConflictError as the real store does, StoreError for an unknown unit."""
         changes = tuple(batch)
-        statements(changes)
+        _as_rows(changes)
         units: dict[int, Unit] = {}
         fresh: set[object] = set()
         for change in changes:
@@ -128,6 +128,8 @@ class Ledger:
                 before = units.get(change.unit, self.units[change.unit])
                 units[change.unit] = msgspec.structs.replace(before, **dict(change.values))
                 continue
+            if not isinstance(change, Event | Certificate):
+                raise TypeError(f"nobody writes {type(change).__name__} here")
             for once in _once(change):
                 if once in self._there or once in fresh:
                     raise ConflictError(f"{once} is there already")
@@ -173,6 +175,15 @@ class Ledger:
         uids = [one.device_uid for one in (self.units | changed).values() if one.device_uid is not None]
         if len(set(uids)) != len(uids):
             raise ConflictError("the device is another unit's already")
+
+
+def _as_rows(changes: tuple[Change, ...]) -> None:
+    """Raises TypeError for what the real store could not write as JSON."""
+    for change in changes:
+        if isinstance(change, Event):
+            to_json(change.facts)
+        elif isinstance(change, UnitChange):
+            to_json(change.values.get("evidence", {}))  # type: ignore[arg-type]  # any value is tried
 
 
 def _once(change: Event | Certificate) -> tuple[object, ...]:

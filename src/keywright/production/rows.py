@@ -4,18 +4,25 @@ from __future__ import annotations
 
 import functools
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final, TypeAlias
 
 import msgspec
 import sqlalchemy as sa
-from sqlalchemy.dialects import sqlite
 
+from keywright.errors import StoreError
 from keywright.production.order import OrderRow
 from keywright.production.tables import Phase, State, certificate, event, unit
+from keywright.production.transaction import Prepared, Row, Transaction
 
 Facts: TypeAlias = Mapping[str, object]
 """A JSON object; bytes stand in it as hex text."""
+
+
+class UnknownUnitError(StoreError):
+    """A change names a unit that the lot does not have; nothing changed."""
+
+    code = "unknown-unit"
 
 
 class Lot(msgspec.Struct, frozen=True, kw_only=True):
@@ -32,6 +39,8 @@ class Lot(msgspec.Struct, frozen=True, kw_only=True):
     created_at: float
     state: str = "open"
     units: int = 0
+    run: int = 0
+    """How often the lot was taken up."""
 
 
 class Unit(msgspec.Struct, frozen=True, kw_only=True):
@@ -52,9 +61,22 @@ class Unit(msgspec.Struct, frozen=True, kw_only=True):
     tries: int
     started_at: float | None
     finished_at: float | None
+    epoch: int = 0
+    station: str = ""
+    until: float | None = None
+    recover: bool = False
+    pinned: str = ""
+    left_in: int = 0
 
 
-class Event(msgspec.Struct, frozen=True, kw_only=True):
+class Change(msgspec.Struct, frozen=True):
+    """Something that one transaction writes, whole or not at all, with whatever else its batch holds.
+
+    Each kind is a subclass; `writers.WRITERS` names what writes it.
+    """
+
+
+class Event(Change, frozen=True, kw_only=True):
     """A change: something that happened to a unit. (unit, step, phase, attempt) exists once."""
 
     unit: int
@@ -65,14 +87,14 @@ class Event(msgspec.Struct, frozen=True, kw_only=True):
     facts: Facts = {}
 
 
-class UnitChange(msgspec.Struct, frozen=True):
+class UnitChange(Change, frozen=True):
     """A change: new values of columns of one unit, for example `UnitChange(7, {"state": "sealed"})`."""
 
     unit: int
     values: Mapping[str, object]
 
 
-class Certificate(msgspec.Struct, frozen=True, kw_only=True):
+class Certificate(Change, frozen=True, kw_only=True):
     """A change: a certificate issued. `serial_number` hex text, `spki_sha256` 32 bytes."""
 
     serial_number: str
@@ -82,39 +104,42 @@ class Certificate(msgspec.Struct, frozen=True, kw_only=True):
     at: float
 
 
-Change: TypeAlias = Event | UnitChange | Certificate
-
-Statement: TypeAlias = tuple[str, list[tuple[object, ...]]]
-
 _encode: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), check_circular=False).encode
 _JSON_COLUMNS: Final = ("extra", "evidence")
 _CHANGEABLE: Final = frozenset(unit.c.keys()) - {"n", "serial", "model", "owner_group", "extra"}
 
 
-def planned(row: OrderRow) -> tuple[object, ...]:
+def planned(row: OrderRow) -> Row:
     """Values of `ADD_UNIT` for an ordered unit that nothing has happened to."""
     return (row.n, row.serial, row.model, row.owner_group, to_json(row.extra), "planned", "", "{}", "", "", 0)
 
 
-def statements(batch: Iterable[Change]) -> list[Statement]:
-    """What writes a batch, one statement per kind of row. Raises TypeError for facts that are not JSON."""
-    events: list[tuple[object, ...]] = []
-    certificates: list[tuple[object, ...]] = []
+def write_units(transaction: Transaction, changes: Sequence[UnitChange]) -> None:
+    """Of values of one unit that a batch gives twice, the later count.
+
+    Raises UnknownUnitError, ValueError for a column that does not change, TypeError for evidence that is not JSON.
+    """
     units: dict[int, dict[str, Any]] = {}
-    for change in batch:
-        if type(change) is Event:
-            facts = to_json(change.facts) if change.facts else "{}"
-            events.append((change.unit, change.step, change.phase, change.attempt, facts, change.at))
-        elif type(change) is UnitChange:
-            units.setdefault(change.unit, {}).update(change.values)
-        else:
-            certificates.append(msgspec.structs.astuple(change))
-    found = _updates(units)
-    if certificates:
-        found.append((_ADD_CERTIFICATE, certificates))
-    if events:
-        found.append((_ADD_EVENT, events))
-    return found
+    for change in changes:
+        units.setdefault(change.unit, {}).update(change.values)
+    for columns, rows in _updates(units).items():
+        if transaction.run(_update(columns), rows) != len(rows):
+            raise UnknownUnitError("a change names a unit that the lot does not have")
+
+
+def write_certificates(transaction: Transaction, changes: Sequence[Certificate]) -> None:
+    """A row each."""
+    transaction.run(_ADD_CERTIFICATE, [msgspec.structs.astuple(change) for change in changes])
+
+
+def write_events(transaction: Transaction, changes: Sequence[Event]) -> None:
+    """A row each, numbered in their order. Raises TypeError for facts that are not JSON."""
+    rows = [(change.unit, change.step, change.phase, change.attempt, _facts(change), change.at) for change in changes]
+    transaction.run(_ADD_EVENT, rows)
+
+
+def _facts(change: Event) -> str:
+    return to_json(change.facts) if change.facts else "{}"
 
 
 def lot_row(values: sa.Row[Any]) -> Lot:
@@ -130,6 +155,7 @@ def unit_row(values: sa.Row[Any]) -> Unit:
     fields = dict(values._mapping)  # noqa: SLF001 - the documented name of a row's mapping
     for name in _JSON_COLUMNS:
         fields[name] = msgspec.json.decode(fields[name])
+    fields["recover"] = bool(fields["recover"])
     return Unit(**fields)
 
 
@@ -145,42 +171,30 @@ def to_json(value: Facts) -> str:
     return _encode(value)
 
 
-def _updates(units: Mapping[int, dict[str, Any]]) -> list[Statement]:
-    """One statement for each set of columns: those of a step are the same for most units of a batch."""
-    groups: dict[tuple[str, ...], list[tuple[object, ...]]] = {}
+def _updates(units: Mapping[int, dict[str, Any]]) -> dict[tuple[str, ...], list[Row]]:
+    """Rows for each set of columns: those of a step are the same for most units of a batch."""
+    groups: dict[tuple[str, ...], list[Row]] = {}
     for n, values in units.items():
         if "evidence" in values:
             values["evidence"] = to_json(values["evidence"])
         groups.setdefault(tuple(values), []).append((*values.values(), n))
-    return [(_update(columns), rows) for columns, rows in groups.items()]
+    return groups
 
 
 @functools.cache
-def _update(columns: tuple[str, ...]) -> str:
+def _update(columns: tuple[str, ...]) -> Prepared:
     if wrong := set(columns) - _CHANGEABLE:
         raise ValueError(f"a unit's {', '.join(sorted(wrong))} cannot be changed")
     values: list[tuple[sa.Column[Any], sa.BindParameter[Any]]] = [
         (unit.c[name], sa.bindparam(name)) for name in columns
     ]
-    return _text(unit.update().where(unit.c.n == sa.bindparam("n_")).ordered_values(*values), (*columns, "n_"))
+    return Prepared(unit.update().where(unit.c.n == sa.bindparam("n_")).ordered_values(*values), (*columns, "n_"))
 
 
-def _text(statement: sa.Insert | sa.Update, order: tuple[str, ...]) -> str:
-    """The statement as SQL whose parameters stand in `order`.
-
-    Compiled once, because SQLAlchemy's own handling of each row's parameters halves what a second can commit.
-    """
-    keys = order if isinstance(statement, sa.Insert) else None
-    compiled = statement.compile(dialect=sqlite.dialect(), column_keys=keys)
-    if tuple(compiled.positiontup or ()) != order:
-        raise ValueError(f"parameters stand as {compiled.positiontup}, not {order}")
-    return str(compiled)
-
-
-_ADD_EVENT: Final = _text(event.insert(), ("unit", "step", "phase", "attempt", "facts", "at"))
-_ADD_CERTIFICATE: Final = _text(certificate.insert(), Certificate.__struct_fields__)
-ADD_UNIT: Final = _text(
-    unit.insert(),
+_ADD_EVENT: Final = Prepared(event.insert().inline(), ("unit", "step", "phase", "attempt", "facts", "at"))
+_ADD_CERTIFICATE: Final = Prepared(certificate.insert().inline(), Certificate.__struct_fields__)
+ADD_UNIT: Final = Prepared(
+    unit.insert().inline(),
     (
         "n",
         "serial",

@@ -20,6 +20,7 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    text,
 )
 
 State = Literal["planned", "running", "sealed", "quarantined", "rejected"]
@@ -32,13 +33,16 @@ PHASES: Final[tuple[Phase, ...]] = ("intent", "done", "recovered", "failed", "mi
 CLOSING: Final[tuple[Phase, ...]] = ("done", "recovered", "failed", "mismatch")
 """Phases that settle the intent of the same unit, step and attempt."""
 
-HEAD: Final = "0001"
+HEAD: Final = "0002"
 """The schema this code reads and writes: the newest file in `migrations/versions`."""
 
 
 def _one_of(column: str, values: tuple[str, ...]) -> str:
     return f"{column} IN ({', '.join(map(repr, values))})"
 
+
+_LEASED: Final = text("until IS NOT NULL")
+_RECOVER: Final = text("recover = 1")
 
 metadata: Final = MetaData()
 
@@ -57,6 +61,7 @@ campaign: Final = Table(
     Column("link", Text, nullable=False),
     Column("created_at", Float, nullable=False),
     Column("state", Text, nullable=False),
+    Column("run", Integer, nullable=False, server_default=text("0")),
 )
 """The lot: one row, written together with its units. `units` counts them; times are seconds since 1970, UTC."""
 
@@ -78,12 +83,34 @@ unit: Final = Table(
     Column("tries", Integer, nullable=False),
     Column("started_at", Float),
     Column("finished_at", Float),
+    Column("epoch", Integer, nullable=False, server_default=text("0")),
+    Column("station", Text, nullable=False, server_default=text("''")),
+    Column("until", Float),
+    Column("recover", Integer, nullable=False, server_default=text("0")),
+    Column("pinned", Text, nullable=False, server_default=text("''")),
+    Column("left_in", Integer, nullable=False, server_default=text("0")),
     UniqueConstraint("serial", name="unit_serial"),
     UniqueConstraint("device_uid", name="unit_device"),
     CheckConstraint(_one_of("state", STATES), name="unit_state"),
     Index("unit_by_state", "state", "n"),
+    Index("unit_leased", "until", sqlite_where=_LEASED, postgresql_where=_LEASED),
+    Index("unit_to_recover", "n", sqlite_where=_RECOVER, postgresql_where=_RECOVER),
 )
-"""One ordered unit. `extra` and `evidence` are JSON objects; `step` the step it stands in, or empty."""
+"""One ordered unit. `extra` and `evidence` are JSON objects; `step` the step it stands in, or empty.
+
+A lease: `station` works on it until `until`; `epoch` counts leases. `recover` is 1 for a unit that somebody began and
+nobody works on; `pinned` names the station whose reader holds it; `left_in` is the run that last left it open.
+"""
+
+station: Final = Table(
+    "station",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("host", Text, nullable=False),
+    Column("process", Text, nullable=False),
+    Column("seen_at", Float, nullable=False),
+)
+"""Who works on units: the host by its boot, the process by its number and when it began."""
 
 event: Final = Table(
     "event",

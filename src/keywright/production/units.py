@@ -33,7 +33,6 @@ from keywright.production.rows import (
     event_row,
     lot_row,
     planned,
-    statements,
     unit_row,
 )
 from keywright.production.tables import (
@@ -48,6 +47,8 @@ from keywright.production.tables import (
     event,
     unit,
 )
+from keywright.production.transaction import Transaction
+from keywright.production.writers import write
 from keywright.store.lock import FileLock
 
 __all__ = [
@@ -160,7 +161,7 @@ class UnitStore:
         with self._transaction() as writer:
             writer.execute(campaign.insert(), msgspec.structs.asdict(lot) | {"id": 1, "test": int(lot.test)})
             while chunk := [planned(row) for row in islice(remaining, _CHUNK)]:
-                writer.exec_driver_sql(ADD_UNIT, chunk)
+                Transaction(writer).run(ADD_UNIT, chunk)
                 count += len(chunk)
             writer.execute(campaign.update().values(units=count))
         self._count(count + 1)
@@ -172,14 +173,13 @@ class UnitStore:
         Of values of one unit that a batch gives twice, the later count. Raises ConflictError if a uniqueness rule is
         broken, StoreError if the disk is full or a unit unknown, ValueError for a column that does not change.
         """
-        parts = statements(batch)
-        if not parts:
+        changes = tuple(batch)
+        if not changes:
             return
         with self._transaction() as writer:
-            for statement, rows in parts:
-                if writer.exec_driver_sql(statement, rows).rowcount != len(rows):
-                    raise StoreError(f"{self.path}: a change names a unit that the lot does not have")
-        self._count(sum(len(rows) for _, rows in parts))
+            transaction = Transaction(writer)
+            write(transaction, changes)
+        self._count(transaction.rows_written)
 
     def set_lot_state(self, state: str) -> None:
         """Record how the lot stands, for example `stopped` or `complete`."""

@@ -5,15 +5,12 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
+from keywright.production.migrations.portable import append_only
+
 revision = "0001"
 down_revision: str | None = None
 branch_labels: str | None = None
 depends_on: str | None = None
-
-_APPEND_ONLY = """
-CREATE TRIGGER event_no_{verb} BEFORE {verb} ON event
-BEGIN SELECT RAISE(ABORT, 'events are append-only'); END
-"""
 
 
 def upgrade() -> None:
@@ -22,8 +19,7 @@ def upgrade() -> None:
     _unit()
     _event()
     _certificate()
-    for verb in ("UPDATE", "DELETE"):
-        op.execute(_APPEND_ONLY.format(verb=verb))
+    append_only("event")
 
 
 def _campaign() -> None:
