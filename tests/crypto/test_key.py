@@ -15,6 +15,7 @@ import pytest
 from keywright.crypto import AesKey, EcPrivateKey, Ed25519Key, RsaPrivateKey, SivKey, TripleDesKey, X25519Key
 from keywright.crypto import key as key_module
 from keywright.crypto.key import Key, Secret
+from keywright.crypto.keyblocks import BlockKey, Header, Kbpk
 from keywright.crypto.single_des import DesKey
 
 RAW = bytes.fromhex("c0ffee00c0ffee11c0ffee22c0ffee33c0ffee44c0ffee55c0ffee66c0ffee77")
@@ -42,6 +43,8 @@ MAKERS: dict[str, tuple[Callable[[bytes], Secret], int]] = {
     "Ed25519Key": (Ed25519Key, 32),
     "EcPrivateKey": (lambda raw: EcPrivateKey.from_scalar("P-256", raw), 32),
     "RsaPrivateKey": (rsa_key, 32),
+    "Kbpk": (lambda raw: Kbpk(AesKey(raw)), 32),
+    "BlockKey": (lambda raw: BlockKey(raw, Header("D", "E5", "A", "X")), 32),
 }
 every_key = pytest.mark.parametrize("kind", MAKERS)
 
