@@ -48,6 +48,11 @@ NOUNS: Final[dict[str, Noun]] = {
     "reader": Noun("keywright.cli.reader", "PC/SC readers and what is in them.", "list watch features escape"),
     "element": Noun("keywright.cli.element", "The virtual secure element.", "new serve show"),
     "keystore": Noun("keywright.cli.keystore", "Issuer keys, sealed in a file.", "new show"),
+    "person": Noun(
+        "keywright.cli.people",
+        "People of the line: their keys, roles and signatures.",
+        "new begin add change retire list",
+    ),
     "decode": Noun("keywright.cli.decode", "Say what bytes mean: commands, answers, or pairs."),
     "replay": Noun("keywright.cli.replay", "Play a recorded exchange back, or compare it with a device."),
 }

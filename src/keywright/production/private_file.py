@@ -1,10 +1,12 @@
-"""Files that hold secrets: mode 0600, written whole and durably, never over an existing one."""
+"""Files that hold secrets, and others that are written as they are: whole and durably, secrets with mode 0600."""
 
 from __future__ import annotations
 
 import contextlib
 import os
 import stat
+import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
@@ -12,6 +14,8 @@ from keywright.errors import PolicyError, StoreError
 from keywright.production.database import sync_folder
 
 MODE: Final = 0o600
+READABLE: Final = 0o644
+"""For files without secrets."""
 _OTHERS: Final = 0o077
 
 
@@ -35,16 +39,33 @@ def write_private(path: Path, what: str, data: bytes) -> None:
 
     Raises StoreError if it exists or cannot be written.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    write_new(path, what, data, MODE)
+
+
+def write_new(path: Path, what: str, data: bytes, mode: int) -> None:
+    """As `write_private`, for a file that others may read as `mode` says."""
+    # A link, unlike a rename, fails if somebody else made the file meanwhile.
+    _write(path, what, data, mode, os.link)
+
+
+def replace_file(path: Path, what: str, data: bytes, mode: int = MODE) -> None:
+    """Put a file in the place of the one that may be there: after a crash the old or the new one is there, whole.
+
+    Raises StoreError if it cannot be written.
+    """
+    _write(path, what, data, mode, os.replace)
+
+
+def _write(path: Path, what: str, data: bytes, mode: int, put: Callable[[Path, Path], None]) -> None:
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}")
     try:
-        descriptor = os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, MODE)
+        descriptor = os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, mode)
         try:
             with os.fdopen(descriptor, "wb") as file:
                 file.write(data)
                 file.flush()
                 os.fsync(file.fileno())
-            # A link, unlike a rename, fails if somebody else made the file meanwhile.
-            os.link(temporary, path)
+            put(temporary, path)
         finally:
             with contextlib.suppress(OSError):
                 temporary.unlink()

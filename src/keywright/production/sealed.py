@@ -14,13 +14,13 @@ from pathlib import Path
 from typing import Annotated, Final, Literal
 
 import msgspec
-from argon2.low_level import Type, hash_secret_raw
 from msgspec import Meta
 
 from keywright.crypto.aead import GCM_NONCE_BYTES, open_gcm, seal_gcm
 from keywright.crypto.aes import AesKey
 from keywright.crypto.key import Secret
 from keywright.errors import AuthenticationError, StoreError
+from keywright.production.argon2id import Argon2id
 from keywright.production.private_file import read_private, write_private
 
 WHAT: Final = "keystore"
@@ -54,20 +54,6 @@ class Content(msgspec.Struct, frozen=True):
     entries: tuple[Entry, ...]
 
 
-class _Argon2id(msgspec.Struct, frozen=True):
-    """Cost of guessing an unlock key (RFC 9106 3.1): about 0.1 s of one core, which every command pays once."""
-
-    salt: Annotated[bytes, Meta(min_length=16, max_length=64)]
-    memory_kib: Annotated[int, Meta(ge=8 * 1024, le=1024 * 1024)] = 32 * 1024
-    iterations: Annotated[int, Meta(ge=1, le=64)] = 3
-    lanes: Annotated[int, Meta(ge=1, le=16)] = 1
-
-    def key(self, unlock: bytes) -> AesKey:
-        """The sealing key."""
-        raw = hash_secret_raw(unlock, self.salt, self.iterations, self.memory_kib, self.lanes, 32, Type.ID)
-        return AesKey(raw, "keystore key")
-
-
 class _Sealed(msgspec.Struct, frozen=True):
     name: str
     purpose: Purpose
@@ -82,7 +68,7 @@ class _File(msgspec.Struct, frozen=True):
     version: Literal[1]
     keystore_id: Annotated[str, Meta(pattern="^[0-9a-f]{32}$")]
     test: bool
-    argon2id: _Argon2id
+    argon2id: Argon2id
     entries: tuple[_Sealed, ...]
     nonce: Annotated[bytes, Meta(min_length=GCM_NONCE_BYTES, max_length=GCM_NONCE_BYTES)]
     tag: bytes = b""
@@ -98,7 +84,7 @@ class _File(msgspec.Struct, frozen=True):
 
 def write(path: Path, content: Content, unlock: bytes, rng: Callable[[int], bytes]) -> None:
     """Seal a keystore into a new file. Raises StoreError if the file exists or cannot be written."""
-    argon2id = _Argon2id(rng(16))
+    argon2id = Argon2id(rng(16))
     key = argon2id.key(unlock)
     head = _File("keywright keystore", 1, content.keystore_id, content.test, argon2id, (), rng(GCM_NONCE_BYTES))
     entries = tuple(_seal(key, head, entry, rng(GCM_NONCE_BYTES)) for entry in content.entries)
