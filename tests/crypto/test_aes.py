@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import functools
-import operator
-
 import pytest
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from cryptography.hazmat.primitives.cmac import CMAC
@@ -26,32 +23,8 @@ def test_key_check_value_is_that_of_the_card_specification(case: Case) -> None:
         assert AesKey(unhex(case["key"])).kcv() == unhex(case["kcv"])
 
 
-@vectors("factory/keys.json", "kcv")
-def test_key_check_values_of_the_four_rules_differ(case: Case) -> None:
-    if case["alg"] == "AES":
-        key = AesKey(unhex(case["key"]))
-        by_rule = {"ones": key.kcv(), "zero": key.encrypt_blocks(bytes(16))[:3], "cmac": key.cmac(bytes(16))[:5]}
-        assert by_rule[case["rule"]] == unhex(case["kcv"])
-        assert len({value[:3] for value in by_rule.values()}) == 3
-
-
-@vectors("factory/keys.json", "components")
-def test_components_combine_by_xor(case: Case) -> None:
-    components = [unhex(component) for component in case["components"]]
-    assert [AesKey(one).cmac(bytes(16))[:5].hex().upper() for one in components] == case["component_kcv_cmac"]
-    whole = bytes(functools.reduce(operator.xor, column) for column in zip(*components, strict=True))
-    assert whole == unhex(case["key"])
-    assert AesKey(whole).cmac(bytes(16))[:5] == unhex(case["kcv_cmac"])
-
-
 def test_both_kinds_of_check_value_are_in_the_files() -> None:
     assert {case["type"] for case in load("scp/kcv.json")} == {"aes", "3des"}
-    assert {(case["alg"], case["rule"]) for case in load("factory/keys.json", "kcv")} == {
-        ("TDES", "zero"),
-        ("AES", "ones"),
-        ("AES", "zero"),
-        ("AES", "cmac"),
-    }
 
 
 @given(raw=keys, calls=st.lists(st.tuples(st.booleans(), ivs, blocks), max_size=12))

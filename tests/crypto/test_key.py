@@ -14,8 +14,10 @@ import pytest
 
 from keywright.crypto import AesKey, EcPrivateKey, Ed25519Key, RsaPrivateKey, SivKey, TripleDesKey, X25519Key
 from keywright.crypto import key as key_module
+from keywright.crypto.components import Accumulator
 from keywright.crypto.key import Key, Secret
 from keywright.crypto.keyblocks import BlockKey, Header, Kbpk
+from keywright.crypto.shamir import Share
 from keywright.crypto.single_des import DesKey
 
 RAW = bytes.fromhex("c0ffee00c0ffee11c0ffee22c0ffee33c0ffee44c0ffee55c0ffee66c0ffee77")
@@ -34,6 +36,12 @@ def next_prime(start: int) -> int:
     return next(number for number in itertools.count(start | 1, 2) if pow(2, number - 1, number) == 1)
 
 
+def accumulated(raw: bytes) -> Accumulator:
+    total = Accumulator("AES", len(raw))
+    total.add(raw)
+    return total
+
+
 MAKERS: dict[str, tuple[Callable[[bytes], Secret], int]] = {
     "AesKey": (AesKey, 32),
     "DesKey": (lambda raw: DesKey(raw[:8]), 8),
@@ -44,6 +52,8 @@ MAKERS: dict[str, tuple[Callable[[bytes], Secret], int]] = {
     "EcPrivateKey": (lambda raw: EcPrivateKey.from_scalar("P-256", raw), 32),
     "RsaPrivateKey": (rsa_key, 32),
     "Kbpk": (lambda raw: Kbpk(AesKey(raw)), 32),
+    "Accumulator": (accumulated, 32),
+    "Share": (lambda raw: Share(bytes(8), 2, 3, 1, raw), 32),
     "BlockKey": (lambda raw: BlockKey(raw, Header("D", "E5", "A", "X")), 32),
 }
 every_key = pytest.mark.parametrize("kind", MAKERS)

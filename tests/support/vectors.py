@@ -35,7 +35,10 @@ class Source(NamedTuple):
 FILES: dict[str, Source] = {
     "crypto/rsa_rfc.json": Source(2, ("crypto/test_rsa.py",)),
     "factory/keyblocks.json": Source(24, ("crypto/keyblocks/test_keyblocks.py",)),
-    "factory/keys.json": Source(11, ("crypto/test_aes.py", "crypto/test_des.py", "crypto/test_diversification.py")),
+    "factory/keys.json": Source(
+        11,
+        ("crypto/test_components.py", "crypto/test_des.py", "crypto/test_diversification.py", "crypto/test_kcv.py"),
+    ),
     "factory/merkle.json": Source(57, ("production/audit/test_audit_merkle.py",)),
     "scp/client_traces.json": Source(
         9,

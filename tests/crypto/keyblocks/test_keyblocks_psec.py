@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import os
 
-import psec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from psec import tr31
 
 from keywright.crypto import AesKey, TripleDesKey
 from keywright.crypto.des_keys import odd_parity
@@ -46,7 +46,7 @@ def test_psec_unwraps_what_we_wrap(kbpk_bytes: int, algorithm: str, size: int, o
     raw, key = key_of("A", kbpk_bytes, 1), key_of(algorithm, size, 2)
     header = Header("D", "B3", algorithm, "X", "07", "E", tuple(OptionalBlock(*one) for one in optional.items()))
     text = wrap(Kbpk(AesKey(raw)), header, key, os.urandom)
-    theirs, out = psec.tr31.unwrap(raw, text)
+    theirs, out = tr31.unwrap(raw, text)
     assert out == key
     assert (theirs.key_usage, theirs.algorithm, theirs.mode_of_use) == ("B3", algorithm, "X")
     assert (theirs.version_num, theirs.exportability) == ("07", "E")
@@ -61,10 +61,10 @@ def test_we_unwrap_what_psec_wraps(
 ) -> None:
     is_aes = version == "D"
     raw, key = key_of("A" if is_aes else "T", kbpk_bytes, 1), key_of(algorithm, size, 2)
-    header = psec.tr31.Header(version, "B3", algorithm, "X", "07", "E")
+    header = tr31.Header(version, "B3", algorithm, "X", "07", "E")
     for name, data in optional.items():
         header.blocks[name] = data
-    text = psec.tr31.wrap(raw, header, key)
+    text = tr31.wrap(raw, header, key)
     out = unwrap(Kbpk(AesKey(raw) if is_aes else TripleDesKey(raw)), text, ASKED)
     assert out.reveal() == key
     assert {block.id: block.data for block in out.header.blocks} == optional
