@@ -83,7 +83,7 @@ def test_nobody_holds_a_key_alone(algorithm: Algorithm, count: int) -> None:
 
 @pytest.mark.parametrize(("algorithm", "size"), [("AES", 8), ("TDES", 8), ("TDES", 32), ("AES", 0), ("AES", 17)])
 def test_half_a_key_is_no_component(algorithm: Algorithm, size: int) -> None:
-    with pytest.raises(PolicyError, match="no (components|.* key has)"):
+    with pytest.raises(PolicyError, match=r"no (components|.* key has)"):
         combine(algorithm, [os.urandom(size), os.urandom(size)])
     with pytest.raises(ValueError, match="no"):
         Accumulator(algorithm, size)
