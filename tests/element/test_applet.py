@@ -106,7 +106,7 @@ def test_sensitive_data_is_decrypted_under_the_session_keys_dek() -> None:
     here = terminal()
     assert here(0x80, 0x19, data=bytes(16)).sw == 0x6982
     session = here.authenticate()
-    secret = session.host.keys.dek.encrypt_cbc(bytes(16), bytes(range(32)))
+    secret = session.keys.dek.encrypt_cbc(bytes(16), bytes(range(32)))
     assert session(0x80, 0x19, data=secret).data == bytes(range(32))
     assert session(0x80, 0x19, data=secret[:31]).sw == 0x6A80
 

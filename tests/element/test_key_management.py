@@ -43,7 +43,7 @@ def test_initial_keys_may_be_made_to_stay() -> None:
 
 def test_an_incomplete_set_is_stored_opens_nothing_and_leaves_the_initial_set() -> None:
     session = opened()
-    dek = session.host.keys.dek
+    dek = session.keys.dek
     assert session(0x80, 0xD8, 0x00, 0x01, b"\x30" + key_field(OWN.enc, dek)).sw == 0x9000
     assert session(0x80, 0xD8, 0x00, 0x02, b"\x30" + key_field(OWN.mac, dek)).sw == 0x9000
     assert session(0x00, 0xCA, 0x00, 0xE0).data.hex().endswith("c00401308810c00402308810")

@@ -215,7 +215,7 @@ def test_deletion_may_need_no_token() -> None:
 @pytest.mark.parametrize("sw", [DEFAULT.wrong_kcv_status, 0x9485])
 def test_the_status_of_a_wrong_check_value(sw: int) -> None:
     here = session(CardProfile(wrong_kcv_status=sw))
-    wrong = b"\x30" + key_field(NEW, here.host.keys.dek, kcv=bytes(3))
+    wrong = b"\x30" + key_field(NEW, here.keys.dek, kcv=bytes(3))
     assert here(0x80, 0xD8, 0x00, 0x01, wrong, 0).sw == sw
 
 

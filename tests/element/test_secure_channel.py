@@ -48,7 +48,7 @@ class TestInitializeUpdate:
         answer = InitializeUpdateResponse16.parse(here.initialize_update(challenge=bytes(16)).data)
         assert answer.i == 0x71
         channel = drive(open_channel(KeySet.gp_test(), bytes(16), aid=ISD), here.exchange)
-        assert Session(here, channel)(*GET_KEYS).sw == 0x9000
+        assert Session(here, channel, KeySet.gp_test())(*GET_KEYS).sw == 0x9000
 
     @pytest.mark.parametrize(("i", "size"), [(0x70, 16), (0x70, 7), (0x70, 0), (0x71, 8), (0x71, 17)])
     def test_a_host_challenge_of_another_length_is_6700(self, i: int, size: int) -> None:

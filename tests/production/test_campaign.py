@@ -17,9 +17,9 @@ from keywright.errors import KeywrightError, LinkError, OrderError, PolicyError,
 from keywright.fob.fobs import Model, simulated_fob
 from keywright.production import campaign
 from keywright.production.campaign import Run
-from keywright.production.keystore import SoftwareKeystore
 from keywright.production.means import Means
 from keywright.production.report_csv import write_csv
+from keywright.production.software_keystore import SoftwareKeystore
 from keywright.production.units import UnitStore
 from keywright.production.watch import Unwatched
 from keywright.store import RamMemory

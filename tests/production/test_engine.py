@@ -257,7 +257,7 @@ def test_a_refusal_says_which_command_was_refused_with_what(sw: str) -> None:
     ledger, _, _ = lot(2, tamper=only("K-000001", at(put, bytes.fromhex(sw))))
     assert ledger.units[1].state == "quarantined"
     assert ledger.units[1].step == "own_keys"
-    assert f"PUT KEY (KVN 30): status {sw}" in ledger.units[1].failure_text
+    assert f"PUT KEY (KVN 30 KID 01): status {sw}" in ledger.units[1].failure_text
     assert (1, "own_keys.put") in ledger.open_intents(), "whether it took effect is for a person to see"
 
 

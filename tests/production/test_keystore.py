@@ -23,15 +23,19 @@ from keywright.crypto.diversification import derive_key_set
 from keywright.errors import KeywrightError, PolicyError, StoreError, UsageError
 from keywright.production import private_file, sealed
 from keywright.production.fresh_keys import fresh_entries
-from keywright.production.keystore import (
-    SoftwareKeystore,
-    check_same,
-    keystore_path,
-    open_keystore,
-)
+from keywright.production.key_paths import KeyPath
+from keywright.production.keystore import CardKeys, Diversified, FactorySet, Keystore, check_same
+from keywright.production.keystore_uri import keystore_path, open_keystore
+from keywright.production.software_keystore import SoftwareKeystore
+from keywright.sansio.dialogue import drive
+from keywright.scp.scp03 import CardCryptogramError, KeySet, external_authenticate, open_channel
+from keywright.scp.scp03.host import request_challenge
+from keywright.scp.session import HostSession
+from support.cards import Terminal, element
 
 NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
 KDD = bytes(range(10))
+UNIT = Diversified("issuer", "sp800-108", b"unit", 16)
 
 
 def counting() -> Callable[[int], bytes]:
@@ -73,8 +77,7 @@ def test_a_keystore_opens_again_with_the_unlock_key_beside_it(keystore: Software
         assert opened.keystore_id == keystore.keystore_id
         assert opened.show() == keystore.show()
         assert opened.certificate("device-ca") == keystore.certificate("device-ca")
-        again = opened.derive_key_set("issuer", "sp800-108", b"unit", 16)
-        assert again == keystore.derive_key_set("issuer", "sp800-108", b"unit", 16)
+        assert opened.card_keys(UNIT).kcvs == keystore.card_keys(UNIT).kcvs
 
 
 def test_show_says_what_is_there_and_marks_it_test(keystore: SoftwareKeystore) -> None:
@@ -118,22 +121,21 @@ def test_key_sets_are_those_of_the_diversification_scheme(
     size: int,
 ) -> None:
     expected = derive_key_set(kind(master(name)), scheme, context, key_bytes=size)
-    found = keystore.derive_key_set(name, scheme, context, size)
-    assert (found.enc.reveal(), found.mac.reveal(), found.dek.reveal()) == expected
+    assert sent(keystore.card_keys(Diversified(name, scheme, context, size)), keystore) == expected
 
 
 def test_a_master_of_the_wrong_kind_is_refused_with_the_ones_that_fit(keystore: SoftwareKeystore) -> None:
     with pytest.raises(PolicyError, match="not a key for the scheme emv") as caught:
-        keystore.derive_key_set("issuer", "emv", KDD, 16)
+        keystore.card_keys(Diversified("issuer", "emv", KDD, 16))
     assert caught.value.hint == "masters that are: issuer-des"
     with pytest.raises(PolicyError, match="not a key for the scheme kdf3"):
-        keystore.derive_key_set("issuer-des", "kdf3", KDD, 16)
+        keystore.card_keys(Diversified("issuer-des", "kdf3", KDD, 16))
 
 
 def test_an_unknown_name_is_refused_with_the_known_ones(keystore: SoftwareKeystore) -> None:
     for call in (
-        lambda: keystore.derive_key_set("other", "kdf3", KDD, 16),
-        lambda: keystore.factory_key_set("other", KDD),
+        lambda: keystore.card_keys(Diversified("other", "kdf3", KDD, 16)),
+        lambda: keystore.card_keys(FactorySet("other", KDD)),
         lambda: keystore.certificate("other"),
         lambda: keystore.kcv("other"),
     ):
@@ -143,9 +145,77 @@ def test_an_unknown_name_is_refused_with_the_known_ones(keystore: SoftwareKeysto
 
 
 def test_the_factory_set_is_the_globalplatform_test_keys(keystore: SoftwareKeystore) -> None:
-    keys = keystore.factory_key_set("gp-test", KDD)
-    assert keys.enc.reveal() == keys.mac.reveal() == keys.dek.reveal() == bytes(range(0x40, 0x50))
-    assert keys.enc is not keystore.factory_key_set("gp-test", KDD).enc
+    keys = keystore.card_keys(FactorySet("gp-test", KDD))
+    assert sent(keys, keystore) == (bytes(range(0x40, 0x50)),) * 3
+    assert keys is not keystore.card_keys(FactorySet("gp-test", KDD))
+
+
+def test_a_batch_is_one_set_after_another(keystore: SoftwareKeystore) -> None:
+    refs = [Diversified("issuer", "sp800-108", bytes((n,)), 24) for n in range(3)] + [FactorySet("gp-test", KDD)]
+    found = keystore.card_keys_of(refs)
+    assert [(one.size, one.kcvs) for one in found] == [
+        (one.size, one.kcvs) for one in (keystore.card_keys(ref) for ref in refs)
+    ]
+    assert [one.size for one in found] == [24, 24, 24, 16]
+
+
+# ---- the keys of one unit --------------------------------------------------------------------------------------
+
+
+def test_keys_are_wrapped_only_for_a_session_of_the_same_keystore(keystore: SoftwareKeystore, tmp_path: Path) -> None:
+    other = SoftwareKeystore.create(tmp_path / "k", now=NOW)
+    foreign = drive(open_channel(KeySet.gp_test(), bytes(8)), Terminal(element()).exchange)
+    keys = keystore.card_keys(UNIT)
+    for session in (session_of(other), foreign):
+        with pytest.raises(PolicyError, match="a session that the same keystore opened"):
+            keys.wrap_for(session)
+    (first, *_), (zeros, *_) = keys.wrap_for(session_of(keystore)), keys.wrap_for(session_of(keystore), kcv="zeros")
+    assert first.ciphertext == zeros.ciphertext
+    assert first.kcv == keys.kcvs[:3] != zeros.kcv
+
+
+def test_keys_that_are_not_the_cards_open_nothing(keystore: SoftwareKeystore) -> None:
+    challenge = bytes(8)
+    answer = drive(request_challenge(challenge), Terminal(element()).exchange)
+    with pytest.raises(CardCryptogramError):
+        keystore.card_keys(UNIT).open(challenge, answer)
+    ready = keystore.card_keys(FactorySet("gp-test", KDD)).open(challenge, answer)
+    assert ready.answer is answer
+    ready.close()
+
+
+def test_what_is_handed_out_for_a_unit_shows_no_key_and_says_so(keystore: SoftwareKeystore) -> None:
+    keys = keystore.card_keys(FactorySet("gp-test", KDD))
+    assert keys.path(8) is keys.path(16) is KeyPath.MEMORY
+    assert "for trying out only" in KeyPath.MEMORY.does_not_guarantee
+    assert bytes(range(0x40, 0x50)).hex() not in repr(keys)
+    public = {name for name in dir(keys) if not name.startswith("_")}
+    assert public == {name for name in dir(CardKeys) if not name.startswith("_")}
+    for act in (pickle.dumps, copy.copy, copy.deepcopy):
+        with pytest.raises(TypeError, match="keys are not"):
+            act(keys)
+    keys.close()
+    keys.close()
+
+
+def test_the_keystore_offers_nothing_but_the_interface() -> None:
+    """No raw CMAC, derivation, encryption or wrapping with a static key."""
+    offered = {name for name in dir(SoftwareKeystore) if not name.startswith("_")}
+    assert offered - {"create", "open"} == {name for name in dir(Keystore) if not name.startswith("_")}
+
+
+def session_of(keystore: SoftwareKeystore) -> HostSession:
+    """A session that a keystore opened with the GlobalPlatform test keys."""
+    terminal, challenge = Terminal(element()), bytes(8)
+    answer = drive(request_challenge(challenge), terminal.exchange)
+    opening = keystore.card_keys(FactorySet("gp-test", answer.kdd)).open(challenge, answer)
+    return drive(external_authenticate(opening), terminal.exchange)
+
+
+def sent(keys: CardKeys, keystore: SoftwareKeystore) -> tuple[bytes, ...]:
+    """ENC, MAC and DEK as a card whose K-DEK is the test key finds them in PUT KEY."""
+    dek = KeySet.gp_test().dek
+    return tuple(dek.decrypt_cbc(bytes(16), one.ciphertext)[: one.size] for one in keys.wrap_for(session_of(keystore)))
 
 
 def test_another_keystore_is_refused(keystore: SoftwareKeystore) -> None:

@@ -80,16 +80,18 @@ class Terminal:
 
     def authenticate(self, level: int = 0x33, *, kvn: int = 0, keys: KeySet | None = None) -> Session:
         """A secure session; raises what the host end raises."""
-        dialogue = open_channel(keys or KeySet.gp_test(), HOST_CHALLENGE, kvn=kvn, level=level, channel=self.channel)
-        return Session(self, drive(dialogue, self.exchange))
+        keys = keys or KeySet.gp_test()
+        dialogue = open_channel(keys, HOST_CHALLENGE, kvn=kvn, level=level, channel=self.channel)
+        return Session(self, drive(dialogue, self.exchange), keys)
 
 
 class Session:
     """Sends commands through a secure channel."""
 
-    def __init__(self, terminal: Terminal, host: HostChannel) -> None:
+    def __init__(self, terminal: Terminal, host: HostChannel, keys: KeySet) -> None:
         self.terminal = terminal
         self.host = host
+        self.keys = keys
 
     def wrap(self, cla: int, ins: int, p1: int = 0, p2: int = 0, data: bytes = b"", le: int | None = None) -> Command:
         """The protected command, not yet sent."""
@@ -109,7 +111,7 @@ class Session:
         self, kvn: int, keys: KeySet, *, old: int = 0, dek: AesKey | None = None, inner_length: bool = True
     ) -> Response:
         """PUT KEY of three keys."""
-        dek = dek or self.host.keys.dek
+        dek = dek or self.keys.dek
         body = bytes((kvn,)) + b"".join(
             [key_field(key, dek, inner_length=inner_length) for key in (keys.enc, keys.mac, keys.dek)]
         )

@@ -25,8 +25,8 @@ from keywright.fob import tray
 from keywright.fob.fobs import Model
 from keywright.fob.pool import COMMAND, FobPool, Frames, Plan, frame
 from keywright.production import campaign
-from keywright.production.keystore import SoftwareKeystore
 from keywright.production.means import Means
+from keywright.production.software_keystore import SoftwareKeystore
 from keywright.production.units import UnitStore
 from keywright.production.watch import Unwatched
 from keywright.store import Journal

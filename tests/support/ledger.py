@@ -17,13 +17,20 @@ from typing import cast
 
 import msgspec
 
+from keywright.crypto.aes import AesKey
+from keywright.crypto.des import TripleDesKey
+from keywright.crypto.diversification import derive_key_set
 from keywright.errors import StoreError
 from keywright.iso7816.apdu import Command, Response
+from keywright.production.fresh_keys import fresh_entries
 from keywright.production.job import Commit, Job
-from keywright.production.keystore import Keystore, SoftwareKeystore
+from keywright.production.keystore import Keystore
 from keywright.production.recipe import Recipe, parse_recipe
 from keywright.production.rows import Certificate, Change, Event, Unit, UnitChange, to_json
+from keywright.production.sealed import Entry
+from keywright.production.software_keystore import SoftwareKeystore
 from keywright.production.units import ConflictError, UnitStore
+from keywright.scp.scp03.keys import KeySet
 
 ROOT = Path(__file__).parents[2]
 FOB = (ROOT / "examples/fob.toml").read_text(encoding="utf-8")
@@ -32,10 +39,30 @@ NOW = 1_795_453_200.0
 
 
 @cache
+def entries() -> tuple[Entry, ...]:
+    """The keys of `keystore`, which are always the same but for the CA."""
+    draws = itertools.count(1)
+
+    def rng(size: int) -> bytes:
+        return bytes((next(draws) * 29 + i * 7) % 256 for i in range(size))
+
+    return fresh_entries(datetime.fromtimestamp(NOW, UTC), rng)
+
+
+def own_key_set(scheme: str, context: bytes, key_bytes: int = 16) -> KeySet:
+    """The keys themselves that `keystore` derives, which it does not give away."""
+    name, kind = ("issuer-des", TripleDesKey) if scheme == "emv" else ("issuer", AesKey)
+    master = next(entry.secret for entry in entries() if entry.name == name)
+    return KeySet.of(*derive_key_set(kind(master), scheme, context, key_bytes=key_bytes))
+
+
+@cache
 def keystore() -> SoftwareKeystore:
     """The TEST keystore of this process; its files are gone, the open keystore is what the line uses."""
     with TemporaryDirectory() as place:
-        return SoftwareKeystore.create(Path(place) / "keystore", now=datetime.fromtimestamp(NOW, UTC))
+        return SoftwareKeystore.create(
+            Path(place) / "keystore", now=datetime.fromtimestamp(NOW, UTC), entries=entries()
+        )
 
 
 @cache

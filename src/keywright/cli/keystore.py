@@ -12,7 +12,8 @@ import typer
 from keywright.cli.options import Json
 from keywright.cli.text import bad, say, show_json, table
 from keywright.cli.unlock import Passphrase, UnlockFile, unlock_with
-from keywright.production.keystore import SoftwareKeystore, keystore_path
+from keywright.production.keystore_uri import keystore_path
+from keywright.production.software_keystore import SoftwareKeystore
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 

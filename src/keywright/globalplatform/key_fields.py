@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from typing import Final, TypeAlias
 
+import msgspec
+
 from keywright.crypto.aes import AesKey
 from keywright.crypto.des import TripleDesKey
 from keywright.crypto.ec import EcPrivateKey, EcPublicKey
@@ -26,6 +28,25 @@ _REFERENCES: Final = {curve: bytes((number,)) for number, curve in CURVE_REFEREN
 
 
 CardKey: TypeAlias = AesKey | TripleDesKey | Psk | RsaPublicKey | RsaPrivateKey | EcPublicKey | EcPrivateKey
+
+
+class WrappedKey(msgspec.Struct, frozen=True):
+    """An AES key that is encrypted under a card's data encryption key already, by whoever holds both.
+
+    `size`: its length in bytes. `ciphertext`: the key, filled with zeros to whole blocks, in CBC with ICV 0. `kcv`: 3
+    bytes, over what the card's profile says.
+    """
+
+    size: int
+    ciphertext: bytes
+    kcv: bytes
+
+
+def wrapped_field(key: WrappedKey, *, profile: CardProfile = DEFAULT) -> KeyField:
+    """A wrapped key as PUT KEY carries it, in the form that the profile says."""
+    with_length = profile.aes_inner_length or len(key.ciphertext) != key.size
+    value = joined_secret(key.size, key.ciphertext) if with_length else key.ciphertext
+    return KeyField((KeyPart(ComponentType.AES, value),), key.kcv)
 
 
 def key_field(

@@ -135,7 +135,7 @@ class Engine:
 
     def _begin(self, lane: _Lane) -> None:
         job = lane.job
-        job.channel = None
+        job.release()
         job.begun = job.clock()
         lane.dialogue = None
         self._watcher.started(job.unit.n, job.unit.serial)
@@ -236,6 +236,7 @@ class Engine:
 
     def _finish(self, waiting: _Waiting) -> None:
         unit, outcome = waiting.lane.job.unit, self.outcome
+        waiting.lane.job.release()
         del self._lanes[unit.serial]
         self._station.power_off(unit.serial)
         if waiting.state == "sealed":
@@ -296,6 +297,8 @@ class Engine:
             if lane.dialogue is not None:
                 with contextlib.suppress(KeywrightError):
                     lane.dialogue.close()
+            with contextlib.suppress(KeywrightError):
+                lane.job.release()
         self._lanes.clear()
 
 

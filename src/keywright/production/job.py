@@ -19,19 +19,13 @@ from keywright.errors import KeywrightError, PolicyError, StatusError
 from keywright.globalplatform.host import Dialogue, Identity, select
 from keywright.iso7816.apdu import Command, Response
 from keywright.iso7816.status import SW
-from keywright.production.keystore import Keystore
+from keywright.production.keystore import CardKeys, Diversified, FactorySet, KeyRef, Keystore
 from keywright.production.parameters import Authenticate, OwnKeys
 from keywright.production.recipe import Recipe
 from keywright.production.units import Certificate, Change, Event, Phase, Unit, UnitChange
 from keywright.sansio.dialogue import through
-from keywright.scp.scp03.host import (
-    CardCryptogramError,
-    HostChannel,
-    external_authenticate,
-    request_challenge,
-    verify_card,
-)
-from keywright.scp.scp03.keys import KeySet
+from keywright.scp.scp03.host import CardCryptogramError, Verified, external_authenticate, request_challenge
+from keywright.scp.session import HostSession
 
 Got = TypeVar("Got")
 
@@ -117,7 +111,7 @@ class Job:
         self.certificate = certificate
         self.identity: Identity | None = None
         self.step = ""
-        self.channel: HostChannel | None = None
+        self.channel: HostSession | None = None
         self.plain: Command | None = None
         self.opened: Response | None = None
         self.begun = 0.0
@@ -128,7 +122,8 @@ class Job:
         self._attempts: dict[str, int] = {}
         self._open: dict[str, Event] = {}
         self._settled: dict[str, Facts] = {}
-        self._own: KeySet | None = None
+        self._keys: dict[Role, CardKeys] = {}
+        self._live: Verified[HostSession] | HostSession | None = None
         for event in history:
             self._remember(event)
 
@@ -243,12 +238,9 @@ class Job:
                 return spec.parameters
         raise KeyError(kind.__name__)
 
-    def own_keys(self) -> KeySet:
+    def own_keys(self) -> CardKeys:
         """The unit's own key set, derived from the issuer master: the same at every call."""
-        if self._own is None:
-            p = self.parameters(OwnKeys)
-            self._own = self.keystore.derive_key_set(p.master, p.scheme, self.own_context(), p.key_bytes)
-        return self._own
+        return self.keys(Role.OWN)
 
     def own_context(self) -> bytes:
         """What the own keys are derived from: the KDD, for our SP 800-108 scheme also serial, lot and key version.
@@ -272,11 +264,30 @@ class Job:
         asked = self.parameters(Authenticate).kvn
         return asked or int(self._settled.get(_session(role), {}).get("kvn", 0))
 
-    def keys(self, role: Role) -> KeySet:
-        """Key set of a role; its derivation needs the unit's KDD."""
-        if role is Role.OWN:
-            return self.own_keys()
-        return self.keystore.factory_key_set(self.parameters(Authenticate).keys, self.kdd)
+    def keys(self, role: Role) -> CardKeys:
+        """Key set of a role, the same at every call; its derivation needs the unit's KDD."""
+        found = self._keys.get(role)
+        if found is None:
+            found = self._keys[role] = self.keystore.card_keys(
+                self._ref(role), session_keys=self.parameters(Authenticate).session_keys
+            )
+        return found
+
+    def _ref(self, role: Role) -> KeyRef:
+        if role is Role.FACTORY:
+            return FactorySet(self.parameters(Authenticate).keys, self.kdd)
+        p = self.parameters(OwnKeys)
+        return Diversified(p.master, p.scheme, self.own_context(), p.key_bytes)
+
+    def release(self) -> None:
+        """Close the unit's channel and forget its keys: it is worked on no more, or only after a reset."""
+        self._end_session()
+        while self._keys:
+            self._keys.popitem()[1].close()
+
+    def path(self, role: Role) -> str:
+        """How a channel of these keys keeps them, a `KeyPath`. Raises PolicyError if not as the recipe allows."""
+        return self.keys(role).path(self.facts("identify")["challenge_bytes"]).value
 
     # ---- sessions
 
@@ -293,7 +304,7 @@ class Job:
         try:
             answer = yield from request_challenge(challenge, kvn=self.kvn(role))
             self._learn(answer.kdd)
-            verify_card(self.keys(role), challenge, answer)
+            self.keys(role).open(challenge, answer).close()
         except CardCryptogramError:
             return False
         except StatusError as error:
@@ -302,12 +313,13 @@ class Job:
             return False
         return True
 
-    def session(self, role: Role, aid: bytes = b"") -> StepDialogue[HostChannel]:
-        """SELECT, then a fresh channel at the recipe's level.
+    def session(self, role: Role, aid: bytes = b"") -> StepDialogue[HostSession]:
+        """SELECT, then a fresh channel at the recipe's level; the one before ends, as on the card.
 
         While these keys are unproven on this unit, the opening is an intent of its own: the card cryptogram is
         checked by INITIALIZE UPDATE, the intent made durable, and only then EXTERNAL AUTHENTICATE leaves.
         """
+        self._end_session()
         yield from select(aid)
         action = _session(role)
         kvn, challenge = self.kvn(role), self.challenge()
@@ -315,7 +327,7 @@ class Job:
         self._learn(answer.kdd)
         keys = self.keys(role)
         try:
-            opening = verify_card(keys, challenge, answer)
+            self._live = opening = keys.open(challenge, answer)
         except CardCryptogramError:
             self.record("mismatch", action, {"kvn": answer.kvn, "kcvs": keys.kcvs.hex()})
             raise
@@ -327,10 +339,16 @@ class Job:
         if not proven:
             counter = answer.sequence_counter.hex()
             yield from self.intend(action, {"kvn": answer.kvn, "kcvs": keys.kcvs.hex(), "counter": counter})
-        channel = yield from external_authenticate(opening, self.parameters(Authenticate).level)
+        p = self.parameters(Authenticate)
+        self._live = channel = yield from external_authenticate(opening, p.level, pads_empty=p.profile.scp03.pads_empty)
         if not proven:
-            self.record("done", action, {"kvn": answer.kvn})
+            self.record("done", action, {"kvn": answer.kvn, "path": self.path(role)})
         return channel
+
+    def _end_session(self) -> None:
+        live, self._live, self.channel = self._live, None, None
+        if live is not None:
+            live.close()
 
     def _learn(self, kdd: bytes) -> None:
         if self._kdd is None:
@@ -339,11 +357,11 @@ class Job:
         elif kdd != self._kdd:
             raise MismatchError("the unit's key diversification data has changed: another device answers")
 
-    def under(self, channel: HostChannel, dialogue: Dialogue[Got]) -> Dialogue[Got]:
+    def under(self, channel: HostSession, dialogue: Dialogue[Got]) -> Dialogue[Got]:
         """Run a dialogue under the channel, remembering what the protected commands say in clear."""
         return (yield from through(dialogue, lambda command: self._protected(channel, command)))
 
-    def _protected(self, channel: HostChannel, command: Command) -> Dialogue[Response]:
+    def _protected(self, channel: HostSession, command: Command) -> Dialogue[Response]:
         self.plain = command
         try:
             self.opened = response = yield from channel.secure(command)

@@ -1,42 +1,52 @@
-"""Where the line's keys live: what a keystore does for the line, and the sealed file that is one for trying out.
+"""What the line asks of whoever keeps its keys: an interface that no key comes out of.
 
-A keystore derives, opens and issues. It has no way to hand out a master key, a CA key or the key that seals it. What it
-does hand out are the keys of one unit, because a channel is opened with them; a token keeps even those inside.
+A keystore derives, opens channels, wraps for PUT KEY, and issues. It hands out neither a master nor the keys of a unit:
+those stay behind a `CardKeys`, in this process's memory or in an HSM. There is no raw CMAC, derivation, encryption or
+wrapping with a static key.
 """
 
 from __future__ import annotations
 
-import hashlib
-import os
-import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import Final, Protocol, TypeAlias, TypeVar, final
+from typing import Literal, Protocol, TypeAlias
 
 import msgspec
 
-from keywright.crypto.aes import AesKey
-from keywright.crypto.certificates import Issuer
-from keywright.crypto.des import TripleDesKey
-from keywright.crypto.diversification import derive_key_set
-from keywright.crypto.ec import EcPrivateKey, EcPublicKey
-from keywright.crypto.key import Secret
-from keywright.errors import PolicyError, StoreError, UsageError
-from keywright.production import sealed
-from keywright.production.fresh_keys import fresh_entries
-from keywright.production.private_file import already_there, read_private, write_private
-from keywright.scp.scp03.keys import KeySet
+from keywright.crypto.ec import EcPublicKey
+from keywright.errors import LinkError, PolicyError
+from keywright.globalplatform.key_fields import WrappedKey
+from keywright.production.key_paths import KeyPath, SessionKeys
+from keywright.scp.scp03.host import Verified
+from keywright.scp.scp03.messages import InitializeUpdateResponse
+from keywright.scp.session import HostSession
 
 Unlock: TypeAlias = Path | Callable[[], bytes]
-"""What opens a sealed file: a file of mode 0600 with the unlock key, or a function that asks for a passphrase."""
+"""What opens a keystore: a file of mode 0600 with its unlock key or PIN, or a function that asks for it."""
 
-_Found = TypeVar("_Found")
 
-UNLOCK_SUFFIX: Final = ".unlock"
-_UNLOCK_KEY: Final = "unlock key"
-_UNLOCK_BYTES: Final = 4096
-_DES_SCHEMES: Final = ("emv", "visa2")
+class KeystoreLostError(LinkError):
+    """Whatever holds the keys has ended, and every channel open through it; it comes back by itself.
+
+    `delivered` speaks of the card's command, as with every link: False while one was being made.
+    """
+
+    code = "keystore-lost"
+    hint = "the unit is reset and probed; if this goes on, look at the HSM"
+
+
+class KeystoreBusyError(LinkError):
+    """Whatever holds the keys did not get to it in time; the channel it was for is gone."""
+
+    code = "keystore-busy"
+    hint = "the unit is reset and probed; work on fewer units at once (--width)"
+
+
+class KeystoreRefusedError(PolicyError):
+    """The keystore refuses what was asked, and would for every unit: the lot has to wait for a person."""
+
+    code = "keystore-refused"
 
 
 class KeyFacts(msgspec.Struct, frozen=True):
@@ -47,6 +57,72 @@ class KeyFacts(msgspec.Struct, frozen=True):
     algorithm: str
     check: str
     test: bool
+
+
+class Diversified(msgspec.Struct, frozen=True):
+    """Names the keys of one unit that come from a master.
+
+    `scheme`: as `crypto.diversification` has them. `context`: the KDD of 10 bytes, or for sp800-108 what names the
+    unit. `key_bytes`: size of each key.
+    """
+
+    master: str
+    scheme: str
+    context: bytes
+    key_bytes: int
+
+
+class FactorySet(msgspec.Struct, frozen=True):
+    """Names the keys that a unit with these diversification data (10 bytes) came with."""
+
+    name: str
+    kdd: bytes
+
+
+KeyRef: TypeAlias = Diversified | FactorySet
+
+
+class CardKeys(Protocol):
+    """K-ENC, K-MAC and K-DEK of one unit, where they live."""
+
+    @property
+    def kcvs(self) -> bytes:
+        """The three key check values joined, 9 bytes: ENC, MAC, DEK, each over bytes 01 (GPCS B.6)."""
+        ...
+
+    @property
+    def size(self) -> int:
+        """Length of each key in bytes."""
+        ...
+
+    def path(self, challenge_bytes: int) -> KeyPath:
+        """How a channel with a host challenge of 8 (S8) or 16 bytes (S16) keeps its keys.
+
+        Raises PolicyError, with what to choose instead, when the recipe's choice cannot be had here.
+        """
+        ...
+
+    def open(
+        self, host_challenge: bytes, answer: InitializeUpdateResponse, *, channel: int = 0, aid: bytes | None = None
+    ) -> Verified[HostSession]:
+        """Derive the session keys and check the card cryptogram, as `scp03.host.verify_card` does.
+
+        Raises CardCryptogramError when these are not the card's keys, PolicyError as `path`.
+        """
+        ...
+
+    def wrap_for(
+        self, session: HostSession, *, kcv: Literal["ones", "zeros"] = "ones"
+    ) -> tuple[WrappedKey, WrappedKey, WrappedKey]:
+        """ENC, MAC and DEK for PUT KEY, encrypted under the K-DEK of a session.
+
+        Raises PolicyError for a session that this keystore did not open: another's K-DEK may be known to anybody.
+        """
+        ...
+
+    def close(self) -> None:
+        """Forget the keys; to be called once nothing is opened or wrapped with them any more. May be repeated."""
+        ...
 
 
 class Keystore(Protocol):
@@ -70,12 +146,12 @@ class Keystore(Protocol):
         """Key check value of a master (3 bytes) or of a key set (9 bytes: ENC, MAC, DEK)."""
         ...
 
-    def derive_key_set(self, master: str, scheme: str, context: bytes, key_bytes: int) -> KeySet:
-        """One unit's keys. `context`: the KDD of 10 bytes, or for sp800-108 what names the unit. Raises PolicyError."""
+    def card_keys(self, ref: KeyRef, *, session_keys: SessionKeys = "inside") -> CardKeys:
+        """One unit's keys. Raises PolicyError for a scheme that the master or the key size does not fit."""
         ...
 
-    def factory_key_set(self, name: str, kdd: bytes) -> KeySet:
-        """The keys a unit with these diversification data came with."""
+    def card_keys_of(self, refs: Sequence[KeyRef], *, session_keys: SessionKeys = "inside") -> tuple[CardKeys, ...]:
+        """The keys of many units, in one turn where turns cost."""
         ...
 
     def certificate(self, ca: str) -> bytes:
@@ -96,18 +172,9 @@ class Keystore(Protocol):
         """A device certificate signed by the CA, DER; arguments and errors as `crypto.certificates.Issuer.issue`."""
         ...
 
-
-def keystore_path(uri: str) -> Path:
-    """The file that `--keystore` names: a path or `software:PATH`. Raises UsageError for anything else."""
-    path = uri.removeprefix("software:")
-    if not path or "://" in path or path.startswith("pkcs11:"):
-        raise UsageError(f"--keystore {uri}: not a keystore", hint="give a path or software:PATH")
-    return Path(path)
-
-
-def open_keystore(uri: str, unlock: Unlock | None = None) -> SoftwareKeystore:
-    """Open the keystore that `--keystore` names; without `unlock`, with the file `PATH.unlock` beside it."""
-    return SoftwareKeystore.open(keystore_path(uri), unlock)
+    def close(self) -> None:
+        """End what it holds open; nothing may be asked of it afterwards. May be repeated."""
+        ...
 
 
 def check_same(keystore: Keystore, expected_id: str) -> None:
@@ -117,152 +184,3 @@ def check_same(keystore: Keystore, expected_id: str) -> None:
             f"the keystore {keystore.keystore_id} is not the one this lot was begun with ({expected_id})",
             hint="give the lot's own keystore with --keystore; with another one its units could never be opened again",
         )
-
-
-@final
-class SoftwareKeystore(Secret):
-    """A file sealed with AES-256-GCM under a key made by argon2id from an unlock key; always marked TEST.
-
-    While it is open its keys are in this process's memory, so it is for trying out only. Any thread may call it.
-    """
-
-    __slots__ = ("_factory", "_facts", "_issuers", "_masters", "_mutex", "keystore_id", "test")
-
-    def __init__(self, content: sealed.Content) -> None:
-        """Use `create` or `open`."""
-        self.keystore_id: str = content.keystore_id
-        self.test: bool = content.test
-        self._mutex = threading.Lock()
-        self._masters: dict[str, AesKey | TripleDesKey] = {}
-        self._factory: dict[str, tuple[bytes, bytes, bytes]] = {}
-        self._issuers: dict[str, Issuer] = {}
-        self._facts: list[KeyFacts] = []
-        for entry in content.entries:
-            self._take(entry)
-
-    @classmethod
-    def create(
-        cls,
-        path: Path,
-        *,
-        now: datetime,
-        unlock: Unlock | None = None,
-        rng: Callable[[int], bytes] = os.urandom,
-    ) -> SoftwareKeystore:
-        """Make a keystore with new issuer masters and a new CA, all on the disk when this returns.
-
-        `unlock` is `PATH.unlock` if not given; an unlock file that is not there is made, before the keystore, with a
-        random key. Both files have mode 0600, appear whole or not at all, and are never overwritten: raises StoreError
-        if the keystore is there.
-        """
-        if path.exists():
-            raise already_there(path, sealed.WHAT)
-        unlock = _beside(path) if unlock is None else unlock
-        if isinstance(unlock, Path) and not unlock.exists():
-            write_private(unlock, _UNLOCK_KEY, rng(32).hex().encode() + b"\n")
-        content = sealed.Content(rng(16).hex(), True, fresh_entries(now, rng))
-        sealed.write(path, content, _secret(unlock), rng)
-        return cls(content)
-
-    @classmethod
-    def open(cls, path: Path, unlock: Unlock | None = None) -> SoftwareKeystore:
-        """Open a keystore with its unlock key.
-
-        Raises StoreError if a file is missing, damaged or does not fit the other, PolicyError if others may read it.
-        """
-        return cls(sealed.read(path, lambda: _secret(_beside(path) if unlock is None else unlock)))
-
-    def show(self) -> tuple[KeyFacts, ...]:
-        """All keys by name, without any key."""
-        return tuple(self._facts)
-
-    def kcv(self, name: str) -> bytes:
-        """Key check value of a master (3 bytes) or of a key set (9 bytes: ENC, MAC, DEK)."""
-        found = {facts.name: facts.check for facts in self._facts if facts.name not in self._issuers}
-        return bytes.fromhex(_named(found, name, "key with a check value"))
-
-    def derive_key_set(self, master: str, scheme: str, context: bytes, key_bytes: int) -> KeySet:
-        """One unit's keys. `context`: the KDD of 10 bytes, or for sp800-108 what names the unit. Raises PolicyError."""
-        key = self._master(master, scheme)
-        with self._mutex:
-            return KeySet.of(*derive_key_set(key, scheme, context, key_bytes=key_bytes))
-
-    def factory_key_set(self, name: str, kdd: bytes) -> KeySet:
-        """The keys a unit came with; the same for every `kdd`, because a keystore of this kind has only fixed sets."""
-        del kdd
-        return KeySet.of(*_named(self._factory, name, "factory key set"))
-
-    def certificate(self, ca: str) -> bytes:
-        """The CA's certificate, DER."""
-        return _named(self._issuers, ca, "CA").certificate.der
-
-    def issue(
-        self,
-        ca: str,
-        *,
-        common_name: str,
-        subject_serial: str,
-        public_key: EcPublicKey,
-        serial_number: int,
-        not_before: datetime,
-        not_after: datetime,
-    ) -> bytes:
-        """A device certificate signed by the CA, DER; arguments and errors as `crypto.certificates.Issuer.issue`."""
-        return _named(self._issuers, ca, "CA").issue(
-            common_name=common_name,
-            subject_serial=subject_serial,
-            public_key=public_key,
-            serial_number=serial_number,
-            not_before=not_before,
-            not_after=not_after,
-        )
-
-    def __repr__(self) -> str:
-        return f"<software keystore {self.keystore_id}{' TEST' if self.test else ''}, {len(self._facts)} keys>"
-
-    def _master(self, name: str, scheme: str) -> AesKey | TripleDesKey:
-        key = _named(self._masters, name, "master")
-        wanted = TripleDesKey if scheme in _DES_SCHEMES else AesKey
-        if not isinstance(key, wanted):
-            fitting = [other for other, master in self._masters.items() if isinstance(master, wanted)]
-            raise PolicyError(
-                f"the master {name!r} is not a key for the scheme {scheme}",
-                hint=f"masters that are: {', '.join(fitting) or 'none'}",
-            )
-        return key
-
-    def _take(self, entry: sealed.Entry) -> None:
-        if entry.purpose == "master":
-            kind = TripleDesKey if entry.algorithm == "TDES" else AesKey
-            key = self._masters[entry.name] = kind(entry.secret, entry.name)
-            check = key.kcv().hex()
-        elif entry.purpose == "factory":
-            size = len(entry.secret) // 3
-            parts = entry.secret[:size], entry.secret[size : 2 * size], entry.secret[2 * size :]
-            self._factory[entry.name] = parts
-            check = KeySet.of(*parts).kcvs.hex()
-        else:
-            self._issuers[entry.name] = Issuer(EcPrivateKey.from_pkcs8(entry.secret), entry.certificate)
-            check = hashlib.sha256(entry.certificate).hexdigest()[:16]
-        self._facts.append(KeyFacts(entry.name, entry.purpose, entry.algorithm, check, self.test))
-
-
-def _beside(path: Path) -> Path:
-    return path.with_name(path.name + UNLOCK_SUFFIX)
-
-
-def _secret(unlock: Unlock) -> bytes:
-    if not isinstance(unlock, Path):
-        return unlock()
-    secret = read_private(unlock, _UNLOCK_KEY, _UNLOCK_BYTES).strip()
-    if not secret:
-        raise StoreError(f"{unlock}: the {_UNLOCK_KEY} is empty", hint="restore it from a backup")
-    return secret
-
-
-def _named(keys: dict[str, _Found], name: str, what: str) -> _Found:
-    try:
-        return keys[name]
-    except KeyError:
-        known = ", ".join(sorted(keys)) or "none"
-        raise StoreError(f"the keystore has no {what} {name!r}", hint=f"it has: {known}") from None

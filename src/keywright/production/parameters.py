@@ -12,6 +12,9 @@ from typing import Annotated, Any, ClassVar, Final, Literal
 import msgspec
 from msgspec import Meta
 
+from keywright.globalplatform.profile import PROFILES, CardProfile
+from keywright.production.key_paths import SessionKeys
+
 U8 = Annotated[int, Meta(ge=0, le=0xFF)]
 U16 = Annotated[int, Meta(ge=0, le=0xFFFF)]
 OwnKvn = Annotated[int, Meta(ge=0x01, le=0x7F)]
@@ -66,6 +69,15 @@ class Authenticate(Parameters, frozen=True, kw_only=True):
     kvn: FactoryKvn = 0xFF
     level: Literal[0x01, 0x03, 0x11, 0x13, 0x33] = 0x33
     """Security level, P1 of EXTERNAL AUTHENTICATE (Amd D 7.1.2.1)."""
+    session_keys: SessionKeys = "inside"
+    """How far session keys may go from an HSM: inside, encrypt or export. A software keystore has them in memory."""
+    card: Literal["default", "yubikey", "wallet", "gp211"] = "default"
+    """Kind of card, a name in `globalplatform.profile`: how it wants its keys and its empty commands."""
+
+    @property
+    def profile(self) -> CardProfile:
+        """The profile of that kind of card."""
+        return PROFILES[self.card]
 
 
 class OwnKeys(Parameters, frozen=True, kw_only=True):

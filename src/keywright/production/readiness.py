@@ -9,12 +9,16 @@ from keywright.errors import PolicyError, StoreError, UsageError
 from keywright.fob.open import check_link
 from keywright.fob.uri import Uri
 from keywright.production.authority import DeviceAuthority
-from keywright.production.keystore import Keystore, SoftwareKeystore, check_same, open_keystore
+from keywright.production.key_paths import SessionKeys
+from keywright.production.keystore import Diversified, Keystore, check_same
+from keywright.production.keystore_uri import open_keystore
 from keywright.production.means import SIM, Means
-from keywright.production.parameters import OwnKeys, Personalise
+from keywright.production.parameters import Authenticate, Identify, OwnKeys, Personalise
 from keywright.production.recipe import Recipe
+from keywright.production.software_keystore import SoftwareKeystore
 from keywright.production.tables import FINISHED
 from keywright.production.units import Lot, UnitStore
+from keywright.scp.scp03.messages import I
 
 
 def lot_in(units: UnitStore, store: str) -> Lot:
@@ -118,11 +122,31 @@ def _check_keystore(recipe: Recipe, keystore: Keystore, now: float) -> None:
                 )
         match spec.parameters:
             case OwnKeys(master=master, scheme=scheme, key_bytes=size):
-                keystore.derive_key_set(master, scheme, bytes(10), size)
+                _check_derivation(recipe, keystore, Diversified(master, scheme, bytes(10), size))
             case Personalise(ca=ca, validity_days=days):
                 DeviceAuthority(keystore, ca).check_validity(now, days)
             case _:
                 pass
+
+
+def _check_derivation(recipe: Recipe, keystore: Keystore, ref: Diversified) -> None:
+    """The keys can be made; and channels opened as the recipe allows, with every "i" that it expects."""
+    allowed: SessionKeys = "inside"
+    expected: tuple[int, ...] = ()
+    for spec in recipe.steps:
+        match spec.parameters:
+            case Authenticate(session_keys=chosen):
+                allowed = chosen
+            case Identify(i=known):
+                expected = known
+            case _:
+                pass
+    keys = keystore.card_keys(ref, session_keys=allowed)
+    try:
+        for i in expected:
+            keys.path(16 if i & I.S16 else 8)
+    finally:
+        keys.close()
 
 
 def _check_consent(means: Means, recipe: Recipe, link: str) -> None:

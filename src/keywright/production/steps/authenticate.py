@@ -12,4 +12,5 @@ def run(job: Job, p: Authenticate) -> StepDialogue[None]:
     if job.is_new("own_keys.put"):
         job.channel = yield from job.session(Role.FACTORY)
         if not job.is_settled("authenticate"):
-            job.record("done", "authenticate", {"kvn": job.channel.kvn, "level": job.channel.level})
+            facts = {"kvn": job.channel.kvn, "level": job.channel.level, "path": job.path(Role.FACTORY)}
+            job.record("done", "authenticate", facts)

@@ -7,7 +7,7 @@ from keywright.globalplatform.life_cycle import CardState, name_of
 from keywright.production.job import Facts, Job, Role, StepDialogue, Verdict
 from keywright.production.parameters import LockDown
 from keywright.production.verification import verify
-from keywright.scp.scp03.host import HostChannel
+from keywright.scp.session import HostSession
 
 _PATH = (CardState.INITIALIZED, CardState.SECURED)
 """One state after the other: not every card goes from OP_READY to SECURED in one step (GPCS figure 5-1)."""
@@ -26,7 +26,7 @@ def run(job: Job, p: LockDown) -> StepDialogue[None]:
     job.record("done", "lock_down", found)
 
 
-def _reach(job: Job, channel: HostChannel, target: CardState) -> StepDialogue[None]:
+def _reach(job: Job, channel: HostSession, target: CardState) -> StepDialogue[None]:
     facts = {"state": target.name}
     yield from job.act(
         _action(target), facts, lambda: _set(job, channel, target), lambda _: _probe(job, channel, target)
@@ -37,12 +37,12 @@ def _action(target: CardState) -> str:
     return f"lock_down.{target.name.lower()}"
 
 
-def _set(job: Job, channel: HostChannel, target: CardState) -> StepDialogue[Facts]:
+def _set(job: Job, channel: HostSession, target: CardState) -> StepDialogue[Facts]:
     yield from job.under(channel, set_card_state(target))
     return {"state": target.name}
 
 
-def _probe(job: Job, channel: HostChannel, target: CardState) -> StepDialogue[tuple[Verdict, Facts]]:
+def _probe(job: Job, channel: HostSession, target: CardState) -> StepDialogue[tuple[Verdict, Facts]]:
     state = yield from job.under(channel, card_state())
     applied = state >= target
     return (Verdict.APPLIED if applied else Verdict.NOT_APPLIED), {"state": name_of(state)}

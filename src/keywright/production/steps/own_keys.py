@@ -6,10 +6,12 @@ factory set, then a fresh session proves them, and only then the factory set goe
 
 from __future__ import annotations
 
-from keywright.globalplatform.host import delete_keys, key_information, put_keys
+from keywright.globalplatform.dialogues.keys import put_key_fields
+from keywright.globalplatform.host import delete_keys, key_information
+from keywright.globalplatform.key_fields import wrapped_field
 from keywright.production.job import Facts, Job, MismatchError, Role, StepDialogue, Verdict
-from keywright.production.parameters import OwnKeys
-from keywright.scp.scp03.host import HostChannel
+from keywright.production.parameters import Authenticate, OwnKeys
+from keywright.scp.session import HostSession
 
 PUT = "own_keys.put"
 REMOVE = "own_keys.remove"
@@ -30,7 +32,13 @@ def run(job: Job, p: OwnKeys) -> StepDialogue[None]:
         _check_only_ours(p, versions)
         if (yield from job.is_keyed(Role.FACTORY)):
             raise MismatchError("the factory keys still open the unit")
-    job.record("done", "own_keys", {"kvn": p.kvn, "kcvs": job.own_keys().kcvs.hex(), "key_versions": list(versions)})
+    found: Facts = {
+        "kvn": p.kvn,
+        "kcvs": job.own_keys().kcvs.hex(),
+        "key_versions": list(versions),
+        "path": job.path(Role.OWN),
+    }
+    job.record("done", "own_keys", found)
 
 
 def _intent(job: Job, p: OwnKeys) -> Facts:
@@ -50,7 +58,10 @@ def _put(job: Job, p: OwnKeys) -> StepDialogue[Facts]:
     channel = job.channel
     if channel is None or not channel.is_open:
         channel = yield from job.session(Role.FACTORY)
-    yield from job.under(channel, put_keys(channel.keys, job.own_keys(), kvn=p.kvn))
+    profile = job.parameters(Authenticate).profile
+    wrapped = job.own_keys().wrap_for(channel, kcv=profile.scp03.kcv)
+    fields = [wrapped_field(key, profile=profile) for key in wrapped]
+    yield from job.under(channel, put_key_fields(fields, kvn=p.kvn, size=channel.max_data))
     return {"kvn": p.kvn, "kcvs": job.own_keys().kcvs.hex()}
 
 
@@ -65,19 +76,19 @@ def _probe_put(job: Job) -> StepDialogue[tuple[Verdict, Facts]]:
     return Verdict.UNKNOWN, {"probe": "answers to neither set"}
 
 
-def _versions(job: Job, channel: HostChannel) -> StepDialogue[tuple[int, ...]]:
+def _versions(job: Job, channel: HostSession) -> StepDialogue[tuple[int, ...]]:
     information = yield from job.under(channel, key_information())
     if information is None:
         raise MismatchError("the unit gives no key information to compare")
     return information.versions
 
 
-def _remove(job: Job, channel: HostChannel) -> StepDialogue[Facts]:
+def _remove(job: Job, channel: HostSession) -> StepDialogue[Facts]:
     yield from job.under(channel, delete_keys(job.kvn(Role.FACTORY)))
     return {"kvn": job.kvn(Role.FACTORY)}
 
 
-def _probe_remove(job: Job, channel: HostChannel) -> StepDialogue[tuple[Verdict, Facts]]:
+def _probe_remove(job: Job, channel: HostSession) -> StepDialogue[tuple[Verdict, Facts]]:
     versions = yield from _versions(job, channel)
     gone = job.kvn(Role.FACTORY) not in versions
     return (Verdict.APPLIED if gone else Verdict.NOT_APPLIED), {"key_versions": list(versions)}

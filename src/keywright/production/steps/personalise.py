@@ -13,7 +13,7 @@ from keywright.fob.credential.messages import Dgi
 from keywright.production.authority import DeviceAuthority
 from keywright.production.job import Facts, Job, MismatchError, Role, StepDialogue, Verdict, digest
 from keywright.production.parameters import Personalise
-from keywright.scp.scp03.host import HostChannel
+from keywright.scp.session import HostSession
 
 GENERATE = "personalise.generate"
 WRITE = "personalise.write"
@@ -45,12 +45,12 @@ def data_groups(job: Job, p: Personalise, certificate: bytes) -> tuple[tuple[int
     )
 
 
-def _generate(job: Job, channel: HostChannel) -> StepDialogue[Facts]:
+def _generate(job: Job, channel: HostSession) -> StepDialogue[Facts]:
     point = yield from job.under(channel, credential.generate_key_pair())
     return {"point": point.hex()}
 
 
-def _probe_generate(job: Job, channel: HostChannel) -> StepDialogue[tuple[Verdict, Facts]]:
+def _probe_generate(job: Job, channel: HostSession) -> StepDialogue[tuple[Verdict, Facts]]:
     point = yield from job.under(channel, credential.read_public_key())
     if point is None:
         return Verdict.NOT_APPLIED, {"probe": "no key pair"}
@@ -69,13 +69,13 @@ def _certify(job: Job, p: Personalise, point: bytes) -> bytes:
     return certificate.der
 
 
-def _write(job: Job, channel: HostChannel, groups: tuple[tuple[int, bytes], ...]) -> StepDialogue[Facts]:
+def _write(job: Job, channel: HostSession, groups: tuple[tuple[int, bytes], ...]) -> StepDialogue[Facts]:
     yield from job.under(channel, credential.store(groups, size=channel.max_data))
     return {"groups": len(groups)}
 
 
 def _probe_write(
-    job: Job, channel: HostChannel, groups: tuple[tuple[int, bytes], ...]
+    job: Job, channel: HostSession, groups: tuple[tuple[int, bytes], ...]
 ) -> StepDialogue[tuple[Verdict, Facts]]:
     wrong = yield from differences(job, channel, groups)
     if wrong:
@@ -83,7 +83,7 @@ def _probe_write(
     return Verdict.APPLIED, {"probe": "all groups read back", "groups": len(groups)}
 
 
-def differences(job: Job, channel: HostChannel, groups: tuple[tuple[int, bytes], ...]) -> StepDialogue[list[int]]:
+def differences(job: Job, channel: HostSession, groups: tuple[tuple[int, bytes], ...]) -> StepDialogue[list[int]]:
     """The groups that read back other than given, or not at all."""
     wrong = []
     for tag, value in groups:

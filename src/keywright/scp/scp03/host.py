@@ -6,7 +6,7 @@ The card cryptogram is always checked before EXTERNAL AUTHENTICATE leaves: a wro
 from __future__ import annotations
 
 from collections.abc import Generator
-from typing import final
+from typing import Protocol, TypeVar
 
 import msgspec
 
@@ -36,11 +36,13 @@ from keywright.scp.scp03.messages import (
     InitializeUpdateResponse16,
 )
 from keywright.scp.scp03.messaging import HostMessaging
+from keywright.scp.session import HostSession
 
 __all__ = [
     "CardCryptogramError",
     "HostChannel",
     "Opening",
+    "Verified",
     "external_authenticate",
     "initialize_update",
     "open_channel",
@@ -49,14 +51,48 @@ __all__ = [
 ]
 
 
+Session_co = TypeVar("Session_co", bound=HostSession, covariant=True)
+
+
+class Verified(Protocol[Session_co]):
+    """A card that answered INITIALIZE UPDATE with the right cryptogram, wherever the session keys are.
+
+    It is used once: `authenticate` for `external_authenticate`, or `close`.
+    """
+
+    @property
+    def answer(self) -> InitializeUpdateResponse:
+        """What the card answered."""
+        ...
+
+    def authenticate(self, level: int, *, pads_empty: bool = False) -> tuple[Session_co, Command]:
+        """The session at that level, and EXTERNAL AUTHENTICATE, the first command under its C-MAC.
+
+        `level` was checked against the card's "i". `pads_empty`: how the session sends an empty data field under C-DEC.
+        """
+        ...
+
+    def close(self) -> None:
+        """Forget the session keys: nothing will be sent."""
+        ...
+
+
 class Opening(msgspec.Struct, frozen=True):
-    """A card that answered INITIALIZE UPDATE with the right cryptogram: ready for `external_authenticate`."""
+    """`Verified` with the keys in memory."""
 
     answer: InitializeUpdateResponse
     session: SessionKeys
     host_cryptogram: bytes
     channel: int
     keys: KeySet
+
+    def authenticate(self, level: int, *, pads_empty: bool = False) -> tuple[HostChannel, Command]:
+        """The session at that level, and EXTERNAL AUTHENTICATE, the first command under its C-MAC."""
+        channel = HostChannel(self, level, pads_empty=pads_empty)
+        return channel, channel.authenticate(self.host_cryptogram, level)
+
+    def close(self) -> None:
+        """Nothing to do: what is in memory goes with its last use."""
 
 
 def initialize_update(
@@ -119,8 +155,8 @@ def verify_card(
 
 
 def external_authenticate(
-    opening: Opening, level: int = 0x33, *, pads_empty: bool = False
-) -> Generator[Command, Response, HostChannel]:
+    opening: Verified[Session_co], level: int = 0x33, *, pads_empty: bool = False
+) -> Generator[Command, Response, Session_co]:
     """EXTERNAL AUTHENTICATE (Amd D 7.1.2): the one command that a card counts as a try.
 
     `pads_empty`: how the session sends an empty data field under C-DEC, see `HostMessaging`.
@@ -135,8 +171,8 @@ def external_authenticate(
             f"the card (SCP03 i={i:02X}) does not offer security level {level:02X}",
             hint="choose a level without response protection in the recipe, if the product allows it",
         )
-    channel = HostChannel(opening, level, pads_empty=pads_empty)
-    response = yield channel.authenticate(opening.host_cryptogram, level)
+    channel, command = opening.authenticate(level, pads_empty=pads_empty)
+    response = yield command
     if response.sw in (SW.AUTHENTICATION_FAILED, SW.SECURITY_STATUS_NOT_SATISFIED):
         raise AuthenticationError(
             f"EXTERNAL AUTHENTICATE refused: {response.sw:04X}",
@@ -162,16 +198,15 @@ def open_channel(
     return (yield from external_authenticate(opening, level, pads_empty=pads_empty))
 
 
-@final
 class HostChannel(HostMessaging):
     """An open secure channel seen from the host. `secure` is the layer to put under a dialogue."""
 
-    __slots__ = ("i", "keys", "kvn")
+    __slots__ = ("_static", "i", "kvn")
 
     def __init__(self, opening: Opening, level: int, *, pads_empty: bool = False) -> None:
         answer = opening.answer
         super().__init__(opening.session, len(answer.card_cryptogram), level, opening.channel, pads_empty=pads_empty)
-        self.keys = opening.keys
+        self._static = opening.keys
         self.kvn = answer.kvn
         self.i = answer.i
 
@@ -183,11 +218,11 @@ class HostChannel(HostMessaging):
     @property
     def sensitive_block(self) -> int:
         """16."""
-        return self.keys.sensitive_block
+        return self._static.sensitive_block
 
     def encrypt_sensitive(self, data: bytes) -> bytes:
         """Whole blocks under the static K-DEK (Amd D 6.2.8). Raises ValueError for a rest."""
-        return self.keys.encrypt_sensitive(data)
+        return self._static.encrypt_sensitive(data)
 
     def authenticate(self, host_cryptogram: bytes, level: int) -> Command:
         """EXTERNAL AUTHENTICATE, the first command under the C-MAC."""

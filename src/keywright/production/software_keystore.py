@@ -1,0 +1,196 @@
+"""The software keystore: a sealed file that is a keystore for trying out, always marked TEST."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import threading
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Final, TypeVar, final
+
+from keywright.crypto.aes import AesKey
+from keywright.crypto.certificates import Issuer
+from keywright.crypto.des import TripleDesKey
+from keywright.crypto.diversification import derive_key_set
+from keywright.crypto.ec import EcPrivateKey, EcPublicKey
+from keywright.crypto.key import Secret
+from keywright.errors import PolicyError, StoreError
+from keywright.production import sealed
+from keywright.production.fresh_keys import fresh_entries
+from keywright.production.key_paths import SessionKeys
+from keywright.production.keystore import Diversified, KeyFacts, KeyRef, Unlock
+from keywright.production.private_file import already_there, read_private, write_private
+from keywright.production.software_card_keys import SoftwareCardKeys
+from keywright.scp.scp03.keys import KeySet
+
+_Found = TypeVar("_Found")
+
+UNLOCK_SUFFIX: Final = ".unlock"
+_UNLOCK_KEY: Final = "unlock key"
+_UNLOCK_BYTES: Final = 4096
+_DES_SCHEMES: Final = ("emv", "visa2")
+
+
+@final
+class SoftwareKeystore(Secret):
+    """A file sealed with AES-256-GCM under a key made by argon2id from an unlock key; always marked TEST.
+
+    While it is open its keys are in this process's memory, so it is for trying out only. Any thread may call it.
+    """
+
+    __slots__ = ("_factory", "_facts", "_issuers", "_marker", "_masters", "_mutex", "keystore_id", "test")
+
+    def __init__(self, content: sealed.Content) -> None:
+        """Use `create` or `open`."""
+        self.keystore_id: str = content.keystore_id
+        self.test: bool = content.test
+        self._mutex = threading.Lock()
+        self._marker = object()
+        self._masters: dict[str, AesKey | TripleDesKey] = {}
+        self._factory: dict[str, tuple[bytes, bytes, bytes]] = {}
+        self._issuers: dict[str, Issuer] = {}
+        self._facts: list[KeyFacts] = []
+        for entry in content.entries:
+            self._take(entry)
+
+    @classmethod
+    def create(
+        cls,
+        path: Path,
+        *,
+        now: datetime,
+        unlock: Unlock | None = None,
+        rng: Callable[[int], bytes] = os.urandom,
+        entries: tuple[sealed.Entry, ...] | None = None,
+    ) -> SoftwareKeystore:
+        """Make a keystore with new issuer masters and a new CA, or with `entries`, all on the disk when this returns.
+
+        `unlock` is `PATH.unlock` if not given; an unlock file that is not there is made, before the keystore, with a
+        random key. Both files have mode 0600, appear whole or not at all, and are never overwritten: raises StoreError
+        if the keystore is there.
+        """
+        if path.exists():
+            raise already_there(path, sealed.WHAT)
+        unlock = _beside(path) if unlock is None else unlock
+        if isinstance(unlock, Path) and not unlock.exists():
+            write_private(unlock, _UNLOCK_KEY, rng(32).hex().encode() + b"\n")
+        content = sealed.Content(rng(16).hex(), True, fresh_entries(now, rng) if entries is None else entries)
+        sealed.write(path, content, _secret(unlock), rng)
+        return cls(content)
+
+    @classmethod
+    def open(cls, path: Path, unlock: Unlock | None = None) -> SoftwareKeystore:
+        """Open a keystore with its unlock key.
+
+        Raises StoreError if a file is missing, damaged or does not fit the other, PolicyError if others may read it.
+        """
+        return cls(sealed.read(path, lambda: _secret(_beside(path) if unlock is None else unlock)))
+
+    def show(self) -> tuple[KeyFacts, ...]:
+        """All keys by name, without any key."""
+        return tuple(self._facts)
+
+    def kcv(self, name: str) -> bytes:
+        """Key check value of a master (3 bytes) or of a key set (9 bytes: ENC, MAC, DEK)."""
+        found = {facts.name: facts.check for facts in self._facts if facts.name not in self._issuers}
+        return bytes.fromhex(_named(found, name, "key with a check value"))
+
+    def card_keys(self, ref: KeyRef, *, session_keys: SessionKeys = "inside") -> SoftwareCardKeys:
+        """One unit's keys, in memory whatever `session_keys` says. Raises PolicyError as the scheme does.
+
+        A factory set is the same for every unit, because a keystore of this kind has only fixed sets.
+        """
+        del session_keys
+        if isinstance(ref, Diversified):
+            master = self._master(ref.master, ref.scheme)
+            with self._mutex:
+                raw = derive_key_set(master, ref.scheme, ref.context, key_bytes=ref.key_bytes)
+        else:
+            raw = _named(self._factory, ref.name, "factory key set")
+        return SoftwareCardKeys(KeySet.of(*raw), self._marker)
+
+    def card_keys_of(
+        self, refs: Sequence[KeyRef], *, session_keys: SessionKeys = "inside"
+    ) -> tuple[SoftwareCardKeys, ...]:
+        """The keys of many units, one after another: a turn costs nothing here."""
+        return tuple(self.card_keys(ref, session_keys=session_keys) for ref in refs)
+
+    def certificate(self, ca: str) -> bytes:
+        """The CA's certificate, DER."""
+        return _named(self._issuers, ca, "CA").certificate.der
+
+    def issue(
+        self,
+        ca: str,
+        *,
+        common_name: str,
+        subject_serial: str,
+        public_key: EcPublicKey,
+        serial_number: int,
+        not_before: datetime,
+        not_after: datetime,
+    ) -> bytes:
+        """A device certificate signed by the CA, DER; arguments and errors as `crypto.certificates.Issuer.issue`."""
+        return _named(self._issuers, ca, "CA").issue(
+            common_name=common_name,
+            subject_serial=subject_serial,
+            public_key=public_key,
+            serial_number=serial_number,
+            not_before=not_before,
+            not_after=not_after,
+        )
+
+    def close(self) -> None:
+        """Nothing to do: what is in memory goes with its last use."""
+
+    def __repr__(self) -> str:
+        return f"<software keystore {self.keystore_id}{' TEST' if self.test else ''}, {len(self._facts)} keys>"
+
+    def _master(self, name: str, scheme: str) -> AesKey | TripleDesKey:
+        key = _named(self._masters, name, "master")
+        wanted = TripleDesKey if scheme in _DES_SCHEMES else AesKey
+        if not isinstance(key, wanted):
+            fitting = [other for other, master in self._masters.items() if isinstance(master, wanted)]
+            raise PolicyError(
+                f"the master {name!r} is not a key for the scheme {scheme}",
+                hint=f"masters that are: {', '.join(fitting) or 'none'}",
+            )
+        return key
+
+    def _take(self, entry: sealed.Entry) -> None:
+        if entry.purpose == "master":
+            kind = TripleDesKey if entry.algorithm == "TDES" else AesKey
+            key = self._masters[entry.name] = kind(entry.secret, entry.name)
+            check = key.kcv().hex()
+        elif entry.purpose == "factory":
+            size = len(entry.secret) // 3
+            parts = entry.secret[:size], entry.secret[size : 2 * size], entry.secret[2 * size :]
+            self._factory[entry.name] = parts
+            check = KeySet.of(*parts).kcvs.hex()
+        else:
+            self._issuers[entry.name] = Issuer(EcPrivateKey.from_pkcs8(entry.secret), entry.certificate)
+            check = hashlib.sha256(entry.certificate).hexdigest()[:16]
+        self._facts.append(KeyFacts(entry.name, entry.purpose, entry.algorithm, check, self.test))
+
+
+def _beside(path: Path) -> Path:
+    return path.with_name(path.name + UNLOCK_SUFFIX)
+
+
+def _secret(unlock: Unlock) -> bytes:
+    if not isinstance(unlock, Path):
+        return unlock()
+    secret = read_private(unlock, _UNLOCK_KEY, _UNLOCK_BYTES).strip()
+    if not secret:
+        raise StoreError(f"{unlock}: the {_UNLOCK_KEY} is empty", hint="restore it from a backup")
+    return secret
+
+
+def _named(keys: dict[str, _Found], name: str, what: str) -> _Found:
+    try:
+        return keys[name]
+    except KeyError:
+        known = ", ".join(sorted(keys)) or "none"
+        raise StoreError(f"the keystore has no {what} {name!r}", hint=f"it has: {known}") from None
