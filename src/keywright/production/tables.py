@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Final, Literal
 
 from sqlalchemy import (
+    BigInteger,
     CheckConstraint,
     Column,
     Float,
@@ -139,3 +140,33 @@ certificate: Final = Table(
     UniqueConstraint("spki_sha256", name="certificate_key"),
 )
 """Issued device certificates: one for each unit and each key pair. `serial_number` is hex text."""
+
+audit: Final = Table(
+    "audit",
+    metadata,
+    Column("seq", Integer, primary_key=True, autoincrement=False),
+    Column("body", Text),
+    Column("leaf", LargeBinary, nullable=False),
+)
+"""The audit log, append-only but for bodies given up after their time: `body` is what was hashed, `leaf` the hash."""
+
+audit_head: Final = Table(
+    "audit_head",
+    metadata,
+    Column("id", Integer, CheckConstraint("id = 1", name="audit_head_single"), primary_key=True),
+    Column("size", Integer, nullable=False),
+    Column("edge", LargeBinary, nullable=False),
+    Column("last", LargeBinary, nullable=False),
+    Column("at_ms", BigInteger, nullable=False),
+    Column("host", Text, nullable=False),
+)
+"""Where the log ends: its tree's right edge, the last leaf, and the last entry's time (ms since 1970, UTC) and host."""
+
+audit_checkpoint: Final = Table(
+    "audit_checkpoint",
+    metadata,
+    Column("size", Integer, primary_key=True, autoincrement=False),
+    Column("note", Text, nullable=False),
+    Column("vkey", Text, nullable=False),
+)
+"""Signed checkpoints of the log, append-only, each with the key that checks it."""

@@ -52,11 +52,15 @@ class Transaction:
         """`sqlite` or `postgresql`."""
         return self._connection.dialect.name
 
-    def run(self, statement: Prepared, rows: Sequence[Row]) -> int:
-        """Run a statement once for each row of parameters; returns how many rows it wrote in all."""
+    def run(self, statement: Prepared, rows: Sequence[Row], *, is_change: bool = True) -> int:
+        """Run a statement once for each row of parameters; returns how many rows it wrote in all.
+
+        Rows that only tell of changes are not counted among them.
+        """
         if not rows:
             return 0
-        self.rows_written += len(rows)
+        if is_change:
+            self.rows_written += len(rows)
         text = statement.text(self._connection.dialect)
         return self._connection.exec_driver_sql(text, list(rows)).rowcount
 

@@ -20,6 +20,7 @@ from sqlalchemy.exc import DatabaseError, IntegrityError
 
 from keywright.errors import StoreError
 from keywright.production import database
+from keywright.production.audit.log import IMPORTED, AuditEvent, append, lot_entry, order_entries
 from keywright.production.migrations.upgrade import schema_of, upgrade
 from keywright.production.order import OrderRow
 from keywright.production.rows import (
@@ -160,10 +161,14 @@ class UnitStore:
         remaining = iter(rows)
         with self._transaction() as writer:
             writer.execute(campaign.insert(), msgspec.structs.asdict(lot) | {"id": 1, "test": int(lot.test)})
+            transaction = Transaction(writer)
+            entries: list[AuditEvent] = []
             while chunk := [planned(row) for row in islice(remaining, _CHUNK)]:
-                Transaction(writer).run(ADD_UNIT, chunk)
+                transaction.run(ADD_UNIT, chunk)
+                entries += order_entries(chunk)
                 count += len(chunk)
             writer.execute(campaign.update().values(units=count))
+            append(transaction, [lot_entry(transaction, IMPORTED), *entries])
         self._count(count + 1)
         return count
 
@@ -185,6 +190,8 @@ class UnitStore:
         """Record how the lot stands, for example `stopped` or `complete`."""
         with self._transaction() as writer:
             writer.execute(campaign.update().values(state=state))
+            transaction = Transaction(writer)
+            append(transaction, [lot_entry(transaction, "lot.state")])
         self._count(1)
 
     def claim(self, limit: int) -> list[Unit]:

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final, NamedTuple
 
+from keywright.production.audit.log import AuditEvent, append
 from keywright.production.rows import (
     Certificate,
     Change,
@@ -36,6 +37,8 @@ WRITERS: Final[tuple[Writer, ...]] = (
     Writer((UnitChange,), write_units),
     Writer((Certificate,), write_certificates),
     Writer((Event,), write_events),
+    # The last: it reads what the others wrote, and every other process waits for the row it locks.
+    Writer((UnitChange, Certificate, Event, AuditEvent), append),
 )
 
 _KINDS: Final = frozenset(kind for writer in WRITERS for kind in writer.kinds)

@@ -20,6 +20,18 @@ _POSTGRESQL_REFUSAL = """
 CREATE TRIGGER {table}_append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON {table}
 FOR EACH STATEMENT EXECUTE FUNCTION keywright_append_only()
 """
+_SQLITE_REFUSAL_BUT = """
+CREATE TRIGGER {table}_no_UPDATE BEFORE UPDATE ON {table} WHEN NOT ({allowed})
+BEGIN SELECT RAISE(ABORT, '{table} is append-only: UPDATE refused'); END
+"""
+_POSTGRESQL_REFUSAL_BUT = """
+CREATE TRIGGER {table}_no_update BEFORE UPDATE ON {table}
+FOR EACH ROW WHEN (NOT ({allowed})) EXECUTE FUNCTION keywright_append_only()
+"""
+_POSTGRESQL_NO_DELETE = """
+CREATE TRIGGER {table}_no_delete BEFORE DELETE OR TRUNCATE ON {table}
+FOR EACH STATEMENT EXECUTE FUNCTION keywright_append_only()
+"""
 
 
 def append_only(table: str) -> None:
@@ -30,6 +42,17 @@ def append_only(table: str) -> None:
         return
     op.execute(_POSTGRESQL_FUNCTION)
     op.execute(_POSTGRESQL_REFUSAL.format(table=table))
+
+
+def append_only_but(table: str, allowed: str) -> None:
+    """As `append_only`, but for an UPDATE of a row for which `allowed` holds, an expression of NEW and OLD."""
+    if is_sqlite():
+        op.execute(_SQLITE_REFUSAL_BUT.format(table=table, allowed=allowed))
+        op.execute(_SQLITE_REFUSAL.format(table=table, verb="DELETE"))
+        return
+    op.execute(_POSTGRESQL_FUNCTION)
+    op.execute(_POSTGRESQL_REFUSAL_BUT.format(table=table, allowed=allowed))
+    op.execute(_POSTGRESQL_NO_DELETE.format(table=table))
 
 
 def replace_check(table: str, name: str, condition: str) -> None:

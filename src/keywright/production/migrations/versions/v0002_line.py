@@ -8,6 +8,8 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
+from keywright.production.migrations.portable import append_only, append_only_but
+
 revision = "0002"
 down_revision: str | None = "0001"
 branch_labels: str | None = None
@@ -17,6 +19,7 @@ depends_on: str | None = None
 def upgrade() -> None:
     """Each topic by itself; a new topic gets its own function, called here."""
     _leases()
+    _audit()
 
 
 def _leases() -> None:
@@ -45,3 +48,32 @@ def _leases() -> None:
 
 _LEASED = sa.text("until IS NOT NULL")
 _RECOVER = sa.text("recover = 1")
+
+
+def _audit() -> None:
+    """The audit log. One of a store from before there was a log begins with what stands there (`audit.log`)."""
+    op.create_table(
+        "audit",
+        sa.Column("seq", sa.Integer, primary_key=True, autoincrement=False),
+        sa.Column("body", sa.Text),
+        sa.Column("leaf", sa.LargeBinary, nullable=False),
+    )
+    op.create_table(
+        "audit_head",
+        sa.Column("id", sa.Integer, sa.CheckConstraint("id = 1", name="audit_head_single"), primary_key=True),
+        sa.Column("size", sa.Integer, nullable=False),
+        sa.Column("edge", sa.LargeBinary, nullable=False),
+        sa.Column("last", sa.LargeBinary, nullable=False),
+        sa.Column("at_ms", sa.BigInteger, nullable=False),
+        sa.Column("host", sa.Text, nullable=False),
+    )
+    op.create_table(
+        "audit_checkpoint",
+        sa.Column("size", sa.Integer, primary_key=True, autoincrement=False),
+        sa.Column("note", sa.Text, nullable=False),
+        sa.Column("vkey", sa.Text, nullable=False),
+    )
+    head = sa.table("audit_head", *map(sa.column, ("id", "size", "edge", "last", "at_ms", "host")))
+    op.execute(head.insert().values(id=1, size=0, edge=sa.literal(b""), last=sa.literal(b""), at_ms=0, host=""))
+    append_only_but("audit", "NEW.body IS NULL AND NEW.seq = OLD.seq AND NEW.leaf = OLD.leaf")
+    append_only("audit_checkpoint")

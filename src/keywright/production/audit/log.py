@@ -1,0 +1,244 @@
+"""The audit log's appending end: leaves written in the transaction of what they tell of.
+
+Each entry is chained to the one before (`prev`) and is a leaf of a Merkle tree. The row `audit_head` holds the tree's
+right edge; whoever appends locks it until its transaction ends, so that the entries of several processes stand one
+after another.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import os
+import time
+from collections.abc import Callable, Iterator, Sequence
+from typing import Final, final
+
+import sqlalchemy as sa
+
+from keywright.production.audit.events import (
+    VERSION,
+    Actor,
+    AuditEvent,
+    Body,
+    Subject,
+    encode_body,
+    process_actor,
+    this_host,
+)
+from keywright.production.audit.merkle import Edge
+from keywright.production.audit.subjects import (
+    CERTIFICATE,
+    EVENT,
+    LOT,
+    ORDER,
+    ORDERED,
+    UNIT,
+    UNTOUCHED,
+    Rows,
+    ordered_hash,
+    row_hash,
+)
+from keywright.production.rows import Certificate, Change, Event, UnitChange, to_json
+from keywright.production.tables import audit, audit_head, unit
+from keywright.production.transaction import Prepared, Row, Transaction
+
+__all__ = ["IMPORTED", "STEPPED_BACK", "AuditEvent", "Log", "append", "is_step_back", "lot_entry", "order_entries"]
+
+SKEW_MS: Final = 5_000
+"""So far may the clock of one host lie behind another's; behind its own it may not go at all."""
+STEPPED_BACK: Final = "clock.step-back"
+"""The action by which the log itself says that the clock was found to have been set back."""
+IMPORTED: Final = "lot.import"
+"""The action that a log begins with."""
+ADOPTED: Final = "adopt"
+"""The verb for what was there before the log."""
+ORDER_ROWS: Final = 100
+"""Units whose order one entry holds."""
+
+_NOT_OK: Final = frozenset({"failed", "mismatch"})
+_HEAD: Final = sa.select(audit_head).with_for_update()
+_ADD: Final = Prepared(audit.insert(), ("seq", "body", "leaf"))
+_MOVE: Final = Prepared(
+    audit_head.update().ordered_values(
+        *((audit_head.c[name], sa.bindparam(f"{name}_")) for name in ("size", "edge", "last", "at_ms", "host"))
+    ),
+    ("size_", "edge_", "last_", "at_ms_", "host_"),
+)
+_UNITS: Final = sa.select(*(unit.c[name] for name in UNIT.columns))
+
+
+@final
+class Log:
+    """Appends entries on behalf of one process."""
+
+    def __init__(
+        self,
+        actor: Actor,
+        host: str,
+        *,
+        clock: Callable[[], float] = time.time,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """`actor`: who acts where an event does not say; `clock` in seconds since 1970, UTC."""
+        self._actor = actor
+        self._host = host
+        self._clock = clock
+        self._monotonic = monotonic
+
+    def append(self, transaction: Transaction, changes: Sequence[Change]) -> None:
+        """Write the leaves of a batch whose rows are written already; the last thing that its transaction locks."""
+        entries = list(_entries(changes))
+        entries += _unit_entries(transaction, changes)
+        head = transaction.one(_HEAD)
+        if head is None:
+            raise AssertionError("the migration makes the head of the log")
+        edge, last = Edge(head.size, head.edge), head.last.hex()
+        if not head.size and not any(entry.action == IMPORTED for entry in entries):
+            entries = list(_adopted(transaction))
+        t, mono = int(self._clock() * 1000), int(self._monotonic() * 1000)
+        if head.size and is_step_back(head.at_ms, head.host, t, self._host):
+            entries.insert(0, _step_back(head.at_ms - t, self._host))
+        rows: list[Row] = []
+        leaf = b""
+        for seq, entry in enumerate(entries, head.size):
+            body = encode_body(self._body(entry, seq, t, mono, last))
+            leaf = hashlib.sha256(b"\x00" + body).digest()
+            last = leaf.hex()
+            edge.append(leaf)
+            rows.append((seq, body.decode(), leaf))
+        transaction.run(_ADD, rows, is_change=False)
+        transaction.run(_MOVE, [(edge.size, edge.stack, leaf, t, self._host)], is_change=False)
+
+    def _body(self, entry: AuditEvent, seq: int, t: int, mono: int, prev: str) -> Body:
+        actor = self._actor
+        if entry.actor:
+            actor = Actor(entry.auth, entry.actor, actor.session)
+        return Body(
+            entry.action,
+            actor,
+            entry.after_hash,
+            entry.approvals,
+            entry.before_hash,
+            self._host,
+            mono,
+            Subject(entry.object_id, entry.object_type),
+            prev,
+            entry.reason,
+            entry.result,
+            seq,
+            t,
+            VERSION,
+        )
+
+
+def append(transaction: Transaction, changes: Sequence[Change]) -> None:
+    """Append as this process does."""
+    _of_process(os.getpid()).append(transaction, changes)
+
+
+def lot_entry(transaction: Transaction, action: str) -> AuditEvent:
+    """What is to be written of the lot after its row was changed in this transaction; `reason` is its state."""
+    row = transaction.one(LOT.query())
+    if row is None:
+        raise AssertionError("there is no lot yet")
+    return AuditEvent(
+        action=action, object_type=LOT.type, object_id=row.lot, reason=row.state, after_hash=row_hash(tuple(row))
+    )
+
+
+def order_entries(units: Sequence[Row]) -> Iterator[AuditEvent]:
+    """What is to be written of units added in this transaction, without gaps; rows begin as those of `unit`."""
+    for at in range(0, len(units), ORDER_ROWS):
+        chunk = units[at : at + ORDER_ROWS]
+        yield AuditEvent(
+            action="order.add",
+            object_type=ORDER,
+            object_id=f"{chunk[0][0]}-{chunk[-1][0]}",
+            after_hash=ordered_hash(chunk),
+        )
+
+
+def is_step_back(before_ms: int, before_host: str, t_ms: int, host: str) -> bool:
+    """Whether a clock went back between an entry and the next."""
+    return t_ms < before_ms - (0 if host == before_host else SKEW_MS)
+
+
+@functools.cache
+def _of_process(_pid: int) -> Log:
+    """Made anew after a fork, which has its own session."""
+    return Log(process_actor(), this_host())
+
+
+def _step_back(by_ms: int, host: str) -> AuditEvent:
+    return AuditEvent(
+        action=STEPPED_BACK,
+        object_type="clock",
+        object_id=host,
+        result="noted",
+        reason=f"{by_ms} ms behind the entry before",
+    )
+
+
+def _entries(changes: Sequence[Change]) -> Iterator[AuditEvent]:
+    for change in changes:
+        if type(change) is Event:
+            facts = to_json(change.facts) if change.facts else "{}"
+            yield AuditEvent(
+                action=f"unit.{change.phase}",
+                object_type=EVENT.type,
+                object_id=f"{change.unit}/{change.step}/{change.phase}/{change.attempt}",
+                result=change.phase if change.phase in _NOT_OK else "ok",
+                after_hash=row_hash((change.unit, change.step, change.phase, change.attempt, facts, float(change.at))),
+            )
+        elif type(change) is AuditEvent:
+            yield change
+        elif type(change) is Certificate:
+            yield AuditEvent(
+                action="certificate.issue",
+                object_type=CERTIFICATE.type,
+                object_id=change.serial_number,
+                after_hash=row_hash(
+                    (change.serial_number, change.unit, change.spki_sha256, change.der, float(change.at))
+                ),
+            )
+
+
+def _unit_entries(transaction: Transaction, changes: Sequence[Change]) -> list[AuditEvent]:
+    """One entry for each unit whose row the batch changed, with the hash of the whole row as it is now."""
+    numbers = sorted({change.unit for change in changes if type(change) is UnitChange})
+    if not numbers:
+        return []
+    rows = transaction.all(_UNITS.where(unit.c.n.in_(numbers)).order_by(unit.c.n))
+    return [
+        AuditEvent(
+            action="unit.change",
+            object_type=UNIT.type,
+            object_id=str(row.n),
+            reason=row.state,
+            after_hash=row_hash(tuple(row)),
+        )
+        for row in rows
+    ]
+
+
+def _adopted(transaction: Transaction) -> Iterator[AuditEvent]:
+    """What a store from before there was a log holds, this transaction's changes included: so its log begins."""
+    yield lot_entry(transaction, f"{LOT.type}.{ADOPTED}")
+    units = [tuple(row) for row in transaction.all(UNIT.query().order_by(unit.c.n))]
+    yield from order_entries(units)
+    for row in units:
+        if row[len(ORDERED) :] != UNTOUCHED:
+            yield _adopted_row(UNIT, row)
+    for rows in (EVENT, CERTIFICATE):
+        for found in transaction.all(rows.query()):
+            yield _adopted_row(rows, tuple(found))
+
+
+def _adopted_row(rows: Rows, values: Row) -> AuditEvent:
+    return AuditEvent(
+        action=f"{rows.type}.{ADOPTED}",
+        object_type=rows.type,
+        object_id=rows.name_of(values),
+        after_hash=row_hash(values),
+    )

@@ -1,0 +1,103 @@
+"""Rows of the store that the audit log speaks for: which columns an entry's hash covers, and how a row is named.
+
+What is not listed here (leases, for example) may change without an entry.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from typing import Any, Final, NamedTuple
+
+import msgspec
+import sqlalchemy as sa
+
+from keywright.production.tables import campaign, certificate, event, unit
+
+_LOT: Final = (
+    "lot",
+    "recipe",
+    "recipe_digest",
+    "order_file",
+    "order_digest",
+    "units",
+    "keystore_id",
+    "test",
+    "link",
+    "created_at",
+    "state",
+)
+ORDERED: Final = ("n", "serial", "model", "owner_group", "extra")
+"""Columns of a unit that its order gives and that never change; entries about the order cover them."""
+_UNIT: Final = (
+    *ORDERED,
+    "state",
+    "step",
+    "device_uid",
+    "kdd",
+    "evidence",
+    "failure_code",
+    "failure_text",
+    "tries",
+    "started_at",
+    "finished_at",
+)
+
+
+class Rows(NamedTuple):
+    """A table as the log sees it: `type` of the objects, the columns that name one, and those that its hash covers.
+
+    Of a table whose rows change, the last entry about a row tells what it must be; of one whose rows do not, each.
+    """
+
+    type: str
+    table: sa.Table
+    key: tuple[str, ...]
+    columns: tuple[str, ...]
+    is_changing: bool = False
+
+    def query(self) -> sa.Select[Any]:
+        """The covered columns."""
+        return sa.select(*(self.table.c[name] for name in self.columns))
+
+    def name_of(self, values: Sequence[object]) -> str:
+        """The object's id: its key columns with slashes between."""
+        found = dict(zip(self.columns, values, strict=True))
+        return "/".join(str(found[name]) for name in self.key)
+
+
+UNTOUCHED: Final[tuple[object, ...]] = ("planned", "", None, None, "{}", "", "", 0, None, None)
+"""The other columns of a unit that no entry but the order's speaks of."""
+ORDER: Final = "order"
+"""The type of the objects of entries about the order: units m to n, named `m-n`."""
+
+LOT: Final = Rows("lot", campaign, ("lot",), _LOT, is_changing=True)
+UNIT: Final = Rows("unit", unit, ("n",), _UNIT, is_changing=True)
+EVENT: Final = Rows(
+    "event",
+    event,
+    ("unit", "step", "phase", "attempt"),
+    ("unit", "step", "phase", "attempt", "facts", "at"),
+)
+CERTIFICATE: Final = Rows(
+    "certificate",
+    certificate,
+    ("serial_number",),
+    ("serial_number", "unit", "spki_sha256", "der", "at"),
+)
+
+SUBJECTS: Final[tuple[Rows, ...]] = (LOT, UNIT, EVENT, CERTIFICATE)
+BY_TYPE: Final = {rows.type: rows for rows in SUBJECTS}
+
+
+def row_hash(values: Sequence[object]) -> str:
+    """SHA-256, in hex, of a row: the JSON list of its values, bytes as base64, numbers in their shortest form."""
+    return hashlib.sha256(msgspec.json.encode(values)).hexdigest()
+
+
+def ordered_hash(units: Iterable[Sequence[object]]) -> str:
+    """SHA-256, in hex, of what was ordered: of each unit n, serial, model, owner group, extra (as JSON text)."""
+    found = hashlib.sha256()
+    for values in units:
+        found.update(msgspec.json.encode(tuple(values[: len(ORDERED)])))
+    return found.hexdigest()
