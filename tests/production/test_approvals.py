@@ -27,8 +27,8 @@ from keywright.production.approvals import (
 from keywright.production.people import ROLES, Directory, PeopleError
 from support.people import MINUTE, NOW, counting, directory, key, person
 
-SCRAP = Operation("lot.scrap", "lot-1", {"units": 3, "weight": [1, 2], "why": "water"})
-RELEASE = Operation("lot.release", "lot-1", {"recipe": "ab", "units": 10_000})
+SCRAP = Operation("campaign.scrap", "lot-1", {"units": 3, "weight": [1, 2], "why": "water"})
+RELEASE = Operation("campaign.release", "lot-1", {"recipe": "ab", "units": 10_000})
 
 
 @pytest.fixture(scope="module")
@@ -77,11 +77,11 @@ def test_the_digest_does_not_depend_on_how_facts_are_written() -> None:
 @pytest.mark.parametrize(
     "altered",
     [
-        Operation("lot.resume", "lot-1", RELEASE.facts),
-        Operation("lot.release", "lot-2", RELEASE.facts),
-        Operation("lot.release", "lot-1", {"recipe": "ab", "units": 10_001}),
-        Operation("lot.release", "lot-1", {"recipe": "ab"}),
-        Operation("lot.release", "lot-1", {"recipe": "ab", "units": 10_000, "more": ""}),
+        Operation("campaign.resume", "lot-1", RELEASE.facts),
+        Operation("campaign.release", "lot-2", RELEASE.facts),
+        Operation("campaign.release", "lot-1", {"recipe": "ab", "units": 10_001}),
+        Operation("campaign.release", "lot-1", {"recipe": "ab"}),
+        Operation("campaign.release", "lot-1", {"recipe": "ab", "units": 10_000, "more": ""}),
     ],
 )
 def test_an_altered_operation_is_refused(crew: Directory, approval: Approval, altered: Operation) -> None:
@@ -185,7 +185,7 @@ def test_the_table_of_actions_is_sound() -> None:
         assert rule.approvals >= 1, action
         assert set(rule.request) | set(rule.approve) <= set(ROLES), action
     destroying = {action for action in ACTIONS if action.endswith(("destroy", "scrap"))}
-    assert destroying == {"lot.scrap", "unit.destroy", "key.destroy"}
+    assert destroying == {"campaign.scrap", "unit.destroy", "key.destroy"}
 
 
 def test_an_action_that_is_not_in_the_table_cannot_be_approved(crew: Directory) -> None:
@@ -217,7 +217,7 @@ def test_words_say_everything_that_is_signed() -> None:
     told = SCRAP.words()
     assert told == [
         ("to", "give the lot up and destroy its units"),
-        ("action", "lot.scrap"),
+        ("action", "campaign.scrap"),
         ("object", "lot-1"),
         ("units", "3"),
         ("weight", "[1,2]"),

@@ -53,6 +53,7 @@ NOUNS: Final[dict[str, Noun]] = {
         "People of the line: their keys, roles and signatures.",
         "new begin add change retire list",
     ),
+    "approve": Noun("keywright.cli.approve", "See what was asked for, and sign it.", "list show sign"),
     "decode": Noun("keywright.cli.decode", "Say what bytes mean: commands, answers, or pairs."),
     "replay": Noun("keywright.cli.replay", "Play a recorded exchange back, or compare it with a device."),
 }

@@ -20,6 +20,7 @@ from keywright.errors import AuthenticationError, PolicyError
 from keywright.production.canonical import Json, canonical
 from keywright.production.people import Directory, Person, check_two
 from keywright.production.person_key import PersonKey
+from keywright.production.rows import Change
 
 VALID_MS: Final = 30 * 60 * 1000
 CLOCK_SKEW_MS: Final = 60_000
@@ -48,12 +49,12 @@ _KEYS: Final = ("key-manager",)
 _ADMINISTRATOR: Final = ("administrator",)
 
 ACTIONS: Final[Mapping[str, Rule]] = {
-    "lot.release": Rule("begin to produce the lot", _LINE, _SUPERVISOR),
-    "lot.first-article": Rule("accept the first units of the lot and produce the rest", _LINE, _SUPERVISOR),
-    "lot.resume": Rule("go on with a lot that was stopped", _LINE, _SUPERVISOR),
-    "lot.close": Rule("close the lot: nothing is produced in it any more", _SUPERVISOR, _SUPERVISOR),
-    "lot.scrap": Rule("give the lot up and destroy its units", _SUPERVISOR, _SUPERVISOR, 2),
-    "recipe.change": Rule("produce by this recipe", _LINE, _SUPERVISOR),
+    "campaign.release": Rule("begin to produce the lot", _LINE, _SUPERVISOR),
+    "campaign.first-article": Rule("accept the first units of the lot and produce the rest", _LINE, _SUPERVISOR),
+    "campaign.resume": Rule("go on with a lot that was stopped", _LINE, _SUPERVISOR),
+    "campaign.close": Rule("close the lot: nothing is produced in it any more", _SUPERVISOR, _SUPERVISOR),
+    "campaign.scrap": Rule("give the lot up and destroy its units", _SUPERVISOR, _SUPERVISOR, 2),
+    "recipe.approve": Rule("produce by this recipe", _LINE, _SUPERVISOR),
     "unit.rework": Rule("take a unit that was set aside through the recipe again", _LINE, _SUPERVISOR),
     "unit.remake": Rule("make a unit anew, with new secrets only", _LINE, _SUPERVISOR),
     "unit.return": Rule("take a unit back from the customer", _LINE, _SUPERVISOR),
@@ -125,7 +126,7 @@ class Approval(msgspec.Struct, frozen=True):
         return self.requested.at_ms + VALID_MS
 
 
-class ApprovalRequested(msgspec.Struct, frozen=True):
+class ApprovalRequested(Change, frozen=True):
     """A change: somebody asks for an operation. Fields as the columns of the table `approval`."""
 
     id: str
@@ -139,7 +140,7 @@ class ApprovalRequested(msgspec.Struct, frozen=True):
     signature: bytes
 
 
-class ApprovalSigned(msgspec.Struct, frozen=True):
+class ApprovalSigned(Change, frozen=True):
     """A change: somebody allows it. A person signs an approval once."""
 
     approval: str
@@ -148,7 +149,7 @@ class ApprovalSigned(msgspec.Struct, frozen=True):
     signature: bytes
 
 
-class ApprovalUsed(msgspec.Struct, frozen=True):
+class ApprovalUsed(Change, frozen=True):
     """A change: the approval has allowed what is written with this; a second one of the same id is a ConflictError."""
 
     approval: str

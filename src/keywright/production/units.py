@@ -21,6 +21,7 @@ from sqlalchemy.exc import DatabaseError, IntegrityError
 from keywright.errors import StoreError
 from keywright.production import database
 from keywright.production.audit.log import IMPORTED, AuditEvent, append, lot_entry, order_entries
+from keywright.production.ledger import opening, write_entries
 from keywright.production.migrations.upgrade import schema_of, upgrade
 from keywright.production.order import OrderRow
 from keywright.production.rows import (
@@ -168,6 +169,7 @@ class UnitStore:
                 entries += order_entries(chunk)
                 count += len(chunk)
             writer.execute(campaign.update().values(units=count))
+            write_entries(transaction, opening(count))
             append(transaction, [lot_entry(transaction, IMPORTED), *entries])
         self._count(count + 1)
         return count

@@ -11,7 +11,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final, NamedTuple
 
+from keywright.production import approval_rows
 from keywright.production.audit.log import AuditEvent, append
+from keywright.production.ledger import LedgerEntry, write_entries, write_moves
 from keywright.production.rows import (
     Certificate,
     Change,
@@ -34,9 +36,12 @@ class Writer(NamedTuple):
 
 
 WRITERS: Final[tuple[Writer, ...]] = (
+    Writer((UnitChange,), write_moves),  # before the state that a unit leaves is overwritten
+    Writer((LedgerEntry,), write_entries),
     Writer((UnitChange,), write_units),
     Writer((Certificate,), write_certificates),
     Writer((Event,), write_events),
+    Writer(approval_rows.KINDS, approval_rows.write),
     # The last: it reads what the others wrote, and every other process waits for the row it locks.
     Writer((UnitChange, Certificate, Event, AuditEvent), append),
 )

@@ -20,6 +20,9 @@ def upgrade() -> None:
     """Each topic by itself; a new topic gets its own function, called here."""
     _leases()
     _audit()
+    _approvals()
+    _ledger()
+    _handover()
 
 
 def _leases() -> None:
@@ -77,3 +80,104 @@ def _audit() -> None:
     op.execute(head.insert().values(id=1, size=0, edge=sa.literal(b""), last=sa.literal(b""), at_ms=0, host=""))
     append_only_but("audit", "NEW.body IS NULL AND NEW.seq = OLD.seq AND NEW.leaf = OLD.leaf")
     append_only("audit_checkpoint")
+
+
+def _approvals() -> None:
+    """What persons asked for and allowed, and that it was used."""
+    op.create_table(
+        "approval",
+        sa.Column("id", sa.Text, primary_key=True),
+        sa.Column("directory", sa.Text, nullable=False),
+        sa.Column("action", sa.Text, nullable=False),
+        sa.Column("object", sa.Text, nullable=False),
+        sa.Column("facts", sa.Text, nullable=False),
+        sa.Column("digest", sa.LargeBinary, nullable=False),
+        sa.Column("person", sa.Text, nullable=False),
+        sa.Column("at_ms", sa.BigInteger, nullable=False),
+        sa.Column("signature", sa.LargeBinary, nullable=False),
+    )
+    op.create_table(
+        "approval_signature",
+        sa.Column("approval", sa.Text, sa.ForeignKey("approval.id"), primary_key=True),
+        sa.Column("person", sa.Text, primary_key=True),
+        sa.Column("at_ms", sa.BigInteger, nullable=False),
+        sa.Column("signature", sa.LargeBinary, nullable=False),
+    )
+    op.create_table(
+        "approval_use",
+        sa.Column("approval", sa.Text, sa.ForeignKey("approval.id"), primary_key=True),
+        sa.Column("digest", sa.LargeBinary, nullable=False),
+        sa.Column("at_ms", sa.BigInteger, nullable=False),
+    )
+    for table in ("approval", "approval_signature", "approval_use"):
+        append_only(table)
+
+
+def _ledger() -> None:
+    """Units and records by double entry; a lot from before there was a ledger begins it with how it stands."""
+    op.create_table(
+        "ledger",
+        sa.Column("seq", sa.Integer, primary_key=True),
+        sa.Column("book", sa.Text, nullable=False),
+        sa.Column("unit", sa.Integer, sa.ForeignKey("unit.n")),
+        sa.Column("source", sa.Text, nullable=False),
+        sa.Column("target", sa.Text, nullable=False),
+        sa.Column("quantity", sa.Integer, nullable=False),
+        sa.Column("at", sa.Float, nullable=False),
+        sa.CheckConstraint("book IN ('units', 'records')", name="ledger_book"),
+        sa.CheckConstraint("quantity > 0", name="ledger_quantity"),
+        sa.CheckConstraint("source <> target", name="ledger_moves"),
+        sa.CheckConstraint("NOT (book = 'records' AND source = 'spoiled')", name="ledger_spoiled_stays"),
+    )
+    op.execute(
+        "INSERT INTO ledger (book, source, target, quantity, at) "
+        "SELECT 'units', 'supply', unit.state, COUNT(*), MIN(campaign.created_at) "
+        "FROM unit, campaign GROUP BY unit.state"
+    )
+    op.execute(
+        "INSERT INTO ledger (book, source, target, quantity, at) "
+        "SELECT 'records', 'supply', account, COUNT(*), MIN(at) FROM (SELECT campaign.created_at AS at, "
+        "CASE unit.state WHEN 'planned' THEN 'planned' WHEN 'sealed' THEN 'used' WHEN 'rejected' THEN 'spoiled' "
+        "ELSE 'issued' END AS account FROM unit, campaign) AS found GROUP BY account"
+    )
+    append_only("ledger")
+
+
+def _handover() -> None:
+    """Signed records, what has to be sent of them, labels, and the closing of the lot."""
+    op.create_table(
+        "unit_record",
+        sa.Column("unit", sa.Integer, sa.ForeignKey("unit.n"), primary_key=True, autoincrement=False),
+        sa.Column("jws", sa.Text, nullable=False),
+        sa.Column("cose", sa.LargeBinary, nullable=False),
+        sa.Column("at", sa.Float, nullable=False),
+    )
+    op.create_table(
+        "outbox",
+        sa.Column("seq", sa.Integer, primary_key=True),
+        sa.Column("unit", sa.Integer, sa.ForeignKey("unit_record.unit"), nullable=False),
+        sa.Column("hash", sa.Text, nullable=False),
+        sa.Column("state", sa.Text, nullable=False),
+        sa.Column("tries", sa.Integer, nullable=False),
+        sa.Column("next_at", sa.Float, nullable=False),
+        sa.Column("last_error", sa.Text, nullable=False),
+        sa.UniqueConstraint("unit", name="outbox_unit"),
+        sa.CheckConstraint("state IN ('waiting', 'dead', 'conflict')", name="outbox_state"),
+    )
+    op.create_table(
+        "label",
+        sa.Column("unit", sa.Integer, sa.ForeignKey("unit.n"), primary_key=True, autoincrement=False),
+        sa.Column("number", sa.Integer, primary_key=True, autoincrement=False),
+        sa.Column("approval", sa.Text, nullable=False),
+        sa.Column("at", sa.Float, nullable=False),
+        sa.CheckConstraint("number = 0 OR (number > 0 AND approval <> '')", name="label_reprint_approved"),
+    )
+    op.create_table(
+        "closing",
+        sa.Column("id", sa.Integer, sa.CheckConstraint("id = 1", name="closing_single"), primary_key=True),
+        sa.Column("counted", sa.Text, nullable=False),
+        sa.Column("approval", sa.Text, nullable=False),
+        sa.Column("at", sa.Float, nullable=False),
+    )
+    for table in ("unit_record", "label", "closing"):
+        append_only(table)
