@@ -11,7 +11,8 @@ from msgspec import inspect as shape
 
 from generators.markdown import table
 from keywright.production import parameters
-from keywright.production.parameters import STEPS
+from keywright.production.parameters import OF_ALL, STEPS, Parameters
+from keywright.production.steps.declared import DECLARED
 
 
 def steps() -> str:
@@ -24,13 +25,26 @@ def _step(name: str, kind: type[msgspec.Struct]) -> str:
     lines = [f"### {name}\n", inspect.cleandoc(kind.__doc__ or "")]
     if requires:
         lines.append(f"Needs {requires} before it.")
-    return "\n".join(lines) + "\n\n" + _fields(kind)
+    return "\n".join(lines) + "\n\n" + _fields(kind, leave_out=OF_ALL)
 
 
-def _fields(kind: type[msgspec.Struct], prefix: str = "") -> str:
+def of_all() -> str:
+    """The keys that every step may have."""
+    return _fields(Parameters)
+
+
+def patience() -> str:
+    """How patient the line is with each step unless the recipe says otherwise."""
+    rows = [(f"`{name}`", f"{d.timeout_s:g}", str(d.retries), f"{d.backoff_s:g}") for name, d in DECLARED.items()]
+    return table(("step", "`timeout_s`", "`retries`", "`backoff_s`"), rows)
+
+
+def _fields(kind: type[msgspec.Struct], prefix: str = "", leave_out: tuple[str, ...] = ()) -> str:
     remarks = _remarks().get(kind.__name__, {})
     rows: list[tuple[str, ...]] = []
     for field in shape.type_info(kind).fields:  # type: ignore[attr-defined]  # a struct's own type has fields
+        if field.name in leave_out:
+            continue
         name, about = prefix + field.name, remarks.get(field.name, "")
         if isinstance(field.type, shape.StructType):
             inner = field.type.cls
@@ -46,6 +60,8 @@ def _kind(kind: shape.Type) -> str:  # noqa: PLR0911 - one for each kind of valu
     match kind:
         case shape.BoolType():
             return "`true` or `false`"
+        case shape.FloatType(ge=least, le=most):
+            return f"number, {least:g} to {most:g}"
         case shape.IntType(ge=low, le=high):
             return f"number, {_number(low, high)} to {_number(high, high)}"
         case shape.LiteralType(values=values):
@@ -118,4 +134,4 @@ def _remarks() -> dict[str, dict[str, str]]:
     return found
 
 
-PARTS = {"docs/recipes.md": {"steps": steps}}
+PARTS = {"docs/recipes.md": {"steps": steps, "every-step": of_all, "patience": patience}}

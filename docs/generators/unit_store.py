@@ -5,6 +5,8 @@ from __future__ import annotations
 from sqlalchemy import CheckConstraint, ForeignKeyConstraint, PrimaryKeyConstraint, Table, UniqueConstraint
 
 from generators.markdown import table
+from keywright.production.retry import RULES, Rule
+from keywright.production.steps.declared import DECLARED
 from keywright.production.tables import metadata
 
 
@@ -35,4 +37,30 @@ def _rules(one: Table) -> list[str]:
     return found
 
 
-PARTS = {"docs/unit-store.md": {"tables": tables}}
+def actions() -> str:
+    """Every action of every step, as it is declared."""
+    heads = ("action", "where", "what it does", "probe if it is found open", "had taken effect", "had not", "undone by")
+    rows = [
+        (f"`{one.name}`", one.kind, one.does, one.probe or "-", one.applied or "-", one.repair, one.undo or "cannot be")
+        for declared in DECLARED.values()
+        for one in declared.actions
+    ]
+    return table(heads, rows)
+
+
+def errors() -> str:
+    """What each kind of error means for its unit and for the lot."""
+    return table(("error", "severity", "why"), [(_error(rule), rule.severity.value, rule.why) for rule in RULES])
+
+
+def _error(rule: Rule) -> str:
+    status = f" {rule.sw:04X}" if rule.sw is not None else ""
+    more = (
+        ", the first time at a step in a run"
+        if rule.once
+        else f", from {rule.units} units on the lot" * bool(rule.units)
+    )
+    return f"`{rule.error.code}`{status}{more}"
+
+
+PARTS = {"docs/unit-store.md": {"tables": tables, "actions": actions, "severities": errors}}

@@ -162,7 +162,10 @@ def test_what_is_wrong_is_refused_with_its_line(text: str, message: str) -> None
     [
         (HEAD + '[[step]]\nname = "lockdown"\n', "did you mean 'lock_down'?"),
         (HEAD + IDENTIFY + AUTHENTICATE + "levle = 1\n", "did you mean 'level'?"),
-        (HEAD + IDENTIFY + AUTHENTICATE + "q = 1\n", "known are keys, kvn, level, session_keys, card"),
+        (
+            HEAD + IDENTIFY + AUTHENTICATE + "q = 1\n",
+            "known are keys, kvn, level, session_keys, card, timeout_s, retries, backoff_s",
+        ),
         ("divice = 1\n", "did you mean 'device'?"),
     ],
 )

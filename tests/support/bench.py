@@ -69,8 +69,9 @@ class Bench:
     def flush(self) -> None:
         """Nothing waits."""
 
-    def receive(self, *, block: bool = True) -> list[tuple[str, bytes | LinkError]]:
+    def receive(self, *, block: bool = True, limit_s: float | None = None) -> list[tuple[str, bytes | LinkError]]:
         """All answers so far."""
+        del limit_s
         answers, self._answers = self._answers, []
         assert answers or not block, "asked for an answer that nobody owes"
         return answers

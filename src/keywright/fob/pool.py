@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import select
 import socket
 import struct
 import subprocess
@@ -100,6 +101,8 @@ class FobPool:
         self._process = process
         self._out: list[bytes] = []
         self._frames = Frames()
+        self._poll = select.poll()
+        self._poll.register(sock, select.POLLIN)
         self.waiting = 0
 
     @classmethod
@@ -150,15 +153,18 @@ class FobPool:
                     return LinkError(payload.decode(), delivered=False)
         return LinkError("the process of the simulated fobs is gone", None)
 
-    def receive(self, *, block: bool = True) -> list[tuple[str, bytes | LinkError]]:
-        """Messages that have arrived: (fob, answer or what happened instead). Empty only when not blocking.
+    def receive(self, *, block: bool = True, limit_s: float | None = None) -> list[tuple[str, bytes | LinkError]]:
+        """Messages that have arrived: (fob, answer or what happened instead), in the order of what each was sent.
 
-        Raises LinkError when the fobs' process is gone.
+        Empty only when not blocking, or when none came in `limit_s` seconds. Raises LinkError when the fobs' process
+        is gone.
         """
         found: list[tuple[str, bytes | LinkError]] = []
         self.flush()
         while not found:
             try:
+                if block and limit_s is not None and not self._poll.poll(1000 * limit_s):
+                    return found
                 data = self._sock.recv(_CHUNK, 0 if block else socket.MSG_DONTWAIT)
             except BlockingIOError:
                 return found

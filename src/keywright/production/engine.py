@@ -9,26 +9,29 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import time
 from collections.abc import Callable, Iterator
 from typing import Final, final
 
 import msgspec
 
-from keywright.errors import KeywrightError, LinkError, StatusError
+from keywright.errors import KeywrightError, LinkError
 from keywright.iso7816.apdu import Command, Response
 from keywright.iso7816.channels import is_secured
 from keywright.iso7816.layers import completed, parse_answer
 from keywright.production.job import Commit, Facts, Job, RejectedError, StepDialogue
+from keywright.production.lane import Lane
+from keywright.production.retry import DeviceTimeoutError, Severity, kind_of
 from keywright.production.stations import Station
 from keywright.production.steps.table import step
 from keywright.production.tables import State
 from keywright.production.units import ConflictError, UnitStore
 from keywright.production.watch import Phase, Unwatched, Watcher
 
-MAX_RESTARTS: Final = 2
-"""How often a unit whose link failed is reset and probed in one run, before it is left for the next."""
 ALIKE_FAILURES: Final = 3
 """So many failures of the same kind in a row stop the lot."""
+TICK_S: Final = 0.25
+"""How long the engine waits for answers before it looks at its clock."""
 _OK: Final = Response(b"")
 _SEALED: Final = {"step": "", "failure_code": "", "failure_text": ""}
 """A unit that is done has no trouble any more, whatever an earlier run left it with."""
@@ -53,23 +56,10 @@ class Outcome(msgspec.Struct):
     stopped: str = ""
 
 
-@final
-class _Lane:
-    """One unit in work."""
-
-    __slots__ = ("dialogue", "job", "restarts", "sent")
-
-    def __init__(self, job: Job) -> None:
-        self.job = job
-        self.restarts = 0
-        self.dialogue: StepDialogue[None] | None = None
-        self.sent: Command | None = None
-
-
 class _Waiting(msgspec.Struct):
     """Changes of one lane that wait for the next transaction; `state` is set when they are its last."""
 
-    lane: _Lane
+    lane: Lane
     commit: Commit
     state: str = ""
     failure: str = ""
@@ -86,7 +76,11 @@ def whole_recipe(job: Job) -> StepDialogue[None]:
 
 @final
 class Engine:
-    """Runs `work` (the whole recipe unless told otherwise) over the jobs it is given."""
+    """Runs `work` (the whole recipe unless told otherwise) over the jobs it is given.
+
+    `clock` (seconds, never set back) and `sleep` are for the time limits of steps and the rests before retries; steps
+    know neither.
+    """
 
     def __init__(
         self,
@@ -96,28 +90,63 @@ class Engine:
         *,
         watcher: Watcher | None = None,
         work: Callable[[Job], StepDialogue[None]] = whole_recipe,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], object] = time.sleep,
     ) -> None:
         self._store = store
         self._station = station
         self._jobs = jobs
         self._watcher = watcher or Unwatched()
         self._work = work
-        self._lanes: dict[str, _Lane] = {}
+        self._clock = clock
+        self._sleep = sleep
+        self._now = self._looked = clock()
+        self._resting: list[Lane] = []
+        self._lanes: dict[str, Lane] = {}
         self._batch: list[_Waiting] = []
-        self._sent: list[_Lane] = []
+        self._sent: list[Lane] = []
         self._alike = ("", 0)
         self.outcome = Outcome()
 
     def run(self) -> Outcome:
         """Work until nothing is left or the lot has to stop. Raises LinkError when the whole station is gone."""
         while self._fill() or self._lanes:
+            self._now = self._clock()
+            self._wake()
             self._flush()
             if self._batch and (len(self._batch) * 3 >= len(self._lanes) or not self._station.waiting):
                 self._commit()
             elif self._station.waiting:
-                for name, answer in self._station.receive():
-                    self._answered(self._lanes[name], answer)
+                self._listen()
+            elif self._resting:
+                self._sleep(max(0.0, min(lane.until for lane in self._resting) - self._now))
         return self.outcome
+
+    def _listen(self) -> None:
+        """Hear what the station has, and give up on units that have kept it waiting too long."""
+        for name, answer in self._station.receive(limit_s=TICK_S):
+            lane = self._lanes.get(name)
+            if lane is None or lane.owed:
+                if lane is not None:
+                    lane.owed -= 1
+                continue  # it was given up: its unit has been reset since, or has come to its end
+            lane.answer_due = False
+            self._answered(lane, answer)
+        now = self._clock()
+        if now - self._looked < TICK_S:
+            return
+        self._looked = now
+        for lane in [one for one in self._lanes.values() if one.is_overdue(now)]:
+            lane.answer_due = False
+            lane.owed += 1
+            self._answered(lane, DeviceTimeoutError(f"no answer within {lane.timeout_s:g} s", None))
+
+    def _wake(self) -> None:
+        """Begin the units again that have rested long enough."""
+        due = [lane for lane in self._resting if lane.until <= self._now]
+        for lane in due:
+            self._resting.remove(lane)
+            self._begin(lane)
 
     def _fill(self) -> bool:
         """Take up units. A lot begins with one unit and widens as units succeed; True when one was taken up."""
@@ -127,17 +156,17 @@ class Engine:
             job = next(self._jobs, None)
             if job is None:
                 break
-            lane = _Lane(job)
+            lane = Lane(job)
             self._lanes[job.unit.serial] = lane
             self._begin(lane)
             taken = True
         return taken
 
-    def _begin(self, lane: _Lane) -> None:
+    def _begin(self, lane: Lane) -> None:
         job = lane.job
         job.release()
         job.begun = job.clock()
-        lane.dialogue = None
+        lane.begin(self._clock())
         self._watcher.started(job.unit.n, job.unit.serial)
         self._station.power_on(job.unit.serial)
 
@@ -147,11 +176,11 @@ class Engine:
             self._watcher.moment("after send", lane.job.unit.n, lane.job.step)
         self._sent.clear()
 
-    def _answered(self, lane: _Lane, answer: bytes | LinkError) -> None:
+    def _answered(self, lane: Lane, answer: bytes | LinkError) -> None:
         job = lane.job
         if lane.dialogue is None:
             if isinstance(answer, LinkError):
-                self._link_failed(lane, answer)
+                self._met(lane, answer)
                 return
             lane.dialogue = completed(self._work(job))
             self._advance(lane, next)
@@ -174,7 +203,7 @@ class Engine:
             read = plain if plain is not None and is_secured(sent.cla) else sent
             self._watcher.exchanged(job.unit.n, sent, read, response, opened)
 
-    def _advance(self, lane: _Lane, resume: Callable[[StepDialogue[None]], Command | Commit]) -> None:
+    def _advance(self, lane: Lane, resume: Callable[[StepDialogue[None]], Command | Commit]) -> None:
         """Resume a unit's dialogue and see to what it asks for next."""
         if lane.dialogue is None:
             raise AssertionError("a lane is advanced only once its unit has answered to reset")
@@ -183,11 +212,8 @@ class Engine:
         except StopIteration:
             self._end(lane, "sealed", {"evidence": lane.job.evidence()})
             return
-        except LinkError as error:
-            self._link_failed(lane, error)
-            return
         except KeywrightError as error:
-            self._failed(lane, error)
+            self._met(lane, error)
             return
         except Exception as fault:  # a fault of ours, met by one unit, must not hold up the lot for ever
             logger.exception("unit %d, step %s", lane.job.unit.n, lane.job.step)
@@ -198,41 +224,61 @@ class Engine:
             self._batch.append(_Waiting(lane, request))
             return
         lane.sent = request
+        lane.waits(self._now)
         self._station.submit(lane.job.unit.serial, request.encode())
         self._sent.append(lane)
 
     # ---- endings
 
-    def _end(self, lane: _Lane, state: State, facts: Facts, error: KeywrightError | None = None) -> None:
+    def _end(self, lane: Lane, state: State, facts: Facts, error: KeywrightError | None = None) -> None:
         job = lane.job
         where = _SEALED if state == "sealed" else {"step": job.step}
         job.change(state=state, finished_at=job.clock(), **where, **facts)
         self._end_with(lane, state, error)
 
-    def _end_with(self, lane: _Lane, state: str, error: KeywrightError | None) -> None:
+    def _end_with(self, lane: Lane, state: str, error: KeywrightError | None) -> None:
         commit = lane.job.take_pending()
         self._tell(commit, lane, "before intent", "before commit")
         failure = "" if error is None else f"{error.code}: {error}"
-        self._batch.append(_Waiting(lane, commit, state, failure, "" if error is None else _kind(error, lane.job.step)))
+        self._batch.append(
+            _Waiting(lane, commit, state, failure, "" if error is None else kind_of(error, lane.job.step))
+        )
 
-    def _failed(self, lane: _Lane, error: KeywrightError) -> None:
+    def _failed(self, lane: Lane, error: KeywrightError) -> None:
         job = lane.job
         job.record("failed", job.step, {"code": error.code, "text": str(error), "hint": error.hint})
         state: State = "rejected" if isinstance(error, RejectedError) else "quarantined"
         facts = {"failure_code": error.code, "failure_text": str(error)}
         self._end(lane, state, facts, error)
 
-    def _link_failed(self, lane: _Lane, error: LinkError) -> None:
-        """Reset the unit and let its own probes say what took effect; after some times leave it for the next run."""
-        job = lane.job
-        lane.restarts += 1
-        delivered = {True: "yes", False: "no", None: "unknown"}[error.delivered]
-        job.record("note", "link", {"text": str(error), "delivered": delivered, "step": job.step})
-        if lane.restarts <= MAX_RESTARTS:
-            self._begin(lane)
+    def _met(self, lane: Lane, error: KeywrightError) -> None:
+        """See to an error by its table: begin the unit again after a rest, leave it for the next run, set it aside."""
+        severity, _ = lane.severity(error)
+        if severity is Severity.UNIT:
+            self._failed(lane, error)
             return
-        job.change(failure_code=error.code, failure_text=str(error), step=job.step)
-        self._end_with(lane, "open", error)
+        job = lane.job
+        self._note(job, error)
+        rest = lane.rest_s() if severity is Severity.TRANSIENT else None
+        if rest is not None:
+            job.release()
+            lane.until = self._clock() + rest
+            self._resting.append(lane)
+        elif severity is Severity.TRANSIENT and not isinstance(error, LinkError):
+            self._failed(lane, error)
+        else:
+            job.change(failure_code=error.code, failure_text=str(error), step=job.step)
+            self._end_with(lane, "open", error)
+            if severity is Severity.LOT:
+                self.outcome.stopped = f"{error.code}: {error}; the lot was stopped"
+
+    def _note(self, job: Job, error: KeywrightError) -> None:
+        """Record what interrupted a unit."""
+        if isinstance(error, LinkError):
+            delivered = {True: "yes", False: "no", None: "unknown"}[error.delivered]
+            job.record("note", "link", {"text": str(error), "delivered": delivered, "step": job.step})
+        else:
+            job.record("note", "retry", {"text": str(error), "code": error.code, "step": job.step})
 
     def _finish(self, waiting: _Waiting) -> None:
         unit, outcome = waiting.lane.job.unit, self.outcome
@@ -283,7 +329,7 @@ class Engine:
         else:
             self._advance(waiting.lane, lambda dialogue: dialogue.send(_OK))
 
-    def _tell(self, commit: Commit, lane: _Lane, of_intent: Phase, of_result: Phase) -> None:
+    def _tell(self, commit: Commit, lane: Lane, of_intent: Phase, of_result: Phase) -> None:
         """Tell the watcher of a transaction: for each step of which it holds a result, and for its intent."""
         n = lane.job.unit.n
         for step_name in commit.settled or (() if commit.intent else (commit.step,)):
@@ -300,8 +346,3 @@ class Engine:
             with contextlib.suppress(KeywrightError):
                 lane.job.release()
         self._lanes.clear()
-
-
-def _kind(error: KeywrightError, step_name: str) -> str:
-    status = f" {error.sw:04X}" if isinstance(error, StatusError) else ""
-    return f"{error.code}{status} at {step_name or 'power on'}"

@@ -13,6 +13,7 @@ import msgspec
 from msgspec import Meta
 
 from keywright.globalplatform.profile import PROFILES, CardProfile
+from keywright.production.declaration import Declaration, Patience
 from keywright.production.key_paths import SessionKeys
 
 U8 = Annotated[int, Meta(ge=0, le=0xFF)]
@@ -24,6 +25,9 @@ FactoryKvn = Annotated[int, Meta(ge=0x00, le=0xFF)]
 Name = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=64)]
 Aid = Annotated[str, Meta(pattern=r"^(?:[0-9A-Fa-f]{2}){5,16}$")]
 """Application identifier as hex text, 5 to 16 bytes (ISO/IEC 7816-5)."""
+TimeoutS = Annotated[float, Meta(ge=1.0, le=3600.0)]
+Retries = Annotated[int, Meta(ge=0, le=10)]
+BackoffS = Annotated[float, Meta(ge=0.0, le=60.0)]
 ConfigurationKey = Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9_-]*$", max_length=32)]
 
 CONFIGURATION_BYTES: Final = 2048
@@ -32,13 +36,35 @@ _HEX: Final = "hex:"
 
 
 class Parameters(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What every step has: the steps that must stand before it in the recipe, and the devices it is for."""
+    """What every step has: the steps that must stand before it in the recipe, and the devices it is for.
+
+    The keys here may stand in every `[[step]]`; where they do not, the step's own declaration counts.
+    """
 
     requires: ClassVar[tuple[str, ...]] = ()
     devices: ClassVar[tuple[str, ...]] = ("fob", "card")
 
+    timeout_s: TimeoutS | None = None
+    """Seconds that a unit may take for the step while its answer is waited for."""
+    retries: Retries | None = None
+    """How often a unit is reset and probed in one run after a transient failure, before it is left for the next run."""
+    backoff_s: BackoffS | None = None
+    """Rest before the first retry in seconds; doubled before each further one, at most 60."""
+
+    def patience(self, declared: Declaration) -> Patience:
+        """How patient the line is: what the recipe says, or else what the step declares."""
+        return Patience(
+            declared.timeout_s if self.timeout_s is None else self.timeout_s,
+            declared.retries if self.retries is None else self.retries,
+            declared.backoff_s if self.backoff_s is None else self.backoff_s,
+        )
+
     def check(self) -> None:
         """Raise ValueError, naming the key first, for values that do not fit together."""
+
+
+OF_ALL: Final = Parameters.__struct_fields__
+"""Keys that every step may have."""
 
 
 class Product(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -13,7 +13,7 @@ from typing import Final, NoReturn
 import msgspec
 
 from keywright.errors import RecipeError
-from keywright.production.parameters import STEPS, Parameters, step_of_others
+from keywright.production.parameters import OF_ALL, STEPS, Parameters, step_of_others
 from keywright.production.toml_lines import Lines
 
 RECIPE_BYTES: Final = 1 << 20
@@ -185,6 +185,7 @@ def _check_keys(
 ) -> None:
     """Unknown and missing keys, with the likely one; nested tables with fixed keys as well."""
     fields = {field.encode_name: field for field in msgspec.structs.fields(kind)}
+    fields |= {name: fields.pop(name) for name in OF_ALL if name in fields}  # a step's own keys are offered first
     for key, value in values.items():
         if key not in fields:
             source.refuse((*where, key), f"{what}: unknown key {key!r}", hint=_did_you_mean(key, fields))

@@ -33,7 +33,7 @@ KEYSTORE: Final = "keystore"
 AUTHORITY: Final = "CA"
 STORE: Final = "unit store"
 
-_ANYWHERE: Final = frozenset({"session", "link"})
+_ANYWHERE: Final = frozenset({"session", "link", "retry"})
 """Events with these names before the dot happen in any step."""
 
 Direction = Literal["open", "command", "answer", "reset", "lost", "close", "message"]
