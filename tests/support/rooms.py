@@ -67,6 +67,10 @@ PRIMITIVES = {"cryptography": "crypto"}
 EXCEPTIONS = {
     ("keywright.crypto.certificates", "datetime"): "validity dates are arguments; reading the clock stays refused",
     ("keywright.codec.message", "threading"): "a class is compiled once, whichever thread comes first",
+    (
+        "keywright.codec.cbor",
+        "cbor2",
+    ): "bytes to values and back, no more; here alone, so that all CBOR is read strictly",
     ("keywright.globalplatform.cap.archive", "zipfile"): "a CAP file is a ZIP archive; it comes and goes as bytes",
     ("keywright.globalplatform.cap.archive", "io"): "what lets zipfile read bytes; nothing is opened by name",
 }

@@ -33,6 +33,8 @@ class Source(NamedTuple):
 
 
 FILES: dict[str, Source] = {
+    "crypto/cose_sign1.json": Source(11, ("crypto/test_cose.py",)),
+    "crypto/jws.json": Source(1, ("crypto/test_jws.py",)),
     "crypto/rsa_rfc.json": Source(2, ("crypto/test_rsa.py",)),
     "factory/keyblocks.json": Source(24, ("crypto/keyblocks/test_keyblocks.py",)),
     "factory/keys.json": Source(
