@@ -211,7 +211,8 @@ def test_a_campaign_takes_over_a_card_in_a_reader(place: Path, keywright: Keywri
 
 def master(keystore: Path) -> bytes:
     """The issuer master, from the sealed file: an open keystore does not give it away."""
-    content = sealed.read(keystore, lambda: keystore.with_name(f"{keystore.name}.unlock").read_bytes().strip())
+    unlock = keystore.with_name(f"{keystore.name}.unlock").read_bytes().strip()
+    _, content = sealed.SealedFile.open(keystore, lambda: unlock)
     return next(entry.secret for entry in content.entries if entry.name == "issuer")
 
 

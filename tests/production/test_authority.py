@@ -25,7 +25,7 @@ AT = NOW.timestamp()
 @pytest.fixture(scope="module")
 def authority(tmp_path_factory: pytest.TempPathFactory) -> DeviceAuthority:
     path = tmp_path_factory.mktemp("authority") / "k"
-    return DeviceAuthority(SoftwareKeystore.create(path, now=NOW), "device-ca")
+    return DeviceAuthority(SoftwareKeystore.create(path, now=NOW, clock=NOW.timestamp), "device-ca")
 
 
 @pytest.fixture
@@ -93,7 +93,7 @@ def test_a_certificate_of_another_unit_key_or_ca_is_not_accepted(
         authority.verify(row, units[1], point)
     with pytest.raises(AuthenticationError):
         authority.verify(row, units[0], EcPrivateKey.generate("P-256").public.point)
-    other = DeviceAuthority(SoftwareKeystore.create(tmp_path / "k", now=NOW), "device-ca")
+    other = DeviceAuthority(SoftwareKeystore.create(tmp_path / "k", now=NOW, clock=NOW.timestamp), "device-ca")
     with pytest.raises(AuthenticationError):
         other.verify(row, units[0], point)
 

@@ -60,9 +60,8 @@ def own_key_set(scheme: str, context: bytes, key_bytes: int = 16) -> KeySet:
 def keystore() -> SoftwareKeystore:
     """The TEST keystore of this process; its files are gone, the open keystore is what the line uses."""
     with TemporaryDirectory() as place:
-        return SoftwareKeystore.create(
-            Path(place) / "keystore", now=datetime.fromtimestamp(NOW, UTC), entries=entries()
-        )
+        now = datetime.fromtimestamp(NOW, UTC)
+        return SoftwareKeystore.create(Path(place) / "keystore", now=now, entries=entries(), clock=now.timestamp)
 
 
 @cache

@@ -4,10 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Final
 
-from keywright.crypto.certificates import issue_ca_certificate
+from keywright.crypto.aes import AesKey
+from keywright.crypto.certificates import issue_ca_certificate, load_certificate
+from keywright.crypto.des import TripleDesKey
 from keywright.crypto.ec import EcPrivateKey
+from keywright.crypto.kcv import Kcv, Rule, identifier, key_check_value
+from keywright.production.key_states import KeyState
+from keywright.production.registry import Registry, new_record
 from keywright.production.sealed import Entry
 from keywright.scp.scp03.keys import GP_TEST_KEY
 
@@ -47,3 +53,43 @@ def _device_ca(now: datetime, rng: Callable[[int], bytes]) -> Entry:
         not_after=now + CA_YEARS * 365 * _DAY,
     )
     return Entry("device-ca", "ca", "P-256", key.to_pkcs8(), certificate)
+
+
+def records_of(keystore_id: str, entries: tuple[Entry, ...], created: int) -> Registry:
+    """A registry of TEST keys, all active from the beginning."""
+    registry = Registry("test")
+    for entry in entries:
+        record = new_record(
+            keystore_id,
+            entry.name,
+            entry.purpose,
+            entry.algorithm,
+            _checks(entry),
+            environment="test",
+            created=created,
+            state=KeyState.ACTIVE,
+        )
+        registry = registry.with_record(record)
+    return registry
+
+
+def made_at(entries: tuple[Entry, ...], path: Path) -> int:
+    """When a keystore of version 1 was made: its CA's certificate tells, else the file's time. Seconds since 1970."""
+    for entry in entries:
+        if entry.certificate:
+            return int((load_certificate(entry.certificate).not_before + _DAY).timestamp())
+    return int(path.stat().st_mtime)
+
+
+def _checks(entry: Entry) -> tuple[Kcv, ...]:
+    """AES by the rules of GlobalPlatform and of X9.143, three of the first for a set; never one for the other."""
+    if entry.purpose == "ca":
+        return (identifier(b"CA", EcPrivateKey.from_pkcs8(entry.secret).public.spki()),)
+    if entry.purpose == "factory":
+        size = len(entry.secret) // 3
+        parts = (entry.secret[at : at + size] for at in range(0, 3 * size, size))
+        return tuple(key_check_value(AesKey(part), Rule.AES_ONES) for part in parts)
+    if entry.algorithm == "TDES":
+        return (key_check_value(TripleDesKey(entry.secret), Rule.TDES_ZERO),)
+    key = AesKey(entry.secret)
+    return key_check_value(key, Rule.AES_ONES), key_check_value(key, Rule.AES_CMAC)

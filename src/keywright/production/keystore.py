@@ -15,38 +15,32 @@ from typing import Literal, Protocol, TypeAlias
 import msgspec
 
 from keywright.crypto.ec import EcPublicKey
-from keywright.errors import LinkError, PolicyError
+from keywright.errors import PolicyError
 from keywright.globalplatform.key_fields import WrappedKey
 from keywright.production.key_paths import KeyPath, SessionKeys
+from keywright.production.key_states import KeyState
+from keywright.production.keystore_failure import KeystoreBusyError, KeystoreLostError, KeystoreRefusedError
+from keywright.production.registry import KeyRecord, Registry
 from keywright.scp.scp03.host import Verified
 from keywright.scp.scp03.messages import InitializeUpdateResponse
 from keywright.scp.session import HostSession
 
+__all__ = [
+    "CardKeys",
+    "Diversified",
+    "FactorySet",
+    "KeyFacts",
+    "KeyRef",
+    "Keystore",
+    "KeystoreBusyError",
+    "KeystoreLostError",
+    "KeystoreRefusedError",
+    "Unlock",
+    "check_same",
+]
+
 Unlock: TypeAlias = Path | Callable[[], bytes]
 """What opens a keystore: a file of mode 0600 with its unlock key or PIN, or a function that asks for it."""
-
-
-class KeystoreLostError(LinkError):
-    """Whatever holds the keys has ended, and every channel open through it; it comes back by itself.
-
-    `delivered` speaks of the card's command, as with every link: False while one was being made.
-    """
-
-    code = "keystore-lost"
-    hint = "the unit is reset and probed; if this goes on, look at the HSM"
-
-
-class KeystoreBusyError(LinkError):
-    """Whatever holds the keys did not get to it in time; the channel it was for is gone."""
-
-    code = "keystore-busy"
-    hint = "the unit is reset and probed; work on fewer units at once (--width)"
-
-
-class KeystoreRefusedError(PolicyError):
-    """The keystore refuses what was asked, and would for every unit: the lot has to wait for a person."""
-
-    code = "keystore-refused"
 
 
 class KeyFacts(msgspec.Struct, frozen=True):
@@ -116,7 +110,8 @@ class CardKeys(Protocol):
     ) -> tuple[WrappedKey, WrappedKey, WrappedKey]:
         """ENC, MAC and DEK for PUT KEY, encrypted under the K-DEK of a session.
 
-        Raises PolicyError for a session that this keystore did not open: another's K-DEK may be known to anybody.
+        Raises PolicyError for a session that this keystore did not open (another's K-DEK may be known to anybody), and
+        KeyStateError when the key that they come from may make nothing new.
         """
         ...
 
@@ -152,6 +147,18 @@ class Keystore(Protocol):
 
     def card_keys_of(self, refs: Sequence[KeyRef], *, session_keys: SessionKeys = "inside") -> tuple[CardKeys, ...]:
         """The keys of many units, in one turn where turns cost."""
+        ...
+
+    @property
+    def registry(self) -> Registry:
+        """What is known of its keys now: use, owner, periods, state, parents."""
+        ...
+
+    def change_state(self, name: str, to: KeyState, *, reason: str, approval: str = "") -> KeyRecord:
+        """Bring a key into another state, durably. `approval`: id of the one that allows it.
+
+        Raises KeyStateError for a change that is not allowed or, with production keys, not approved.
+        """
         ...
 
     def certificate(self, ca: str) -> bytes:

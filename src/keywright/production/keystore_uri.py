@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 from keywright.errors import UsageError
@@ -17,6 +19,11 @@ def keystore_path(uri: str) -> Path:
     return Path(path)
 
 
-def open_keystore(uri: str, unlock: Unlock | None = None) -> SoftwareKeystore:
-    """Open the keystore that `--keystore` names; without `unlock`, with the file `PATH.unlock` beside it."""
-    return SoftwareKeystore.open(keystore_path(uri), unlock)
+def open_keystore(
+    uri: str, unlock: Unlock | None = None, *, clock: Callable[[], float] = time.time
+) -> SoftwareKeystore:
+    """Open the keystore that `--keystore` names; without `unlock`, with the file `PATH.unlock` beside it.
+
+    `clock` tells what is over: seconds since 1970.
+    """
+    return SoftwareKeystore.open(keystore_path(uri), unlock, clock=clock)

@@ -94,18 +94,18 @@ def the_keystore(means: Means, link: str, path: Path, lot: Lot | None) -> Keysto
 
 def _open_or_make(means: Means, link: str, path: Path, lot: Lot | None) -> Keystore:
     if means.keystore:
-        return open_keystore(means.keystore, means.unlock)
+        return open_keystore(means.keystore, means.unlock, clock=means.clock)
     beside = path.with_name(f"{path.name}.keystore")
     if not link.startswith(SIM):
         raise UsageError("real devices need a keystore of your own", hint="make one: keywright keystore new FILE")
     if beside.exists():
-        return open_keystore(str(beside))
+        return open_keystore(str(beside), clock=means.clock)
     if lot is not None:
         raise StoreError(
             f"the keystore of this lot, {beside}, is missing; its units' keys cannot be derived without it",
             hint="restore it with its unlock key, or give another place with --keystore",
         )
-    return SoftwareKeystore.create(beside, now=datetime.fromtimestamp(means.clock(), UTC))
+    return SoftwareKeystore.create(beside, now=datetime.fromtimestamp(means.clock(), UTC), clock=means.clock)
 
 
 def _check_keystore(recipe: Recipe, keystore: Keystore, now: float) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Literal, final
 
 from keywright.crypto.aes import AesKey
@@ -20,12 +21,13 @@ from keywright.scp.session import HostSession
 class SoftwareCardKeys(Secret):
     """`CardKeys` over a key set in memory. One thread at a time."""
 
-    __slots__ = ("_keys", "_owner")
+    __slots__ = ("_check_originates", "_keys", "_owner")
 
-    def __init__(self, keys: KeySet, owner: object) -> None:
-        """`owner`: whoever's sessions they may be wrapped for."""
+    def __init__(self, keys: KeySet, owner: object, check_originates: Callable[[], None]) -> None:
+        """`owner`: whoever's sessions they may be wrapped for. `check_originates` raises where they may not be new."""
         self._keys = keys
         self._owner = owner
+        self._check_originates = check_originates
 
     @property
     def kcvs(self) -> bytes:
@@ -51,9 +53,12 @@ class SoftwareCardKeys(Secret):
     def wrap_for(
         self, session: HostSession, *, kcv: Literal["ones", "zeros"] = "ones"
     ) -> tuple[WrappedKey, WrappedKey, WrappedKey]:
-        """ENC, MAC and DEK for PUT KEY under the K-DEK of a session. Raises PolicyError for another's session."""
+        """ENC, MAC and DEK for PUT KEY under the K-DEK of a session. Raises PolicyError for another's session,
+        KeyStateError when what they come from makes nothing new.
+        """
         if not isinstance(session, _OwnChannel) or session.owner is not self._owner:
             raise PolicyError("keys are wrapped only for a session that the same keystore opened")
+        self._check_originates()
         keys = self._keys
         return (
             _wrapped(keys.enc, session, kcv),

@@ -5,10 +5,13 @@ from __future__ import annotations
 import hashlib
 import os
 import threading
+import time
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Final, TypeVar, final
+
+import msgspec
 
 from keywright.crypto.aes import AesKey
 from keywright.crypto.certificates import Issuer
@@ -18,10 +21,12 @@ from keywright.crypto.ec import EcPrivateKey, EcPublicKey
 from keywright.crypto.key import Secret
 from keywright.errors import PolicyError, StoreError
 from keywright.production import sealed
-from keywright.production.fresh_keys import fresh_entries
+from keywright.production.fresh_keys import fresh_entries, made_at, records_of
 from keywright.production.key_paths import SessionKeys
+from keywright.production.key_states import KeyState
 from keywright.production.keystore import Diversified, KeyFacts, KeyRef, Unlock
 from keywright.production.private_file import already_there, read_private, write_private
+from keywright.production.registry import KeyRecord, Registry
 from keywright.production.software_card_keys import SoftwareCardKeys
 from keywright.scp.scp03.keys import KeySet
 
@@ -40,14 +45,34 @@ class SoftwareKeystore(Secret):
     While it is open its keys are in this process's memory, so it is for trying out only. Any thread may call it.
     """
 
-    __slots__ = ("_factory", "_facts", "_issuers", "_marker", "_masters", "_mutex", "keystore_id", "test")
+    __slots__ = (
+        "_clock",
+        "_factory",
+        "_facts",
+        "_file",
+        "_issuers",
+        "_marker",
+        "_masters",
+        "_mutex",
+        "_registry",
+        "keystore_id",
+        "test",
+    )
 
-    def __init__(self, content: sealed.Content) -> None:
+    def __init__(self, file: sealed.SealedFile, content: sealed.Content, clock: Callable[[], float]) -> None:
         """Use `create` or `open`."""
         self.keystore_id: str = content.keystore_id
         self.test: bool = content.test
-        self._mutex = threading.Lock()
+        self._file = file
+        self._clock = clock
+        self._mutex = threading.RLock()
         self._marker = object()
+        self._load(content)
+
+    def _load(self, content: sealed.Content) -> None:
+        if content.registry is None or content.keystore_id != self.keystore_id:
+            raise StoreError(f"{self._file.path}: another keystore has taken its place")
+        self._registry = content.registry
         self._masters: dict[str, AesKey | TripleDesKey] = {}
         self._factory: dict[str, tuple[bytes, bytes, bytes]] = {}
         self._issuers: dict[str, Issuer] = {}
@@ -64,6 +89,7 @@ class SoftwareKeystore(Secret):
         unlock: Unlock | None = None,
         rng: Callable[[int], bytes] = os.urandom,
         entries: tuple[sealed.Entry, ...] | None = None,
+        clock: Callable[[], float] = time.time,
     ) -> SoftwareKeystore:
         """Make a keystore with new issuer masters and a new CA, or with `entries`, all on the disk when this returns.
 
@@ -76,17 +102,56 @@ class SoftwareKeystore(Secret):
         unlock = _beside(path) if unlock is None else unlock
         if isinstance(unlock, Path) and not unlock.exists():
             write_private(unlock, _UNLOCK_KEY, rng(32).hex().encode() + b"\n")
-        content = sealed.Content(rng(16).hex(), True, fresh_entries(now, rng) if entries is None else entries)
-        sealed.write(path, content, _secret(unlock), rng)
-        return cls(content)
+        keystore_id = rng(16).hex()
+        held = fresh_entries(now, rng) if entries is None else entries
+        registry = records_of(keystore_id, held, int(now.timestamp()))
+        content = sealed.Content(keystore_id, True, held, registry)
+        return cls(sealed.SealedFile.create(path, content, _secret(unlock), rng), content, clock)
 
     @classmethod
-    def open(cls, path: Path, unlock: Unlock | None = None) -> SoftwareKeystore:
-        """Open a keystore with its unlock key.
+    def open(
+        cls, path: Path, unlock: Unlock | None = None, *, clock: Callable[[], float] = time.time
+    ) -> SoftwareKeystore:
+        """Open a keystore with its unlock key; one of version 1 is replaced by one of version 2.
 
         Raises StoreError if a file is missing, damaged or does not fit the other, PolicyError if others may read it.
         """
-        return cls(sealed.read(path, lambda: _secret(_beside(path) if unlock is None else unlock)))
+        file, content = sealed.SealedFile.open(path, lambda: _secret(_beside(path) if unlock is None else unlock))
+        if content.registry is None:
+            content = _upgraded(file, content)
+        return cls(file, content, clock)
+
+    @property
+    def registry(self) -> Registry:
+        """What is known of its keys, as the file has it now."""
+        self._refresh()
+        return self._registry
+
+    def change_state(self, name: str, to: KeyState, *, reason: str, approval: str = "") -> KeyRecord:
+        """Bring a key into another state; in the file when this returns. A key that is destroyed is gone from it.
+
+        Raises KeyStateError for a change that is not allowed, StoreError for an unknown key.
+        """
+        at = int(self._clock())
+
+        def change(content: sealed.Content) -> sealed.Content:
+            registry = (content.registry or self._registry).with_state(
+                name, to, at=at, reason=reason, approval=approval
+            )
+            gone = {record.name for record in registry.records if record.state is KeyState.DESTROYED}
+            entries = tuple(entry for entry in content.entries if entry.name not in gone)
+            return msgspec.structs.replace(content, registry=registry, entries=entries)
+
+        with self._mutex:
+            self._load(self._file.update(change))
+            return self._registry.named(name)
+
+    def _refresh(self) -> None:
+        """Another process may have changed a state: a key that is compromised stops here at once."""
+        with self._mutex:
+            content = self._file.reread()
+            if content is not None:
+                self._load(content)
 
     def show(self) -> tuple[KeyFacts, ...]:
         """All keys by name, without any key."""
@@ -103,13 +168,17 @@ class SoftwareKeystore(Secret):
         A factory set is the same for every unit, because a keystore of this kind has only fixed sets.
         """
         del session_keys
-        if isinstance(ref, Diversified):
-            master = self._master(ref.master, ref.scheme)
-            with self._mutex:
+        name = ref.master if isinstance(ref, Diversified) else ref.name
+        with self._mutex:
+            self._refresh()
+            if isinstance(ref, Diversified):
+                master = self._master(ref.master, ref.scheme)
+                self._registry.check_uses(name, self._clock())
                 raw = derive_key_set(master, ref.scheme, ref.context, key_bytes=ref.key_bytes)
-        else:
-            raw = _named(self._factory, ref.name, "factory key set")
-        return SoftwareCardKeys(KeySet.of(*raw), self._marker)
+            else:
+                raw = _named(self._factory, name, "factory key set")
+                self._registry.check_uses(name, self._clock())
+        return SoftwareCardKeys(KeySet.of(*raw), self._marker, lambda: self._check_originates(name))
 
     def card_keys_of(
         self, refs: Sequence[KeyRef], *, session_keys: SessionKeys = "inside"
@@ -133,7 +202,9 @@ class SoftwareKeystore(Secret):
         not_after: datetime,
     ) -> bytes:
         """A device certificate signed by the CA, DER; arguments and errors as `crypto.certificates.Issuer.issue`."""
-        return _named(self._issuers, ca, "CA").issue(
+        issuer = _named(self._issuers, ca, "CA")
+        self._check_originates(ca)
+        return issuer.issue(
             common_name=common_name,
             subject_serial=subject_serial,
             public_key=public_key,
@@ -147,6 +218,11 @@ class SoftwareKeystore(Secret):
 
     def __repr__(self) -> str:
         return f"<software keystore {self.keystore_id}{' TEST' if self.test else ''}, {len(self._facts)} keys>"
+
+    def _check_originates(self, name: str) -> None:
+        with self._mutex:
+            self._refresh()
+            self._registry.check_originates(name, self._clock())
 
     def _master(self, name: str, scheme: str) -> AesKey | TripleDesKey:
         key = _named(self._masters, name, "master")
@@ -173,6 +249,21 @@ class SoftwareKeystore(Secret):
             self._issuers[entry.name] = Issuer(EcPrivateKey.from_pkcs8(entry.secret), entry.certificate)
             check = hashlib.sha256(entry.certificate).hexdigest()[:16]
         self._facts.append(KeyFacts(entry.name, entry.purpose, entry.algorithm, check, self.test))
+
+
+def _upgraded(file: sealed.SealedFile, content: sealed.Content) -> sealed.Content:
+    """A keystore of version 1 with a registry: in the file, or if that cannot be written, in memory."""
+
+    def change(found: sealed.Content) -> sealed.Content:
+        if found.registry is not None:
+            return found
+        registry = records_of(found.keystore_id, found.entries, made_at(found.entries, file.path))
+        return msgspec.structs.replace(found, registry=registry)
+
+    try:
+        return file.update(change)
+    except StoreError:
+        return change(content)
 
 
 def _beside(path: Path) -> Path:
