@@ -7,6 +7,8 @@ from hypothesis import settings
 
 from support.peers import REQUIRE, left_out, peers_required
 
+pytest_plugins = ["support.postgresql"]
+
 _CASES = 100
 
 # ci is the default everywhere: the same cases on every machine. nightly draws new ones, and twenty times as many.

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from keywright.production import database, ledger
+from keywright.production import ledger, sqlite
 from keywright.production.handover_tables import ledger as table
 from keywright.production.ledger import BOOKS, MEANING, RECORD_OF, LedgerEntry, balances, differences, standing
 from keywright.production.migrations.upgrade import upgrade
@@ -164,9 +164,9 @@ def test_a_lot_from_before_the_ledger_begins_it_as_it_stands(tmp_path: Path) -> 
 
 
 def _first_schema(path: Path, units: dict[str, int]) -> None:
-    engine = database.engine_for(path, write=True)
+    engine = sqlite.engine_for(path, write=True)
     with engine.connect() as connection, connection.begin():
-        upgrade(connection, path, head="0001")
+        upgrade(connection, sqlite.SqliteFile(path), head="0001")
         connection.exec_driver_sql(
             "INSERT INTO campaign VALUES (1, 'lot', '', '', '', '', 12, '', 1, 'sim:fob', 1.5, 'open')"
         )

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from keywright.errors import StoreError
-from keywright.production import database
+from keywright.production import sqlite
 from keywright.production.history import times_of
 from keywright.production.report import summarise
 from keywright.production.rows import Change, Event, UnitChange
@@ -156,7 +156,7 @@ def test_a_store_without_an_order_has_no_report(tmp_path: Path) -> None:
 
 def test_a_lost_row_is_told_and_not_counted_away(tmp_path: Path) -> None:
     a_lot(tmp_path, planned=3).close()
-    engine = database.engine_for(tmp_path / "lot.db", write=True)
+    engine = sqlite.engine_for(tmp_path / "lot.db", write=True)
     with engine.begin() as connection:
         connection.execute(sa.delete(unit).where(unit.c.n == 2))
     engine.dispose()

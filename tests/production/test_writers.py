@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from keywright.production import database
+from keywright.production import sqlite
 from keywright.production.order import OrderRow
 from keywright.production.rows import Change, Event, UnitChange, UnknownUnitError
 from keywright.production.tables import event
@@ -37,7 +37,7 @@ def test_a_writer_gets_its_kinds_in_the_order_of_the_batch_and_sees_what_was_wri
 
     happened = [Event(unit=n, step="s", phase="done", at=1.0) for n in (2, 1)]
     batch = [happened[0], Told("a"), UnitChange(1, {"tries": 1}), happened[1]]
-    engine = database.engine_for(path, write=True)
+    engine = sqlite.engine_for(path, write=True)
     with engine.connect().execution_options(immediate=True) as connection, connection.begin():
         write(Transaction(connection), batch, [*WRITERS, Writer((Told, Event), count_events)])
     engine.dispose()

@@ -25,6 +25,7 @@ from keywright.iso7816.apdu import Command, Response
 from keywright.production.fresh_keys import fresh_entries
 from keywright.production.job import Commit, Job
 from keywright.production.keystore import Keystore
+from keywright.production.leases import Leave
 from keywright.production.recipe import Recipe, parse_recipe
 from keywright.production.rows import Certificate, Change, Event, Unit, UnitChange, to_json
 from keywright.production.sealed import Entry
@@ -154,6 +155,8 @@ class Ledger:
                 before = units.get(change.unit, self.units[change.unit])
                 units[change.unit] = msgspec.structs.replace(before, **dict(change.values))
                 continue
+            if isinstance(change, Leave):
+                continue  # nobody else works here
             if not isinstance(change, Event | Certificate):
                 raise TypeError(f"nobody writes {type(change).__name__} here")
             for once in _once(change):

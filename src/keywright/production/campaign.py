@@ -19,7 +19,7 @@ from keywright.fob.pool import FobPool, Plan
 from keywright.globalplatform.host import Dialogue, identify
 from keywright.iso7816.apdu import Command, Response
 from keywright.iso7816.layers import complete
-from keywright.production.database import closing_lock, store_path
+from keywright.production.database import closing_lock, database_at, store_path
 from keywright.production.engine import Engine, Outcome, whole_recipe
 from keywright.production.job import Commit, Job, StepDialogue
 from keywright.production.keystore import Keystore
@@ -94,12 +94,12 @@ def run(recipe: Path, order: Path, store: str, means: Means) -> Run:
     link = means.link or read.link
     check_lot_link(link)
     digest = check_order(order).digest
-    path = store_path(store)
-    if path.exists() and path.stat().st_size:  # one of no size was begun when the disk was full, or by a killed process
+    database = database_at(store)
+    if database.is_begun():
         with UnitStore.open(store, wait_s=means.wait_s) as units:
             return _begin_or_go_on(units, read, order, digest, link, means)
-    with closing_lock(path, means.wait_s):
-        keystore = ready(means, read, link, path, None)
+    with closing_lock(store, means.wait_s):
+        keystore = ready(means, read, link, database.beside, None)
     agreed = msgspec.structs.replace(means, opened_keystore=keystore, confirm=lambda _lot, _link: True)
     with UnitStore.open(store, create=True, wait_s=means.wait_s) as units:
         return _begin_or_go_on(units, read, order, digest, link, agreed)
@@ -108,7 +108,7 @@ def run(recipe: Path, order: Path, store: str, means: Means) -> Run:
 def _begin_or_go_on(units: UnitStore, recipe: Recipe, order: Path, digest: str, link: str, means: Means) -> Run:
     lot = units.lot()
     if lot is not None:
-        check_same_lot(lot, recipe, digest, link, str(units.path))
+        check_same_lot(lot, recipe, digest, link, units.name)
     keystore = ready(means, recipe, link, units.path, lot)
     if lot is None:
         _import(units, recipe, order, digest, keystore, link, means)
@@ -207,11 +207,12 @@ def _unchanged(order: Path, digest: str) -> Iterator[OrderRow]:
 def _work(units: UnitStore, recipe: Recipe, keystore: Keystore, link: str, means: Means) -> Run:
     check_memory(units, link, means)
     with _station(means, link, units.path, keep=True) as station:
-        source = presented(units, station, means) if isinstance(station, LinkStation) else claimed(units, means)
+        source = presented(units, station, means) if isinstance(station, LinkStation) else claimed(units, means.width)
         jobs = (_job(units, unit, recipe, keystore, means) for unit in source)
         engine = Engine(units, station, jobs, watcher=means.watcher, work=whole_recipe)
         try:
-            outcome = engine.run()
+            with units.keep_alive():
+                outcome = engine.run()
         finally:
             engine.close()
     counts = units.counts()
@@ -223,7 +224,7 @@ def _work(units: UnitStore, recipe: Recipe, keystore: Keystore, link: str, means
 
 
 def _job(units: UnitStore, unit: Unit, recipe: Recipe, keystore: Keystore, means: Means) -> Job:
-    fresh = unit.state == "planned" and not unit.failure_code  # one whose link failed at once has a history too
+    fresh = unit.state == "planned" and not unit.recover  # one whose link failed at once has a history too
     return Job(
         unit,
         recipe,

@@ -1,124 +1,126 @@
-"""SQLite as the unit store uses it: addresses, settings that make commits durable, and explicit transactions."""
+"""Where a lot is kept: a SQLite file by default, a PostgreSQL database by URL. One face for both."""
 
 from __future__ import annotations
 
-import os
-import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Final
+from typing import Final, Protocol
 
 import sqlalchemy as sa
-from sqlalchemy.event import listens_for
+from sqlalchemy.exc import DatabaseError
 
 from keywright.errors import StoreError, UsageError
-from keywright.store.lock import FileLock
+from keywright.production.sqlite import SqliteFile
 
-BUSY_TIMEOUT_MS: Final = 10_000
-SYNCHRONOUS: Final = {0: "OFF", 1: "NORMAL", 2: "FULL", 3: "EXTRA"}
+_SQLITE: Final = "sqlite:///"
+_POSTGRESQL: Final = ("postgresql://", "postgres://")
 
-_SCHEME: Final = "sqlite:///"
-_SETTINGS: Final = (
-    f"PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}",
-    "PRAGMA journal_mode = WAL",
-    "PRAGMA synchronous = FULL",
-    "PRAGMA foreign_keys = ON",
-    # Checkpoints are made, and counted, by the store itself.
-    "PRAGMA wal_autocheckpoint = 0",
-)
+
+class Lock(Protocol):
+    """A store held by this process."""
+
+    def release(self) -> None:
+        """Let go; twice does no harm."""
+        ...
+
+
+class Database(Protocol):
+    """One database that holds, or is to hold, the store of one lot."""
+
+    @property
+    def name(self) -> str:
+        """For messages; never with a password."""
+        ...
+
+    @property
+    def dialect(self) -> str:
+        """`sqlite` or `postgresql`."""
+        ...
+
+    @property
+    def beside(self) -> Path:
+        """The path to which `.keystore`, `.fobs` and so on are added for what belongs to the lot."""
+        ...
+
+    @property
+    def retries(self) -> bool:
+        """Whether the server may go away and come back."""
+        ...
+
+    def check(self) -> None:
+        """Raise StoreError unless something is there that may be a store."""
+        ...
+
+    def create(self) -> None:
+        """Make the place for a store if there is none. Raises StoreError."""
+        ...
+
+    def is_begun(self) -> bool:
+        """Whether a store was begun here. Raises StoreError if it cannot be known."""
+        ...
+
+    def lock(self, wait_s: float) -> Lock:
+        """Have the store for this process alone. Raises StoreError naming the holder."""
+        ...
+
+    def engine(self, *, write: bool) -> sa.Engine:
+        """Connections with the settings that make commits durable."""
+        ...
+
+    def serialise(self, connection: sa.Connection) -> None:
+        """Let nobody else change the schema until the transaction ends."""
+        ...
+
+    def back_up(self, schema: str) -> None:
+        """Keep a copy of a store of that schema, where the database cannot undo a change. Raises StoreError."""
+        ...
+
+    def checkpoint(self, connection: sa.Connection) -> int:
+        """Do what is due after some thousand changes; returns how many syncs it took."""
+        ...
+
+    def settings(self, connection: sa.Connection) -> tuple[str, str]:
+        """Journal mode and synchronous mode."""
+        ...
+
+    def problem(self, error: DatabaseError) -> StoreError:
+        """What a failed opening or reading means to its user."""
+        ...
+
+    def write_problem(self, error: DatabaseError) -> StoreError:
+        """What a failed transaction means to its user."""
+        ...
+
+
+def database_at(url: str) -> Database:
+    """The database of `--store`: a path, `sqlite:///PATH` or `postgresql://USER@HOST:PORT/DATABASE`.
+
+    Raises UsageError for any other address, StoreError if the extra for PostgreSQL is not installed.
+    """
+    if url.startswith(_POSTGRESQL):
+        from keywright.production.postgresql import PostgresqlDatabase  # noqa: PLC0415 - an extra; most need none
+
+        return PostgresqlDatabase(url)
+    path = url.removeprefix(_SQLITE)
+    if not path or "://" in path or path.startswith(("sqlite:", "postgres:", "postgresql:", ":")) or "\x00" in path:
+        raise UsageError(
+            f"--store {url}: not an address of a store",
+            hint="give a path, sqlite:///PATH or postgresql://USER@HOST:PORT/DATABASE",
+        )
+    return SqliteFile(Path(path))
 
 
 def store_path(url: str) -> Path:
-    """The file of a store: `sqlite:///PATH` or a bare path. Raises UsageError for any other URL."""
-    path = url.removeprefix(_SCHEME)
-    if not path or "://" in path or path.startswith(("sqlite:", ":")) or "\x00" in path:
-        raise UsageError(f"--store {url}: not an address of a store", hint="give a path or sqlite:///PATH")
-    return Path(path)
-
-
-def check_file(path: Path) -> None:
-    """See that there is a file that may be a database. Raises StoreError if there is none.
-
-    It is never opened here: closing any descriptor of a file drops the locks that SQLite holds on it in this process
-    (POSIX), and another process would then take a log in use for one that nobody needs.
-    """
-    try:
-        size = path.stat().st_size
-    except FileNotFoundError as error:
-        raise StoreError(f"{path}: there is no store", hint="give the --store of a campaign that was run") from error
-    except OSError as error:
-        raise StoreError(f"{path}: cannot be opened: {error.strerror}", hint="give another --store") from error
-    if not path.is_file():
-        raise StoreError(f"{path}: cannot be opened: not a file", hint="give another --store")
-    if not size:
-        raise StoreError(f"{path}: the store is empty", hint="run the campaign first")
-
-
-def create_file(path: Path) -> None:
-    """Make an empty file durably if there is none. Raises StoreError if it cannot be, or is no file."""
-    try:
-        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_CLOEXEC, 0o644))
-        sync_folder(path.parent)
-    except FileExistsError:
-        if path.is_dir() or path.stat().st_size:
-            check_file(path)
-    except OSError as error:
-        raise StoreError(f"{path}: cannot be made: {error.strerror}", hint="give another --store") from error
-
-
-def lock(path: Path, wait_s: float) -> FileLock:
-    """The lock of the store at `path`, however it is spelled. Raises StoreError naming the pid of the holder."""
-    try:
-        return FileLock(f"{path.resolve()}.lock", f"the store {path}", wait_s)
-    except OSError as error:
-        raise StoreError(f"{path}: cannot be locked: {error.strerror}", hint="give another --store") from error
+    """The path to which the names of a lot's other files are added. Raises UsageError as `database_at`."""
+    return database_at(url).beside
 
 
 @contextmanager
-def closing_lock(path: Path, wait_s: float) -> Iterator[None]:
+def closing_lock(url: str, wait_s: float) -> Iterator[None]:
     """Hold the lock of a store that is not there yet, while what belongs beside it is made."""
-    held = lock(path, wait_s)
+    held = database_at(url).lock(wait_s)
     try:
         yield
     finally:
         held.release()
-
-
-def checkpoint(connection: sa.Connection) -> None:
-    """Move what the write-ahead log holds into the database, as far as no reader needs it; waits for nobody."""
-    raw = connection.connection.dbapi_connection
-    if raw is not None:
-        raw.cursor().execute("PRAGMA wal_checkpoint(PASSIVE)").close()
-
-
-def sync_folder(folder: Path) -> None:
-    """Make the names in a folder durable."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def engine_for(path: Path, *, write: bool) -> sa.Engine:
-    """An engine whose connections begin transactions only as told: writers at once, readers when they first read."""
-    engine = sa.create_engine(
-        sa.URL.create("sqlite", database=str(path)),
-        # Without this the driver would begin transactions by itself, too late for DDL and for reads.
-        connect_args={"isolation_level": None, "check_same_thread": False},
-    )
-
-    @listens_for(engine, "connect")
-    def _configure(connection: sqlite3.Connection, _record: object) -> None:
-        for setting in _SETTINGS:
-            connection.execute(setting)
-        if not write:
-            connection.execute("PRAGMA query_only = ON")
-
-    @listens_for(engine, "begin")
-    def _begin(connection: sa.Connection) -> None:
-        immediate = connection.get_execution_options().get("immediate", False)
-        connection.exec_driver_sql("BEGIN IMMEDIATE" if immediate else "BEGIN")
-
-    return engine

@@ -25,7 +25,7 @@ from keywright.production.retry import DeviceTimeoutError, Severity, kind_of
 from keywright.production.stations import Station
 from keywright.production.steps.table import step
 from keywright.production.tables import State
-from keywright.production.units import ConflictError, UnitStore
+from keywright.production.units import ConflictError, FencedError, UnitStore
 from keywright.production.watch import Phase, Unwatched, Watcher
 
 ALIKE_FAILURES: Final = 3
@@ -268,6 +268,7 @@ class Engine:
             self._failed(lane, error)
         else:
             job.change(failure_code=error.code, failure_text=str(error), step=job.step)
+            job.leave()
             self._end_with(lane, "open", error)
             if severity is Severity.LOT:
                 self.outcome.stopped = f"{error.code}: {error}; the lot was stopped"
@@ -303,11 +304,14 @@ class Engine:
     # ---- store
 
     def _commit(self) -> None:
-        """One transaction for all that wait; if a uniqueness rule breaks, each by itself, so that one fails alone."""
+        """One transaction for all that wait.
+
+        If a uniqueness rule breaks, or another station has one of them, each by itself: one fails alone.
+        """
         batch, self._batch = self._batch, []
         try:
             self._store.commit([change for waiting in batch for change in waiting.commit.changes])
-        except ConflictError:
+        except (ConflictError, FencedError):
             for waiting in batch:
                 self._commit_alone(waiting)
             return
@@ -317,10 +321,24 @@ class Engine:
     def _commit_alone(self, waiting: _Waiting) -> None:
         try:
             self._store.commit(waiting.commit.changes)
+        except FencedError as error:
+            self._lost(waiting.lane, error)
         except ConflictError as error:
             self._failed(waiting.lane, error)
         else:
             self._committed(waiting)
+
+    def _lost(self, lane: Lane, error: FencedError) -> None:
+        """Another station has the unit: nothing more is sent or written here, and it is nobody's failure."""
+        unit = lane.job.unit
+        if lane.dialogue is not None:
+            with contextlib.suppress(KeywrightError):
+                lane.dialogue.close()
+        del self._lanes[unit.serial]
+        self._store.drop(unit.n)
+        self._station.power_off(unit.serial)
+        self.outcome.left_open += 1
+        self._watcher.finished(unit.n, unit.serial, "open", f"{error.code}: {error}")
 
     def _committed(self, waiting: _Waiting) -> None:
         self._tell(waiting.commit, waiting.lane, "after intent", "after commit")

@@ -22,7 +22,7 @@ from keywright.iso7816.status import SW
 from keywright.production.keystore import CardKeys, Diversified, FactorySet, KeyRef, Keystore
 from keywright.production.parameters import Authenticate, OwnKeys
 from keywright.production.recipe import Recipe
-from keywright.production.units import Certificate, Change, Event, Phase, Unit, UnitChange
+from keywright.production.units import Certificate, Change, Event, Leave, Phase, Unit, UnitChange
 from keywright.sansio.dialogue import through
 from keywright.scp.scp03.host import CardCryptogramError, Verified, external_authenticate, request_challenge
 from keywright.scp.session import HostSession
@@ -174,6 +174,10 @@ class Job:
     def change(self, **values: object) -> None:
         """Set columns of the unit's row with the next commit."""
         self._pending.append(UnitChange(self.unit.n, values))
+
+    def leave(self) -> None:
+        """Put the unit back with the next commit, to be recovered in a later run."""
+        self._pending.append(Leave(self.unit.n))
 
     def keep(self, certificate: Certificate) -> None:
         """Add an issued certificate to the next commit."""

@@ -15,9 +15,11 @@ from keywright.production.units import Unit, UnitStore
 from keywright.sansio.dialogue import drive, through
 
 
-def claimed(units: UnitStore, means: Means) -> Iterator[Unit]:
-    """Units as the order has them, those that were begun before first; each is at hand when it is wanted."""
-    while found := units.claim(means.width):
+def claimed(units: UnitStore, width: int) -> Iterator[Unit]:
+    """Units as the order has them, those that were begun before first, leased `width` at a time; each is at hand when
+    it is wanted.
+    """
+    while found := units.claim(width):
         yield from found
 
 
@@ -29,7 +31,7 @@ def presented(units: UnitStore, station: Station, means: Means) -> Iterator[Unit
     without one is the failure of the unit that was wanted, once nobody puts one on. Raises LinkError when no device
     was a unit that is left.
     """
-    unbound = (unit for unit in claimed(units, means) if unit.device_uid is None)
+    unbound = _unbound(units)
     following = next(unbound, None)
     note, lost, some = "", False, False
     wanted: Unit | None = None
@@ -40,9 +42,11 @@ def presented(units: UnitStore, station: Station, means: Means) -> Iterator[Unit
         known, note, lost = _known(units, station, wanted.serial)
         if known is not None and known.state in FINISHED:
             note = f"this one is {known.serial}, {known.state}"
+        elif known is not None and (taken := units.take(known.n)) is None:
+            note = f"another station has {known.serial}"
         elif known is not None:
             some = True
-            yield known
+            yield taken or known
         elif following is None:
             note = note or "this device belongs to no unit that is left"
         elif not lost:
@@ -53,6 +57,13 @@ def presented(units: UnitStore, station: Station, means: Means) -> Iterator[Unit
         yield wanted
     elif not some:
         _refuse(note)
+
+
+def _unbound(units: UnitStore) -> Iterator[Unit]:
+    """Units without a device so far, one at a time; those with one wait for it."""
+    for unit in claimed(units, 1):
+        if unit.device_uid is None:
+            yield unit
 
 
 def sealed_on(units: UnitStore, station: Station, means: Means) -> Iterator[Unit]:

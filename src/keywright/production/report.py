@@ -11,7 +11,6 @@ import msgspec
 import sqlalchemy as sa
 
 from keywright.errors import StoreError
-from keywright.production import database
 from keywright.production.history import History, StepTimes, Times, times_of
 from keywright.production.tables import State, certificate, unit
 from keywright.production.units import Settings, UnitStore
@@ -105,12 +104,12 @@ def summarise(store: UnitStore, *, exceptions: int = EXCEPTIONS_SHOWN) -> Summar
     """
     lot = store.lot()
     if lot is None:
-        raise StoreError(f"{store.path}: no order was imported", hint="run the campaign first")
+        raise StoreError(f"{store.name}: no order was imported", hint="run the campaign first")
     with reading(store) as reader:
         counts = _counts(reader)
         if sum(counts.values()) != lot.units:
             raise StoreError(
-                f"{store.path}: {lot.units} units were ordered, {sum(counts.values())} are there",
+                f"{store.name}: {lot.units} units were ordered, {sum(counts.values())} are there",
                 hint="restore the store from a backup",
             )
         history = History(reader)
@@ -159,12 +158,8 @@ def summarise(store: UnitStore, *, exceptions: int = EXCEPTIONS_SHOWN) -> Summar
 @contextmanager
 def reading(store: UnitStore) -> Iterator[sa.Connection]:
     """A connection that sees one picture of the store from its first query to its end, rows streamed."""
-    engine = database.engine_for(store.path, write=False)
-    try:
-        with engine.connect() as connection:
-            yield connection.execution_options(yield_per=_CHUNK)
-    finally:
-        engine.dispose()
+    with store.reading() as connection:
+        yield connection.execution_options(yield_per=_CHUNK)
 
 
 def _counts(reader: sa.Connection) -> dict[str, int]:

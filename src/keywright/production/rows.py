@@ -12,7 +12,7 @@ import sqlalchemy as sa
 
 from keywright.errors import StoreError
 from keywright.production.order import OrderRow
-from keywright.production.tables import Phase, State, certificate, event, unit
+from keywright.production.tables import FINISHED, Phase, State, certificate, event, unit
 from keywright.production.transaction import Prepared, Row, Transaction
 
 Facts: TypeAlias = Mapping[str, object]
@@ -39,8 +39,6 @@ class Lot(msgspec.Struct, frozen=True, kw_only=True):
     created_at: float
     state: str = "open"
     units: int = 0
-    run: int = 0
-    """How often the lot was taken up."""
 
 
 class Unit(msgspec.Struct, frozen=True, kw_only=True):
@@ -106,11 +104,29 @@ class Certificate(Change, frozen=True, kw_only=True):
 
 _encode: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), check_circular=False).encode
 _JSON_COLUMNS: Final = ("extra", "evidence")
-_CHANGEABLE: Final = frozenset(unit.c.keys()) - {"n", "serial", "model", "owner_group", "extra"}
+_CHANGEABLE: Final = frozenset(unit.c.keys()) - {"n", "serial", "model", "owner_group", "extra", "epoch"}
+_LEASE_ENDED: Final = {"station": "", "until": None, "recover": 0}
+"""Columns of a unit that nobody has to work on any more."""
+
+
+PLANNED: Final = (
+    "n",
+    "serial",
+    "model",
+    "owner_group",
+    "extra",
+    "state",
+    "step",
+    "evidence",
+    "failure_code",
+    "failure_text",
+    "tries",
+)
+"""Columns that an ordered unit is written with."""
 
 
 def planned(row: OrderRow) -> Row:
-    """Values of `ADD_UNIT` for an ordered unit that nothing has happened to."""
+    """Values of the columns `PLANNED` for an ordered unit that nothing has happened to."""
     return (row.n, row.serial, row.model, row.owner_group, to_json(row.extra), "planned", "", "{}", "", "", 0)
 
 
@@ -122,6 +138,8 @@ def write_units(transaction: Transaction, changes: Sequence[UnitChange]) -> None
     units: dict[int, dict[str, Any]] = {}
     for change in changes:
         units.setdefault(change.unit, {}).update(change.values)
+        if change.values.get("state") in FINISHED:
+            units[change.unit].update(_LEASE_ENDED)
     for columns, rows in _updates(units).items():
         if transaction.run(_update(columns), rows) != len(rows):
             raise UnknownUnitError("a change names a unit that the lot does not have")
@@ -145,7 +163,7 @@ def _facts(change: Event) -> str:
 def lot_row(values: sa.Row[Any]) -> Lot:
     """The row of the table `campaign` as an object."""
     fields: dict[str, Any] = dict(values._mapping)  # noqa: SLF001 - the documented name of a row's mapping
-    del fields["id"]
+    del fields["id"], fields["run"]
     fields["test"] = bool(fields["test"])
     return Lot(**fields)
 
@@ -193,19 +211,3 @@ def _update(columns: tuple[str, ...]) -> Prepared:
 
 _ADD_EVENT: Final = Prepared(event.insert().inline(), ("unit", "step", "phase", "attempt", "facts", "at"))
 _ADD_CERTIFICATE: Final = Prepared(certificate.insert().inline(), Certificate.__struct_fields__)
-ADD_UNIT: Final = Prepared(
-    unit.insert().inline(),
-    (
-        "n",
-        "serial",
-        "model",
-        "owner_group",
-        "extra",
-        "state",
-        "step",
-        "evidence",
-        "failure_code",
-        "failure_text",
-        "tries",
-    ),
-)

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import islice
 from typing import Any, Final, final
 
 import sqlalchemy as sa
+from sqlalchemy.exc import DBAPIError
 
 __all__ = ["Prepared", "Row", "Transaction"]
 
 Row = tuple[object, ...]
+
+_CHUNK: Final = 1000
+"""Rows held in memory at a time while they are added."""
 
 
 @final
@@ -46,6 +51,7 @@ class Transaction:
     def __init__(self, connection: sa.Connection) -> None:
         self._connection = connection
         self.rows_written = 0
+        self._number = ""
 
     @property
     def dialect(self) -> str:
@@ -72,10 +78,52 @@ class Transaction:
         """All rows of a query."""
         return self._connection.execute(query).all()
 
+    def returning(self, statement: sa.sql.dml.ReturningUpdate[Any]) -> Sequence[sa.Row[Any]]:
+        """Run a statement that returns rows, and those rows."""
+        return self._connection.execute(statement).all()
+
+    def copy(self, table: str, columns: Sequence[str], rows: Iterable[Row]) -> int:
+        """Add many rows, as fast as the database takes them; returns how many."""
+        if self.dialect == "sqlite":
+            return self._insert(table, columns, rows)
+        names = ", ".join(f'"{name}"' for name in columns)
+        statement = f'COPY "{table}" ({names}) FROM STDIN'
+        count = 0
+        try:
+            with self._driver().cursor() as cursor, cursor.copy(statement) as stream:
+                for row in rows:
+                    stream.write_row(row)
+                    count += 1
+        except self._connection.dialect.loaded_dbapi.Error as error:  # past SQLAlchemy, so named as it names them
+            raise DBAPIError.instance(statement, None, error, self._connection.dialect.loaded_dbapi.Error) from error
+        return count
+
+    def _insert(self, table: str, columns: Sequence[str], rows: Iterable[Row]) -> int:
+        count = 0
+        remaining = iter(rows)
+        places = ", ".join("?" * len(columns))
+        statement = f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({places})"  # noqa: S608 - names of ours
+        while chunk := list(islice(remaining, _CHUNK)):
+            self._connection.exec_driver_sql(statement, chunk)
+            count += len(chunk)
+        return count
+
+    def number(self) -> str:
+        """The server's number of this transaction, by which it can be looked up; empty if it wrote nothing."""
+        if self.dialect == "sqlite" or self._number:
+            return self._number
+        query = sa.select(sa.cast(sa.func.pg_current_xact_id_if_assigned(), sa.Text))
+        self._number = self._connection.execute(query).scalar_one() or ""
+        return self._number
+
+    def _driver(self) -> Any:
+        return self._connection.connection.driver_connection
+
     def execute(self, statement: sa.Insert | sa.Update | sa.Delete, values: Mapping[str, object] | None = None) -> int:
         """Run any other statement once; returns how many rows it wrote."""
-        self.rows_written += 1
-        return self._connection.execute(statement, values or {}).rowcount
+        written = self._connection.execute(statement, values or {}).rowcount
+        self.rows_written += written
+        return written
 
 
 def _positional() -> dict[str, sa.Dialect]:

@@ -1,63 +1,49 @@
 """The unit store: every unit of a lot as a row, and every change of many units in one durable transaction.
 
-One process writes a store at a time (a lock file beside it says which); others may read. A transaction is on the disk
-when `commit` returns: SQLite in WAL mode with synchronous=FULL.
+A transaction is on the disk when `commit` returns, in a SQLite file (WAL mode, synchronous=FULL) or a PostgreSQL
+database (synchronous_commit=on). A process has the store for itself, or joins it as a station beside others; either
+way the units it works on are leased to it, and what it writes of a unit that somebody else has by now is refused.
 """
 
 from __future__ import annotations
 
+import os
+import secrets
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+import time
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from itertools import islice
-from pathlib import Path
 from types import TracebackType
-from typing import Any, Final, final
+from typing import Final, TypeVar, final
 
 import msgspec
 import sqlalchemy as sa
-from sqlalchemy.exc import DatabaseError, IntegrityError
+from sqlalchemy.exc import DatabaseError
 
 from keywright.errors import StoreError
-from keywright.production import database
+from keywright.production import leases
 from keywright.production.audit.log import IMPORTED, AuditEvent, append, lot_entry, order_entries
+from keywright.production.database import Database, Lock, database_at
+from keywright.production.durable import ConflictError, Durable
+from keywright.production.leases import FencedError, Leave
 from keywright.production.ledger import opening, write_entries
 from keywright.production.migrations.upgrade import schema_of, upgrade
 from keywright.production.order import OrderRow
-from keywright.production.rows import (
-    ADD_UNIT,
-    Certificate,
-    Change,
-    Event,
-    Lot,
-    Unit,
-    UnitChange,
-    event_row,
-    lot_row,
-    planned,
-    unit_row,
-)
-from keywright.production.tables import (
-    CLOSING,
-    FINISHED,
-    HEAD,
-    STATES,
-    Phase,
-    State,
-    campaign,
-    certificate,
-    event,
-    unit,
-)
-from keywright.production.transaction import Transaction
+from keywright.production.processes import is_gone, this_host, this_process
+from keywright.production.reader import StoreReader
+from keywright.production.rows import PLANNED, Certificate, Change, Event, Lot, Unit, UnitChange, planned
+from keywright.production.tables import FINISHED, HEAD, Phase, State, campaign
+from keywright.production.transaction import Row, Transaction
 from keywright.production.writers import write
-from keywright.store.lock import FileLock
 
 __all__ = [
     "Certificate",
     "Change",
     "ConflictError",
     "Event",
+    "FencedError",
+    "Leave",
     "Lot",
     "Phase",
     "Settings",
@@ -67,20 +53,14 @@ __all__ = [
     "UnitStore",
 ]
 
+Got = TypeVar("Got")
+
+_ALONE: Final = "alone "
+"""How the name of a station begins that has the store for itself."""
 _CHUNK: Final = 1000
-"""Rows held in memory at a time while importing or reading."""
-_PAGE: Final = 64
-"""Planned units read ahead of being claimed."""
+"""Rows held in memory at a time while importing."""
 _CHECKPOINT_CHANGES: Final = 4096
 """Changed rows after which the write-ahead log goes into the database."""
-_SYNCS_PER_CHECKPOINT: Final = 3
-"""Of the log, of the database, and of the header of the log begun anew; as strace counts them."""
-
-
-class ConflictError(StoreError):
-    """A change breaks a uniqueness rule (a device, certificate or intent that is already there); nothing changed."""
-
-    code = "conflict"
 
 
 class Settings(msgspec.Struct, frozen=True):
@@ -91,55 +71,87 @@ class Settings(msgspec.Struct, frozen=True):
     commits: int | None
     changes: int | None
     syncs: int | None
-    """One for every commit, three for every checkpoint."""
+    """One for every commit, three for every checkpoint that this process made."""
 
 
 @final
-class UnitStore:
+class UnitStore(StoreReader):
     """The units of one lot. Make it with `open`; any thread may call it."""
 
-    def __init__(self, path: Path, engine: sa.Engine, lock: FileLock | None) -> None:
-        """Use `open`."""
-        self.path = path
+    def __init__(
+        self,
+        database: Database,
+        engine: sa.Engine,
+        lock: Lock | None,
+        *,
+        station: str = "",
+        ttl_s: float = leases.TTL_S,
+        clock: Callable[[], float] | None = None,
+    ) -> None:
+        """Use `open`. `station` "" only reads."""
+        super().__init__(database, engine)
+        self.station = station
+        self.ttl_s = ttl_s
+        self._clock = clock
         self._engine = engine
         self._lock = lock
-        self._writer = engine.connect().execution_options(immediate=True) if lock else None
-        self._mutex = threading.Lock()
-        self._unclaimed: Iterator[Unit] | None = None
-        self._commits = self._changes = self._checkpoints = self._since_checkpoint = 0
+        self._writer = Durable(database, engine, self._lock_again) if station else None
+        self._held: dict[int, int] = {}
+        self._is_known = False
+        self._count_mutex = threading.Lock()
+        self._commits = self._changes = self._syncs = self._since_checkpoint = 0
 
     @classmethod
-    def open(cls, url: str, *, create: bool = False, readonly: bool = False, wait_s: float = 0.0) -> UnitStore:
-        """Open the store at `url`, for this process alone unless `readonly`.
+    def open(
+        cls,
+        url: str,
+        *,
+        create: bool = False,
+        readonly: bool = False,
+        wait_s: float = 0.0,
+        station: str = "",
+        ttl_s: float = leases.TTL_S,
+        clock: Callable[[], float] | None = None,
+    ) -> UnitStore:
+        """Open the store at `url`: for reading, as one `station` among others, or (neither) for this process alone.
 
-        Raises StoreError, naming the pid, if another process holds it (after `wait_s` seconds); if there is none and
-        not `create`; if it is no store or has a newer schema. An older schema is migrated, after a backup.
+        A lease lasts `ttl_s` seconds without a heartbeat, by the database's clock unless `clock` gives seconds since
+        1970. Raises StoreError, naming the process, if another one has it for itself (after `wait_s` seconds); if there
+        is none and not `create`; if it is no store or has a newer schema. An older schema is migrated by whoever has
+        it alone, a SQLite file after a backup.
         """
-        path = database.store_path(url)
+        database = database_at(url)
+        alone = not readonly and not station
         if not create or readonly:
-            database.check_file(path)
-        lock = None if readonly else database.lock(path, wait_s)
-        engine = database.engine_for(path, write=not readonly)
+            database.check()
+        lock = database.lock(wait_s) if alone else None
+        engine = database.engine(write=not readonly)
         try:
             if create and not readonly:
-                database.create_file(path)
-            _prepare(engine, path, write=not readonly)
-            return cls(path, engine, lock)
+                database.create()
+            _prepare(engine, database, write=alone)
+            name = "" if readonly else station or f"{_ALONE}{os.getpid()}.{secrets.token_hex(4)}"
+            return cls(database, engine, lock, station=name, ttl_s=ttl_s, clock=clock)
         except BaseException as error:
             engine.dispose()
             if lock is not None:
                 lock.release()
             if isinstance(error, DatabaseError):
-                if "not a database" in str(error.orig):
-                    raise StoreError(f"{path}: not a store of this program", hint="give another --store") from error
-                raise StoreError(f"{path}: cannot be used: {error.orig}", hint="restore it from a backup") from error
+                raise database.problem(error) from error
             raise
 
     def close(self) -> None:
-        """Let go of file and lock; twice does no harm."""
+        """Give back what is leased, let go of the store; twice does no harm."""
         if self._writer is not None:
-            self._writer.close()
-            self._writer = None
+            try:
+                if self._held:
+                    self._writer.run(lambda transaction: leases.give_back(transaction, self.station), again=False)
+            except StoreError:
+                pass  # the server is gone: the leases end by themselves
+            finally:
+                self._held.clear()
+                self._writer.close()
+                self._writer = None
         self._engine.dispose()
         if self._lock is not None:
             self._lock.release()
@@ -153,176 +165,210 @@ class UnitStore:
     ) -> None:
         self.close()
 
+    # ---- writing
+
     def import_order(self, lot: Lot, rows: Iterable[OrderRow]) -> int:
         """Write the campaign row and one planned unit for each row in one transaction; returns how many.
 
         A fault anywhere, also one raised by `rows` while it is read, leaves the store as it was.
         """
-        count = 0
-        remaining = iter(rows)
-        with self._transaction() as writer:
-            writer.execute(campaign.insert(), msgspec.structs.asdict(lot) | {"id": 1, "test": int(lot.test)})
-            transaction = Transaction(writer)
+
+        def work(transaction: Transaction) -> int:
+            transaction.execute(
+                campaign.insert().values(msgspec.structs.asdict(lot) | {"id": 1, "run": 1, "test": int(lot.test)})
+            )
             entries: list[AuditEvent] = []
-            while chunk := [planned(row) for row in islice(remaining, _CHUNK)]:
-                transaction.run(ADD_UNIT, chunk)
-                entries += order_entries(chunk)
-                count += len(chunk)
-            writer.execute(campaign.update().values(units=count))
+            count = transaction.copy("unit", PLANNED, _told(map(planned, rows), entries))
+            transaction.execute(campaign.update().values(units=count))
             write_entries(transaction, opening(count))
             append(transaction, [lot_entry(transaction, IMPORTED), *entries])
+            return count
+
+        count = self._write(work, again=False)
         self._count(count + 1)
         return count
 
     def commit(self, batch: Iterable[Change]) -> None:
         """Write changes of any units in one durable transaction: all of them, or none and an error.
 
-        Of values of one unit that a batch gives twice, the later count. Raises ConflictError if a uniqueness rule is
-        broken, StoreError if the disk is full or a unit unknown, ValueError for a column that does not change.
+        Of values of one unit that a batch gives twice, the later count. Raises FencedError if another station has one
+        of the units, ConflictError if a uniqueness rule is broken, StoreError if the disk is full or a unit unknown,
+        ValueError for a column that does not change.
         """
         changes = tuple(batch)
         if not changes:
             return
-        with self._transaction() as writer:
-            transaction = Transaction(writer)
+        touched = leases.touched_by(changes)
+
+        def work(transaction: Transaction) -> int:
+            if stale := leases.fence(transaction, self._held, touched):
+                raise FencedError(f"{self.name}: another station has unit {', '.join(map(str, stale))}", stale)
             write(transaction, changes)
-        self._count(transaction.rows_written)
+            written = transaction.rows_written
+            leases.mark_begun(transaction, touched.difference(self._held))
+            return written
+
+        written = self._write(work)
+        for change in changes:
+            if type(change) is Leave or (type(change) is UnitChange and change.values.get("state") in FINISHED):
+                self._held.pop(change.unit, None)
+        self._count(written)
 
     def set_lot_state(self, state: str) -> None:
         """Record how the lot stands, for example `stopped` or `complete`."""
-        with self._transaction() as writer:
-            writer.execute(campaign.update().values(state=state))
-            transaction = Transaction(writer)
+
+        def work(transaction: Transaction) -> None:
+            transaction.execute(campaign.update().values(state=state))
             append(transaction, [lot_entry(transaction, "lot.state")])
+
+        self._write(work)
         self._count(1)
 
+    # ---- leases
+
     def claim(self, limit: int) -> list[Unit]:
-        """The next units to work on, at most `limit`: first all that an earlier process left begun, then planned ones.
+        """Lease the next units to work on, at most `limit`: first all that somebody else left begun, then planned ones.
 
-        Each unit is given out once by this object; an empty list means that nothing is left to give.
+        A unit that was given out is not given again, unless it was left in an earlier run or dropped. An empty list
+        means that nothing is free now; what others have may still come back by `reap`.
         """
-        if self._unclaimed is None:
-            self._unclaimed = self._claimable()
-        return list(islice(self._unclaimed, limit))
 
-    def lot(self) -> Lot | None:
-        """The campaign row, or None before an import."""
-        with self._engine.connect() as reader:
-            row = reader.execute(sa.select(campaign)).one_or_none()
-        if row is None:
-            return None
-        return lot_row(row)
+        def work(transaction: Transaction) -> list[Unit]:
+            return leases.claim(transaction, self.station, limit, self._until(), without=tuple(self._held))
 
-    def unit(self, n: int) -> Unit | None:
-        """Unit number `n` of the order."""
-        return next(self._units(unit.c.n == n), None)
+        found = self._write(work)
+        self._held |= {one.n: one.epoch for one in found}
+        return found
 
-    def find(self, serial: str) -> Unit | None:
-        """The unit with that serial."""
-        return next(self._units(unit.c.serial == serial), None)
+    def take(self, n: int) -> Unit | None:
+        """Lease one unit, such as the one that was put on the reader; None if it is finished or another's."""
+        if n in self._held:
+            return self.unit(n)
+        found = self._write(lambda transaction: leases.take(transaction, self.station, n, self._until()))
+        if found is not None:
+            self._held[n] = found.epoch
+        return found
 
-    def find_device(self, uid: bytes) -> Unit | None:
-        """The unit that this device was identified as."""
-        return next(self._units(unit.c.device_uid == uid), None)
+    def drop(self, n: int) -> None:
+        """Forget a lease that was lost: `commit` said so, and nobody here works on the unit any more."""
+        self._held.pop(n, None)
 
-    def units(self, states: Sequence[State] = STATES) -> Iterator[Unit]:
-        """Units in these states in the order of the order, streamed; the picture of the moment when it begins."""
-        return self._units(unit.c.state.in_(states))
+    def begin_run(self) -> None:
+        """What earlier runs left open may be taken up again. Having the store alone does this too."""
+        self._write(leases.begin_run)
 
-    def events(self, n: int | None = None) -> Iterator[Event]:
-        """What happened to a unit, or to all, oldest first, streamed."""
-        query = sa.select(event).order_by(event.c.seq)
-        return map(event_row, self._stream(query if n is None else query.where(event.c.unit == n)))
+    def heartbeat(self) -> int:
+        """Have this station's leases last another `ttl_s`; returns how many it has."""
+        return self._write(lambda transaction: leases.extend(transaction, self.station, self._now(), self._until()))
 
-    def open_intents(self, n: int | None = None) -> Iterator[Event]:
-        """Intents, of a unit or of all, that no closing event of the same step and attempt has settled."""
-        later = event.alias()
-        settled = sa.exists().where(
-            later.c.unit == event.c.unit,
-            later.c.step == event.c.step,
-            later.c.attempt == event.c.attempt,
-            later.c.phase.in_(CLOSING),
-        )
-        query = sa.select(event).where(event.c.phase == "intent", ~settled).order_by(event.c.seq)
-        return map(event_row, self._stream(query if n is None else query.where(event.c.unit == n)))
+    @contextmanager
+    def keep_alive(self) -> Iterator[None]:
+        """A heartbeat every third of `ttl_s`, by a thread, as long as the block lasts."""
+        ended = threading.Event()
 
-    def certificate(self, n: int) -> Certificate | None:
-        """The certificate that was issued for a unit."""
-        return next(self._certificates(certificate.c.unit == n), None)
+        def beat() -> None:
+            while not ended.wait(self.ttl_s / 3):
+                try:
+                    self.heartbeat()
+                except StoreError:
+                    continue  # the commits of the work itself say what is wrong
 
-    def certificates(self) -> Iterator[Certificate]:
-        """All certificates in the order of units, streamed."""
-        return self._certificates(sa.true())
+        thread = threading.Thread(target=beat, name="leases", daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            ended.set()
+            thread.join()
 
-    def counts(self) -> dict[State, int]:
-        """How many units stand in each state; every state is there."""
-        query = sa.select(unit.c.state, sa.func.count().label("units")).group_by(unit.c.state)
-        with self._engine.connect() as reader:
-            found = {row.state: row.units for row in reader.execute(query)}
-        return {state: found.get(state, 0) for state in STATES}
+    def reap(self) -> int:
+        """Leases that ended, and those of this machine's processes that have, become units to recover; how many."""
+
+        def work(transaction: Transaction) -> int:
+            dead = [row.name for row in leases.holders(transaction) if is_gone(row.host, row.process)]
+            return leases.expire(transaction, self._now()) + leases.expire_of(transaction, dead)
+
+        return self._write(work)
+
+    def pin(self, n: int, *, released: bool = False) -> None:
+        """The unit stands on this station's reader: no other one gets it, until it is released."""
+        name = "" if released else self.station
+        self._write(lambda transaction: leases.pin(transaction, n, name))
+
+    # ---- figures
 
     def settings(self) -> Settings:
         """Journal mode, synchronous mode and counts, to be printed beside every figure."""
         with self._engine.connect() as reader:
-            journal_mode: str = reader.exec_driver_sql("PRAGMA journal_mode").scalar_one()
-            synchronous: int = reader.exec_driver_sql("PRAGMA synchronous").scalar_one()
+            journal_mode, synchronous = self.database.settings(reader)
         if self._writer is None:
-            return Settings(journal_mode, database.SYNCHRONOUS[synchronous], None, None, None)
-        syncs = self._commits + self._checkpoints * _SYNCS_PER_CHECKPOINT
-        return Settings(journal_mode, database.SYNCHRONOUS[synchronous], self._commits, self._changes, syncs)
+            return Settings(journal_mode, synchronous, None, None, None)
+        return Settings(journal_mode, synchronous, self._commits, self._changes, self._commits + self._syncs)
 
-    @contextmanager
-    def _transaction(self) -> Iterator[sa.Connection]:
+    def _write(self, work: Callable[[Transaction], Got], *, again: bool = True) -> Got:
         if self._writer is None:
-            raise StoreError(f"{self.path}: opened for reading only")
-        with self._mutex:
-            try:
-                with self._writer.begin():
-                    yield self._writer
-            except IntegrityError as error:
-                raise ConflictError(f"{self.path}: {error.orig}") from error
-            except DatabaseError as error:
-                raise StoreError(f"{self.path}: cannot write: {error.orig}", hint="free some disk space") from error
+            raise StoreError(f"{self.name}: opened for reading only")
+        if self._is_known:
+            return self._writer.run(work, again=again)
+
+        def first(transaction: Transaction) -> Got:
+            self._introduce(transaction)
+            return work(transaction)
+
+        done = self._writer.run(first, again=again)
+        self._is_known = True
+        return done
+
+    def _introduce(self, transaction: Transaction) -> None:
+        """Say who we are, with the first thing written; who has the store alone knows that earlier ones are gone."""
+        if self._lock is not None:
+            earlier = [row.name for row in leases.holders(transaction) if row.name.startswith(_ALONE)]
+            leases.expire_of(transaction, earlier)
+            leases.begin_run(transaction)
+        leases.register(transaction, self.station, this_host(), this_process(), self._now())
+
+    def _lock_again(self) -> None:
+        """A server that restarted has forgotten who had the store."""
+        if self._lock is not None:
+            self._lock.release()
+            self._lock = self.database.lock(self.ttl_s)
+
+    def _now(self) -> sa.ColumnElement[float]:
+        if self._clock is not None:
+            return sa.literal(self._clock())
+        if self.database.dialect == "sqlite":
+            return sa.literal(time.time())
+        return sa.cast(sa.extract("epoch", sa.func.clock_timestamp()), sa.Float)
+
+    def _until(self) -> sa.ColumnElement[float]:
+        return self._now() + sa.literal(self.ttl_s)
 
     def _count(self, changes: int) -> None:
-        with self._mutex:
+        with self._count_mutex:
             self._commits += 1
             self._changes += changes
             self._since_checkpoint += changes
-            if self._since_checkpoint >= _CHECKPOINT_CHANGES and self._writer is not None:
-                database.checkpoint(self._writer)
-                self._checkpoints += 1
-                self._since_checkpoint = 0
-
-    def _claimable(self) -> Iterator[Unit]:
-        """Pages, not one long cursor: an open read transaction would keep the write-ahead log from being reused."""
-        touched = sa.exists().where(event.c.unit == unit.c.n)
-        begun = unit.c.state.not_in(FINISHED) & ((unit.c.state != "planned") | touched)
-        earlier = list(self._units(begun))
-        yield from earlier
-        given = {row.n for row in earlier}
-        last = 0
-        while page := list(self._units((unit.c.state == "planned") & (unit.c.n > last), limit=_PAGE)):
-            last = page[-1].n
-            yield from (row for row in page if row.n not in given)
-
-    def _units(self, condition: sa.ColumnElement[bool], limit: int | None = None) -> Iterator[Unit]:
-        return map(unit_row, self._stream(sa.select(unit).where(condition).order_by(unit.c.n).limit(limit)))
-
-    def _certificates(self, condition: sa.ColumnElement[bool]) -> Iterator[Certificate]:
-        query = sa.select(certificate).where(condition).order_by(certificate.c.unit)
-        return (Certificate(**row._mapping) for row in self._stream(query))  # noqa: SLF001 - documented name
-
-    def _stream(self, query: sa.Select[Any]) -> Iterator[sa.Row[Any]]:
-        with self._engine.connect() as reader:
-            yield from reader.execution_options(yield_per=_CHUNK).execute(query)
+            if self._since_checkpoint < _CHECKPOINT_CHANGES or self._writer is None:
+                return
+            self._since_checkpoint = 0
+        syncs = self._writer.checkpoint()
+        with self._count_mutex:
+            self._syncs += syncs
 
 
-def _prepare(engine: sa.Engine, path: Path, *, write: bool) -> None:
+def _told(rows: Iterator[Row], entries: list[AuditEvent]) -> Iterator[Row]:
+    """Pass rows of units on, adding what the audit log is to say of them to `entries`."""
+    while chunk := list(islice(rows, _CHUNK)):
+        entries += order_entries(chunk)
+        yield from chunk
+
+
+def _prepare(engine: sa.Engine, database: Database, *, write: bool) -> None:
     with engine.connect().execution_options(immediate=write) as connection, connection.begin():
         if write:
-            upgrade(connection, path)
+            database.serialise(connection)
+            upgrade(connection, database)
         elif (name := schema_of(connection)) != HEAD:
             raise StoreError(
-                f"{path} has schema {name}, not {HEAD}", hint="continue the campaign to bring it up to date"
+                f"{database.name} has schema {name}, not {HEAD}", hint="continue the campaign to bring it up to date"
             )

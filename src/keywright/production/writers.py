@@ -13,6 +13,7 @@ from typing import Any, Final, NamedTuple
 
 from keywright.production import approval_rows
 from keywright.production.audit.log import AuditEvent, append
+from keywright.production.leases import Leave, write_leaves
 from keywright.production.ledger import LedgerEntry, write_entries, write_moves
 from keywright.production.rows import (
     Certificate,
@@ -41,6 +42,7 @@ WRITERS: Final[tuple[Writer, ...]] = (
     Writer((UnitChange,), write_units),
     Writer((Certificate,), write_certificates),
     Writer((Event,), write_events),
+    Writer((Leave,), write_leaves),
     Writer(approval_rows.KINDS, approval_rows.write),
     # The last: it reads what the others wrote, and every other process waits for the row it locks.
     Writer((UnitChange, Certificate, Event, AuditEvent), append),

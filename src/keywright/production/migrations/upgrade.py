@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import os
-import sqlite3
 from collections.abc import Sequence
-from contextlib import closing
 from pathlib import Path
 from typing import Final
 
 from sqlalchemy import Connection, inspect, text
 
 from keywright.errors import StoreError
+from keywright.production.database import Database
 from keywright.production.tables import HEAD
 
 SCRIPTS: Final = Path(__file__).parent
@@ -23,18 +21,18 @@ def schema_of(connection: Connection) -> str | None:
     if not tables:
         return None
     if "alembic_version" not in tables:
-        raise StoreError("the file is a database, but not a store of this program", hint="give another --store")
+        raise StoreError("this is a database, but not a store of this program", hint="give another --store")
     names = connection.execute(text("SELECT version_num FROM alembic_version")).scalars().all()
     if len(names) != 1:
         raise StoreError("the store does not say which schema it has", hint="restore it from a backup")
     return str(names[0])
 
 
-def upgrade(connection: Connection, path: Path, *, head: str = HEAD, scripts: Path = SCRIPTS) -> None:
+def upgrade(connection: Connection, database: Database, *, head: str = HEAD, scripts: Path = SCRIPTS) -> None:
     """Migrate inside the connection's transaction, which the caller commits.
 
-    A store that already has content is copied to `PATH.schema-NAME.bak` before. A schema that this code does not know
-    is refused by name.
+    A SQLite file that already has content is copied to `PATH.schema-NAME.bak` before. A schema that this code does not
+    know is refused by name.
     """
     current = schema_of(connection)
     if current == head:
@@ -49,11 +47,11 @@ def upgrade(connection: Connection, path: Path, *, head: str = HEAD, scripts: Pa
     known = {revision.revision for revision in script.walk_revisions()}
     if current is not None and current not in known:
         raise StoreError(
-            f"{path} has schema {current}; this program knows schemas up to {head}",
+            f"{database.name} has schema {current}; this program knows schemas up to {head}",
             hint="use the version of keywright that wrote it, or a newer one",
         )
     if current is not None:
-        back_up(path, path.with_name(f"{path.name}.schema-{current}.bak"))
+        database.back_up(current)
 
     def steps(revision: str, _context: MigrationContext) -> Sequence[RevisionStep]:
         return script._upgrade_revs(head, revision)  # noqa: SLF001 - what alembic's own `command.upgrade` passes
@@ -61,22 +59,3 @@ def upgrade(connection: Connection, path: Path, *, head: str = HEAD, scripts: Pa
     with EnvironmentContext(Config(), script, fn=steps, destination_rev=head) as environment:
         environment.configure(connection=connection, transactional_ddl=True)
         environment.run_migrations()
-
-
-def back_up(path: Path, copy: Path) -> None:
-    """Copy a database that may be in use, and sync the copy. Raises StoreError if `copy` cannot be written."""
-    partial = copy.with_name(f"{copy.name}.part")
-    try:
-        partial.unlink(missing_ok=True)
-        with closing(sqlite3.connect(path)) as source, closing(sqlite3.connect(partial)) as target:
-            source.backup(target)
-        with partial.open("rb") as file:
-            os.fsync(file.fileno())
-        partial.replace(copy)
-        folder = os.open(copy.parent, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
-    except (OSError, sqlite3.Error) as error:
-        raise StoreError(f"{copy}: the backup cannot be written: {error}", hint="free some space beside it") from error

@@ -1,0 +1,134 @@
+"""Reading a unit store. Streams are pictures of the moment at which they begin."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from itertools import chain
+from pathlib import Path
+from typing import Any, Final
+
+import sqlalchemy as sa
+from sqlalchemy.exc import DatabaseError
+
+from keywright.production.database import Database
+from keywright.production.durable import attempts, is_passing
+from keywright.production.rows import Certificate, Event, Lot, Unit, event_row, lot_row, unit_row
+from keywright.production.tables import CLOSING, STATES, State, campaign, certificate, event, unit
+
+_CHUNK: Final = 1000
+"""Rows held in memory at a time."""
+
+
+class StoreReader:
+    """What may be asked of a store, by any thread."""
+
+    def __init__(self, database: Database, engine: sa.Engine) -> None:
+        self.database = database
+        self._reader = engine
+
+    @property
+    def name(self) -> str:
+        """The store, for messages."""
+        return self.database.name
+
+    @property
+    def path(self) -> Path:
+        """The path to which the names of the lot's other files are added."""
+        return self.database.beside
+
+    def lot(self) -> Lot | None:
+        """The campaign row, or None before an import."""
+        row = next(self._stream(sa.select(campaign)), None)
+        return None if row is None else lot_row(row)
+
+    def unit(self, n: int) -> Unit | None:
+        """Unit number `n` of the order."""
+        return next(self._units(unit.c.n == n), None)
+
+    def find(self, serial: str) -> Unit | None:
+        """The unit with that serial."""
+        return next(self._units(unit.c.serial == serial), None)
+
+    def find_device(self, uid: bytes) -> Unit | None:
+        """The unit that this device was identified as."""
+        return next(self._units(unit.c.device_uid == uid), None)
+
+    def units(self, states: Sequence[State] = STATES) -> Iterator[Unit]:
+        """Units in these states in the order of the order, streamed."""
+        return self._units(unit.c.state.in_(states))
+
+    def events(self, n: int | None = None) -> Iterator[Event]:
+        """What happened to a unit, or to all, oldest first, streamed."""
+        query = sa.select(event).order_by(event.c.seq)
+        return map(event_row, self._stream(query if n is None else query.where(event.c.unit == n)))
+
+    def open_intents(self, n: int | None = None) -> Iterator[Event]:
+        """Intents, of a unit or of all, that no closing event of the same step and attempt has settled."""
+        later = event.alias()
+        settled = sa.exists().where(
+            later.c.unit == event.c.unit,
+            later.c.step == event.c.step,
+            later.c.attempt == event.c.attempt,
+            later.c.phase.in_(CLOSING),
+        )
+        query = sa.select(event).where(event.c.phase == "intent", ~settled).order_by(event.c.seq)
+        return map(event_row, self._stream(query if n is None else query.where(event.c.unit == n)))
+
+    def certificate(self, n: int) -> Certificate | None:
+        """The certificate that was issued for a unit."""
+        return next(self._certificates(certificate.c.unit == n), None)
+
+    def certificates(self) -> Iterator[Certificate]:
+        """All certificates in the order of units, streamed."""
+        return self._certificates(sa.true())
+
+    def counts(self) -> dict[State, int]:
+        """How many units stand in each state; every state is there."""
+        query = sa.select(unit.c.state, sa.func.count().label("units")).group_by(unit.c.state)
+        found = {row.state: row.units for row in self._stream(query)}
+        return {state: found.get(state, 0) for state in STATES}
+
+    @contextmanager
+    def reading(self) -> Iterator[sa.Connection]:
+        """A connection whose queries all see the same picture: that of the first."""
+        engine = self.database.engine(write=False)
+        try:
+            with engine.connect() as connection:
+                yield connection
+        except DatabaseError as error:
+            raise self.database.problem(error) from error
+        finally:
+            engine.dispose()
+
+    def _units(self, condition: sa.ColumnElement[bool]) -> Iterator[Unit]:
+        return map(unit_row, self._stream(sa.select(unit).where(condition).order_by(unit.c.n)))
+
+    def _certificates(self, condition: sa.ColumnElement[bool]) -> Iterator[Certificate]:
+        query = sa.select(certificate).where(condition).order_by(certificate.c.unit)
+        return (Certificate(**row._mapping) for row in self._stream(query))  # noqa: SLF001 - documented name
+
+    def _stream(self, query: sa.Select[Any]) -> Iterator[sa.Row[Any]]:
+        """Rows as they are wanted; begun again where a server restarts before the first one came."""
+        for failed in attempts(self.database):
+            rows = self._rows(query)
+            try:
+                first = list(next(rows, ()))
+            except DatabaseError as error:
+                if not (self.database.retries and is_passing(error)):
+                    raise self.database.problem(error) from error
+                failed(error)
+                continue
+            return chain(first, self._rest(rows))
+        raise AssertionError("attempts end by an error")
+
+    def _rest(self, rows: Iterator[Sequence[sa.Row[Any]]]) -> Iterator[sa.Row[Any]]:
+        try:
+            for chunk in rows:
+                yield from chunk
+        except DatabaseError as error:
+            raise self.database.problem(error) from error
+
+    def _rows(self, query: sa.Select[Any]) -> Iterator[Sequence[sa.Row[Any]]]:
+        with self._reader.connect() as reader:
+            yield from reader.execution_options(yield_per=_CHUNK).execute(query).partitions()
