@@ -213,6 +213,12 @@ def postgresql() -> Iterator[Server]:
     server.stop()
 
 
+@pytest.fixture(params=["sqlite", "postgresql"])
+def store_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """Of a store that is not there yet: in a file, and in a server's database."""
+    return str(tmp_path / "lot.db") if request.param == "sqlite" else str(request.getfixturevalue("postgresql_url"))
+
+
 @pytest.fixture
 def postgresql_url(postgresql: Server, tmp_path: Path) -> Iterator[str]:
     """One database a test, its files in the test's folder."""

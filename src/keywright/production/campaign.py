@@ -168,7 +168,7 @@ def verify(store: str, means: Means) -> Verified:
                 checked += 1
                 try:
                     means.watcher.started(unit.n, unit.serial)
-                    job = _job(units, unit, recipe, keystore, means)
+                    job = job_of(units, unit, recipe, keystore, means)
                     drive(through(_reading(verify_unit(job)), complete), _watched(means, job, station))
                 except (LinkError, StoreError):
                     raise  # says nothing of the unit
@@ -208,7 +208,7 @@ def _work(units: UnitStore, recipe: Recipe, keystore: Keystore, link: str, means
     check_memory(units, link, means)
     with _station(means, link, units.path, keep=True) as station:
         source = presented(units, station, means) if isinstance(station, LinkStation) else claimed(units, means.width)
-        jobs = (_job(units, unit, recipe, keystore, means) for unit in source)
+        jobs = (job_of(units, unit, recipe, keystore, means) for unit in source)
         engine = Engine(units, station, jobs, watcher=means.watcher, work=whole_recipe)
         try:
             with units.keep_alive():
@@ -223,7 +223,8 @@ def _work(units: UnitStore, recipe: Recipe, keystore: Keystore, link: str, means
     return Run(summarise(units), outcome)
 
 
-def _job(units: UnitStore, unit: Unit, recipe: Recipe, keystore: Keystore, means: Means) -> Job:
+def job_of(units: UnitStore, unit: Unit, recipe: Recipe, keystore: Keystore, means: Means) -> Job:
+    """A leased unit as its steps see it, with its history if it was begun before."""
     fresh = unit.state == "planned" and not unit.recover  # one whose link failed at once has a history too
     return Job(
         unit,

@@ -59,27 +59,35 @@ def begin_run(transaction: Transaction) -> None:
 
 
 def claim(
-    transaction: Transaction, name: str, limit: int, until: sa.ColumnElement[float], without: Iterable[int]
+    transaction: Transaction,
+    name: str,
+    limit: int,
+    until: sa.ColumnElement[float],
+    *,
+    without: Iterable[int] = (),
+    pinned: bool = False,
 ) -> list[Unit]:
     """Lease at most `limit` units to a station until then: first those to recover, then planned ones, each by number.
 
     Units pinned to another station are its own, those left open in this run are for the next, and `without` lists
-    more that are not wanted.
+    more that are not wanted. `pinned`: from now on they stand on this station's reader.
     """
     begun = (unit.c.recover == 1) & (unit.c.state.in_(_UNFINISHED)) & (unit.c.left_in != _RUN) & _open_to(name)
     if left_out := tuple(without):
         begun &= unit.c.n.not_in(left_out)
-    found = _lease(transaction, name, begun, limit, until)
+    found = _lease(transaction, name, begun, limit, until, pinned=pinned)
     if len(found) < limit:
         planned = (unit.c.state == "planned") & (unit.c.recover == 0) & _open_to(name)
-        found += _lease(transaction, name, planned, limit - len(found), until)
+        found += _lease(transaction, name, planned, limit - len(found), until, pinned=pinned)
     return found
 
 
-def take(transaction: Transaction, name: str, n: int, until: sa.ColumnElement[float]) -> Unit | None:
+def take(
+    transaction: Transaction, name: str, n: int, until: sa.ColumnElement[float], *, pinned: bool = False
+) -> Unit | None:
     """Lease one unit that is not finished and that nobody else has; None for any other."""
     mine = (unit.c.n == n) & unit.c.state.in_(_UNFINISHED) & _open_to(name)
-    return next(iter(_lease(transaction, name, mine, 1, until)), None)
+    return next(iter(_lease(transaction, name, mine, 1, until, pinned=pinned)), None)
 
 
 def _open_to(name: str) -> sa.ColumnElement[bool]:
@@ -87,10 +95,18 @@ def _open_to(name: str) -> sa.ColumnElement[bool]:
 
 
 def _lease(
-    transaction: Transaction, name: str, wanted: sa.ColumnElement[bool], limit: int, until: sa.ColumnElement[float]
+    transaction: Transaction,
+    name: str,
+    wanted: sa.ColumnElement[bool],
+    limit: int,
+    until: sa.ColumnElement[float],
+    *,
+    pinned: bool,
 ) -> list[Unit]:
     chosen = sa.select(unit.c.n).where(wanted, _FREE).order_by(unit.c.n).limit(limit).with_for_update(skip_locked=True)
     values: dict[str, Any] = {"epoch": unit.c.epoch + 1, "station": name, "until": until}
+    if pinned:
+        values["pinned"] = name
     leased = unit.update().where(unit.c.n.in_(chosen)).values(values).returning(*unit.c)
     return sorted(map(unit_row, transaction.returning(leased)), key=lambda one: one.n)
 
@@ -134,7 +150,8 @@ def give_back(transaction: Transaction, name: str) -> int:
     """A station ends in order: units it began are to recover, untouched ones are as they were; returns how many."""
     touched = sa.exists().where(event.c.unit == unit.c.n)
     begun = sa.case((unit.c.recover == 1, 1), (unit.c.state != "planned", 1), (touched, 1), else_=0)
-    values = _ENDED | {"epoch": unit.c.epoch + 1, "recover": begun}
+    stands = sa.case((begun == 1, unit.c.pinned), else_="")
+    values = _ENDED | {"epoch": unit.c.epoch + 1, "recover": begun, "pinned": stands}
     found = transaction.execute(unit.update().where(unit.c.station == name, ~_FREE).values(values))
     transaction.execute(station.delete().where(station.c.name == name))
     return found

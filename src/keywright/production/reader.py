@@ -89,6 +89,20 @@ class StoreReader:
         found = {row.state: row.units for row in self._stream(query)}
         return {state: found.get(state, 0) for state in STATES}
 
+    def leased(self) -> int:
+        """How many units somebody works on."""
+        query = sa.select(sa.func.count().label("units")).select_from(unit).where(unit.c.until.is_not(None))
+        return int(next(self._stream(query)).units)
+
+    def stations_pinned(self) -> set[str]:
+        """Stations on whose readers units stand, or stood when they were finished."""
+        query = (
+            sa.select(unit.c.pinned)
+            .where((unit.c.state != "planned") | (unit.c.recover == 1), unit.c.pinned != "")
+            .distinct()
+        )
+        return {row.pinned for row in self._stream(query)}
+
     @contextmanager
     def reading(self) -> Iterator[sa.Connection]:
         """A connection whose queries all see the same picture: that of the first."""

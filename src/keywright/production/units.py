@@ -116,9 +116,10 @@ class UnitStore(StoreReader):
         """Open the store at `url`: for reading, as one `station` among others, or (neither) for this process alone.
 
         A lease lasts `ttl_s` seconds without a heartbeat, by the database's clock unless `clock` gives seconds since
-        1970. Raises StoreError, naming the process, if another one has it for itself (after `wait_s` seconds); if there
-        is none and not `create`; if it is no store or has a newer schema. An older schema is migrated by whoever has
-        it alone, a SQLite file after a backup.
+        1970. A station that comes back under its name finds what it had in hand to be recovered; so two at a time may
+        not have the same. Raises StoreError, naming the process, if another one has the store for itself (after
+        `wait_s` seconds); if there is none and not `create`; if it is no store or has a newer schema. An older schema
+        is migrated by whoever has the store alone, a SQLite file after a backup.
         """
         database = database_at(url)
         alone = not readonly and not station
@@ -226,25 +227,26 @@ class UnitStore(StoreReader):
 
     # ---- leases
 
-    def claim(self, limit: int) -> list[Unit]:
+    def claim(self, limit: int, *, pin: bool = False) -> list[Unit]:
         """Lease the next units to work on, at most `limit`: first all that somebody else left begun, then planned ones.
 
         A unit that was given out is not given again, unless it was left in an earlier run or dropped. An empty list
-        means that nothing is free now; what others have may still come back by `reap`.
+        means that nothing is free now; what others have may still come back by `reap`. `pin`: they stand on this
+        station's reader from now on, and no other station gets them.
         """
 
         def work(transaction: Transaction) -> list[Unit]:
-            return leases.claim(transaction, self.station, limit, self._until(), without=tuple(self._held))
+            return leases.claim(transaction, self.station, limit, self._until(), without=tuple(self._held), pinned=pin)
 
         found = self._write(work)
         self._held |= {one.n: one.epoch for one in found}
         return found
 
-    def take(self, n: int) -> Unit | None:
+    def take(self, n: int, *, pin: bool = False) -> Unit | None:
         """Lease one unit, such as the one that was put on the reader; None if it is finished or another's."""
         if n in self._held:
             return self.unit(n)
-        found = self._write(lambda transaction: leases.take(transaction, self.station, n, self._until()))
+        found = self._write(lambda transaction: leases.take(transaction, self.station, n, self._until(), pinned=pin))
         if found is not None:
             self._held[n] = found.epoch
         return found
@@ -325,6 +327,8 @@ class UnitStore(StoreReader):
             earlier = [row.name for row in leases.holders(transaction) if row.name.startswith(_ALONE)]
             leases.expire_of(transaction, earlier)
             leases.begin_run(transaction)
+        else:
+            leases.expire_of(transaction, [self.station])
         leases.register(transaction, self.station, this_host(), this_process(), self._now())
 
     def _lock_again(self) -> None:
