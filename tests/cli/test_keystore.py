@@ -49,6 +49,22 @@ def test_show_lists_names_and_check_values_and_no_key(keywright: Keywright, made
     assert "404142434445464748494a4b4c4d4e4f" not in (shown + ran.out).lower()
 
 
+def test_show_tells_states_periods_and_check_values_with_their_rules(keywright: Keywright, made: Path) -> None:
+    registry = json.loads(keywright("keystore", "show", made, "--json").out)["registry"]
+    issuer, _, factory, _ = registry
+    assert (issuer["name"], issuer["usage"], issuer["state"], issuer["environment"]) == (
+        "issuer",
+        "E5",
+        "active",
+        "test",
+    )
+    assert issuer["originate_until"] - issuer["created"] == 2 * 365 * 86_400
+    assert factory["checks"] == ["aes-ones 504A77"] * 3
+    shown = keywright("keystore", "show", made).out
+    assert "new until" in shown
+    assert "aes-ones 504A77 504A77 504A77" in shown
+
+
 def test_a_scheme_may_stand_before_the_path(keywright: Keywright, made: Path) -> None:
     assert keywright("keystore", "show", f"software:{made}").code == 0
     assert keywright("keystore", "show", "pkcs11:token=x").code == 2

@@ -17,6 +17,7 @@ from keywright.errors import KeywrightError, LinkError, OrderError, PolicyError,
 from keywright.fob.fobs import Model, simulated_fob
 from keywright.production import campaign
 from keywright.production.campaign import Run
+from keywright.production.key_states import KeyState
 from keywright.production.means import Means
 from keywright.production.report_csv import write_csv
 from keywright.production.software_keystore import SoftwareKeystore
@@ -436,3 +437,73 @@ def test_verify_names_every_unit_that_disagrees_and_why(tmp_path: Path) -> None:
     assert "DF01 differs" in texts["K-000003"]
     assert "INITIALIZED" in texts["K-000004"]
     assert "private key" in texts["K-000005"]
+
+
+# ---- keys that may not be used --------------------------------------------------------------------------------
+
+
+def test_a_production_recipe_takes_no_test_keystore_and_touches_nothing(tmp_path: Path) -> None:
+    place = Place(tmp_path, recipe=FOB.replace('device = "fob"', 'device = "fob"\nenvironment = "production"', 1))
+    for opened in (keystore(), None):
+        refused(PolicyError, lambda opened=opened: place.run(Untouchable(), opened_keystore=opened), "is marked TEST")  # type: ignore[misc]  # bound now
+
+
+def own_keystore(folder: Path, clock: Callable[[], float] = lambda: NOW) -> SoftwareKeystore:
+    from datetime import UTC, datetime
+
+    return SoftwareKeystore.create(folder / "own", now=datetime.fromtimestamp(NOW, UTC), clock=clock)
+
+
+@pytest.mark.parametrize("name", ["issuer", "device-ca"])
+def test_no_lot_is_begun_with_a_key_that_makes_nothing_new(place: Place, tmp_path: Path, name: str) -> None:
+    held = own_keystore(tmp_path)
+    held.change_state(name, KeyState.SUSPENDED, reason="a rumour")
+    refused(PolicyError, lambda: place.run(Untouchable(), opened_keystore=held), f"'{name}' is suspended")
+    held.change_state(name, KeyState.ACTIVE, reason="only a rumour")
+    assert place.run(opened_keystore=held).exit_code == 0
+
+
+def test_no_lot_is_begun_with_an_expired_master_and_a_finished_one_is_still_verified(
+    place: Place, tmp_path: Path
+) -> None:
+    now = [NOW]
+    held = own_keystore(tmp_path, lambda: now[0])
+    bench = Bench()
+    assert place.run(bench, opened_keystore=held).exit_code == 0
+    now[0] += 2 * 365 * 86_400
+    means = place.means(bench, opened_keystore=held, clock=lambda: now[0])
+    verified = campaign.verify(place.store, means)
+    assert (verified.agree, verified.disagree) == (3, 0)
+    (tmp_path / "other").mkdir()
+    other = Place(tmp_path / "other")
+    refused(
+        PolicyError,
+        lambda: other.run(Untouchable(), opened_keystore=held, clock=lambda: now[0]),
+        "has made nothing new since 2028-11-22",
+    )
+
+
+def test_a_key_that_is_compromised_in_the_middle_of_a_lot_goes_into_no_further_unit(
+    place: Place, tmp_path: Path
+) -> None:
+    held = own_keystore(tmp_path)
+    manager = SoftwareKeystore.open(tmp_path / "own", clock=lambda: NOW)
+    bench = Bench()
+    with pytest.raises(StopError):
+        place.run(bench, opened_keystore=held, watcher=StopAfter(1))
+    manager.change_state("issuer", KeyState.COMPROMISED, reason="found in a log")
+    done = place.resume(bench, opened_keystore=held)
+    assert done.exit_code != 0
+    assert done.summary.sealed == 1
+    put = [name for name, commands in bench.sent.items() if any(command[1] == 0xD8 for command in commands)]
+    assert put == ["K-000001"]
+
+
+# ---- how the keys were kept -----------------------------------------------------------------------------------
+
+
+def test_where_the_keys_were_is_recorded_with_every_unit(place: Place) -> None:
+    place.run()
+    with UnitStore.open(place.store, readonly=True) as store:
+        for unit in store.units(("sealed",)):
+            assert unit.evidence["authenticate"]["path"] == unit.evidence["own_keys"]["path"] == "memory"

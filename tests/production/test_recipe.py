@@ -32,6 +32,7 @@ EXAMPLES = Path(__file__).parents[2] / "examples"
 HEAD = 'name = "r"\ndevice = "fob"\nlink = "sim:fob"\n'
 IDENTIFY = '[[step]]\nname = "identify"\n'
 AUTHENTICATE = '[[step]]\nname = "authenticate"\nkeys = "gp-test"\n'
+DES_TEMPLATE = "$4 $5 $6 $7 $8 $9 F0 $k $4 $5 $6 $7 $8 $9 0F $k"
 OWN_KEYS = '[[step]]\nname = "own_keys"\nmaster = "issuer"\n'
 PERSONALISE = '[[step]]\nname = "personalise"\napplet = "F04B57464F42"\nca = "device-ca"\n'
 
@@ -91,6 +92,7 @@ def test_configuration_values_are_text_or_hex() -> None:
         ("", "r.toml:1: the key 'name' is missing"),
         ('name = "r"\n', "r.toml:1: the key 'device' is missing"),
         ("x = 1\n", "r.toml:1: unknown key 'x'"),
+        (HEAD + 'environment = "live"\n' + IDENTIFY, "r.toml:4: environment: 'live' is not known"),
         (HEAD, "r.toml:1: the key 'step' is missing"),
         (HEAD + "step = []\n", "r.toml:4: the recipe has no steps"),
         (HEAD + "step = [1]\n", "r.toml:4: a step is a table [[step]]"),
@@ -127,6 +129,14 @@ def test_configuration_values_are_text_or_hex() -> None:
         ),
         (HEAD + IDENTIFY + AUTHENTICATE + "kvn = 256\n", "r.toml:9: step 'authenticate': kvn: Expected `int` <= 255"),
         (HEAD + IDENTIFY + AUTHENTICATE + OWN_KEYS + 'scheme = "visa9"\n', "r.toml:12: step 'own_keys': scheme: "),
+        (
+            HEAD + IDENTIFY + AUTHENTICATE + OWN_KEYS + 'scheme = "$4 F0 $x"\n',
+            "r.toml:12: step 'own_keys': scheme: key template, position 7",
+        ),
+        (
+            HEAD + IDENTIFY + AUTHENTICATE + OWN_KEYS + f'scheme = "{DES_TEMPLATE} F1 F2 F3 F4 F5 F6 F7 F8"\n',
+            "r.toml:9: step 'own_keys': key_bytes: the template's scheme derives 24-byte keys",
+        ),
         (HEAD + IDENTIFY + AUTHENTICATE + OWN_KEYS + "kvn = 0\n", "r.toml:12: step 'own_keys': kvn: Expected"),
         (
             HEAD + IDENTIFY + AUTHENTICATE + OWN_KEYS + 'scheme = "emv"\nkey_bytes = 32\n',
@@ -280,3 +290,17 @@ def test_a_step_that_needs_our_applet_is_refused_for_any_card() -> None:
 def test_what_would_fail_after_the_keys_were_changed_is_refused_before(change: tuple[str, str], message: str) -> None:
     with pytest.raises(RecipeError, match=message):
         parse_recipe((EXAMPLES / "fob.toml").read_text().replace(*change).encode())
+
+
+def test_a_recipe_is_for_trying_out_unless_it_says_production() -> None:
+    text = HEAD + IDENTIFY
+    assert parse_recipe(text.encode()).environment == "test"
+    assert parse_recipe((HEAD + 'environment = "production"\n' + IDENTIFY).encode()).environment == "production"
+
+
+@pytest.mark.parametrize("scheme", ["visa", "visa2", DES_TEMPLATE, "$_ 00 $k $0 $9"])
+def test_every_scheme_and_template_of_the_diversification_may_be_asked_for(scheme: str) -> None:
+    recipe = parse_recipe((HEAD + IDENTIFY + AUTHENTICATE + OWN_KEYS + f'scheme = "{scheme}"\n').encode())
+    own_keys = recipe.steps[-1].parameters
+    assert isinstance(own_keys, OwnKeys)
+    assert own_keys.scheme == scheme

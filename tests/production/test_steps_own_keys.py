@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from keywright.crypto.des import TripleDesKey
+from keywright.crypto.diversification import SCHEMES, master_kind
 from keywright.errors import LinkError, PolicyError, RecipeError, StatusError
 from keywright.fob.fobs import _cplc, chip_serial, simulated_fob
 from keywright.globalplatform.host import KcvMismatchError
@@ -22,6 +24,8 @@ from keywright.store import RamMemory
 from support.cards import element
 from support.ledger import FOB, keystore, own_key_set
 from support.one_unit import KEEPING, SERIAL, Unit, prepared
+
+DES_TEMPLATE = "$0 $1 $2 $3 $4 $5 F0 $k $9 $8 $7 $6 $5 $4 0F $k"
 
 # ---- own keys -------------------------------------------------------------------------------------------------
 
@@ -84,20 +88,25 @@ def test_a_kdd_of_zeros_makes_no_keys_that_other_cards_would_share(scheme: str) 
     assert 0xD8 not in unit.instructions()
 
 
-@pytest.mark.parametrize("scheme", ["kdf3", "emv", "sp800-108"])
+@pytest.mark.parametrize(
+    "scheme", [*SCHEMES, "$_ 01 $k 00 $0 $9 $l$l", "$0 $1 $2 $3 $4 $5 F0 $k $9 $8 $7 $6 $5 $4 0F $k"]
+)
 @pytest.mark.parametrize("size", [16, 24, 32])
 def test_every_scheme_and_key_size_takes_over_a_unit(scheme: str, size: int) -> None:
     recipe = FOB.replace('scheme = "sp800-108"', f'scheme = "{scheme}"').replace(
         "key_bytes = 16", f"key_bytes = {size}"
     )
-    recipe = recipe.replace('master = "issuer"', 'master = "issuer-des"') if scheme == "emv" else recipe
-    if scheme == "emv" and size != 16:
-        with pytest.raises(RecipeError, match="emv scheme derives 16-byte keys"):
+    is_des = master_kind(scheme) is TripleDesKey
+    recipe = recipe.replace('master = "issuer"', 'master = "issuer-des"') if is_des else recipe
+    if is_des and size != 16:
+        with pytest.raises(RecipeError, match="scheme derives 16-byte keys"):
             Unit(recipe=recipe)
         return
     unit = Unit(recipe=recipe)
     unit.play("identify", "authenticate", "own_keys")
-    assert unit.ledger.job().own_keys().size == size
+    own = unit.ledger.job().own_keys()
+    assert own.size == size
+    assert own.kcvs == own_key_set(scheme, unit.ledger.job().own_context(), size).kcvs
 
 
 def test_a_card_that_confirms_other_keys_is_set_aside_with_the_intent_open(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,9 +17,8 @@ from typing import cast
 
 import msgspec
 
-from keywright.crypto.aes import AesKey
 from keywright.crypto.des import TripleDesKey
-from keywright.crypto.diversification import derive_key_set
+from keywright.crypto.diversification import derive_key_set, master_kind
 from keywright.errors import StoreError
 from keywright.iso7816.apdu import Command, Response
 from keywright.production.fresh_keys import fresh_entries
@@ -52,7 +51,8 @@ def entries() -> tuple[Entry, ...]:
 
 def own_key_set(scheme: str, context: bytes, key_bytes: int = 16) -> KeySet:
     """The keys themselves that `keystore` derives, which it does not give away."""
-    name, kind = ("issuer-des", TripleDesKey) if scheme == "emv" else ("issuer", AesKey)
+    kind = master_kind(scheme)
+    name = "issuer-des" if kind is TripleDesKey else "issuer"
     master = next(entry.secret for entry in entries() if entry.name == name)
     return KeySet.of(*derive_key_set(kind(master), scheme, context, key_bytes=key_bytes))
 

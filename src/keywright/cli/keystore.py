@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
@@ -9,8 +10,9 @@ from typing import Annotated, Any
 import msgspec
 import typer
 
+from keywright.cli.keystore_text import record_document, say_registry
 from keywright.cli.options import Json
-from keywright.cli.text import bad, say, show_json, table
+from keywright.cli.text import bad, say, show_json
 from keywright.cli.unlock import Passphrase, UnlockFile, unlock_with
 from keywright.production.keystore_uri import keystore_path
 from keywright.production.software_keystore import SoftwareKeystore
@@ -55,12 +57,11 @@ def _document(keystore: SoftwareKeystore, path: Path) -> dict[str, Any]:
         "keystore_id": keystore.keystore_id,
         "test": keystore.test,
         "keys": [msgspec.to_builtins(facts) for facts in keystore.show()],
+        "registry": [record_document(record) for record in keystore.registry.records],
     }
 
 
 def _say_keys(keystore: SoftwareKeystore) -> None:
-    rows = [(facts.name, facts.purpose, facts.algorithm, facts.check.upper()) for facts in keystore.show()]
-    for line in table(("name", "purpose", "algorithm", "check value"), rows):
-        say(line)
+    say_registry(keystore.registry, time.time())
     if keystore.test:
         say(bad(_TEST))

@@ -47,7 +47,11 @@ NOUNS: Final[dict[str, Noun]] = {
     ),
     "reader": Noun("keywright.cli.reader", "PC/SC readers and what is in them.", "list watch features escape"),
     "element": Noun("keywright.cli.element", "The virtual secure element.", "new serve show"),
-    "keystore": Noun("keywright.cli.keystore", "Issuer keys, sealed in a file.", "new show"),
+    "keystore": Noun(
+        "keywright.cli.keystore_verbs",
+        "Issuer keys, their states, and what came from them.",
+        "new show activate suspend deactivate compromise affected",
+    ),
     "person": Noun(
         "keywright.cli.people",
         "People of the line: their keys, roles and signatures.",

@@ -62,6 +62,16 @@ def card_context(unique_id: bytes, lot: bytes, master_kvn: int) -> bytes:
     return bytes([len(unique_id)]) + unique_id + bytes([len(lot)]) + lot + bytes([master_kvn])
 
 
+def master_kind(scheme: str) -> type[AesKey | TripleDesKey]:
+    """What kind of master a scheme or template takes. Raises PolicyError, or UsageError for a template, as below."""
+    return AesKey if scheme == OWN or _template(scheme).counts else TripleDesKey
+
+
+def key_sizes(scheme: str) -> tuple[int, ...]:
+    """How long the keys may be that a scheme or template makes, in bytes. Errors as `master_kind`."""
+    return (len(_template(scheme).marks),) if master_kind(scheme) is TripleDesKey else (16, 24, 32)
+
+
 def derive_key_set(
     master: AesKey | TripleDesKey, scheme: str, diversifier: bytes, *, key_bytes: int | None = None
 ) -> tuple[bytes, bytes, bytes]:
@@ -140,14 +150,12 @@ def an10922_aes128(master: AesKey, diversifier: bytes) -> bytes:
 
 
 def _key_bytes(master: AesKey | TripleDesKey, scheme: str, key_bytes: int | None) -> int:
-    template = None if scheme == OWN else _template(scheme)
-    wanted: type[AesKey | TripleDesKey] = AesKey if template is None or template.counts else TripleDesKey
+    wanted = master_kind(scheme)
     shown = scheme if scheme in SCHEMES else "of this template"
     if not isinstance(master, wanted):
         raise PolicyError(f"scheme {shown} takes a master of type {wanted.__name__}")
     size = master.size if key_bytes is None else key_bytes
-    sizes = (16, 24, 32) if template is None or template.counts else (len(template.marks),)
-    if size not in sizes or size > master.size:
+    if size not in key_sizes(scheme) or size > master.size:
         raise PolicyError(f"scheme {shown} does not make {size}-byte keys from a {master.size}-byte master")
     return size
 

@@ -12,6 +12,8 @@ from typing import Annotated, Any, ClassVar, Final, Literal
 import msgspec
 from msgspec import Meta
 
+from keywright.crypto.diversification import SCHEMES, key_sizes
+from keywright.errors import KeywrightError
 from keywright.globalplatform.profile import PROFILES, CardProfile
 from keywright.production.declaration import Declaration, Patience
 from keywright.production.key_paths import SessionKeys
@@ -112,16 +114,23 @@ class OwnKeys(Parameters, frozen=True, kw_only=True):
     requires: ClassVar[tuple[str, ...]] = ("authenticate",)
 
     master: Name
-    scheme: Literal["sp800-108", "kdf3", "emv"] = "sp800-108"
+    scheme: Annotated[str, Meta(max_length=200)] = "sp800-108"
+    """A scheme of `crypto.diversification`, or a template of `crypto.templates` such as "$4 $5 $6 $7 $8 $9 F0 $k …"."""
     kvn: OwnKvn = 0x30
     key_bytes: Literal[16, 24, 32] = 16
     remove_factory: bool = True
     """Delete the factory set after the proof if the card has not dropped it by itself."""
 
     def check(self) -> None:
-        """EMV derivation makes 16-byte keys only (EMV CPS 4.1)."""
-        if self.scheme == "emv" and self.key_bytes != 16:
-            raise ValueError("key_bytes: the emv scheme derives 16-byte keys")
+        """Raise ValueError for a scheme that is none, or that makes no keys of this size, such as emv (EMV CPS 4.1)."""
+        try:
+            sizes = key_sizes(self.scheme)
+        except KeywrightError as error:
+            raise ValueError(f"scheme: {error}; {error.hint}") from error
+        if self.key_bytes not in sizes:
+            shown = self.scheme if self.scheme in SCHEMES else "template's"
+            made = " or ".join(map(str, sizes))
+            raise ValueError(f"key_bytes: the {shown} scheme derives {made}-byte keys")
 
 
 class Personalise(Parameters, frozen=True, kw_only=True):

@@ -79,7 +79,8 @@ def check_same_lot(lot: Lot, recipe: Recipe, order_digest: str, link: str, store
 def ready(means: Means, recipe: Recipe, link: str, path: Path, lot: Lot | None) -> Keystore:
     """The keystore, once everything that can be known beforehand has been found to fit."""
     keystore = the_keystore(means, link, path, lot)
-    _check_keystore(recipe, keystore, means.clock())
+    check_environment(recipe, keystore)
+    _check_keystore(recipe, keystore, means.clock(), is_new=lot is None)
     _check_consent(means, recipe, link)
     return keystore
 
@@ -108,8 +109,20 @@ def _open_or_make(means: Means, link: str, path: Path, lot: Lot | None) -> Keyst
     return SoftwareKeystore.create(beside, now=datetime.fromtimestamp(means.clock(), UTC), clock=means.clock)
 
 
-def _check_keystore(recipe: Recipe, keystore: Keystore, now: float) -> None:
-    """Every key the recipe names must be there, and fit its use, before the first unit is touched."""
+def check_environment(recipe: Recipe, keystore: Keystore) -> None:
+    """Raise PolicyError for a production recipe with TEST keys: what it makes would be worth nothing."""
+    if recipe.environment == "production" and keystore.test:
+        raise PolicyError(
+            f"{recipe.name!r} is a production recipe, and the keystore {keystore.keystore_id} is marked TEST",
+            hint='give a production keystore with --keystore, or try out with environment = "test"',
+        )
+
+
+def _check_keystore(recipe: Recipe, keystore: Keystore, now: float, *, is_new: bool) -> None:
+    """Every key the recipe names must be there, and fit its use, before the first unit is touched.
+
+    A lot is begun only with keys that may make something new; one that goes on meets them unit by unit.
+    """
     held = {(facts.purpose, facts.name) for facts in keystore.show()}
     for spec in recipe.steps:
         for field, purpose in (("master", "master"), ("keys", "factory"), ("ca", "ca")):
@@ -120,6 +133,9 @@ def _check_keystore(recipe: Recipe, keystore: Keystore, now: float) -> None:
                     f"step {spec.name} (line {spec.line}) needs {field} {name!r}, which the keystore does not hold",
                     hint=f"it holds: {known}",
                 )
+            if name is not None and is_new:
+                check = keystore.registry.check_uses if purpose == "factory" else keystore.registry.check_originates
+                check(name, now)
         match spec.parameters:
             case OwnKeys(master=master, scheme=scheme, key_bytes=size):
                 _check_derivation(recipe, keystore, Diversified(master, scheme, bytes(10), size))

@@ -14,6 +14,7 @@ import msgspec
 
 from keywright.errors import RecipeError
 from keywright.production.parameters import OF_ALL, STEPS, Parameters, step_of_others
+from keywright.production.registry import Environment
 from keywright.production.toml_lines import Lines
 
 RECIPE_BYTES: Final = 1 << 20
@@ -22,6 +23,9 @@ RECIPE_BYTES: Final = 1 << 20
 DEVICES: Final = ("fob", "card")
 """What a recipe may be for: a fob has our credential applet, a card need not."""
 _TOP: Final = {"name": str, "device": str, "link": str, "step": list}
+_ALLOWED: Final = (*_TOP, "environment")
+ENVIRONMENTS: Final = ("test", "production")
+"""What a recipe's units are for: a production recipe takes no TEST keystore."""
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 
@@ -42,6 +46,7 @@ class Recipe(msgspec.Struct, frozen=True):
     link: str
     steps: tuple[StepSpec, ...]
     text: str
+    environment: Environment = "test"
 
     def step(self, name: str) -> StepSpec | None:
         """The step of that name, if the recipe has it."""
@@ -94,6 +99,7 @@ def parse_recipe(data: bytes, name: str = "recipe", steps: Mapping[str, type[Par
         link=document["link"],
         steps=_steps(source, document["device"], document["step"], steps),
         text=text,
+        environment=document.get("environment", "test"),
     )
 
 
@@ -106,17 +112,25 @@ def _syntax(name: str, text: str, error: tomllib.TOMLDecodeError) -> RecipeError
 
 def _check_top(source: _Source, document: dict[str, object]) -> None:
     for key in document:
-        if key not in _TOP:
-            source.refuse((key,), f"unknown key {key!r}", hint=_did_you_mean(key, _TOP))
+        if key not in _ALLOWED:
+            source.refuse((key,), f"unknown key {key!r}", hint=_did_you_mean(key, _ALLOWED))
     for key, kind in _TOP.items():
         if key not in document:
             source.refuse((), f"the key {key!r} is missing", hint=_MISSING[key])
         if not isinstance(document[key], kind):
             source.refuse((key,), f"{key}: expected {_KINDS[kind]}", hint=_MISSING[key])
+    _check_values(source, document)
+
+
+def _check_values(source: _Source, document: dict[str, object]) -> None:
     if not _NAME.fullmatch(str(document["name"])):
         source.refuse(("name",), "name: letters, digits, dot, dash and underline, at most 64")
     if document["device"] not in DEVICES:
         source.refuse(("device",), f"device: {document['device']!r} is not known", hint=_MISSING["device"])
+    if document.get("environment", "test") not in ENVIRONMENTS:
+        source.refuse(
+            ("environment",), f"environment: {document['environment']!r} is not known", hint="test or production"
+        )
     if ":" not in str(document["link"]):
         source.refuse(("link",), "link: not usable", hint=_MISSING["link"])
     if "memory=" in str(document["link"]):

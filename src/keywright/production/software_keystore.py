@@ -16,14 +16,14 @@ import msgspec
 from keywright.crypto.aes import AesKey
 from keywright.crypto.certificates import Issuer
 from keywright.crypto.des import TripleDesKey
-from keywright.crypto.diversification import derive_key_set
+from keywright.crypto.diversification import derive_key_set, master_kind
 from keywright.crypto.ec import EcPrivateKey, EcPublicKey
 from keywright.crypto.key import Secret
 from keywright.errors import PolicyError, StoreError
 from keywright.production import sealed
 from keywright.production.fresh_keys import fresh_entries, made_at, records_of
 from keywright.production.key_paths import SessionKeys
-from keywright.production.key_states import KeyState
+from keywright.production.key_states import KeyState, KeyStateError
 from keywright.production.keystore import Diversified, KeyFacts, KeyRef, Unlock
 from keywright.production.private_file import already_there, read_private, write_private
 from keywright.production.registry import KeyRecord, Registry
@@ -35,7 +35,6 @@ _Found = TypeVar("_Found")
 UNLOCK_SUFFIX: Final = ".unlock"
 _UNLOCK_KEY: Final = "unlock key"
 _UNLOCK_BYTES: Final = 4096
-_DES_SCHEMES: Final = ("emv", "visa2")
 
 
 @final
@@ -132,6 +131,8 @@ class SoftwareKeystore(Secret):
 
         Raises KeyStateError for a change that is not allowed, StoreError for an unknown key.
         """
+        if not self.test and not approval:
+            raise KeyStateError("the state of a production key is changed only with an approval")
         at = int(self._clock())
 
         def change(content: sealed.Content) -> sealed.Content:
@@ -226,7 +227,7 @@ class SoftwareKeystore(Secret):
 
     def _master(self, name: str, scheme: str) -> AesKey | TripleDesKey:
         key = _named(self._masters, name, "master")
-        wanted = TripleDesKey if scheme in _DES_SCHEMES else AesKey
+        wanted = master_kind(scheme)
         if not isinstance(key, wanted):
             fitting = [other for other, master in self._masters.items() if isinstance(master, wanted)]
             raise PolicyError(

@@ -1,0 +1,86 @@
+"""After a key was compromised: which keys came from it, and which units of a lot any of them reached."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final, NamedTuple
+
+import msgspec
+import sqlalchemy as sa
+
+from keywright.production.parameters import Authenticate, OwnKeys, Personalise
+from keywright.production.recipe import Recipe, parse_recipe
+from keywright.production.registry import Registry
+from keywright.production.report import reading
+from keywright.production.tables import certificate, unit
+from keywright.production.units import UnitStore
+
+_CHUNK: Final = 20_000
+
+
+class AffectedUnit(NamedTuple):
+    """A unit that a key reached: number in the lot, serial, state."""
+
+    n: int
+    serial: str
+    state: str
+
+
+class AffectedLot(msgspec.Struct, frozen=True):
+    """A lot and those keys of its recipe that are concerned; none: the lot has nothing to do with the key."""
+
+    lot: str
+    keystore_id: str
+    keys: tuple[str, ...]
+    by_keys: bool
+    """Whether the units hold or were opened with keys that came from it; else only their certificates did."""
+
+
+def concerned(registry: Registry, name: str) -> tuple[str, ...]:
+    """A key and all that came from it, by name. Raises StoreError for an unknown key."""
+    return (name, *(record.name for record in registry.descendants(name)))
+
+
+def affected_lot(store: UnitStore, keystore_id: str, names: tuple[str, ...]) -> AffectedLot | None:
+    """What these keys of a keystore have to do with the lot of a store; None when it holds no lot."""
+    lot = store.lot()
+    if lot is None:
+        return None
+    if lot.keystore_id != keystore_id:
+        return AffectedLot(lot.lot, lot.keystore_id, (), by_keys=False)
+    of_keys, of_certificates = _named_in(parse_recipe(lot.recipe.encode(), lot.lot))
+    used = tuple(name for name in names if name in of_keys | of_certificates)
+    return AffectedLot(lot.lot, lot.keystore_id, used, by_keys=bool(of_keys & set(used)))
+
+
+def affected_units(store: UnitStore, lot: AffectedLot) -> Iterator[AffectedUnit]:
+    """Every unit that is concerned, in the order of the lot: one too many rather than one too few.
+
+    With keys, those are all that a channel was begun with; with a CA alone, those that have a certificate.
+    """
+    if not lot.keys:
+        return
+    query = sa.select(unit.c.n, unit.c.serial, unit.c.state).order_by(unit.c.n)
+    if lot.by_keys:
+        query = query.where(unit.c.kdd.is_not(None))
+    else:
+        query = query.join(certificate, certificate.c.unit == unit.c.n)
+    with reading(store) as reader:
+        result = reader.execution_options(yield_per=_CHUNK).execute(query)
+        for rows in result.partitions():
+            yield from map(AffectedUnit._make, rows)
+
+
+def _named_in(recipe: Recipe) -> tuple[set[str], set[str]]:
+    """Names of keys that open or become a unit's, and of CAs, in a recipe."""
+    of_keys: set[str] = set()
+    of_certificates: set[str] = set()
+    for spec in recipe.steps:
+        match spec.parameters:
+            case Authenticate(keys=name) | OwnKeys(master=name):
+                of_keys.add(name)
+            case Personalise(ca=name):
+                of_certificates.add(name)
+            case _:
+                pass
+    return of_keys, of_certificates
