@@ -95,6 +95,7 @@ def test_show_says_what_is_there_and_marks_it_test(keystore: SoftwareKeystore) -
         "issuer-des": ("master", "TDES"),
         "gp-test": ("factory", "AES-128"),
         "device-ca": ("ca", "P-256"),
+        "unit-records": ("identity", "P-256"),
     }
     assert keystore.test
     assert all(one.test for one in facts.values())
@@ -589,6 +590,7 @@ def test_a_destroyed_key_is_gone_from_the_file_and_its_record_stays(path: Path) 
         "issuer-des",
         "gp-test",
         "device-ca",
+        "unit-records",
     ]
     again = SoftwareKeystore.open(path, clock=clock)
     assert again.registry.named("issuer").state is KeyState.DESTROYED
@@ -622,7 +624,7 @@ def test_a_kill_while_a_state_is_changed_leaves_the_old_or_the_new_one(path: Pat
 
 
 def test_two_who_change_states_at_once_lose_neither_change(path: Path) -> None:
-    names = ("issuer", "issuer-des", "gp-test", "device-ca")
+    names = ("issuer", "issuer-des", "gp-test", "device-ca", "unit-records")
     keystores = [SoftwareKeystore.open(path, clock=clock) for _ in names]
     with ThreadPoolExecutor() as pool:
         list(

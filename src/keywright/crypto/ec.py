@@ -13,7 +13,7 @@ from typing import Final, TypeAlias, final
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature, encode_dss_signature
+from cryptography.hazmat.primitives.asymmetric.utils import Prehashed, decode_dss_signature, encode_dss_signature
 
 from keywright.crypto.key import Secret
 from keywright.errors import AuthenticationError, DecodeError, PolicyError
@@ -192,6 +192,12 @@ class EcPrivateKey(Secret):
     def sign_der(self, data: bytes, hash_name: str = "sha256") -> bytes:
         """ECDSA over `data` as DER SEQUENCE of r and s (RFC 3279 2.2.3)."""
         return self._key.sign(data, _signature(hash_name))
+
+    def sign_digest(self, digest: bytes, hash_name: str = "sha256") -> bytes:
+        """ECDSA over a digest of that hash, as r || s. Raises ValueError for a digest of another length."""
+        algorithm = ec.ECDSA(Prehashed(_HASHES[hash_name]()))
+        r, s = decode_dss_signature(self._key.sign(digest, algorithm))
+        return r.to_bytes(self.public.width) + s.to_bytes(self.public.width)
 
     def to_pkcs8(self) -> bytes:
         """The key as unencrypted DER PrivateKeyInfo (RFC 5208): for sealing it, or a simulated device's memory."""

@@ -40,6 +40,7 @@ from keywright.production.recipe import Recipe, parse_recipe, read_recipe
 from keywright.production.report import Summary, summarise
 from keywright.production.stations import LinkStation, Station, exchange_with
 from keywright.production.steps.identify import check_fresh, check_product
+from keywright.production.unit_record import recording
 from keywright.production.units import Lot, Unit, UnitStore
 from keywright.production.verification import verify as verify_unit
 from keywright.sansio.dialogue import drive, through
@@ -209,7 +210,8 @@ def _work(units: UnitStore, recipe: Recipe, keystore: Keystore, link: str, means
     with _station(means, link, units.path, keep=True) as station:
         source = presented(units, station, means) if isinstance(station, LinkStation) else claimed(units, means.width)
         jobs = (job_of(units, unit, recipe, keystore, means) for unit in source)
-        engine = Engine(units, station, jobs, watcher=means.watcher, work=whole_recipe)
+        work = recording(whole_recipe, units, keystore)
+        engine = Engine(units, station, jobs, watcher=means.watcher, work=work)
         try:
             with units.keep_alive():
                 outcome = engine.run()

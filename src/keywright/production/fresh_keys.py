@@ -22,7 +22,7 @@ _DAY: Final = timedelta(days=1)
 
 
 def fresh_entries(now: datetime, rng: Callable[[int], bytes]) -> tuple[Entry, ...]:
-    """Issuer masters, the GlobalPlatform test keys, and a device CA.
+    """Issuer masters, the GlobalPlatform test keys, a device CA, and an identity.
 
     `issuer` (AES-256) serves sp800-108 and kdf3; `issuer-des` (two-key triple DES) serves emv and visa2.
     """
@@ -31,7 +31,13 @@ def fresh_entries(now: datetime, rng: Callable[[int], bytes]) -> tuple[Entry, ..
         Entry("issuer-des", "master", "TDES", _des_key(rng)),
         Entry("gp-test", "factory", "AES-128", GP_TEST_KEY * 3),
         _device_ca(now, rng),
+        fresh_identity(),
     )
+
+
+def fresh_identity() -> Entry:
+    """The key that signs the records of units."""
+    return Entry("unit-records", "identity", "P-256", EcPrivateKey.generate("P-256").to_pkcs8())
 
 
 def _des_key(rng: Callable[[int], bytes]) -> bytes:
@@ -85,6 +91,8 @@ def _checks(entry: Entry) -> tuple[Kcv, ...]:
     """AES by the rules of GlobalPlatform and of X9.143, three of the first for a set; never one for the other."""
     if entry.purpose == "ca":
         return (identifier(b"CA", EcPrivateKey.from_pkcs8(entry.secret).public.spki()),)
+    if entry.purpose == "identity":
+        return (identifier(b"identity", EcPrivateKey.from_pkcs8(entry.secret).public.spki()),)
     if entry.purpose == "factory":
         size = len(entry.secret) // 3
         parts = (entry.secret[at : at + size] for at in range(0, 3 * size, size))

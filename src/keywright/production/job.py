@@ -184,6 +184,10 @@ class Job:
         self.certificate = certificate
         self._pending.append(certificate)
 
+    def add(self, change: Change) -> None:
+        """Add any other change to the next commit."""
+        self._pending.append(change)
+
     def take_pending(self, *, intent: bool = False) -> Commit:
         """Everything recorded since the last commit; it is then the caller's to write."""
         pending = Commit(tuple(self._pending), self.step, intent, tuple(self._results))

@@ -179,6 +179,17 @@ class Keystore(Protocol):
         """A device certificate signed by the CA, DER; arguments and errors as `crypto.certificates.Issuer.issue`."""
         ...
 
+    def public_key(self, name: str) -> EcPublicKey:
+        """Public key of an identity (purpose `identity` in `show`)."""
+        ...
+
+    def sign(self, identity: str, digest: bytes) -> bytes:
+        """ECDSA with an identity over a digest, r || s: SHA-256 for a key on P-256 (ES256), SHA-384 for P-384 (ES384).
+
+        An identity signs records of units and nothing else; a CA never signs here.
+        """
+        ...
+
     def close(self) -> None:
         """End what it holds open; nothing may be asked of it afterwards. May be repeated."""
         ...

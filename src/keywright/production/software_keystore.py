@@ -19,9 +19,10 @@ from keywright.crypto.des import TripleDesKey
 from keywright.crypto.diversification import derive_key_set, master_kind
 from keywright.crypto.ec import EcPrivateKey, EcPublicKey
 from keywright.crypto.key import Secret
+from keywright.crypto.signing import algorithm_of
 from keywright.errors import PolicyError, StoreError
 from keywright.production import sealed
-from keywright.production.fresh_keys import fresh_entries, made_at, records_of
+from keywright.production.fresh_keys import fresh_entries, fresh_identity, made_at, records_of
 from keywright.production.key_paths import SessionKeys
 from keywright.production.key_states import KeyState, KeyStateError
 from keywright.production.keystore import Diversified, KeyFacts, KeyRef, Unlock
@@ -49,6 +50,7 @@ class SoftwareKeystore(Secret):
         "_factory",
         "_facts",
         "_file",
+        "_identities",
         "_issuers",
         "_marker",
         "_masters",
@@ -75,6 +77,7 @@ class SoftwareKeystore(Secret):
         self._masters: dict[str, AesKey | TripleDesKey] = {}
         self._factory: dict[str, tuple[bytes, bytes, bytes]] = {}
         self._issuers: dict[str, Issuer] = {}
+        self._identities: dict[str, EcPrivateKey] = {}
         self._facts: list[KeyFacts] = []
         for entry in content.entries:
             self._take(entry)
@@ -160,7 +163,7 @@ class SoftwareKeystore(Secret):
 
     def kcv(self, name: str) -> bytes:
         """Key check value of a master (3 bytes) or of a key set (9 bytes: ENC, MAC, DEK)."""
-        found = {facts.name: facts.check for facts in self._facts if facts.name not in self._issuers}
+        found = {facts.name: facts.check for facts in self._facts if facts.purpose in ("master", "factory")}
         return bytes.fromhex(_named(found, name, "key with a check value"))
 
     def card_keys(self, ref: KeyRef, *, session_keys: SessionKeys = "inside") -> SoftwareCardKeys:
@@ -214,6 +217,16 @@ class SoftwareKeystore(Secret):
             not_after=not_after,
         )
 
+    def public_key(self, name: str) -> EcPublicKey:
+        """Public key of an identity."""
+        return _named(self._identities, name, "identity").public
+
+    def sign(self, identity: str, digest: bytes) -> bytes:
+        """ECDSA with an identity over a digest, r || s."""
+        key = _named(self._identities, identity, "identity")
+        self._check_originates(identity)
+        return key.sign_digest(digest, algorithm_of(key.public).hash_name)
+
     def close(self) -> None:
         """Nothing to do: what is in memory goes with its last use."""
 
@@ -246,6 +259,9 @@ class SoftwareKeystore(Secret):
             parts = entry.secret[:size], entry.secret[size : 2 * size], entry.secret[2 * size :]
             self._factory[entry.name] = parts
             check = KeySet.of(*parts).kcvs.hex()
+        elif entry.purpose == "identity":
+            identity = self._identities[entry.name] = EcPrivateKey.from_pkcs8(entry.secret)
+            check = hashlib.sha256(identity.public.spki()).hexdigest()[:16]
         else:
             self._issuers[entry.name] = Issuer(EcPrivateKey.from_pkcs8(entry.secret), entry.certificate)
             check = hashlib.sha256(entry.certificate).hexdigest()[:16]
@@ -261,10 +277,15 @@ def _upgraded(file: sealed.SealedFile, content: sealed.Content) -> sealed.Conten
         registry = records_of(found.keystore_id, found.entries, made_at(found.entries, file.path))
         return msgspec.structs.replace(found, registry=registry)
 
+    def change_with_identity(found: sealed.Content) -> sealed.Content:
+        if found.registry is not None:
+            return found
+        return change(msgspec.structs.replace(found, entries=(*found.entries, fresh_identity())))
+
     try:
-        return file.update(change)
+        return file.update(change_with_identity)
     except StoreError:
-        return change(content)
+        return change(content)  # without an identity: one that is in no file would sign what nobody can check later
 
 
 def _beside(path: Path) -> Path:

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final, NamedTuple
 
-from keywright.production import approval_rows
+from keywright.production import approval_rows, outbox
 from keywright.production.audit.log import AuditEvent, append
 from keywright.production.leases import Leave, write_leaves
 from keywright.production.ledger import LedgerEntry, write_entries, write_moves
@@ -44,6 +44,7 @@ WRITERS: Final[tuple[Writer, ...]] = (
     Writer((Event,), write_events),
     Writer((Leave,), write_leaves),
     Writer(approval_rows.KINDS, approval_rows.write),
+    Writer(outbox.KINDS, outbox.write),
     # The last: it reads what the others wrote, and every other process waits for the row it locks.
     Writer((UnitChange, Certificate, Event, AuditEvent), append),
 )
