@@ -464,10 +464,10 @@ DAY = 86_400
 @pytest.fixture
 def version1(tmp_path: Path) -> Path:
     """A keystore that the release before the registry made on 2026-11-23."""
-    for name in ("version1.keystore", "version1.keystore.unlock"):
-        shutil.copyfile(DATA / name, tmp_path / name)
+    for kept, name in (("keystore1.json", "lot.keystore"), ("keystore1-unlock.txt", "lot.keystore.unlock")):
+        shutil.copyfile(DATA / kept, tmp_path / name)
         (tmp_path / name).chmod(0o600)
-    return tmp_path / "version1.keystore"
+    return tmp_path / "lot.keystore"
 
 
 def test_every_key_has_a_record_and_all_are_active(keystore: SoftwareKeystore) -> None:
