@@ -119,6 +119,10 @@ class Transaction:
     def _driver(self) -> Any:
         return self._connection.connection.driver_connection
 
+    def fetch(self, text: str, parameters: Row = ()) -> Sequence[Row]:
+        """All rows of a query written for this database's driver: what is asked in every transaction is asked so."""
+        return self._connection.exec_driver_sql(text, parameters).cursor.fetchall()
+
     def execute(self, statement: sa.Insert | sa.Update | sa.Delete, values: Mapping[str, object] | None = None) -> int:
         """Run any other statement once; returns how many rows it wrote."""
         written = self._connection.execute(statement, values or {}).rowcount

@@ -12,7 +12,7 @@ import hashlib
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence
-from typing import Final, final
+from typing import Any, Final, final
 
 import sqlalchemy as sa
 
@@ -57,7 +57,9 @@ ORDER_ROWS: Final = 100
 """Units whose order one entry holds."""
 
 _NOT_OK: Final = frozenset({"failed", "mismatch"})
-_HEAD: Final = sa.select(audit_head).with_for_update()
+_HEAD: Final = "SELECT size, edge, last, at_ms, host FROM audit_head"
+_LOCK: Final = {"sqlite": "", "postgresql": " FOR UPDATE"}
+_PLACE: Final = {"sqlite": "?", "postgresql": "%s"}
 _ADD: Final = Prepared(audit.insert(), ("seq", "body", "leaf"))
 _MOVE: Final = Prepared(
     audit_head.update().ordered_values(
@@ -65,7 +67,8 @@ _MOVE: Final = Prepared(
     ),
     ("size_", "edge_", "last_", "at_ms_", "host_"),
 )
-_UNITS: Final = sa.select(*(unit.c[name] for name in UNIT.columns))
+_UNITS: Final = f"SELECT {', '.join(UNIT.columns)} FROM unit WHERE n IN "  # noqa: S608 - our own columns
+_UNITS_ASKED: Final = 500
 
 
 @final
@@ -90,18 +93,17 @@ class Log:
         """Write the leaves of a batch whose rows are written already; the last thing that its transaction locks."""
         entries = list(_entries(changes))
         entries += _unit_entries(transaction, changes)
-        head = transaction.one(_HEAD)
-        if head is None:
-            raise AssertionError("the migration makes the head of the log")
-        edge, last = Edge(head.size, head.edge), head.last.hex()
-        if not head.size and not any(entry.action == IMPORTED for entry in entries):
+        found: Any = transaction.fetch(_HEAD + _LOCK[transaction.dialect])
+        size, stack, before, at_ms, host = found[0]
+        edge, last = Edge(size, stack), before.hex()
+        if not size and not any(entry.action == IMPORTED for entry in entries):
             entries = list(_adopted(transaction))
         t, mono = int(self._clock() * 1000), int(self._monotonic() * 1000)
-        if head.size and is_step_back(head.at_ms, head.host, t, self._host):
-            entries.insert(0, _step_back(head.at_ms - t, self._host))
+        if size and is_step_back(at_ms, host, t, self._host):
+            entries.insert(0, _step_back(at_ms - t, self._host))
         rows: list[Row] = []
         leaf = b""
-        for seq, entry in enumerate(entries, head.size):
+        for seq, entry in enumerate(entries, size):
             body = encode_body(self._body(entry, seq, t, mono, last))
             leaf = hashlib.sha256(b"\x00" + body).digest()
             last = leaf.hex()
@@ -209,17 +211,24 @@ def _unit_entries(transaction: Transaction, changes: Sequence[Change]) -> list[A
     numbers = sorted({change.unit for change in changes if type(change) is UnitChange})
     if not numbers:
         return []
-    rows = transaction.all(_UNITS.where(unit.c.n.in_(numbers)).order_by(unit.c.n))
     return [
         AuditEvent(
             action="unit.change",
             object_type=UNIT.type,
-            object_id=str(row.n),
-            reason=row.state,
-            after_hash=row_hash(tuple(row)),
+            object_id=str(row[0]),
+            reason=str(row[len(ORDERED)]),
+            after_hash=row_hash(row),
         )
-        for row in rows
+        for row in _rows_of(transaction, numbers)
     ]
+
+
+def _rows_of(transaction: Transaction, numbers: Sequence[int]) -> Iterator[Row]:
+    """The rows of units, in the order of their numbers."""
+    for at in range(0, len(numbers), _UNITS_ASKED):
+        asked = tuple(numbers[at : at + _UNITS_ASKED])
+        places = ", ".join([_PLACE[transaction.dialect]] * len(asked))
+        yield from transaction.fetch(f"{_UNITS}({places}) ORDER BY n", asked)
 
 
 def _adopted(transaction: Transaction) -> Iterator[AuditEvent]:

@@ -43,6 +43,8 @@ _UNIT: Final = (
     "finished_at",
 )
 
+_DIGITS: Final = 9
+
 
 class Rows(NamedTuple):
     """A table as the log sees it: `type` of the objects, the columns that name one, and those that its hash covers.
@@ -64,6 +66,25 @@ class Rows(NamedTuple):
         """The object's id: its key columns with slashes between."""
         found = dict(zip(self.columns, values, strict=True))
         return "/".join(str(found[name]) for name in self.key)
+
+    def key_of(self, name: str) -> tuple[int | str, ...] | None:
+        """The values of the key columns of an object, or None for a name that no row can have.
+
+        Only the second part of a key may hold a slash (the name of a step).
+        """
+        first, _, rest = name.partition("/")
+        texts = [name] if len(self.key) == 1 else [first, *rest.rsplit("/", len(self.key) - 2)]
+        if len(texts) != len(self.key):
+            return None
+        found: list[int | str] = []
+        for key, text in zip(self.key, texts, strict=True):
+            if not isinstance(self.table.c[key].type, sa.Integer):
+                found.append(text)
+            elif text.isdecimal() and len(text) <= _DIGITS:
+                found.append(int(text))
+            else:
+                return None
+        return tuple(found)
 
 
 UNTOUCHED: Final[tuple[object, ...]] = ("planned", "", None, None, "{}", "", "", 0, None, None)

@@ -1,0 +1,105 @@
+"""`keywright audit`: take the log of a store out, judge it anywhere, and prove what is in it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Final
+
+import msgspec
+import typer
+
+from keywright.cli.options import Json
+from keywright.cli.text import bad, good, printable, say, show_json
+from keywright.errors import DecodeError, UsageError
+from keywright.production.audit.export import export as write_export
+from keywright.production.audit.note import NoteKey
+from keywright.production.audit.verdict import Finding, Verdict
+from keywright.production.audit.verify import verify as judge
+from keywright.production.audit.witness import read_notes
+from keywright.production.units import UnitStore
+
+app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
+
+NOT_WHOLE: Final = 1
+IN_FOLDER: Final = "audit-export"
+"""The name of an export in a folder that was given as its place."""
+
+Store = Annotated[str, typer.Option("--store", metavar="URL", help="Where the lot is kept.")]
+Out = Annotated[Path, typer.Option("--out", metavar="PATH", help="The file to write, or a folder for it.")]
+Place = Annotated[Path, typer.Argument(metavar="PATH", help="What audit export wrote.")]
+Key = Annotated[
+    Path | None, typer.Option("--key", metavar="FILE", help="The log's public key, as it was given to you.")
+]
+Witness = Annotated[
+    Path | None, typer.Option("--witness", metavar="FILE", help="Checkpoints that were kept elsewhere.")
+]
+
+
+@app.command()
+def export(*, store: Store, out: Out, json: Json = False) -> None:
+    """Write the whole log of a store, and the rows it speaks of, to a file that verify can judge without the store."""
+    path = out / IN_FOLDER if out.is_dir() else out
+    with UnitStore.open(store, readonly=True) as units:
+        done = write_export(units, path)
+    if json:
+        found = {"path": str(path), "size": done.size, "root": done.root.hex(), "checkpoints": done.checkpoints}
+        show_json(found)
+        return
+    say(f"Wrote {printable(str(path))}: {done.size} entries, {done.checkpoints} checkpoints")
+    say(f"Root  {done.root.hex()}")
+
+
+@app.command()
+def verify(path: Place, *, key: Key = None, witness: Witness = None, json: Json = False) -> None:
+    """Judge an exported log, offline. Exit code 0 only if it is whole; else 1, and the first wrong position."""
+    trusted = None if key is None else _key(key)
+    notes = None if witness is None else read_notes(witness)
+    verdict = judge(path / IN_FOLDER if path.is_dir() else path, key=trusted, witness=notes)
+    if json:
+        show_json(msgspec.to_builtins(verdict))
+    else:
+        for line in _lines(verdict):
+            say(line)
+    raise typer.Exit(0 if verdict.whole else NOT_WHOLE)
+
+
+def _lines(verdict: Verdict) -> Iterator[str]:
+    if verdict.whole:
+        yield good(f"Whole: {verdict.size} entries")
+    else:
+        yield bad(f"NOT WHOLE: first at {_place(verdict.findings[0])}: {verdict.findings[0].kind}")
+    for finding in verdict.findings:
+        yield f"  {_place(finding):>16}  {finding.kind:<11} {printable(finding.text)}"
+    if verdict.size:
+        yield f"Entries      {verdict.size}, from {_time(verdict.begun)} to {_time(verdict.ended)}"
+    yield f"Root         {verdict.root}"
+    yield f"Checkpoints  {verdict.checkpoints} in the file, good up to entry {verdict.checkpointed}"
+    yield f"Witnessed    up to entry {verdict.witnessed}"
+    if verdict.key:
+        yield f"Key          {printable(verdict.key)}"
+    for text in verdict.notes:
+        yield f"Note: {printable(text)}"
+
+
+def _place(finding: Finding) -> str:
+    if finding.position == finding.until:
+        return f"entry {finding.position}"
+    return f"entries {finding.position}-{finding.until}"
+
+
+def _time(ms: int) -> str:
+    try:
+        return datetime.fromtimestamp(ms / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+    except (OverflowError, ValueError, OSError):
+        return f"{ms} ms"
+
+
+def _key(path: Path) -> NoteKey:
+    try:
+        return NoteKey.parse(path.read_text("utf-8"))
+    except OSError as error:
+        raise UsageError(f"{path}: cannot be read: {error.strerror}", hint="give the file of the key") from error
+    except (DecodeError, UnicodeDecodeError) as error:
+        raise UsageError(f"{path}: {error}", hint="give the file with the log's public key") from error

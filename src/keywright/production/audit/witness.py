@@ -1,0 +1,69 @@
+"""The witness file: checkpoints of logs kept where those who write the logs cannot change them.
+
+Notes one after another, each followed by an empty line; only ever appended to. Several logs may share one. It belongs
+on another disk or, by a mounted folder, on another machine.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import re
+from pathlib import Path
+from typing import Final
+
+from keywright.errors import DecodeError, StoreError, UsageError
+from keywright.production.audit.note import Checkpoint, NoteKey, open_note
+from keywright.production.database import sync_folder
+
+WITNESS_BYTES: Final = 1 << 28
+_NOTE: Final = re.compile(r"(?:[^\n]+\n)+\n(?:\N{EM DASH} [^\n]+\n)+(?=\n)")
+
+
+def add_note(path: Path, note: str) -> None:
+    """Append a note durably; other processes may do the same. Raises StoreError if it cannot be."""
+    try:
+        is_new = not path.exists()
+        descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            # The empty line before ends what a power cut may have left of an earlier note.
+            os.write(descriptor, f"\n{note}\n".encode())
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+        if is_new:
+            sync_folder(path.parent)
+    except OSError as error:
+        raise StoreError(
+            f"{path}: the witness file cannot be written: {error.strerror}", hint="give another --witness"
+        ) from error
+
+
+def read_notes(path: Path) -> list[str]:
+    """The whole notes of a witness file, in their order. Raises UsageError if it cannot be read."""
+    try:
+        with path.open("rb") as file:
+            data = file.read(WITNESS_BYTES + 1)
+    except OSError as error:
+        raise UsageError(f"{path}: cannot be read: {error.strerror}", hint="give the witness file") from error
+    if len(data) > WITNESS_BYTES:
+        raise UsageError(f"{path}: too long for a witness file", hint="give the witness file")
+    return _NOTE.findall(data.decode("utf-8", "replace"))
+
+
+def checkpoints_of(notes: list[str], key: NoteKey) -> dict[int, Checkpoint]:
+    """The checkpoints of the log that `key` signs, by their size; notes of other logs are passed over.
+
+    Raises AuthenticationError for one that bears the log's name without the key's signature, DecodeError for one that
+    is no checkpoint or contradicts an earlier one.
+    """
+    found: dict[int, Checkpoint] = {}
+    for note in notes:
+        if note.partition("\n")[0] == key.name:
+            checkpoint = Checkpoint.parse(open_note(note, key))
+            if found.setdefault(checkpoint.size, checkpoint).root != checkpoint.root:
+                raise DecodeError(
+                    f"the witness has two different roots of {checkpoint.size} entries: the log was forked"
+                )
+    return found
