@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 
@@ -37,7 +38,7 @@ def made(path: Path, units: int = 3, planned: int = 2) -> UnitStore:
     return store
 
 
-def work(n: int) -> list[list[Change]]:
+def work(n: int) -> Sequence[Sequence[Change]]:
     """What one unit's way through the line writes, transaction by transaction."""
     at = 1_700_000_000.5 + n
     facts = {"kvn": 48, "kcvs": "0a" * 9}
@@ -51,7 +52,7 @@ def work(n: int) -> list[list[Change]]:
     ]
 
 
-def event(n: int, step: str, phase: str, at: float, facts: dict[str, object] | None = None) -> Event:
+def event(n: int, step: str, phase: str, at: float, facts: Mapping[str, object] | None = None) -> Event:
     return Event(unit=n, step=step, phase=phase, at=at, facts=facts or {})  # type: ignore[arg-type]  # a phase, as text
 
 

@@ -1,4 +1,4 @@
-"""`keywright audit`: take the log of a store out, judge it anywhere, and prove what is in it."""
+"""`keywright audit`: take the log of a store out, and judge it anywhere."""
 
 from __future__ import annotations
 

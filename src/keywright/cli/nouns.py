@@ -58,9 +58,7 @@ NOUNS: Final[dict[str, Noun]] = {
         "new begin add change retire list",
     ),
     "approve": Noun("keywright.cli.approve", "See what was asked for, and sign it.", "list show sign"),
-    "audit": Noun(
-        "keywright.cli.audit", "The log of a lot: take it out, judge it anywhere, prove what is in it.", "export verify"
-    ),
+    "audit": Noun("keywright.cli.audit", "The log of a lot: take it out, judge it anywhere.", "export verify"),
     "decode": Noun("keywright.cli.decode", "Say what bytes mean: commands, answers, or pairs."),
     "replay": Noun("keywright.cli.replay", "Play a recorded exchange back, or compare it with a device."),
 }

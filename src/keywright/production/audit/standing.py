@@ -48,7 +48,7 @@ class Standing:
             if first.isdecimal() and last.isdecimal():
                 self._orders.append(_Order(int(first), int(last), body.after_hash, body.seq))
         elif kind in BY_TYPE and BY_TYPE[kind].is_changing and body.after_hash:
-            self._said[kind, name] = (bytes.fromhex(body.after_hash), body.seq)
+            self._said[kind, name] = (_unhex(body.after_hash), body.seq)
 
     def stands(self, kind: str, payload: bytes, end: int) -> Iterator[Wrong]:
         """Compare a row, in the order of the export; `end` is the number of entries."""
@@ -116,3 +116,11 @@ class Standing:
     def _ordered_at(self, n: int, end: int) -> int:
         order = self._order_of(n)
         return end if order is None else order.position
+
+
+def _unhex(text: str) -> bytes:
+    """The hash, or nothing that a row could have."""
+    try:
+        return bytes.fromhex(text)
+    except ValueError:
+        return b""
