@@ -93,6 +93,8 @@ class Log:
         """Write the leaves of a batch whose rows are written already; the last thing that its transaction locks."""
         entries = list(_entries(changes))
         entries += _unit_entries(transaction, changes)
+        if not entries:
+            return
         found: Any = transaction.fetch(_HEAD + _LOCK[transaction.dialect])
         size, stack, before, at_ms, host = found[0]
         edge, last = Edge(size, stack), before.hex()
