@@ -10,6 +10,7 @@ from typing import Annotated, Final
 import msgspec
 import typer
 
+from keywright.cli import handover
 from keywright.cli.campaign_text import checked_lines, summary_lines, verified_lines
 from keywright.cli.links import trace_sink
 from keywright.cli.live import EMPTY, Lot, Watchers, shown
@@ -35,6 +36,8 @@ from keywright.production.units import UnitStore
 from keywright.production.watch import Phase, Unwatched, Watcher
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
+
+app.registered_commands += handover.app.registered_commands
 
 DISAGREE: Final = 1
 

@@ -36,7 +36,9 @@ class Noun(NamedTuple):
 NOUNS: Final[dict[str, Noun]] = {
     "demo": Noun("keywright.cli.demo", "Provision a lot of simulated key fobs, end to end, and show it."),
     "campaign": Noun(
-        "keywright.cli.campaign", "Take a lot of units through a recipe.", "run status resume report verify"
+        "keywright.cli.campaign",
+        "Take a lot of units through a recipe.",
+        "run status resume report verify ledger close send manifest",
     ),
     "card": Noun(
         "keywright.cli.card.verbs",

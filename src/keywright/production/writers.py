@@ -13,6 +13,8 @@ from typing import Any, Final, NamedTuple
 
 from keywright.production import approval_rows, outbox
 from keywright.production.audit.log import AuditEvent, append
+from keywright.production.closing_rows import Closed
+from keywright.production.closing_rows import write as write_closed
 from keywright.production.leases import Leave, write_leaves
 from keywright.production.ledger import LedgerEntry, write_entries, write_moves
 from keywright.production.rows import (
@@ -45,6 +47,7 @@ WRITERS: Final[tuple[Writer, ...]] = (
     Writer((Leave,), write_leaves),
     Writer(approval_rows.KINDS, approval_rows.write),
     Writer(outbox.KINDS, outbox.write),
+    Writer((Closed,), write_closed),
     # The last: it reads what the others wrote, and every other process waits for the row it locks.
     Writer((UnitChange, Certificate, Event, AuditEvent), append),
 )

@@ -1,0 +1,225 @@
+"""Verbs of `keywright campaign` for what comes after production: ledger, closing, records, labels."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+from typing import Annotated, Any
+
+import msgspec
+import typer
+
+from keywright.cli.options import Json
+from keywright.cli.passphrases import PassphraseFile, now_ms, opened
+from keywright.cli.text import bad, good, note, pairs, say, show_json, table
+from keywright.cli.unlock import Passphrase, UnlockFile, unlock_with
+from keywright.errors import StoreError, UsageError
+from keywright.production import outbox
+from keywright.production.approvals import Operation
+from keywright.production.closing import Standing, close, needs_people, operation, standing_of
+from keywright.production.consent import Consent, given_or_asked
+from keywright.production.keystore_uri import open_keystore
+from keywright.production.ledger import MEANING
+from keywright.production.manifest import public_pem, write_manifest
+from keywright.production.people import Directory
+from keywright.production.private_file import READABLE, replace_file
+from keywright.production.readiness import lot_in
+from keywright.production.receivers import receiver_for
+from keywright.production.report import reading
+from keywright.production.unit_record import signer_of
+from keywright.production.units import UnitStore
+
+app = typer.Typer(rich_markup_mode=None)
+
+NOT_DONE = 1
+_WAIT_S = 5.0
+
+Store = Annotated[str, typer.Option("--store", metavar="URL", help="The lot's store.")]
+PeopleFile = Annotated[
+    Path | None, typer.Option("--people", metavar="FILE", help="The directory of people, for a production lot.")
+]
+AskedBy = Annotated[
+    Path | None, typer.Option("--by", metavar="KEY", help="The key file of who asks for it, if it was not asked for.")
+]
+KeystoreOption = Annotated[
+    str, typer.Option("--keystore", metavar="KEYSTORE", help="The lot's keystore: PATH, software:PATH or pkcs11:LABEL.")
+]
+
+
+@app.command()
+def ledger(*, store: Store, json: Json = False) -> None:
+    """Show where every unit and every record of a lot is, by double entry, and what keeps it from being closed."""
+    with UnitStore.open(store, readonly=True) as units:
+        stands = standing_of(units)
+    if json:
+        show_json(msgspec.to_builtins(stands))
+        return
+    _say_standing(stands)
+
+
+@app.command("close")
+def close_(
+    *,
+    store: Store,
+    counted: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--counted", metavar="ACCOUNT=N", help="Units counted, for each account; not needed if simulated."
+        ),
+    ] = None,
+    people: PeopleFile = None,
+    by: AskedBy = None,
+    passphrase_file: PassphraseFile = None,
+    json: Json = False,
+) -> None:
+    """Close a lot: only with nothing undecided and no difference between ledger, store and what was counted.
+
+    A production lot takes two persons: --by asks for it with the counts, another one signs the same counts.
+    """
+    numbers = dict(_count(text) for text in counted or ())
+    with UnitStore.open(store, wait_s=_WAIT_S) as units:
+        lot = lot_in(units, store)
+        if counted is None and needs_people(lot):
+            raise UsageError("--counted is missing: real units have to be counted", hint="for example sealed=100")
+        stands = standing_of(units)
+        numbers = numbers if counted is not None else dict(stands.books[0].accounts)
+        consent = Consent()
+        stands = standing_of(units, numbers)
+        if needs_people(lot) and not stands.obstacles:
+            consent = _consent(units, operation(lot, numbers, stands.books), people, by, passphrase_file)
+        close(units, numbers, consent, at=time.time())
+        stands = standing_of(units)
+    if json:
+        show_json(msgspec.to_builtins(stands) | {"counted": numbers, "approval": consent.approval})
+        return
+    say(good(f"Lot {stands.lot} is closed; counted {sum(numbers.values())} units, no difference."))
+    if stands.unsent:
+        note(f"{stands.unsent} records have not been acknowledged yet: keywright campaign send --store {store} --to …")
+
+
+@app.command()
+def send(
+    *,
+    store: Store,
+    to: Annotated[str, typer.Option("--to", metavar="URI", help="file:FOLDER, http://… or https://…")],
+    retry_dead: Annotated[
+        bool, typer.Option("--retry-dead", help="Also those that were put aside after too many tries.")
+    ] = False,
+    json: Json = False,
+) -> None:
+    """Send the signed records of sealed units, in order; may be repeated until none is left.
+
+    A record leaves the outbox only when the receiver has acknowledged it. Exit code 1 while some have not been.
+    """
+    receiver = receiver_for(to)
+    with UnitStore.open(store, wait_s=_WAIT_S) as units:
+        if retry_dead:
+            with reading(units) as connection:
+                aside = outbox.set_aside(connection)
+            units.commit(outbox.revived(aside, now=time.time()))
+
+        def next_due(now: float, after: int) -> outbox.Sent | None:
+            with reading(units) as connection:
+                return outbox.due(connection, now=now, after=after)
+
+        tally = outbox.send(next_due, units.commit, receiver, clock=time.time, rng=os.urandom)
+        with reading(units) as connection:
+            left = outbox.counts(connection)
+            troubles = list(outbox.troubles(connection))
+    if json:
+        show_json(msgspec.to_builtins(tally) | {"left": left, "troubles": troubles})
+    else:
+        _say_sent(tally, left, troubles)
+    if sum(left.values()):
+        raise typer.Exit(NOT_DONE)
+
+
+@app.command()
+def manifest(
+    *,
+    store: Store,
+    out: Annotated[Path, typer.Option("--out", metavar="FILE", help="The manifest: a JSON array of JWS.")],
+    keystore: KeystoreOption = "",
+    unlock: UnlockFile = None,
+    passphrase: Passphrase = False,
+    json: Json = False,
+) -> None:
+    """Write the signed records of all sealed units as one file, and beside it the key that checks them (FILE.pem)."""
+    with UnitStore.open(store, readonly=True) as units:
+        held = open_keystore(keystore or _beside(units), unlock_with(unlock, passphrase=passphrase))
+        try:
+            signer = signer_of(held)
+            if signer is None:
+                raise StoreError(
+                    "the keystore has no identity: it signs no records", hint="give the lot's own keystore"
+                )
+            count = write_manifest(units, out, signer.public)
+            key = out.with_name(f"{out.name}.pem")
+            replace_file(key, "key", public_pem(signer.public).encode(), READABLE)
+        finally:
+            held.close()
+    if json:
+        show_json({"file": str(out), "key": str(key), "units": count, "kid": signer.kid})
+        return
+    say(f"wrote {out}, {count} units; checked by {key} (kid {signer.kid})")
+
+
+def _beside(units: UnitStore) -> str:
+    if units.path is None:
+        raise UsageError("--keystore is missing", hint="give the lot's keystore")
+    return f"{units.path}.keystore"
+
+
+def _consent(
+    units: UnitStore, wanted: Operation, people: Path | None, by: Path | None, files: list[Path] | None
+) -> Consent:
+    """The approval of an operation on a production lot. Raises AskedError when it has only now been asked for."""
+    if people is None:
+        raise UsageError("--people is missing: this takes two persons", hint="give the directory of people")
+    directory = Directory.load(people)
+    key = opened([by], files)[0] if by is not None else None
+    return given_or_asked(units, wanted, directory, key, at_ms=now_ms())
+
+
+def _count(text: str) -> tuple[str, int]:
+    account, _, number = text.partition("=")
+    if ("units", account) not in MEANING or not number.isdigit():
+        accounts = " ".join(name for book, name in MEANING if book == "units")
+        raise UsageError(f"--counted {text}: not ACCOUNT=N", hint=f"accounts: {accounts}")
+    return account, int(number)
+
+
+def _say_standing(stands: Standing) -> None:
+    say(f"lot {stands.lot}, {stands.state}")
+    rows: list[tuple[str, ...]] = []
+    for book in stands.books:
+        rows += [(book.book, name, MEANING.get((book.book, name), ""), str(n)) for name, n in book.accounts.items()]
+        rows.append((book.book, "", "came into the lot", str(book.supplied)))
+    for line in table(("book", "account", "which is", "units"), rows):
+        say(line)
+    if stands.unsent:
+        say(f"  {stands.unsent} records wait to be sent")
+    for obstacle in stands.obstacles:
+        say(bad(f"  not to be closed: {obstacle}"))
+    if not stands.obstacles:
+        say(good("  it can be closed"))
+
+
+def _say_sent(tally: outbox.Tally, left: dict[str, int], troubles: list[dict[str, Any]]) -> None:
+    for line in pairs([("stored", str(tally.stored)), ("known already", str(tally.same))]):
+        say(line)
+    for name, number in left.items():
+        if number:
+            say(bad(f"  {number} {_LEFT[name]}"))
+    for trouble in troubles[:5]:
+        say(f"  unit {trouble['unit']}: {trouble['tries']} tries, {trouble['last_error']}")
+    if not sum(left.values()):
+        say(good("  every record has been acknowledged"))
+
+
+_LEFT = {
+    "waiting": "wait for their next try",
+    "dead": "were put aside after too many tries (--retry-dead sends them again)",
+    "conflict": "are another record than the receiver has of the same unit: an incident, look into it",
+}
