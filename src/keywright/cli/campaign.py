@@ -59,6 +59,8 @@ LinkOption = Annotated[str, typer.Option("--link", metavar="URI", help="The devi
 Trace = Annotated[
     Path | None, typer.Option("--trace", metavar="FILE", help="Append every exchange to FILE (mode 0600, keys masked).")
 ]
+Workers = Annotated[int, typer.Option("--workers", metavar="N", help="Processes that share the simulated units.")]
+Engine = Annotated[str, typer.Option("--engine", metavar="ENGINE", help="What carries the work: local.")]
 Check = Annotated[bool, typer.Option("--check", help="Identify every unit that can be reached, and change nothing.")]
 
 
@@ -72,6 +74,8 @@ def run(
     unlock: UnlockFile = None,
     passphrase: Passphrase = False,
     link: LinkOption = "",
+    engine: Engine = "local",
+    workers: Workers = 1,
     check: Check = False,
     yes: Yes = False,
     json: Json = False,
@@ -89,6 +93,7 @@ def run(
     if not store:
         raise UsageError("--store is missing: a lot needs a place", hint="for example --store lot.db")
     means = _means(keystore, unlock_with(unlock, passphrase=passphrase), link, yes=yes)
+    means.workers = _workers(engine, workers)
     with watching(store, link or read_recipe(recipe).link, trace) as watcher:
         means.watcher = watcher
         done = campaign.run(recipe, order, store, means)
@@ -103,12 +108,15 @@ def resume(
     unlock: UnlockFile = None,
     passphrase: Passphrase = False,
     link: LinkOption = "",
+    engine: Engine = "local",
+    workers: Workers = 1,
     yes: Yes = False,
     json: Json = False,
     trace: Trace = None,
 ) -> None:
     """Go on with a lot by the recipe and order it was begun with. Exit codes as `run`."""
     means = _means(keystore, unlock_with(unlock, passphrase=passphrase), link, yes=yes)
+    means.workers = _workers(engine, workers)
     with watching(store, link or lot_link(store), trace) as watcher:
         means.watcher = watcher
         done = campaign.resume(store, means)
@@ -256,6 +264,12 @@ def _show(document: object, lines: Iterator[str], *, as_json: bool) -> None:
 
 def _means(keystore: str, unlock: Unlock | None, link: str, *, yes: bool) -> Means:
     return Means(keystore=keystore, unlock=unlock, link=link, confirm=_consent(yes=yes), swap=_swap)
+
+
+def _workers(engine: str, workers: int) -> int:
+    if engine != "local":
+        raise UsageError(f"--engine {engine}: no such engine", hint="give local")
+    return workers
 
 
 def _swap(serial: str, wrong: str) -> bool:

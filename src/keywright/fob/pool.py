@@ -36,12 +36,16 @@ _LOST: Final = 1
 class Plan(msgspec.Struct, frozen=True):
     """What the tray is to be like. `journal` "" keeps everything in RAM; `keep` False changes no file.
 
+    `listen` names a local socket at which several processes may reach the tray (`FobPool.connect`), each with the fobs
+    that it powered on; it is made by the tray's process, in a folder that only its user may enter.
+
     `models` are the fobs that differ from the `usual` one; `cuts` takes the power away from a fob once.
     """
 
     journal: str = ""
     keep: bool = True
     wait_s: float = 20.0
+    listen: str = ""
     usual: Model = Model()
     models: Mapping[str, Model] = {}
     cuts: Mapping[str, Cut] = {}
@@ -119,6 +123,28 @@ class FobPool:
         ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 20)
         ours.sendall(frame(COMMAND, "", msgspec.json.encode(plan)))
         return cls(ours, process)
+
+    @classmethod
+    def connect(cls, path: str) -> Self:
+        """Reach a tray that was started with this `listen`. Raises LinkError if nobody listens there."""
+        sock = socket.socket(socket.AF_UNIX)
+        try:
+            sock.connect(path)
+        except OSError as error:
+            sock.close()
+            raise LinkError(f"the tray of simulated fobs is not there: {error.strerror}", delivered=False) from error
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 20)
+        return cls(sock)
+
+    def wait_until_listening(self) -> None:
+        """Wait until a tray started with `listen` can be reached. Raises LinkError, in its words, when it cannot."""
+        self.waiting += 1
+        self.receive()
+
+    @property
+    def is_running(self) -> bool:
+        """Whether the fobs' process, if this side started one, is still there."""
+        return self._process is None or self._process.poll() is None
 
     def submit(self, name: str, command: bytes) -> None:
         """Queue a command APDU for a fob. Exactly one message comes back for it."""

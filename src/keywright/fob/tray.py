@@ -117,10 +117,29 @@ def serve(sock: socket.socket) -> None:
         sock.sendall(frame(_LOST, "", str(error).encode()))
         return
     try:
-        _answer_all(sock, frames, waiting, Tray(plan, _memories(plan, journal)))
+        tray = Tray(plan, _memories(plan, journal))
+        if plan.listen:
+            _serve_many(sock, plan.listen, tray)
+        else:
+            _answer_all(sock, frames, waiting, tray)
     finally:
         if journal is not None:
             journal.close()
+
+
+def _serve_many(control: socket.socket, path: str, tray: Tray) -> None:
+    from keywright.fob.shared_tray import serve_many  # noqa: PLC0415 - it stands on this module
+
+    with socket.socket(socket.AF_UNIX) as listener:
+        try:
+            Path(path).unlink(missing_ok=True)  # of a tray that was killed: the journal is ours, so it is gone
+            listener.bind(path)
+            listener.listen()
+        except OSError as error:
+            control.sendall(frame(_LOST, "", f"{path}: cannot be listened at: {error.strerror}".encode()))
+            return
+        control.sendall(frame(_ANSWER, "listening"))
+        serve_many(control, listener, tray)
 
 
 def _memories(plan: Plan, journal: Journal | None) -> Callable[[str], Memory]:

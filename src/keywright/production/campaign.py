@@ -19,6 +19,7 @@ from keywright.fob.pool import FobPool, Plan
 from keywright.globalplatform.host import Dialogue, identify
 from keywright.iso7816.apdu import Command, Response
 from keywright.iso7816.layers import complete
+from keywright.production.crew import check_workers, crew
 from keywright.production.database import closing_lock, database_at, store_path
 from keywright.production.engine import Engine, Outcome, whole_recipe
 from keywright.production.job import Commit, Job, StepDialogue
@@ -94,6 +95,7 @@ def run(recipe: Path, order: Path, store: str, means: Means) -> Run:
     read = read_recipe(recipe)
     link = means.link or read.link
     check_lot_link(link)
+    check_workers(means.workers, link, means)
     digest = check_order(order).digest
     database = database_at(store)
     if database.is_begun():
@@ -123,6 +125,7 @@ def resume(store: str, means: Means) -> Run:
         recipe = parse_recipe(lot.recipe.encode(), f"{lot.lot} (as stored)")
         link = means.link or lot.link
         check_lot_link(link)
+        check_workers(means.workers, link, means)
         keystore = ready(means, recipe, link, store_path(store), lot)
         return _work(units, recipe, keystore, link, means)
 
@@ -207,22 +210,30 @@ def _unchanged(order: Path, digest: str) -> Iterator[OrderRow]:
 
 def _work(units: UnitStore, recipe: Recipe, keystore: Keystore, link: str, means: Means) -> Run:
     check_memory(units, link, means)
-    with _station(means, link, units.path, keep=True) as station:
-        source = presented(units, station, means) if isinstance(station, LinkStation) else claimed(units, means.width)
-        jobs = (job_of(units, unit, recipe, keystore, means) for unit in source)
-        work = recording(whole_recipe, units, keystore)
-        engine = Engine(units, station, jobs, watcher=means.watcher, work=work)
-        try:
-            with units.keep_alive():
-                outcome = engine.run()
-        finally:
-            engine.close()
+    if means.workers > 1:
+        with crew(units, link, _plan(means, link, units.path, keep=True), means) as workers:
+            outcome = workers.run()
+    else:
+        with _station(means, link, units.path, keep=True) as station, units.keep_alive():
+            outcome = take_through(units, station, recipe, keystore, means)
     counts = units.counts()
     is_open = counts["planned"] + counts["running"] > 0
     if not is_open:
         outcome.stopped = ""  # the failures that would have stopped it were its last units
     units.set_lot_state("stopped" if outcome.stopped else "open" if is_open else "complete")
     return Run(summarise(units), outcome)
+
+
+def take_through(units: UnitStore, station: Station, recipe: Recipe, keystore: Keystore, means: Means) -> Outcome:
+    """Work on whatever this station can claim, until there is nothing or the lot has to stop."""
+    source = presented(units, station, means) if isinstance(station, LinkStation) else claimed(units, means.width)
+    jobs = (job_of(units, unit, recipe, keystore, means) for unit in source)
+    work = recording(whole_recipe, units, keystore)
+    engine = Engine(units, station, jobs, watcher=means.watcher, work=work)
+    try:
+        return engine.run()
+    finally:
+        engine.close()
 
 
 def job_of(units: UnitStore, unit: Unit, recipe: Recipe, keystore: Keystore, means: Means) -> Job:

@@ -72,14 +72,26 @@ def claim(
     Units pinned to another station are its own, those left open in this run are for the next, and `without` lists
     more that are not wanted. `pinned`: from now on they stand on this station's reader.
     """
-    begun = (unit.c.recover == 1) & (unit.c.state.in_(_UNFINISHED)) & (unit.c.left_in != _RUN) & _open_to(name)
+    begun = _begun(name)
     if left_out := tuple(without):
         begun &= unit.c.n.not_in(left_out)
     found = _lease(transaction, name, begun, limit, until, pinned=pinned)
     if len(found) < limit:
-        planned = (unit.c.state == "planned") & (unit.c.recover == 0) & _open_to(name)
-        found += _lease(transaction, name, planned, limit - len(found), until, pinned=pinned)
+        found += _lease(transaction, name, _planned(name), limit - len(found), until, pinned=pinned)
     return found
+
+
+def claimable(name: str) -> sa.Select[tuple[int]]:
+    """What finds a unit, if there is one, that a station could claim."""
+    return sa.select(unit.c.n).where(_FREE, _begun(name) | _planned(name)).limit(1)
+
+
+def _begun(name: str) -> sa.ColumnElement[bool]:
+    return (unit.c.recover == 1) & unit.c.state.in_(_UNFINISHED) & (unit.c.left_in != _RUN) & _open_to(name)
+
+
+def _planned(name: str) -> sa.ColumnElement[bool]:
+    return (unit.c.state == "planned") & (unit.c.recover == 0) & _open_to(name)
 
 
 def take(

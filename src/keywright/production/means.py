@@ -27,7 +27,7 @@ class Means(msgspec.Struct, kw_only=True):
     `plan` is what a tray of simulated fobs is to be like; its journal is set here, and what the link says of its
     devices counts more. `confirm` is asked before real devices are changed, with the lot's name and the link. `swap`
     has the next device put on the link: it is told the serial expected and what is wrong with the device that is
-    there, and answers False to stop.
+    there, and answers False to stop. `workers` processes share the simulated units of a lot.
     """
 
     keystore: str = ""
@@ -42,4 +42,5 @@ class Means(msgspec.Struct, kw_only=True):
     clock: Callable[[], float] = time.time
     rng: Callable[[int], bytes] = os.urandom
     width: int = WIDTH
+    workers: int = 1
     wait_s: float = 0.0

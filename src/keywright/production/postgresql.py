@@ -77,6 +77,7 @@ class PostgresqlDatabase:
 
     def lock(self, wait_s: float) -> PostgresqlLock:
         """Have the store for this process, on a connection of its own. Raises StoreError naming the holder."""
+        self.create()
         engine = self.engine(write=True)
         try:
             return PostgresqlLock(engine, self.name, wait_s)

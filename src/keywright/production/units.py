@@ -91,6 +91,8 @@ class UnitStore(StoreReader):
         """Use `open`. `station` "" only reads."""
         super().__init__(database, engine)
         self.station = station
+        self.url = ""
+        """As it was opened."""
         self.ttl_s = ttl_s
         self._clock = clock
         self._engine = engine
@@ -132,7 +134,7 @@ class UnitStore(StoreReader):
                 database.create()
             _prepare(engine, database, write=alone)
             name = "" if readonly else station or f"{_ALONE}{os.getpid()}.{secrets.token_hex(4)}"
-            return cls(database, engine, lock, station=name, ttl_s=ttl_s, clock=clock)
+            opened = cls(database, engine, lock, station=name, ttl_s=ttl_s, clock=clock)
         except BaseException as error:
             engine.dispose()
             if lock is not None:
@@ -140,6 +142,8 @@ class UnitStore(StoreReader):
             if isinstance(error, DatabaseError):
                 raise database.problem(error) from error
             raise
+        opened.url = url
+        return opened
 
     def close(self) -> None:
         """Give back what is leased, let go of the store; twice does no harm."""
@@ -250,6 +254,10 @@ class UnitStore(StoreReader):
         if found is not None:
             self._held[n] = found.epoch
         return found
+
+    def is_claimable(self) -> bool:
+        """Whether `claim` could find something now."""
+        return next(self._stream(leases.claimable(self.station)), None) is not None
 
     def drop(self, n: int) -> None:
         """Forget a lease that was lost: `commit` said so, and nobody here works on the unit any more."""

@@ -1,0 +1,52 @@
+"""What a worker is told, and what it tells: JSON, an object a line."""
+
+from __future__ import annotations
+
+import msgspec
+
+
+class WorkerPlan(msgspec.Struct, frozen=True, kw_only=True):
+    """What a worker is to do. Keys are named, never given: `keystore` and `unlock` are places."""
+
+    name: str
+    store: str
+    link: str
+    tray: str
+    keystore: str = ""
+    unlock: str = ""
+    width: int = 64
+    ttl_s: float = 30.0
+
+
+class Started(msgspec.Struct, frozen=True, tag=True):
+    """A unit was taken up, or taken up again."""
+
+    unit: int
+    serial: str
+
+
+class Finished(msgspec.Struct, frozen=True, tag=True):
+    """A unit came to an end."""
+
+    unit: int
+    serial: str
+    state: str
+    failure: str
+
+
+class Ended(msgspec.Struct, frozen=True, tag=True):
+    """Nothing is left to do for this worker; `stopped` says why the lot has to stop, or is empty."""
+
+    stopped: str
+
+
+class Trouble(msgspec.Struct, frozen=True, tag=True):
+    """The worker cannot go on: one of our errors."""
+
+    code: str
+    text: str
+    hint: str
+    exit_code: int
+
+
+Told = Started | Finished | Ended | Trouble
