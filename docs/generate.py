@@ -21,6 +21,7 @@ sys.path[:0] = [str(ROOT / "docs"), str(ROOT / "tests")]
 
 SUBJECTS = (
     "card_profiles",
+    "ceremony_states",
     "combinations",
     "command_line",
     "coverage",

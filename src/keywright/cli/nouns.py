@@ -61,6 +61,11 @@ NOUNS: Final[dict[str, Noun]] = {
     ),
     "approve": Noun("keywright.cli.approve", "See what was asked for, and sign it.", "list show sign"),
     "audit": Noun("keywright.cli.audit", "The log of a lot: take it out, judge it anywhere.", "export verify"),
+    "ceremony": Noun(
+        "keywright.cli.ceremony.verbs",
+        "Master keys that no person holds alone.",
+        "create import export backup restore destroy approve host enter confirm abort show record log",
+    ),
     "decode": Noun("keywright.cli.decode", "Say what bytes mean: commands, answers, or pairs."),
     "replay": Noun("keywright.cli.replay", "Play a recorded exchange back, or compare it with a device."),
 }

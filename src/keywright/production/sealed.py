@@ -33,7 +33,7 @@ WHAT: Final = "keystore"
 FILE_BYTES: Final = 4 << 20
 _FORMAT: Final = "keywright keystore"
 
-Purpose = Literal["master", "factory", "ca", "identity"]
+Purpose = Literal["master", "factory", "ca", "identity", "transport"]
 _Nonce: TypeAlias = Annotated[bytes, Meta(min_length=GCM_NONCE_BYTES, max_length=GCM_NONCE_BYTES)]
 _Id: TypeAlias = Annotated[str, Meta(pattern="^[0-9a-f]{32}$")]
 
@@ -41,10 +41,22 @@ _Id: TypeAlias = Annotated[str, Meta(pattern="^[0-9a-f]{32}$")]
 class Entry(Secret):
     """One key: name, purpose, algorithm, the secret itself, and for a CA its certificate."""
 
-    __slots__ = ("algorithm", "certificate", "name", "purpose", "secret")
+    __slots__ = ("algorithm", "certificate", "header", "name", "purpose", "secret")
 
-    def __init__(self, name: str, purpose: Purpose, algorithm: str, secret: bytes, certificate: bytes = b"") -> None:
-        """`secret`: a master's key, the three keys of a set one after another, or a CA key as PKCS #8."""
+    def __init__(
+        self,
+        name: str,
+        purpose: Purpose,
+        algorithm: str,
+        secret: bytes,
+        certificate: bytes = b"",
+        header: str | msgspec.UnsetType = msgspec.UNSET,
+    ) -> None:
+        """`secret`: a master's key, the three keys of a set one after another, or a CA key as PKCS #8.
+
+        `header`: what a key may do, as a key block's header says it; of keys that a ceremony made.
+        """
+        self.header = header
         self.name = name
         self.purpose: Purpose = purpose
         self.algorithm = algorithm
@@ -74,6 +86,7 @@ class _Sealed(msgspec.Struct, frozen=True):
     nonce: _Nonce
     secret: bytes
     certificate: bytes = b""
+    header: str | msgspec.UnsetType = msgspec.UNSET
 
 
 class _Head(msgspec.Struct, frozen=True):
@@ -195,7 +208,7 @@ class SealedFile(Secret):
     def _seal(self, keystore_id: str, entry: Entry) -> _Sealed:
         nonce = self._rng(GCM_NONCE_BYTES)
         secret = seal_gcm(self._key, nonce, entry.secret, _bound_to(keystore_id, entry))
-        return _Sealed(entry.name, entry.purpose, entry.algorithm, nonce, secret, entry.certificate)
+        return _Sealed(entry.name, entry.purpose, entry.algorithm, nonce, secret, entry.certificate, entry.header)
 
     def _opened(self, file: _File | _File1) -> Content:
         try:
@@ -211,7 +224,7 @@ class SealedFile(Secret):
 
     def _open(self, keystore_id: str, entry: _Sealed) -> Entry:
         secret = open_gcm(self._key, entry.nonce, entry.secret, _bound_to(keystore_id, entry))
-        return Entry(entry.name, entry.purpose, entry.algorithm, secret, entry.certificate)
+        return Entry(entry.name, entry.purpose, entry.algorithm, secret, entry.certificate, entry.header)
 
 
 def _decoded(path: Path) -> _File | _File1:

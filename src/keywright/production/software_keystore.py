@@ -108,7 +108,7 @@ class SoftwareKeystore(Secret):
         held = fresh_entries(now, rng) if entries is None else entries
         registry = records_of(keystore_id, held, int(now.timestamp()))
         content = sealed.Content(keystore_id, True, held, registry)
-        return cls(sealed.SealedFile.create(path, content, _secret(unlock), rng), content, clock)
+        return cls(sealed.SealedFile.create(path, content, unlock_key(path, unlock), rng), content, clock)
 
     @classmethod
     def open(
@@ -118,7 +118,7 @@ class SoftwareKeystore(Secret):
 
         Raises StoreError if a file is missing, damaged or does not fit the other, PolicyError if others may read it.
         """
-        file, content = sealed.SealedFile.open(path, lambda: _secret(_beside(path) if unlock is None else unlock))
+        file, content = sealed.SealedFile.open(path, lambda: unlock_key(path, unlock))
         if content.registry is None:
             content = _upgraded(file, content)
         return cls(file, content, clock)
@@ -250,9 +250,11 @@ class SoftwareKeystore(Secret):
         return key
 
     def _take(self, entry: sealed.Entry) -> None:
-        if entry.purpose == "master":
+        if entry.purpose in ("master", "transport"):
             kind = TripleDesKey if entry.algorithm == "TDES" else AesKey
-            key = self._masters[entry.name] = kind(entry.secret, entry.name)
+            key = kind(entry.secret, entry.name)
+            if entry.purpose == "master":
+                self._masters[entry.name] = key
             check = key.kcv().hex()
         elif entry.purpose == "factory":
             size = len(entry.secret) // 3
@@ -292,7 +294,9 @@ def _beside(path: Path) -> Path:
     return path.with_name(path.name + UNLOCK_SUFFIX)
 
 
-def _secret(unlock: Unlock) -> bytes:
+def unlock_key(path: Path, unlock: Unlock | None) -> bytes:
+    """The unlock key of the keystore at `path`, from the file beside it if nothing is said. Raises StoreError."""
+    unlock = _beside(path) if unlock is None else unlock
     if not isinstance(unlock, Path):
         return unlock()
     secret = read_private(unlock, _UNLOCK_KEY, _UNLOCK_BYTES).strip()

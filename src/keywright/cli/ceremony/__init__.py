@@ -1,0 +1,1 @@
+"""`keywright ceremony`: master keys that no person holds alone."""
