@@ -26,6 +26,9 @@ SPOKEN: dict[str, str] = {}
 
 # Environment variable -> why the program asks for it.
 ENVIRONMENT = {
+    "KEYWRIGHT_KEYSTORE": "the keystore that `keystore audit` takes when none is named",
+    "KEYWRIGHT_PIN_FILE": "the file with a token's PIN",
+    "KEYWRIGHT_PKCS11_MODULE": "a token's PKCS#11 library",
     "COMP_WORDS": "the shell's completion says what was typed so far",
     "_COMPLETE": "the name of the variable by which a shell asks for completions",
     "_TYPER_COMPLETE_ARGS": "as COMP_WORDS, for shells other than bash",

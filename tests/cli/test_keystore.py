@@ -67,7 +67,7 @@ def test_show_tells_states_periods_and_check_values_with_their_rules(keywright: 
 
 def test_a_scheme_may_stand_before_the_path(keywright: Keywright, made: Path) -> None:
     assert keywright("keystore", "show", f"software:{made}").code == 0
-    assert keywright("keystore", "show", "pkcs11:token=x").code == 2
+    assert keywright("keystore", "show", "pkcs11:?token=x").code == 2
 
 
 def test_an_unlock_key_elsewhere(keywright: Keywright, tmp_path: Path) -> None:

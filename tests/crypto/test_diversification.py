@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Sequence
 
 import pytest
-from cryptography.hazmat.primitives.ciphers import algorithms
+from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from cryptography.hazmat.primitives.cmac import CMAC
 from hypothesis import given
 from hypothesis import strategies as st
@@ -20,6 +21,7 @@ from keywright.crypto import (
     derive_key_set,
     derive_key_sets,
 )
+from keywright.crypto.diversification import ecb_blocks
 from keywright.errors import PolicyError
 from support.vectors import Case, load, unhex, vectors
 
@@ -27,6 +29,7 @@ FACTORY_NAMES = {"emv-cps": "emv", "visa2": "visa2"}
 MASTERS: dict[str, Sequence[AesKey | TripleDesKey]] = {
     "kdf3": [AesKey(bytes(range(size))) for size in (16, 24, 32)],
     "sp800-108": [AesKey(bytes(range(size))) for size in (16, 24, 32)],
+    "ecb": [AesKey(bytes(range(size))) for size in (16, 24, 32)],
     "emv": [TripleDesKey(bytes(range(16))), TripleDesKey(bytes(range(24)))],
     "visa2": [TripleDesKey(bytes(range(16))), TripleDesKey(bytes(range(24)))],
     "visa": [TripleDesKey(bytes(range(16))), TripleDesKey(bytes(range(24)))],
@@ -58,7 +61,7 @@ def test_key_set_and_diversified_key_are_those_of_the_factory_file(case: Case) -
 
 
 def test_the_files_cover_every_scheme_that_is_not_ours_but_visa() -> None:
-    assert {case["kdf"] for case in load("scp/diversification.json")} == set(SCHEMES) - {"sp800-108", "visa"}
+    assert {case["kdf"] for case in load("scp/diversification.json")} == set(SCHEMES) - {"sp800-108", "ecb", "visa"}
     assert {case["method"] for case in load("factory/keys.json", "diversification")} == {
         *FACTORY_NAMES,
         "an10922-aes128",
@@ -73,6 +76,18 @@ def test_our_scheme_is_label_with_version_and_whole_context() -> None:
         for label in (b"GP-SCP03-ENC-1", b"GP-SCP03-MAC-1", b"GP-SCP03-DEK-1")
     )
     assert derive_key_set(AesKey(raw), "sp800-108", context) == expected
+
+
+def test_ecb_encrypts_the_digest_of_the_same_message() -> None:
+    raw, context = bytes(range(32)), b"\x03uid\x03lot\x30"
+    encryptor = Cipher(algorithms.AES(raw), modes.ECB()).encryptor()
+    expected = tuple(
+        encryptor.update(hashlib.sha256(b"\x01" + label + b"\x00" + context + b"\x01\x00").digest()[:16])
+        + encryptor.update(hashlib.sha256(b"\x02" + label + b"\x00" + context + b"\x01\x00").digest()[:16])
+        for label in (b"GP-SCP03-ENC-1", b"GP-SCP03-MAC-1", b"GP-SCP03-DEK-1")
+    )
+    assert derive_key_set(AesKey(raw), "ecb", context) == expected
+    assert tuple(encryptor.update(blocks) for blocks in ecb_blocks(context, 32)) == expected
 
 
 def test_keys_of_another_length_are_other_keys_not_shorter_ones() -> None:
@@ -97,7 +112,7 @@ def test_a_batch_gives_the_bytes_of_single_derivations(
     master = MASTERS[scheme][which % len(MASTERS[scheme])]
     if scheme in ("emv", "visa2"):
         key_bytes = 16
-    width = width if scheme == "sp800-108" else 10
+    width = width if scheme in ("sp800-108", "ecb") else 10
     diversifiers = AesKey(seed).encrypt_blocks(bytes(16 * (cards * width // 16 + 1)))[: cards * width]
     rows = [bytes(a ^ (row & 0xFF) for a in diversifiers[row * width : (row + 1) * width]) for row in range(cards)]
     single = b"".join(b"".join(derive_key_set(master, scheme, row, key_bytes=key_bytes)) for row in rows)

@@ -295,7 +295,7 @@ class TestMessaging:
         host = session.host
         host._counter += 1
         enc = host._keys.enc
-        block = enc.encrypt_cbc(enc.encrypt_blocks(host._counter.to_bytes(16)), pad80(b""))
+        block = enc.encrypt_cbc(enc.encrypt_cbc(bytes(16), host._counter.to_bytes(16)), pad80(b""))
         assert host.unwrap(here.exchange(host._with_mac(Command(*GET_KEYS), block))).sw == 0x9000
         assert is_open(session)
 
@@ -307,7 +307,7 @@ class TestMessaging:
         host._counter += 1
         enc = host._keys.enc
         if len(block) == 16:
-            block = enc.encrypt_cbc(enc.encrypt_blocks(host._counter.to_bytes(16)), block)
+            block = enc.encrypt_cbc(enc.encrypt_cbc(bytes(16), host._counter.to_bytes(16)), block)
         assert here.exchange(host._with_mac(Command(*GET_KEYS), block)).sw == 0x6982
         assert not is_open(session)
 

@@ -52,7 +52,7 @@ NOUNS: Final[dict[str, Noun]] = {
     "keystore": Noun(
         "keywright.cli.keystore_verbs",
         "Issuer keys, their states, and what came from them.",
-        "new show activate suspend deactivate compromise affected",
+        "new show audit activate suspend deactivate compromise affected",
     ),
     "person": Noun(
         "keywright.cli.people",

@@ -12,7 +12,8 @@ from keywright.errors import PolicyError, UsageError
 from keywright.production.keystore import Unlock
 
 UnlockFile: TypeAlias = Annotated[
-    Path | None, typer.Option("--unlock", metavar="FILE", help="The file with its unlock key (default: PATH.unlock).")
+    Path | None,
+    typer.Option("--unlock", metavar="FILE", help="The file with its unlock key (default: PATH.unlock), or PIN."),
 ]
 Passphrase: TypeAlias = Annotated[
     bool, typer.Option("--passphrase", help="Ask for a passphrase in place of an unlock file.")

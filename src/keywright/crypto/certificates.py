@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import hashlib
 import string
-from typing import TYPE_CHECKING, NamedTuple, TypeAlias, final
+from functools import cache
+from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeAlias, final
 
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
+from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 
+from keywright.codec.ber import item, items
 from keywright.crypto.ec import EcPrivateKey, EcPublicKey
 from keywright.errors import AuthenticationError, DecodeError, PolicyError
 
@@ -24,7 +27,25 @@ if TYPE_CHECKING:
     Validity: TypeAlias = tuple[dt.datetime, dt.datetime]
     """From when and until when, aware."""
 
+_SEQUENCE = 0x30
+_BIT_STRING = 0x03
 _PRINTABLE = frozenset(string.ascii_letters + string.digits + " '()+,-./:=?")
+
+
+class OutsideKey(Protocol):
+    """A private key that is elsewhere, in a token: it signs digests."""
+
+    @property
+    def public(self) -> EcPublicKey:
+        """Its public key."""
+        ...
+
+    def sign_digest(self, digest: bytes) -> bytes:
+        """ECDSA over a digest, r || s, each as wide as the curve."""
+        ...
+
+
+SigningKey: TypeAlias = EcPrivateKey | OutsideKey
 
 
 class Certificate(NamedTuple):
@@ -51,7 +72,7 @@ class Issuer:
 
     __slots__ = ("_authority", "_constraints", "_key", "_name", "_usage", "certificate")
 
-    def __init__(self, key: EcPrivateKey, certificate: bytes) -> None:
+    def __init__(self, key: SigningKey, certificate: bytes) -> None:
         """Take the CA's key and its DER certificate. Raises PolicyError if that does not allow this key to issue."""
         from cryptography import x509  # noqa: PLC0415 - see the module's docstring
 
@@ -94,7 +115,7 @@ class Issuer:
 
 
 def issue_ca_certificate(
-    key: EcPrivateKey,
+    key: SigningKey,
     *,
     common_name: str,
     serial_number: int,
@@ -216,13 +237,67 @@ def _check_aware(*times: dt.datetime) -> None:
         raise ValueError("the validity of a certificate takes times with a time zone")
 
 
-def _sign(builder: x509.CertificateBuilder, key: EcPrivateKey) -> bytes:
+def certificate_request(key: SigningKey, *, common_name: str) -> bytes:
+    """A PKCS #10 request (RFC 2986) of a CA for its certificate, DER: basicConstraints CA, keyCertSign and cRLSign."""
+    from cryptography import x509  # noqa: PLC0415 - see the module's docstring
+
+    builder = (
+        x509.CertificateSigningRequestBuilder()
+        .subject_name(_name(common_name))
+        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        .add_extension(_key_usage(ca=True), critical=True)
+    )
+    if isinstance(key, EcPrivateKey):
+        return _signed(builder, key)
+    # A request names the key that signs it, so the throwaway signature is over another key's information: its
+    # SubjectPublicKeyInfo is replaced by ours of the same curve, which has the same length.
+    stand_in = _throwaway(key.public.curve)
+    information = _to_be_signed(_signed(builder, stand_in))
+    if information.count(stand_in.public.spki()) != 1:
+        raise ValueError("a request whose public key is not found in it")
+    information = information.replace(stand_in.public.spki(), key.public.spki())
+    return _with_signature(information, _signed(builder, stand_in), key)
+
+
+def _sign(builder: x509.CertificateBuilder, key: SigningKey) -> bytes:
+    if isinstance(key, EcPrivateKey):
+        return _signed(builder, key)
+    by_throwaway = _signed(builder, _throwaway(key.public.curve))
+    return _with_signature(_to_be_signed(by_throwaway), by_throwaway, key)
+
+
+def _signed(builder: x509.CertificateBuilder | x509.CertificateSigningRequestBuilder, key: EcPrivateKey) -> bytes:
     from cryptography.hazmat.primitives import hashes  # noqa: PLC0415 - see the module's docstring
     from cryptography.hazmat.primitives.serialization import Encoding  # noqa: PLC0415 - see the module's docstring
 
     by_width: dict[int, type[hashes.SHA256 | hashes.SHA384]] = {32: hashes.SHA256, 48: hashes.SHA384}
     algorithm = by_width.get(key.public.width, hashes.SHA512)()
     return builder.sign(key.library_key(), algorithm).public_bytes(Encoding.DER)
+
+
+@cache
+def _throwaway(curve: str) -> EcPrivateKey:
+    """A key that signs what the library will not put together unsigned; its signatures are thrown away."""
+    return EcPrivateKey.generate(curve)
+
+
+def _to_be_signed(der: bytes) -> bytes:
+    """The first of the three parts of a certificate or request: what is signed."""
+    return _parts(der)[0]
+
+
+def _parts(der: bytes) -> list[bytes]:
+    ((_, inside),) = items(der)
+    return [item(tag, value) for tag, value in items(inside)]
+
+
+def _with_signature(signed: bytes, by_throwaway: bytes, key: OutsideKey) -> bytes:
+    """`signed`, the algorithm that the throwaway signature names, and the key's own signature (RFC 5280 4.1.1.3)."""
+    width = key.public.width
+    digest = hashlib.new({32: "sha256", 48: "sha384"}.get(width, "sha512"), signed).digest()
+    raw = key.sign_digest(digest)
+    value = encode_dss_signature(int.from_bytes(raw[:width]), int.from_bytes(raw[width:]))
+    return item(_SEQUENCE, signed + _parts(by_throwaway)[1] + item(_BIT_STRING, b"\x00" + value))
 
 
 def _name(common_name: str, subject_serial: str = "") -> x509.Name:

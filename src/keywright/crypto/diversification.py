@@ -8,6 +8,7 @@ emv        T = KDD[4:10];  E(T || F0 x) || E(T || 0F x)            triple DES, 1
 visa2      T = KDD[0:2] || KDD[4:8];  as emv                       triple DES, 16 bytes  GlobalPlatformPro
 visa       T = KDD[0:4] || KDD[8:10];  as emv                      triple DES, 16 bytes  GlobalPlatformPro
 sp800-108  SP 800-108: CMAC(i || label || 00 || context || L)      AES                   ours, below
+ecb        E(SHA-256(i || label || 00 || context || L), cut)       AES                   ours, below
 ========== ======================================================= ===================== =================
 
 KDD are the 10 bytes of key diversification data in the answer to INITIALIZE UPDATE. Where a scheme is asked for, a
@@ -17,10 +18,16 @@ The scheme ``sp800-108`` is our own: i is one byte counting from 1; the label is
 ``GP-SCP03-ENC-1``, ``GP-SCP03-MAC-1`` or ``GP-SCP03-DEK-1`` (protocol, purpose, version of this recipe);
 L is the key length in bits in two bytes. The context is whatever names the card completely; `card_context` builds
 the one that the production line uses. i || label || 00 fills one AES block, which is what makes batches cheap.
+
+The scheme ``ecb`` is our own too, for a master that never leaves a token: the same message goes through SHA-256, its
+first 16 bytes are the block that is encrypted. A token without SP 800-108 does that by one CKM_AES_ECB_ENCRYPT_DATA
+for each key, and the key stays inside. Different messages give different blocks but for a collision of 128 bits of
+SHA-256, and different blocks give different keys, because AES is a permutation.
 """
 
 from __future__ import annotations
 
+import hashlib
 from functools import lru_cache
 from typing import Final, NamedTuple
 
@@ -30,6 +37,7 @@ from keywright.crypto.templates import KDD_BYTES, PURPOSES, Template
 from keywright.errors import PolicyError
 
 OWN: Final = "sp800-108"
+ECB: Final = "ecb"
 TEMPLATES: Final = {
     "kdf3": "$_ 00 00 00 $k 00 $0 $1 $2 $3 $4 $5 $6 $7 $8 $9",
     "emv": "$4 $5 $6 $7 $8 $9 F0 $k $4 $5 $6 $7 $8 $9 0F $k",
@@ -37,7 +45,9 @@ TEMPLATES: Final = {
     "visa": "$0 $1 $2 $3 $8 $9 F0 $k $0 $1 $2 $3 $8 $9 0F $k",
 }
 """The schemes that have a name and are no more than a template."""
-SCHEMES: Final = (*TEMPLATES, OWN)
+SCHEMES: Final = (*TEMPLATES, OWN, ECB)
+OF_ANY_LENGTH: Final = (OWN, ECB)
+"""The schemes that take a context of any length; the others take the KDD."""
 
 LABELS: Final = (b"GP-SCP03-ENC-1", b"GP-SCP03-MAC-1", b"GP-SCP03-DEK-1")
 
@@ -64,7 +74,7 @@ def card_context(unique_id: bytes, lot: bytes, master_kvn: int) -> bytes:
 
 def master_kind(scheme: str) -> type[AesKey | TripleDesKey]:
     """What kind of master a scheme or template takes. Raises PolicyError, or UsageError for a template, as below."""
-    return AesKey if scheme == OWN or _template(scheme).counts else TripleDesKey
+    return AesKey if scheme in OF_ANY_LENGTH or _template(scheme).counts else TripleDesKey
 
 
 def key_sizes(scheme: str) -> tuple[int, ...]:
@@ -72,16 +82,28 @@ def key_sizes(scheme: str) -> tuple[int, ...]:
     return (len(_template(scheme).marks),) if master_kind(scheme) is TripleDesKey else (16, 24, 32)
 
 
+def ecb_blocks(context: bytes, key_bytes: int) -> tuple[bytes, bytes, bytes]:
+    """What ``ecb`` encrypts under the master for ENC, MAC and DEK: one AES block for each 16 bytes of a key, joined."""
+    counters, tail = range(1, _blocks(key_bytes) + 1), b"\x00" + context + (key_bytes * 8).to_bytes(2)
+    enc, mac, dek = (
+        b"".join(hashlib.sha256(bytes((i,)) + label + tail).digest()[:_BLOCK] for i in counters) for label in LABELS
+    )
+    return enc, mac, dek
+
+
 def derive_key_set(
     master: AesKey | TripleDesKey, scheme: str, diversifier: bytes, *, key_bytes: int | None = None
 ) -> tuple[bytes, bytes, bytes]:
     """ENC, MAC and DEK of one card, each `key_bytes` long (default: as long as the master).
 
-    `scheme` is a name or a template. `diversifier` is the KDD of 10 bytes, or for ``sp800-108`` the context of any
-    length. Raises PolicyError for an unknown scheme, a master of the wrong algorithm, or keys longer than the master,
-    UsageError for a template that does not parse.
+    `scheme` is a name or a template. `diversifier` is the KDD of 10 bytes, or for ``sp800-108`` and ``ecb`` the context
+    of any length. Raises PolicyError for an unknown scheme, a master of the wrong algorithm, or keys longer than the
+    master, UsageError for a template that does not parse.
     """
     size = _key_bytes(master, scheme, key_bytes)
+    if scheme == ECB and isinstance(master, AesKey):
+        enc, mac, dek = (master.encrypt_blocks(blocks)[:size] for blocks in ecb_blocks(diversifier, size))
+        return enc, mac, dek
     rows, places = _layout(scheme, size, _width(scheme, len(diversifier)))
     filled = []
     for row in rows:
@@ -110,7 +132,8 @@ def derive_key_sets(
 ) -> bytearray:
     """ENC || MAC || DEK of many cards, one after another: the bytes of `derive_key_set` for each, much faster.
 
-    `diversifiers` holds the cards' KDDs (10 bytes each), or for ``sp800-108`` contexts of `context_bytes` each.
+    `diversifiers` holds the cards' KDDs (10 bytes each), or for ``sp800-108`` and ``ecb`` contexts of `context_bytes`
+    each.
     The result is `out`, if given (of exactly the size needed), or a new buffer; the caller may overwrite it after use.
     Errors as `derive_key_set`, and ValueError for sizes that do not fit.
     """
@@ -123,6 +146,13 @@ def derive_key_sets(
     if len(keys) != count * 3 * size:
         raise ValueError(f"the keys of {count} cards take {count * 3 * size} bytes, not {len(keys)}")
     if not count:
+        return keys
+    if scheme == ECB:
+        for at in range(count):
+            context = diversifiers[at * context_bytes : (at + 1) * context_bytes]
+            keys[3 * size * at : 3 * size * (at + 1)] = b"".join(
+                derive_key_set(master, scheme, context, key_bytes=size)
+            )
         return keys
     from keywright.crypto.batch import fill_cmac, fill_ecb  # noqa: PLC0415 - numpy: 70 ms that only batches pay
 
@@ -172,7 +202,7 @@ def _template(scheme: str) -> Template:
 
 
 def _width(scheme: str, size: int) -> int:
-    if scheme != OWN and size != KDD_BYTES:
+    if scheme not in OF_ANY_LENGTH and size != KDD_BYTES:
         raise ValueError(f"key diversification data have {KDD_BYTES} bytes, not {size}")
     return size
 

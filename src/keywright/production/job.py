@@ -14,7 +14,7 @@ from typing import Any, Final, TypeVar, final
 
 import msgspec
 
-from keywright.crypto.diversification import card_context
+from keywright.crypto.diversification import OF_ANY_LENGTH, card_context
 from keywright.errors import KeywrightError, PolicyError, StatusError
 from keywright.globalplatform.host import Dialogue, Identity, select
 from keywright.iso7816.apdu import Command, Response
@@ -251,17 +251,17 @@ class Job:
         return self.keys(Role.OWN)
 
     def own_context(self) -> bytes:
-        """What the own keys are derived from: the KDD, for our SP 800-108 scheme also serial, lot and key version.
+        """What the own keys are derived from: the KDD, for our own schemes also serial, lot and key version.
 
         Raises PolicyError for a derivation from a KDD of zeros alone: every such card would get the same keys.
         """
         p = self.parameters(OwnKeys)
-        if p.scheme == "sp800-108":
+        if p.scheme in OF_ANY_LENGTH:
             return card_context(self.kdd + self.unit.serial.encode(), self.recipe.name.encode(), p.kvn)
         if not any(self.kdd):
             raise PolicyError(
                 f"the unit's key diversification data are zeros; {p.scheme} would give all such units the same keys",
-                hint='use scheme = "sp800-108", which also takes the serial and the lot',
+                hint='use scheme = "sp800-108" or "ecb", which also take the serial and the lot',
             )
         return self.kdd
 

@@ -18,6 +18,7 @@ from keywright.crypto.ec import EcPublicKey
 from keywright.errors import PolicyError
 from keywright.globalplatform.key_fields import WrappedKey
 from keywright.production.key_paths import KeyPath, SessionKeys
+from keywright.production.key_refs import Diversified, FactorySet, KeyRef
 from keywright.production.key_states import KeyState
 from keywright.production.keystore_failure import KeystoreBusyError, KeystoreLostError, KeystoreRefusedError
 from keywright.production.registry import KeyRecord, Registry
@@ -51,29 +52,6 @@ class KeyFacts(msgspec.Struct, frozen=True):
     algorithm: str
     check: str
     test: bool
-
-
-class Diversified(msgspec.Struct, frozen=True):
-    """Names the keys of one unit that come from a master.
-
-    `scheme`: as `crypto.diversification` has them. `context`: the KDD of 10 bytes, or for sp800-108 what names the
-    unit. `key_bytes`: size of each key.
-    """
-
-    master: str
-    scheme: str
-    context: bytes
-    key_bytes: int
-
-
-class FactorySet(msgspec.Struct, frozen=True):
-    """Names the keys that a unit with these diversification data (10 bytes) came with."""
-
-    name: str
-    kdd: bytes
-
-
-KeyRef: TypeAlias = Diversified | FactorySet
 
 
 class CardKeys(Protocol):

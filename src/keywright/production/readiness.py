@@ -5,6 +5,8 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from pathlib import Path
 
+from keywright.crypto.diversification import OF_ANY_LENGTH, card_context
+from keywright.crypto.templates import KDD_BYTES
 from keywright.errors import PolicyError, StoreError, UsageError
 from keywright.fob.open import check_link
 from keywright.fob.uri import Uri
@@ -137,8 +139,12 @@ def _check_keystore(recipe: Recipe, keystore: Keystore, now: float, *, is_new: b
                 check = keystore.registry.check_uses if purpose == "factory" else keystore.registry.check_originates
                 check(name, now)
         match spec.parameters:
-            case OwnKeys(master=master, scheme=scheme, key_bytes=size):
-                _check_derivation(recipe, keystore, Diversified(master, scheme, bytes(10), size))
+            case OwnKeys(master=master, scheme=scheme, key_bytes=size, kvn=kvn):
+                # A context like the units' own: a token takes short ones by schemes of which it refuses long ones.
+                context = bytes(KDD_BYTES)
+                if scheme in OF_ANY_LENGTH:
+                    context = card_context(context + b"\x01", recipe.name.encode(), kvn)
+                _check_derivation(recipe, keystore, Diversified(master, scheme, context, size))
             case Personalise(ca=ca, validity_days=days):
                 DeviceAuthority(keystore, ca).check_validity(now, days)
             case _:

@@ -34,6 +34,37 @@ class Prf(Protocol):
         ...
 
 
+class Cipher(Protocol):
+    """A key that encrypts and decrypts in CBC, wherever it lives."""
+
+    def encrypt_cbc(self, iv: bytes, data: bytes, /) -> bytes:
+        """CBC without padding; `iv` 16 bytes, `data` n*16 bytes."""
+        ...
+
+    def decrypt_cbc(self, iv: bytes, data: bytes, /) -> bytes:
+        """Inverse of `encrypt_cbc`; padding is left in place."""
+        ...
+
+
+class HostKeys(Protocol):
+    """The keys of one session as the host end uses them: `SessionKeys`, or objects of a token."""
+
+    @property
+    def enc(self) -> Cipher:
+        """S-ENC."""
+        ...
+
+    @property
+    def mac(self) -> Prf:
+        """S-MAC."""
+        ...
+
+    @property
+    def rmac(self) -> Prf:
+        """S-RMAC."""
+        ...
+
+
 class KeySet(msgspec.Struct, frozen=True):
     """Static keys of one key version number: K-ENC, K-MAC and K-DEK, all of one size."""
 
@@ -74,6 +105,14 @@ class SessionKeys(msgspec.Struct, frozen=True):
     enc: AesKey
     mac: AesKey
     rmac: AesKey
+
+
+def derivation_block(constant: int, size: int, number: int) -> bytes:
+    """What stands before the context, 16 bytes: for the first sixteen bytes of a key (`number` 1) or what follows (2).
+
+    `size`: bytes of the result.
+    """
+    return _prefix(constant, size * 8, number)
 
 
 def _prefix(constant: int, bits: int, number: int) -> bytes:

@@ -17,7 +17,7 @@ from keywright.iso7816.refusal import Refusal
 from keywright.iso7816.status import SW, check
 from keywright.scp.level import LEVELS, Level
 from keywright.scp.padding import pad80, unpad80
-from keywright.scp.scp03.keys import SessionKeys
+from keywright.scp.scp03.keys import HostKeys, SessionKeys
 from keywright.scp.scp03.messages import (
     ANSWERED,
     BEGIN_R_MAC_SESSION,
@@ -37,6 +37,14 @@ def _covered(command: Command, length: int) -> bytes:
     if command.extended:
         return bytes((cla, ins, p1, p2, 0, length >> 8, length & 0xFF))
     return bytes((cla, ins, p1, p2, length))
+
+
+def room_for_data(level: int, mac_length: int) -> int:
+    """Plain bytes that fit one short command at a security level."""
+    if not level & Level.C_MAC:
+        return SHORT_LC
+    room = SHORT_LC - mac_length
+    return room - room % 16 - 1 if level & Level.C_DEC else room
 
 
 class HostMessaging:
@@ -60,7 +68,7 @@ class HostMessaging:
 
     def __init__(
         self,
-        keys: SessionKeys,
+        keys: HostKeys,
         mac_length: int,
         level: int,
         channel: int,
@@ -81,10 +89,7 @@ class HostMessaging:
     @property
     def max_data(self) -> int:
         """Plain bytes that fit one short command at this level."""
-        if not self.level & Level.C_MAC:
-            return SHORT_LC
-        room = SHORT_LC - self._mac_length
-        return room - room % 16 - 1 if self.level & Level.C_DEC else room
+        return room_for_data(self.level, self._mac_length)
 
     def close(self) -> None:
         """Forget the session; every later use raises SequenceError."""

@@ -1,0 +1,100 @@
+"""The token's registry as the client process reads it, and what is written to it."""
+
+from __future__ import annotations
+
+from typing import Any, Final, final
+
+from pkcs11 import Attribute, ObjectClass
+
+from keywright.errors import StoreError
+from keywright.production.hsm import records
+from keywright.production.hsm.records import Head, TokenRecord
+from keywright.production.hsm.token import TokenSession
+from keywright.production.registry import Registry
+
+_OF_KEYS: Final = (ObjectClass.SECRET_KEY, ObjectClass.PRIVATE_KEY, ObjectClass.PUBLIC_KEY)
+
+
+def mac_key(session: TokenSession) -> Any:
+    """The key that MACs records. Raises StoreError unless there is exactly one."""
+    wanted = {Attribute.CLASS: ObjectClass.SECRET_KEY, Attribute.LABEL: records.MAC_LABEL, Attribute.TOKEN: True}
+    found = list(session.raw.get_objects(wanted))
+    if len(found) != 1:
+        raise StoreError(
+            "the token holds no keystore" if not found else "the token has more than one key for its records",
+            hint="make one with `keywright keystore new pkcs11:LABEL`"
+            if not found
+            else "run `keywright keystore audit`",
+        )
+    return found[0]
+
+
+@final
+class TokenRegistry:
+    """All records that are whole, newest versions only."""
+
+    __slots__ = ("head", "keys", "known")
+
+    def __init__(self, head: Head, keys: dict[str, TokenRecord]) -> None:
+        self.head = head
+        self.keys = keys
+        self.known = Registry("test" if head.test else "production", tuple(record.entry for record in keys.values()))
+        """The key registry: states, periods, parents."""
+
+    @classmethod
+    def read(cls, session: TokenSession) -> TokenRegistry:
+        """Read it from the token. Raises StoreError if there is none, or an object of it is damaged."""
+        key = mac_key(session)
+
+        def mac(message: bytes) -> bytes:
+            return session.cmac(key, message)
+
+        heads, found = [], []
+        for _, label, value in session.data():
+            if label == records.HEAD_LABEL:
+                heads.append(records.open_head(value, mac))
+            elif records.is_record(label):
+                found.append(records.open_record(label, value, mac))
+        if len(heads) != 1:
+            raise StoreError(
+                "the token holds no whole keystore" if not heads else "the token holds two keystores",
+                hint="make it again with `keywright keystore new`" if not heads else "restore it from its backup",
+            )
+        return cls(heads[0], records.newest(found))
+
+    def is_same(self, other: TokenRegistry) -> bool:
+        """Whether nothing was changed."""
+        return self.head == other.head and self.keys == other.keys
+
+    def find(self, name: str, purpose: str, what: str) -> TokenRecord:
+        """A record by name. Raises StoreError that lists the known ones."""
+        record = self.keys.get(name)
+        if record is None or record.entry.purpose != purpose:
+            known = ", ".join(key.name for key in self.keys.values() if key.entry.purpose == purpose) or "none"
+            raise StoreError(f"the keystore has no {what} {name!r}", hint=f"it has: {known}")
+        return record
+
+
+def store_record(session: TokenSession, record: TokenRecord) -> None:
+    """Write a record, then destroy what it takes the place of."""
+    key = mac_key(session)
+    label = records.label_of(record)
+    older = [handle for handle, found, _ in session.data() if found == label]
+    session.store_data(label, records.sealed_record(record, lambda message: session.cmac(key, message)))
+    for handle in older:
+        handle.destroy()
+
+
+def store_head(session: TokenSession, head: Head) -> None:
+    """Write the head: from now on the token is a keystore."""
+    key = mac_key(session)
+    session.store_data(records.HEAD_LABEL, records.sealed_head(head, lambda message: session.cmac(key, message)))
+
+
+def destroy_objects(session: TokenSession, record: TokenRecord) -> None:
+    """Destroy every object of a key; its record stays."""
+    wanted = {ref.object_id for ref in record.objects}
+    for handle in list(session.objects()):
+        if handle[Attribute.CLASS] in _OF_KEYS and handle[Attribute.ID] in wanted:
+            handle.destroy()
+    session.forget()
