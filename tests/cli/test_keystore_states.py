@@ -79,7 +79,7 @@ def test_a_compromised_key_is_listed_with_the_units_it_reached(
     assert (document["state"], document["descendants"]) == ("compromised", [])
     (found,) = document["lots"]
     assert (found["lot"], found["keys"]) == ("fob", ["issuer"])
-    assert found["units"] == [[1, "K-000001", "sealed"], [2, "K-000002", "sealed"]]
+    assert found["units"] == [[1, "K-000001"], [2, "K-000002"]]
     shown = keywright("keystore", "affected", made, "issuer", "--store", store).out
     assert "2 units concerned through issuer" in shown
     assert "K-000002" in shown

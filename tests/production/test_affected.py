@@ -44,7 +44,7 @@ def reached(url: str, *names: str, keystore_id: str = "") -> list[int] | None:
     with UnitStore.open(url, readonly=True) as units:
         lot = affected_lot(units, keystore_id or keystore().keystore_id, names)
         assert lot is not None
-        return [one.n for one in affected_units(units, lot)] if lot.keys else None
+        return [n for n, _ in affected_units(units, lot)] if lot.keys else None
 
 
 @pytest.mark.parametrize("name", ["issuer", "gp-test", "device-ca"])

@@ -236,5 +236,5 @@ def _say_lot(url: str, lot: AffectedLot, units: list[list[Any]]) -> None:
         say(f"{url}: lot {lot.lot} has nothing to do with it")
         return
     say(bad(f"{url}: lot {lot.lot}, {len(units)} units concerned through {', '.join(lot.keys)}"))
-    for n, serial, state in units:
-        say(f"  {n}  {serial}  {state}")
+    for n, serial in units:
+        say(f"  {n}  {serial}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Final, NamedTuple
+from typing import Final, TypeAlias
 
 import msgspec
 import sqlalchemy as sa
@@ -18,12 +18,8 @@ from keywright.production.units import UnitStore
 _CHUNK: Final = 20_000
 
 
-class AffectedUnit(NamedTuple):
-    """A unit that a key reached: number in the lot, serial, state."""
-
-    n: int
-    serial: str
-    state: str
+AffectedUnit: TypeAlias = tuple[int, str]
+"""A unit that a key reached: number in the lot, and serial."""
 
 
 class AffectedLot(msgspec.Struct, frozen=True):
@@ -60,15 +56,19 @@ def affected_units(store: UnitStore, lot: AffectedLot) -> Iterator[AffectedUnit]
     """
     if not lot.keys:
         return
-    query = sa.select(unit.c.n, unit.c.serial, unit.c.state).order_by(unit.c.n)
+    number = unit.c.n if lot.by_keys else certificate.c.unit
+    query = sa.select(number, unit.c.serial).where(number > sa.bindparam("last")).order_by(number).limit(_CHUNK)
     if lot.by_keys:
         query = query.where(unit.c.kdd.is_not(None))
     else:
-        query = query.join(certificate, certificate.c.unit == unit.c.n)
+        query = query.select_from(certificate.join(unit, unit.c.n == certificate.c.unit))
     with reading(store) as reader:
-        result = reader.execution_options(yield_per=_CHUNK).execute(query)
-        for rows in result.partitions():
-            yield from map(AffectedUnit._make, rows)
+        # Pages of the driver's own rows: a million of SQLAlchemy's take more than twice the time.
+        pages = reader.execution_options(yield_per=None, stream_results=False)
+        last = 0
+        while rows := pages.execute(query, {"last": last}).cursor.fetchall():
+            yield from rows
+            last = rows[-1][0]
 
 
 def _named_in(recipe: Recipe) -> tuple[set[str], set[str]]:

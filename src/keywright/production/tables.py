@@ -44,6 +44,7 @@ def _one_of(column: str, values: tuple[str, ...]) -> str:
 
 _LEASED: Final = text("until IS NOT NULL")
 _RECOVER: Final = text("recover = 1")
+_REACHED: Final = text("kdd IS NOT NULL")
 
 metadata: Final = MetaData()
 
@@ -95,6 +96,7 @@ unit: Final = Table(
     CheckConstraint(_one_of("state", STATES), name="unit_state"),
     Index("unit_by_state", "state", "n"),
     Index("unit_leased", "until", sqlite_where=_LEASED, postgresql_where=_LEASED),
+    Index("unit_reached", "n", "serial", "kdd", sqlite_where=_REACHED, postgresql_where=_REACHED),
     Index("unit_to_recover", "n", sqlite_where=_RECOVER, postgresql_where=_RECOVER),
 )
 """One ordered unit. `extra` and `evidence` are JSON objects; `step` the step it stands in, or empty.

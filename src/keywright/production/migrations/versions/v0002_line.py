@@ -23,6 +23,7 @@ def upgrade() -> None:
     _approvals()
     _ledger()
     _handover()
+    _keys()
 
 
 def _leases() -> None:
@@ -47,6 +48,12 @@ def _leases() -> None:
         "UPDATE unit SET recover = 1 WHERE state IN ('planned', 'running') "
         "AND (state = 'running' OR EXISTS (SELECT 1 FROM event WHERE event.unit = unit.n))"
     )
+
+
+def _keys() -> None:
+    """What a compromised key reached is listed from here, without a look at the units themselves."""
+    reached = sa.text("kdd IS NOT NULL")
+    op.create_index("unit_reached", "unit", ["n", "serial", "kdd"], sqlite_where=reached, postgresql_where=reached)
 
 
 _LEASED = sa.text("until IS NOT NULL")
