@@ -27,7 +27,7 @@ LOT = Lot(
 )
 
 
-def made(path: Path, units: int = 3, planned: int = 2) -> UnitStore:
+def made(path: Path | str, units: int = 3, planned: int = 2) -> UnitStore:
     """An open store with some units done and some not begun."""
     store = UnitStore.open(str(path), create=True)
     store.import_order(LOT, [OrderRow(n, f"S{n:04}", "fob", "", {}) for n in range(1, units + planned + 1)])

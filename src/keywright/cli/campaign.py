@@ -61,6 +61,10 @@ Trace = Annotated[
 ]
 Workers = Annotated[int, typer.Option("--workers", metavar="N", help="Processes that share the simulated units.")]
 Engine = Annotated[str, typer.Option("--engine", metavar="ENGINE", help="What carries the work: local.")]
+Witness = Annotated[
+    Path | None,
+    typer.Option("--witness", metavar="FILE", help="Where checkpoints of the log go, if not beside the store."),
+]
 Check = Annotated[bool, typer.Option("--check", help="Identify every unit that can be reached, and change nothing.")]
 
 
@@ -80,6 +84,7 @@ def run(
     yes: Yes = False,
     json: Json = False,
     trace: Trace = None,
+    witness: Witness = None,
 ) -> None:
     """Take every unit of an order through a recipe; the same command again goes on with the lot.
 
@@ -96,6 +101,7 @@ def run(
     means.workers = _workers(engine, workers)
     with watching(store, link or read_recipe(recipe).link, trace) as watcher:
         means.watcher = watcher
+        means.witness = witness
         done = campaign.run(recipe, order, store, means)
     finish(done, store, as_json=json)
 
@@ -113,12 +119,14 @@ def resume(
     yes: Yes = False,
     json: Json = False,
     trace: Trace = None,
+    witness: Witness = None,
 ) -> None:
     """Go on with a lot by the recipe and order it was begun with. Exit codes as `run`."""
     means = _means(keystore, unlock_with(unlock, passphrase=passphrase), link, yes=yes)
     means.workers = _workers(engine, workers)
     with watching(store, link or lot_link(store), trace) as watcher:
         means.watcher = watcher
+        means.witness = witness
         done = campaign.resume(store, means)
     finish(done, store, as_json=json)
 

@@ -19,6 +19,8 @@ from keywright.fob.pool import FobPool, Plan
 from keywright.globalplatform.host import Dialogue, identify
 from keywright.iso7816.apdu import Command, Response
 from keywright.iso7816.layers import complete
+from keywright.production.audit.checkpoints import Notary, notarised
+from keywright.production.audit.key_file import open_or_make
 from keywright.production.crew import check_workers, crew
 from keywright.production.database import closing_lock, database_at, store_path
 from keywright.production.engine import Engine, Outcome, whole_recipe
@@ -210,17 +212,20 @@ def _unchanged(order: Path, digest: str) -> Iterator[OrderRow]:
 
 def _work(units: UnitStore, recipe: Recipe, keystore: Keystore, link: str, means: Means) -> Run:
     check_memory(units, link, means)
+    notary = notary_of(units, recipe.name, means.witness)
     if means.workers > 1:
-        with crew(units, link, _plan(means, link, units.path, keep=True), means) as workers:
+        plan = _plan(means, link, units.path, keep=True)
+        with crew(units, link, plan, means) as workers, notarised(notary):
             outcome = workers.run()
     else:
-        with _station(means, link, units.path, keep=True) as station, units.keep_alive():
+        with _station(means, link, units.path, keep=True) as station, units.keep_alive(), notarised(notary):
             outcome = take_through(units, station, recipe, keystore, means)
     counts = units.counts()
     is_open = counts["planned"] + counts["running"] > 0
     if not is_open:
         outcome.stopped = ""  # the failures that would have stopped it were its last units
     units.set_lot_state("stopped" if outcome.stopped else "open" if is_open else "complete")
+    notary.make()
     return Run(summarise(units), outcome)
 
 
@@ -234,6 +239,12 @@ def take_through(units: UnitStore, station: Station, recipe: Recipe, keystore: K
         return engine.run()
     finally:
         engine.close()
+
+
+def notary_of(units: UnitStore, lot: str, witness: Path | None) -> Notary:
+    """Who signs the log of a lot, with the key beside its store."""
+    signer = open_or_make(units.path, lot)
+    return Notary(units, signer, witness or units.path.with_name(f"{units.path.name}.witness"))
 
 
 def job_of(units: UnitStore, unit: Unit, recipe: Recipe, keystore: Keystore, means: Means) -> Job:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from keywright.production.audit.log import append, lot_entry
+from keywright.production.audit.log import AuditEvent, append, lot_entry
+from keywright.production.audit.subjects import CLOSING, row_hash
 from keywright.production.handover_tables import closing
 from keywright.production.rows import Change
 from keywright.production.tables import campaign
@@ -29,4 +30,11 @@ def write(transaction: Transaction, changes: Sequence[Closed]) -> None:
         values = {"id": 1, "counted": change.counted, "approval": change.approval, "at": change.at}
         transaction.execute(closing.insert(), values)
         transaction.execute(campaign.update().values(state=CLOSED))
-        append(transaction, [lot_entry(transaction, "lot.state")])
+        closed = AuditEvent(
+            action="lot.close",
+            object_type=CLOSING.type,
+            object_id="1",
+            after_hash=row_hash((1, change.counted, change.approval, float(change.at))),
+            approvals=(change.approval,) if change.approval else (),
+        )
+        append(transaction, [lot_entry(transaction, "lot.state"), closed])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Final
 
 import msgspec
@@ -27,7 +28,8 @@ class Means(msgspec.Struct, kw_only=True):
     `plan` is what a tray of simulated fobs is to be like; its journal is set here, and what the link says of its
     devices counts more. `confirm` is asked before real devices are changed, with the lot's name and the link. `swap`
     has the next device put on the link: it is told the serial expected and what is wrong with the device that is
-    there, and answers False to stop. `workers` processes share the simulated units of a lot.
+    there, and answers False to stop. `workers` processes share the simulated units of a lot. `witness` is the file that
+    checkpoints of the log go to, None the one beside the store.
     """
 
     keystore: str = ""
@@ -44,3 +46,4 @@ class Means(msgspec.Struct, kw_only=True):
     width: int = WIDTH
     workers: int = 1
     wait_s: float = 0.0
+    witness: Path | None = None

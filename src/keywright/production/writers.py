@@ -12,7 +12,8 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final, NamedTuple
 
 from keywright.production import approval_rows, outbox
-from keywright.production.audit.log import AuditEvent, append
+from keywright.production.audit.checkpoints import CheckpointMade, write_checkpoints
+from keywright.production.audit.log import KINDS, append
 from keywright.production.closing_rows import Closed
 from keywright.production.closing_rows import write as write_closed
 from keywright.production.leases import Leave, write_leaves
@@ -48,8 +49,9 @@ WRITERS: Final[tuple[Writer, ...]] = (
     Writer(approval_rows.KINDS, approval_rows.write),
     Writer(outbox.KINDS, outbox.write),
     Writer((Closed,), write_closed),
+    Writer((CheckpointMade,), write_checkpoints),
     # The last: it reads what the others wrote, and every other process waits for the row it locks.
-    Writer((UnitChange, Certificate, Event, AuditEvent), append),
+    Writer(KINDS, append),
 )
 
 _KINDS: Final = frozenset(kind for writer in WRITERS for kind in writer.kinds)

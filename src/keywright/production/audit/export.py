@@ -56,7 +56,7 @@ def export(store: UnitStore, path: Path) -> Exported:
         with replacing(path, opening=_OPENING, store=store.path) as file, reading(store) as reader:
             return _write(reader, file)
     except (DatabaseError, DecodeError) as error:
-        raise StoreError(f"{store.path}: the log cannot be read: {error}", hint="restore it from a backup") from error
+        raise StoreError(f"{store.name}: the log cannot be read: {error}", hint="restore it from a backup") from error
 
 
 class _Output:

@@ -39,11 +39,22 @@ from keywright.production.audit.subjects import (
     ordered_hash,
     row_hash,
 )
-from keywright.production.rows import Certificate, Change, Event, UnitChange, to_json
+from keywright.production.audit.told import TOLD, told
+from keywright.production.rows import Change, UnitChange
 from keywright.production.tables import audit, audit_head, unit
 from keywright.production.transaction import Prepared, Row, Transaction
 
-__all__ = ["IMPORTED", "STEPPED_BACK", "AuditEvent", "Log", "append", "is_step_back", "lot_entry", "order_entries"]
+__all__ = [
+    "IMPORTED",
+    "KINDS",
+    "STEPPED_BACK",
+    "AuditEvent",
+    "Log",
+    "append",
+    "is_step_back",
+    "lot_entry",
+    "order_entries",
+]
 
 SKEW_MS: Final = 5_000
 """So far may the clock of one host lie behind another's; behind its own it may not go at all."""
@@ -55,8 +66,9 @@ ADOPTED: Final = "adopt"
 """The verb for what was there before the log."""
 ORDER_ROWS: Final = 100
 """Units whose order one entry holds."""
+KINDS: Final[tuple[type[Change], ...]] = (UnitChange, *TOLD)
+"""Kinds of change that the log tells of."""
 
-_NOT_OK: Final = frozenset({"failed", "mismatch"})
 _HEAD: Final = "SELECT size, edge, last, at_ms, host FROM audit_head"
 _LOCK: Final = {"sqlite": "", "postgresql": " FOR UPDATE"}
 _PLACE: Final = {"sqlite": "?", "postgresql": "%s"}
@@ -91,7 +103,7 @@ class Log:
 
     def append(self, transaction: Transaction, changes: Sequence[Change]) -> None:
         """Write the leaves of a batch whose rows are written already; the last thing that its transaction locks."""
-        entries = list(_entries(changes))
+        entries = list(told(changes))
         entries += _unit_entries(transaction, changes)
         if not entries:
             return
@@ -182,30 +194,6 @@ def _step_back(by_ms: int, host: str) -> AuditEvent:
         result="noted",
         reason=f"{by_ms} ms behind the entry before",
     )
-
-
-def _entries(changes: Sequence[Change]) -> Iterator[AuditEvent]:
-    for change in changes:
-        if type(change) is Event:
-            facts = to_json(change.facts) if change.facts else "{}"
-            yield AuditEvent(
-                action=f"unit.{change.phase}",
-                object_type=EVENT.type,
-                object_id=f"{change.unit}/{change.step}/{change.phase}/{change.attempt}",
-                result=change.phase if change.phase in _NOT_OK else "ok",
-                after_hash=row_hash((change.unit, change.step, change.phase, change.attempt, facts, float(change.at))),
-            )
-        elif type(change) is AuditEvent:
-            yield change
-        elif type(change) is Certificate:
-            yield AuditEvent(
-                action="certificate.issue",
-                object_type=CERTIFICATE.type,
-                object_id=change.serial_number,
-                after_hash=row_hash(
-                    (change.serial_number, change.unit, change.spki_sha256, change.der, float(change.at))
-                ),
-            )
 
 
 def _unit_entries(transaction: Transaction, changes: Sequence[Change]) -> list[AuditEvent]:

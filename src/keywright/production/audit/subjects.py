@@ -12,6 +12,7 @@ from typing import Any, Final, NamedTuple
 import msgspec
 import sqlalchemy as sa
 
+from keywright.production.handover_tables import approval, approval_signature, approval_use, closing, unit_record
 from keywright.production.tables import campaign, certificate, event, unit
 
 _LOT: Final = (
@@ -107,7 +108,33 @@ CERTIFICATE: Final = Rows(
     ("serial_number", "unit", "spki_sha256", "der", "at"),
 )
 
-SUBJECTS: Final[tuple[Rows, ...]] = (LOT, UNIT, EVENT, CERTIFICATE)
+UNIT_RECORD: Final = Rows("unit-record", unit_record, ("unit",), ("unit", "jws", "cose", "at"))
+APPROVAL: Final = Rows(
+    "approval",
+    approval,
+    ("id",),
+    ("id", "directory", "action", "object", "facts", "digest", "person", "at_ms", "signature"),
+)
+APPROVAL_SIGNATURE: Final = Rows(
+    "approval-signature",
+    approval_signature,
+    ("approval", "person"),
+    ("approval", "person", "at_ms", "signature"),
+)
+APPROVAL_USE: Final = Rows("approval-use", approval_use, ("approval",), ("approval", "digest", "at_ms"))
+CLOSING: Final = Rows("closing", closing, ("id",), ("id", "counted", "approval", "at"))
+
+SUBJECTS: Final[tuple[Rows, ...]] = (
+    LOT,
+    UNIT,
+    EVENT,
+    CERTIFICATE,
+    UNIT_RECORD,
+    APPROVAL,
+    APPROVAL_SIGNATURE,
+    APPROVAL_USE,
+    CLOSING,
+)
 BY_TYPE: Final = {rows.type: rows for rows in SUBJECTS}
 
 

@@ -17,18 +17,22 @@ from keywright.production.audit.note import Checkpoint, NoteKey, open_note
 from keywright.production.sqlite import sync_folder
 
 WITNESS_BYTES: Final = 1 << 28
-_NOTE: Final = re.compile(r"(?:[^\n]+\n)+\n(?:\N{EM DASH} [^\n]+\n)+(?=\n)")
+_NOTE: Final = re.compile(r"(?:[^\n]+\n)+\n(?:\N{EM DASH} [^\n ]+ [A-Za-z0-9+/=]+\n)+(?=\n)")
+_END: Final = b"\n\n"
+_TORN: Final = b"~"
+"""Ends what a power cut left of a note, so that it is not taken for one."""
 
 
 def add_note(path: Path, note: str) -> None:
     """Append a note durably; other processes may do the same. Raises StoreError if it cannot be."""
     try:
         is_new = not path.exists()
-        descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        descriptor = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX)
-            # The empty line before ends what a power cut may have left of an earlier note.
-            os.write(descriptor, f"\n{note}\n".encode())
+            size = os.fstat(descriptor).st_size
+            is_whole = not size or os.pread(descriptor, len(_END), max(size - len(_END), 0)) == _END
+            os.write(descriptor, (b"" if is_whole else _TORN + _END) + note.encode() + b"\n")
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
