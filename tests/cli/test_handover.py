@@ -115,3 +115,28 @@ def test_a_sealed_unit_without_a_record_is_not_left_out(keywright: Keywright, st
     assert not out.exists()
     with UnitStore.open(str(store), readonly=True) as opened:
         assert opened.lot() is not None
+
+
+def test_labels_are_printed_once_and_again_only_as_reprints(keywright: Keywright, store: Path, tmp_path: Path) -> None:
+    first = keywright("campaign", "labels", "--store", store, "--out", tmp_path / "labels.pdf")
+    assert first.out.endswith(f"labels.pdf: {UNITS} labels of 50 x 25 mm, every code read back\n")
+    again = keywright("campaign", "labels", "--store", store, "--out", tmp_path / "more.pdf")
+    assert again.code == 2
+    assert "no sealed unit is without a label" in again.err
+    words = ("campaign", "labels", "--store", store, "--svg", "--reprint", "KW-F1-000002")
+    assert "--reprint takes --why" in keywright(*words, "--out", tmp_path / "x").err
+    reprint = keywright(*words, "--out", tmp_path / "again", "--why", "torn", "--size", "60x30", "--json")
+    assert json.loads(reprint.out)["labels"] == 1
+    assert "REPRINT 1" in (tmp_path / "again/2-r1.svg").read_text()
+
+
+def test_a_reprint_of_a_production_lot_takes_two_persons(keywright: Keywright, tmp_path: Path) -> None:
+    path = tmp_path / "lot.db"
+    with made_up(path, order(1), campaign=lot(test=False, link="pcsc:X")) as opened:
+        opened.commit([UnitChange(1, {"state": "sealed"})])
+    assert keywright("campaign", "labels", "--store", path, "--out", tmp_path / "labels.pdf").code == 0
+    ran = keywright(
+        "campaign", "labels", "--store", path, "--out", tmp_path / "2.pdf", "--reprint", "KW-F1-000001", "--why", "x"
+    )
+    assert "this takes two persons" in ran.err
+    assert not (tmp_path / "2.pdf").exists()

@@ -20,6 +20,9 @@ from keywright.production.approvals import Operation
 from keywright.production.closing import Standing, close, needs_people, operation, standing_of
 from keywright.production.consent import Consent, given_or_asked
 from keywright.production.keystore_uri import open_keystore
+from keywright.production.label_drawing import size_of
+from keywright.production.labels import Kind, first_prints, print_labels, reprints
+from keywright.production.labels import operation as label_operation
 from keywright.production.ledger import MEANING
 from keywright.production.manifest import public_pem, write_manifest
 from keywright.production.people import Directory
@@ -163,6 +166,51 @@ def manifest(
         show_json({"file": str(out), "key": str(key), "units": count, "kid": signer.kid})
         return
     say(f"wrote {out}, {count} units; checked by {key} (kid {signer.kid})")
+
+
+@app.command()
+def labels(
+    *,
+    store: Store,
+    out: Annotated[Path, typer.Option("--out", metavar="PATH", help="A new PDF; or a new folder, for --svg.")],
+    svg: Annotated[
+        bool, typer.Option("--svg", help="A picture for each label in place of a PDF with a page for each.")
+    ] = False,
+    size: Annotated[str, typer.Option("--size", metavar="WxH", help="The size of a label in mm.")] = "50x25",
+    unit: Annotated[list[str] | None, typer.Option("--unit", metavar="SERIAL", help="Only these units.")] = None,
+    reprint: Annotated[
+        list[str] | None, typer.Option("--reprint", metavar="SERIAL", help="Print a label again, marked as such.")
+    ] = None,
+    why: Annotated[str, typer.Option("--why", metavar="TEXT", help="Why it is printed again.")] = "",
+    people: PeopleFile = None,
+    by: AskedBy = None,
+    passphrase_file: PassphraseFile = None,
+    json: Json = False,
+) -> None:
+    """Write labels with a QR code for sealed units that have none yet; each is read back before it counts as printed.
+
+    A label is printed once. Printing it again (--reprint) takes an approval on a production lot, and says so on it.
+    """
+    if reprint and (unit or not why):
+        raise UsageError("--reprint takes --why, and no --unit", hint="say why: --why 'the first one was torn'")
+    measures = size_of(size)
+    with UnitStore.open(store, wait_s=_WAIT_S) as units:
+        lot = lot_in(units, store)
+        consent = Consent()
+        if reprint:
+            wanted = reprints(units, reprint)
+            if needs_people(lot):
+                consent = _consent(units, label_operation(lot, wanted, why), people, by, passphrase_file)
+        else:
+            wanted = first_prints(units, unit or ())
+        if not wanted:
+            raise UsageError("no sealed unit is without a label", hint="to print one again: --reprint SERIAL")
+        kind: Kind = "svg" if svg else "pdf"
+        count = print_labels(units, wanted, out, kind=kind, size=measures, consent=consent, at=time.time())
+    if json:
+        show_json({"file": str(out), "labels": count, "approval": consent.approval})
+        return
+    say(f"wrote {out}: {count} labels of {measures.width_mm:g} x {measures.height_mm:g} mm, every code read back")
 
 
 def _beside(units: UnitStore) -> str:

@@ -16,6 +16,8 @@ from keywright.production.audit.checkpoints import CheckpointMade, write_checkpo
 from keywright.production.audit.log import KINDS, append
 from keywright.production.closing_rows import Closed
 from keywright.production.closing_rows import write as write_closed
+from keywright.production.label_rows import LabelPrinted
+from keywright.production.label_rows import write as write_labels
 from keywright.production.leases import Leave, write_leaves
 from keywright.production.ledger import LedgerEntry, write_entries, write_moves
 from keywright.production.rows import (
@@ -48,6 +50,7 @@ WRITERS: Final[tuple[Writer, ...]] = (
     Writer((Leave,), write_leaves),
     Writer(approval_rows.KINDS, approval_rows.write),
     Writer(outbox.KINDS, outbox.write),
+    Writer((LabelPrinted,), write_labels),
     Writer((Closed,), write_closed),
     Writer((CheckpointMade,), write_checkpoints),
     # The last: it reads what the others wrote, and every other process waits for the row it locks.
