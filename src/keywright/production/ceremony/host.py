@@ -201,8 +201,7 @@ class Host:
                 raise AssertionError("a key that is brought has been combined")
             self._target.store(plan.key, self._pending, plan, self._clock())
         elif plan.kind == "destroy":
-            approval = ceremony.approval.id if ceremony.approval is not None else ""
-            self._target.destroy(plan.key, plan, self._clock(), approval)
+            self._destroy(ceremony)
         else:
             write_new(Path(plan.file), _WHAT, self._output, READABLE)
         ceremony = self._seen(ceremony, facts)
@@ -212,7 +211,14 @@ class Host:
     def _recovered(self, ceremony: Ceremony) -> Ceremony:
         """After a host was killed while it changed the keystore: sealed if the change is there."""
         facts = next(line.facts for line in reversed(ceremony.lines) if line.event is Event.EXECUTE)
+        if ceremony.plan.kind == "destroy":
+            # Two witnesses have confirmed it, and a part of it may be done: it is finished.
+            self._destroy(ceremony)
         return self._seen(ceremony, {**facts, "recovered": True}, again=True)
+
+    def _destroy(self, ceremony: Ceremony) -> None:
+        approval = ceremony.approval.id if ceremony.approval is not None else ""
+        self._target.destroy(ceremony.plan.key, ceremony.plan, self._clock(), approval)
 
     def _seen(self, ceremony: Ceremony, facts: dict[str, Any], *, again: bool = False) -> Ceremony:
         is_done = self._is_done(ceremony.plan, facts)

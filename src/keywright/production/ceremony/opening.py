@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from datetime import UTC, datetime
 
-from keywright.errors import UsageError
+from keywright.errors import KeywrightError, UsageError
 from keywright.production.ceremony.plan import Plan
 from keywright.production.ceremony.software_target import SoftwareTarget
 from keywright.production.ceremony.target import Target
@@ -22,7 +22,7 @@ def open_target(plan: Plan, unlock: Unlock | None) -> Target:
     Raises StoreError if it does not open, UsageError for a production key into a software keystore.
     """
     if plan.target.startswith("pkcs11:"):
-        raise UsageError("ceremonies with keys in a token are not here yet", hint="use software:FILE")
+        return _token(plan, unlock)
     path = keystore_path(plan.target)
     if not plan.test:
         raise UsageError(
@@ -31,3 +31,13 @@ def open_target(plan: Plan, unlock: Unlock | None) -> Target:
     if not path.exists() and plan.kind in _BRINGS:
         SoftwareKeystore.create(path, now=datetime.now(UTC), unlock=unlock, entries=())
     return SoftwareTarget(plan.target, path, lambda: unlock_key(path, unlock), os.urandom)
+
+
+def _token(plan: Plan, unlock: Unlock | None) -> Target:
+    try:
+        from keywright.production.ceremony.token_target import open_token  # noqa: PLC0415 - an extra
+    except ImportError as error:
+        raise KeywrightError(
+            "keys in a token need the extra hsm", hint="install it: pip install 'keywright[hsm]'"
+        ) from error
+    return open_token(plan, unlock)

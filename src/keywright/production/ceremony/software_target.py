@@ -141,10 +141,11 @@ class SoftwareTarget:
     def destroy(self, name: str, plan: Plan, at_ms: int, approval: str) -> None:
         """The file without it takes the place of the file with it; the old one's blocks are the disk's business."""
         del plan
-        self._existing(name)
 
         def change(content: Content) -> Content:
             registry = _registry(content)
+            if registry.named(name).state is KeyState.DESTROYED:
+                return content
             for state in (KeyState.DEACTIVATED, KeyState.DESTROYED):
                 if registry.named(name).state in (KeyState.ACTIVE, KeyState.SUSPENDED) or state is KeyState.DESTROYED:
                     registry = registry.with_state(
