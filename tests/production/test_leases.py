@@ -267,6 +267,29 @@ def test_units_of_a_killed_process_of_this_machine_are_recovered_at_once(store_u
     assert [(unit.n, unit.recover) for unit in here.claim(4)] == [(1, True), (2, True), (3, True), (4, False)]
 
 
+def test_threads_that_begin_together_introduce_their_station_once(store_url: str) -> None:
+    with UnitStore.open(store_url, create=True) as store:
+        store.import_order(lot(), order(40))
+    for turn in range(5):
+        with UnitStore.open(store_url, station=f"station {turn}") as station:
+            ready = threading.Barrier(4)
+            claimed: list[int] = []
+
+            def work(
+                station: UnitStore = station, ready: threading.Barrier = ready, claimed: list[int] = claimed
+            ) -> None:
+                ready.wait()
+                claimed.extend(numbers(station.claim(2)))
+
+            threads = [threading.Thread(target=work) for _ in range(4)]
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join()
+            assert len(set(claimed)) == 8 == station.leased()
+            station.commit([UnitChange(n, {"state": "sealed"}) for n in claimed])
+
+
 def test_what_becomes_of_processes_elsewhere_is_not_guessed() -> None:
     assert not is_gone(this_host(), this_process())
     assert not is_gone("another machine", "1:1")

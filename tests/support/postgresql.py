@@ -67,6 +67,7 @@ class Server:
         self._user = _unprivileged()
         self.folder = Path(tempfile.mkdtemp(prefix="keywright-pg-"))
         self.port = _free_port()
+        self.settings = dict(_SETTINGS)
         self._numbers = itertools.count(1)
         self._process: subprocess.Popen[bytes] | None = None
         try:
@@ -176,7 +177,7 @@ class Server:
         assert done.returncode == 0, done.stderr.decode()
 
     def _spawn(self) -> subprocess.Popen[bytes]:
-        settings = _SETTINGS | {"port": str(self.port), "unix_socket_directories": str(self.folder)}
+        settings = self.settings | {"port": str(self.port), "unix_socket_directories": str(self.folder)}
         options = [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
         with (self.folder / "log").open("ab") as log:
             return subprocess.Popen(

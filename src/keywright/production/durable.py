@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -12,7 +13,8 @@ from sqlalchemy.exc import DatabaseError, IntegrityError
 
 from keywright.errors import StoreError
 from keywright.production.database import Database
-from keywright.production.transaction import Transaction
+from keywright.production.tables import station
+from keywright.production.transaction import Prepared, Transaction
 
 Got = TypeVar("Got")
 
@@ -25,6 +27,12 @@ _COMING: Final = ("57P01", "57P02", "57P03")
 """SQLSTATE of a server that goes down or comes up."""
 
 
+_MARK: Final = Prepared(
+    station.update().where(station.c.name == sa.bindparam("name_")).values(mark=sa.bindparam("mark_")),
+    ("mark_", "name_"),
+)
+
+
 class ConflictError(StoreError):
     """A change breaks a uniqueness rule (a device, certificate or intent that is already there); nothing changed."""
 
@@ -35,8 +43,9 @@ class ConflictError(StoreError):
 class Durable:
     """Transactions of one process, one after the other. Any thread may ask for one."""
 
-    def __init__(self, database: Database, engine: sa.Engine, reconnected: Callable[[], None]) -> None:
+    def __init__(self, database: Database, engine: sa.Engine, station: str, reconnected: Callable[[], None]) -> None:
         """`reconnected` is called when a lost connection was made anew, before it is used."""
+        self._station = station
         self._database = database
         self._engine = engine
         self._reconnected = reconnected
@@ -62,7 +71,7 @@ class Durable:
                     if not self._database.retries or not is_passing(found):
                         raise self._database.write_problem(found) from found
                     self._drop()
-                    if begun.committing and self._was_committed(begun.number):
+                    if begun.committing and self._was_committed(begun.mark):
                         return begun.result  # type: ignore[return-value]  # what `work` returned
                     if not again:
                         raise self._database.write_problem(found) from found
@@ -85,9 +94,19 @@ class Durable:
         with connection.begin():
             transaction = Transaction(connection)
             begun.result = result = work(transaction)
-            begun.number = transaction.number()
+            begun.mark = self._marked(transaction)
             begun.committing = True
         return result
+
+    def _marked(self, transaction: Transaction) -> str:
+        """Leave a mark by which this transaction can be recognised, where its commit may go unanswered.
+
+        The server's own number of it would not do: one that a crash has undone may be given to another transaction.
+        """
+        if not self._database.retries:
+            return ""
+        mark = secrets.token_hex(8)
+        return mark if transaction.run(_MARK, [(mark, self._station)], is_change=False) else ""
 
     def _connected(self) -> sa.Connection:
         if self._connection is None:
@@ -109,23 +128,17 @@ class Durable:
             self._connection = None
             self._lost = True
 
-    def _was_committed(self, number: str) -> bool:
-        """Ask the server what became of a transaction. One still in progress is waited for: its end is near."""
-        if not number:  # nothing was written
-            return False
-        query = sa.select(sa.func.pg_xact_status(sa.cast(sa.literal(number), _Xid8)))
-        for error in attempts(self._database):
+    def _was_committed(self, mark: str) -> bool:
+        """Whether a transaction's mark is there. One that still runs holds the row, and is waited for."""
+        query = sa.select(station.c.mark).where(station.c.name == self._station).with_for_update()
+        for failed in attempts(self._database):
             try:
-                with self._engine.connect() as connection:
-                    status = connection.execute(query).scalar_one()
+                with self._engine.begin() as connection:
+                    return bool(mark) and connection.execute(query).scalar() == mark
             except DatabaseError as found:
                 if not is_passing(found):
                     raise self._database.write_problem(found) from found
-                error(found)
-                continue
-            if status != "in progress":
-                return bool(status == "committed")
-            error(None)
+                failed(found)
         raise AssertionError("attempts end by an error")
 
 
@@ -133,21 +146,11 @@ class _Begun:
     """How far a transaction came."""
 
     result: object = None
-    number: str = ""
+    mark: str = ""
     committing: bool = False
 
 
-class _Xid8(sa.types.UserDefinedType[str]):
-    """PostgreSQL's number of a transaction."""
-
-    cache_ok = True
-
-    def get_col_spec(self, **_: object) -> str:
-        """Name of the type."""
-        return "xid8"
-
-
-def attempts(database: Database) -> Iterator[Callable[[DatabaseError | None], None]]:
+def attempts(database: Database) -> Iterator[Callable[[DatabaseError], None]]:
     """Turns at something that a restarting server may fail; ends by StoreError after `RETRY_S`.
 
     Each turn gets a function to be called with what went wrong; it waits a little.
@@ -155,11 +158,9 @@ def attempts(database: Database) -> Iterator[Callable[[DatabaseError | None], No
     deadline = time.monotonic() + RETRY_S
     turn = 0
 
-    def failed(error: DatabaseError | None) -> None:
+    def failed(error: DatabaseError) -> None:
         if time.monotonic() > deadline:
-            if error is not None:
-                raise database.problem(error) from error
-            raise StoreError(f"{database.name}: a transaction neither ends nor fails", hint="restart the server")
+            raise database.problem(error) from error
         time.sleep(_PAUSES_S[min(turn, len(_PAUSES_S) - 1)])
 
     while True:

@@ -103,7 +103,7 @@ class PostgresqlDatabase:
             },
             pool_size=5,
             hide_parameters=True,
-            pool_pre_ping=not write,
+            pool_pre_ping=True,
         )
 
         @listens_for(engine, "first_connect")

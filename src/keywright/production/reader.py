@@ -39,29 +39,27 @@ class StoreReader:
 
     def lot(self) -> Lot | None:
         """The campaign row, or None before an import."""
-        row = next(self._stream(sa.select(campaign)), None)
-        return None if row is None else lot_row(row)
+        return next(map(lot_row, self._all(sa.select(campaign))), None)
 
     def unit(self, n: int) -> Unit | None:
         """Unit number `n` of the order."""
-        return next(self._units(unit.c.n == n), None)
+        return self._unit(unit.c.n == n)
 
     def find(self, serial: str) -> Unit | None:
         """The unit with that serial."""
-        return next(self._units(unit.c.serial == serial), None)
+        return self._unit(unit.c.serial == serial)
 
     def find_device(self, uid: bytes) -> Unit | None:
         """The unit that this device was identified as."""
-        return next(self._units(unit.c.device_uid == uid), None)
+        return self._unit(unit.c.device_uid == uid)
 
     def units(self, states: Sequence[State] = STATES) -> Iterator[Unit]:
         """Units in these states in the order of the order, streamed."""
         return self._units(unit.c.state.in_(states))
 
     def events(self, n: int | None = None) -> Iterator[Event]:
-        """What happened to a unit, or to all, oldest first, streamed."""
-        query = sa.select(event).order_by(event.c.seq)
-        return map(event_row, self._stream(query if n is None else query.where(event.c.unit == n)))
+        """What happened to a unit, or to all, oldest first; all are streamed."""
+        return map(event_row, self._events_of(n, sa.select(event).order_by(event.c.seq)))
 
     def open_intents(self, n: int | None = None) -> Iterator[Event]:
         """Intents, of a unit or of all, that no closing event of the same step and attempt has settled."""
@@ -73,11 +71,12 @@ class StoreReader:
             later.c.phase.in_(CLOSING),
         )
         query = sa.select(event).where(event.c.phase == "intent", ~settled).order_by(event.c.seq)
-        return map(event_row, self._stream(query if n is None else query.where(event.c.unit == n)))
+        return map(event_row, self._events_of(n, query))
 
     def certificate(self, n: int) -> Certificate | None:
         """The certificate that was issued for a unit."""
-        return next(self._certificates(certificate.c.unit == n), None)
+        query = sa.select(certificate).where(certificate.c.unit == n)
+        return next((Certificate(**row._mapping) for row in self._all(query)), None)  # noqa: SLF001 - documented name
 
     def certificates(self) -> Iterator[Certificate]:
         """All certificates in the order of units, streamed."""
@@ -86,13 +85,13 @@ class StoreReader:
     def counts(self) -> dict[State, int]:
         """How many units stand in each state; every state is there."""
         query = sa.select(unit.c.state, sa.func.count().label("units")).group_by(unit.c.state)
-        found = {row.state: row.units for row in self._stream(query)}
+        found = {row.state: row.units for row in self._all(query)}
         return {state: found.get(state, 0) for state in STATES}
 
     def leased(self) -> int:
         """How many units somebody works on."""
         query = sa.select(sa.func.count().label("units")).select_from(unit).where(unit.c.until.is_not(None))
-        return int(next(self._stream(query)).units)
+        return int(self._all(query)[0].units)
 
     def stations_pinned(self) -> set[str]:
         """Stations on whose readers units stand, or stood when they were finished."""
@@ -101,7 +100,7 @@ class StoreReader:
             .where((unit.c.state != "planned") | (unit.c.recover == 1), unit.c.pinned != "")
             .distinct()
         )
-        return {row.pinned for row in self._stream(query)}
+        return {row.pinned for row in self._all(query)}
 
     @contextmanager
     def reading(self) -> Iterator[sa.Connection]:
@@ -115,12 +114,30 @@ class StoreReader:
         finally:
             engine.dispose()
 
+    def _unit(self, condition: sa.ColumnElement[bool]) -> Unit | None:
+        return next(map(unit_row, self._all(sa.select(unit).where(condition))), None)
+
+    def _events_of(self, n: int | None, query: sa.Select[Any]) -> Iterator[sa.Row[Any]]:
+        return self._stream(query) if n is None else iter(self._all(query.where(event.c.unit == n)))
+
     def _units(self, condition: sa.ColumnElement[bool]) -> Iterator[Unit]:
         return map(unit_row, self._stream(sa.select(unit).where(condition).order_by(unit.c.n)))
 
     def _certificates(self, condition: sa.ColumnElement[bool]) -> Iterator[Certificate]:
         query = sa.select(certificate).where(condition).order_by(certificate.c.unit)
         return (Certificate(**row._mapping) for row in self._stream(query))  # noqa: SLF001 - documented name
+
+    def _all(self, query: sa.Select[Any]) -> Sequence[sa.Row[Any]]:
+        """Few rows, all at once; asked for again where a server restarts."""
+        for failed in attempts(self.database):
+            try:
+                with self._reader.connect() as reader:
+                    return reader.execute(query).all()
+            except DatabaseError as error:
+                if not (self.database.retries and is_passing(error)):
+                    raise self.database.problem(error) from error
+                failed(error)
+        raise AssertionError("attempts end by an error")
 
     def _stream(self, query: sa.Select[Any]) -> Iterator[sa.Row[Any]]:
         """Rows as they are wanted; begun again where a server restarts before the first one came."""

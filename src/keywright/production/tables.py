@@ -112,8 +112,12 @@ station: Final = Table(
     Column("host", Text, nullable=False),
     Column("process", Text, nullable=False),
     Column("seen_at", Float, nullable=False),
+    Column("mark", Text, nullable=False, server_default=text("''")),
 )
-"""Who works on units: the host by its boot, the process by its number and when it began."""
+"""Who works on units: the host by its boot, the process by its number and when it began.
+
+`mark` is the last transaction it committed: by it a commit that a restarting server did not answer is recognised.
+"""
 
 event: Final = Table(
     "event",

@@ -51,7 +51,6 @@ class Transaction:
     def __init__(self, connection: sa.Connection) -> None:
         self._connection = connection
         self.rows_written = 0
-        self._number = ""
 
     @property
     def dialect(self) -> str:
@@ -107,14 +106,6 @@ class Transaction:
             self._connection.exec_driver_sql(statement, chunk)
             count += len(chunk)
         return count
-
-    def number(self) -> str:
-        """The server's number of this transaction, by which it can be looked up; empty if it wrote nothing."""
-        if self.dialect == "sqlite" or self._number:
-            return self._number
-        query = sa.select(sa.cast(sa.func.pg_current_xact_id_if_assigned(), sa.Text))
-        self._number = self._connection.execute(query).scalar_one() or ""
-        return self._number
 
     def _driver(self) -> Any:
         return self._connection.connection.driver_connection

@@ -97,9 +97,10 @@ class UnitStore(StoreReader):
         self._clock = clock
         self._engine = engine
         self._lock = lock
-        self._writer = Durable(database, engine, self._lock_again) if station else None
+        self._writer = Durable(database, engine, station, self._lock_again) if station else None
         self._held: dict[int, int] = {}
         self._is_known = False
+        self._introducing = threading.Lock()
         self._count_mutex = threading.Lock()
         self._commits = self._changes = self._syncs = self._since_checkpoint = 0
 
@@ -257,7 +258,7 @@ class UnitStore(StoreReader):
 
     def is_claimable(self) -> bool:
         """Whether `claim` could find something now."""
-        return next(self._stream(leases.claimable(self.station)), None) is not None
+        return bool(self._all(leases.claimable(self.station)))
 
     def drop(self, n: int) -> None:
         """Forget a lease that was lost: `commit` said so, and nobody here works on the unit any more."""
@@ -325,9 +326,12 @@ class UnitStore(StoreReader):
             self._introduce(transaction)
             return work(transaction)
 
-        done = self._writer.run(first, again=again)
-        self._is_known = True
-        return done
+        with self._introducing:  # or a second thread would end the leases that the first has just got
+            if not self._is_known:
+                done = self._writer.run(first, again=again)
+                self._is_known = True
+                return done
+        return self._writer.run(work, again=again)
 
     def _introduce(self, transaction: Transaction) -> None:
         """Say who we are, with the first thing written; who has the store alone knows that earlier ones are gone."""

@@ -42,6 +42,7 @@ def _leases() -> None:
         sa.Column("host", sa.Text, nullable=False),
         sa.Column("process", sa.Text, nullable=False),
         sa.Column("seen_at", sa.Float, nullable=False),
+        sa.Column("mark", sa.Text, nullable=False, server_default=sa.text("''")),
     )
     op.add_column("campaign", sa.Column("run", sa.Integer, nullable=False, server_default=sa.text("0")))
     op.execute(
