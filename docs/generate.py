@@ -26,6 +26,7 @@ SUBJECTS = (
     "command_line",
     "coverage",
     "house",
+    "keystore",
     "recipe_format",
     "scp03",
     "scp10",

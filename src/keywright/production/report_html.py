@@ -19,6 +19,7 @@ from keywright.production.history import Times
 from keywright.production.outfile import replacing
 from keywright.production.rendering import render
 from keywright.production.report import Summary, summarise
+from keywright.production.report_keys import paths_used
 from keywright.production.sequence import from_store, read_sequence, trace_path
 from keywright.production.units import UnitStore
 
@@ -89,6 +90,7 @@ def write_html(
         longest=max((entry.times.p95 for entry in timed), default=0.0) or 1.0,
         exchange=_exchange(store, explain),
         units=list(islice(store.units(), units)),
+        key_paths=paths_used(store),
         recipe=lot.recipe.splitlines() if lot is not None else [],
         store=store.path.name,
         version=__version__,
