@@ -46,7 +46,7 @@ class Ground:
         """For each of these moments, counted from 1, a lot that was killed there, and where its units were."""
         for at in moments:
             lot = self.lot(f"cut-{at}")
-            passed, ended = lot.run(kill_at=at)
+            passed, ended = lot.run(at)
             assert not ended, "a kill did not fall"
             assert len(passed) == at
             yield {moment.unit: moment.step for moment in passed}, lot

@@ -1,7 +1,8 @@
-"""Kill a campaign at every moment it has, continue it, and hold the outcome against an undisturbed run.
+"""Disturb a campaign at every moment it has, continue it, and hold the outcome against an undisturbed run.
 
 The test process has everything imported; a forked worker runs the campaign and kills itself with SIGKILL at the
-chosen moment. The simulated fobs live in another forked process, which sees no more of it than a closed socket.
+chosen moment, or does to it there what else a `Fault` says. The simulated fobs live in another forked process, which
+sees no more of it than a closed socket.
 """
 
 from __future__ import annotations
@@ -12,42 +13,81 @@ import signal
 import socket
 import traceback
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, Literal, NamedTuple
 
 import msgspec
 
+from keywright.errors import LinkError
 from keywright.fob import tray
 from keywright.fob.fobs import Model
 from keywright.fob.pool import COMMAND, FobPool, Frames, Plan, frame
 from keywright.production import campaign
+from keywright.production.database import store_path
+from keywright.production.hsm.keystore import Pkcs11Keystore
+from keywright.production.keystore import Keystore
 from keywright.production.means import Means
 from keywright.production.software_keystore import SoftwareKeystore
 from keywright.production.units import UnitStore
 from keywright.production.watch import Unwatched
 from keywright.store import Journal
 
+_CUT: Final = 3
+"""Exit code of a worker whose run was broken off."""
 PHASES: Final = ("before intent", "after intent", "after send", "after answer", "before commit", "after commit")
 
 
-class Killer(Unwatched):
-    """Kills this process at the n-th moment, counted from 1; 0 never. Writes every moment it passes to a pipe."""
+Fault = Literal["kill", "cut", "card", "hsm", "database"]
+"""The worker killed by itself; its run broken off by an exception; an answer of the card lost; the HSM client killed;
+the connections to the database ended by its server."""
 
-    def __init__(self, at: int, log: int) -> None:
+
+class Cut(BaseException):
+    """Breaks a run off, as Ctrl-C would. No Exception: nothing may take it for a fault of one unit."""
+
+
+class Striker(Unwatched):
+    """Strikes at the n-th moment, counted from 1; 0 never. Writes every moment it passes to a pipe."""
+
+    def __init__(self, at: int, log: int, strike: Callable[[], None]) -> None:
         self._at = at
         self._log = log
         self._count = 0
+        self._strike = strike
 
     def moment(self, phase: str, unit: int, step: str) -> None:
-        """Count, tell, and perhaps die."""
+        """Count, tell, and perhaps strike."""
         self._count += 1
         os.write(self._log, f"{phase}|{unit}|{step or 'power on'}\n".encode())
         if self._count == self._at:
-            os.kill(os.getpid(), signal.SIGKILL)
+            self._strike()
+
+
+class Losing:
+    """A pool of fobs of whose answers the next one is lost when told so."""
+
+    def __init__(self, pool: FobPool) -> None:
+        self._pool = pool
+        self._is_next = False
+
+    def lose(self) -> None:
+        """The next answer is lost."""
+        self._is_next = True
+
+    def receive(self, *, block: bool = True, limit_s: float | None = None) -> list[tuple[str, bytes | LinkError]]:
+        """As the pool, but for the answer that is lost."""
+        found = self._pool.receive(block=block, limit_s=limit_s)
+        if found and self._is_next:
+            self._is_next = False
+            found[0] = (found[0][0], LinkError("the card was moved", delivered=None))
+        return found
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._pool, name)
 
 
 class Answer(NamedTuple):
@@ -81,18 +121,31 @@ class Moment(NamedTuple):
 
 
 class Lot:
-    """A small lot in a directory of its own, copied from a template with the order already imported."""
+    """A small lot in a directory of its own, copied from a template with the order already imported.
 
-    def __init__(self, template: Path, place: Path, keystore: SoftwareKeystore, models: Mapping[str, Model]) -> None:
+    keystore: open already, or how the worker opens one. store: its URL, if it is not a file of that directory.
+    end_connections: how the connections to the database are ended.
+    """
+
+    def __init__(
+        self,
+        template: Path,
+        place: Path,
+        keystore: Keystore | Callable[[], Keystore],
+        models: Mapping[str, Model],
+        store: str = "",
+        end_connections: Callable[[], None] | None = None,
+    ) -> None:
         shutil.copytree(template, place)
         self.place = place
-        self.store = str(place / "lot.db")
-        self.fobs = place / "lot.db.fobs"
+        self.store = store or str(place / "lot.db")
+        self.fobs = Path(f"{store_path(self.store)}.fobs")
         self.heard = place / "heard"
         self._keystore = keystore
         self._models = dict(models)
+        self._end_connections = end_connections
 
-    def run(self, kill_at: int = 0) -> tuple[list[Moment], bool]:
+    def run(self, at: int = 0, fault: Fault = "kill") -> tuple[list[Moment], bool]:
         """Resume in a forked worker. Returns the moments it passed, and whether it came to its end."""
         reader, writer = os.pipe()
         ours, theirs = socket.socketpair()
@@ -108,7 +161,7 @@ class Lot:
         if not worker:
             os.close(reader)
             with _child():
-                self._work(ours, kill_at, writer)
+                self._work(ours, at, fault, writer)
         ours.close()
         os.close(writer)
         with os.fdopen(reader, "rb") as log:
@@ -116,9 +169,10 @@ class Lot:
         _, status = os.waitpid(worker, 0)
         _, tray_status = os.waitpid(fobs, 0)
         assert tray_status == 0, "the fobs' process failed"
-        if not kill_at or os.WIFEXITED(status):
-            assert status == 0, f"the worker ended with status {status}"
-            return moments, True
+        if not at or os.WIFEXITED(status):
+            code = os.waitstatus_to_exitcode(status)
+            assert code in (0, _CUT), f"the worker ended with {code}"
+            return moments, code == 0
         assert os.WTERMSIG(status) == signal.SIGKILL
         return moments, False
 
@@ -132,13 +186,27 @@ class Lot:
         tray.Tray = HeardTray  # type: ignore[misc]  # in this forked child alone
         tray.serve(sock)
 
-    def _work(self, sock: socket.socket, kill_at: int, log: int) -> None:
+    def _work(self, sock: socket.socket, at: int, fault: Fault, log: int) -> None:
         plan = Plan(journal=str(self.fobs), models=self._models)
         sock.sendall(frame(COMMAND, "", msgspec.json.encode(plan)))
-        pool = FobPool(sock)
-        means = Means(watcher=Killer(kill_at, log), station=pool, opened_keystore=self._keystore, wait_s=5.0)
-        campaign.resume(self.store, means)
-        pool.close()
+        pool = Losing(FobPool(sock))
+        keystore = self._keystore() if callable(self._keystore) else self._keystore
+        strikes: dict[Fault, Callable[[], None]] = {
+            "kill": lambda: os.kill(os.getpid(), signal.SIGKILL),
+            "cut": _cut,
+            "card": pool.lose,
+            "hsm": lambda: os.kill(client_pid(keystore), signal.SIGKILL),
+            "database": self._end_connections or _cut,
+        }
+        striker = Striker(at, log, strikes[fault])
+        means = Means(watcher=striker, station=pool, opened_keystore=keystore, wait_s=5.0)
+        try:
+            campaign.resume(self.store, means)
+        except Cut:
+            os._exit(_CUT)
+        finally:
+            pool.close()
+            keystore.close()
 
     def units(self) -> UnitStore:
         """The store, for reading."""
@@ -152,6 +220,16 @@ class Lot:
             return {name: memory.load(name) or b"" for name in memory.names()}
         finally:
             journal.close()
+
+
+def _cut() -> None:
+    raise Cut
+
+
+def client_pid(keystore: Keystore) -> int:
+    """The process that holds the keys of a keystore in a token."""
+    assert isinstance(keystore, Pkcs11Keystore)
+    return keystore._client.client_pid
 
 
 @contextmanager
@@ -168,11 +246,17 @@ def _child() -> Any:
 
 
 def template(place: Path, recipe: bytes, order: bytes) -> SoftwareKeystore:
-    """A lot that is imported and not begun, and its keystore."""
+    """A lot in a file that is imported and not begun, and its keystore."""
+    keystore = SoftwareKeystore.create(Path(f"{place}.keystore"), now=datetime.now(UTC))
+    imported(place, recipe, order, keystore)
+    return keystore
+
+
+def imported(place: Path, recipe: bytes, order: bytes, keystore: Keystore, store: str = "") -> None:
+    """A lot that is imported and not begun, in a store by URL or in a file of the folder `place`, which is made."""
     place.mkdir()
     (place / "recipe.toml").write_bytes(recipe)
     (place / "order.csv").write_bytes(order)
-    keystore = SoftwareKeystore.create(place / "lot.db.keystore", now=datetime.now(UTC))
 
     class StopError(Exception):
         pass
@@ -184,7 +268,7 @@ def template(place: Path, recipe: bytes, order: bytes) -> SoftwareKeystore:
     ours, theirs = socket.socketpair()
     means = Means(watcher=Never(), station=FobPool(ours), opened_keystore=keystore)
     try:
-        campaign.run(place / "recipe.toml", place / "order.csv", str(place / "lot.db"), means)
+        campaign.run(place / "recipe.toml", place / "order.csv", store or str(place / "lot.db"), means)
     except StopError:
         pass
     finally:
@@ -192,7 +276,6 @@ def template(place: Path, recipe: bytes, order: bytes) -> SoftwareKeystore:
         theirs.close()
     for lock in place.glob("*.lock"):
         lock.unlink()
-    return keystore
 
 
 MOST_SESSIONS_MORE: Final = {"identify": 0, "authenticate": 1, "own_keys": 2, "personalise": 2, "lock_down": 3}
