@@ -71,7 +71,12 @@ def test_a_difference_in_the_count_blocks_closing(store: UnitStore, counted: dic
 )
 def test_an_undecided_unit_blocks_closing(tmp_path: Path, state: str, text: str) -> None:
     with made_up(tmp_path / "lot.db", order(2)) as opened:
-        opened.commit([UnitChange(1, {"state": "sealed"}), UnitChange(2, {"state": state})])
+        opened.commit(
+            [
+                UnitChange(1, {"state": "sealed"}),
+                UnitChange(2, {"state": state} if state != "planned" else {"tries": 1}),
+            ]
+        )
         with pytest.raises(ClosingError, match=f"1 units are {text}"):
             close(opened, {"sealed": 1, state: 1}, Consent(), at=1.0)
 

@@ -13,7 +13,8 @@ from keywright.errors import LinkError
 from keywright.fob.credential.applet import CredentialApplet
 from keywright.fob.fobs import Model, _cplc, simulated_fob
 from keywright.iso7816.apdu import Command, Response
-from keywright.production.engine import ALIKE_FAILURES, Engine, Outcome, whole_recipe
+from keywright.production.control import TEST_LIMITS
+from keywright.production.engine import Engine, Outcome, whole_recipe
 from keywright.production.job import Job, StepDialogue
 from keywright.production.rows import Unit
 from keywright.production.watch import Unwatched
@@ -303,7 +304,7 @@ def strangers(*numbers: int) -> dict[str, SecureElement]:
 def test_three_alike_failures_in_a_row_stop_the_lot_and_say_so() -> None:
     ledger, bench, outcome = lot(6, devices=strangers(2, 3, 4))
     assert outcome.stopped == "3 units in a row failed alike (card-cryptogram at authenticate); the lot was stopped"
-    assert outcome.failed == ALIKE_FAILURES
+    assert outcome.failed == TEST_LIMITS.max_alike
     assert [states(ledger)[serial] for serial in serials(6)] == ["sealed", *["quarantined"] * 3, "planned", "planned"]
     assert "K-000005" not in bench.sent
 

@@ -8,7 +8,21 @@ from keywright.errors import LinkError, StoreError
 from keywright.production.engine import Engine, Outcome, whole_recipe
 from keywright.production.job import Job, StepDialogue
 from support.bench import Bench
-from support.engine import EXCHANGES, GENERATE, PUT_KEY, SET_STATUS, Time, at, jobs, lot, only, run, serials, states
+from support.engine import (
+    EXCHANGES,
+    GENERATE,
+    PUT_KEY,
+    SET_STATUS,
+    LedgerBrake,
+    Time,
+    at,
+    jobs,
+    lot,
+    only,
+    run,
+    serials,
+    states,
+)
 from support.ledger import FOB, Ledger
 
 # ---- what is the lot's ----------------------------------------------------------------------------------------
@@ -22,7 +36,8 @@ def test_a_keystore_that_refuses_stops_the_lot_and_sets_no_unit_aside() -> None:
 
     ledger = Ledger.of(FOB, *serials(4))
     bench = Bench()
-    outcome = Engine(ledger.as_store(), bench, jobs(ledger), work=work).run()
+    brake = LedgerBrake(ledger)
+    outcome = Engine(ledger.as_store(), bench, jobs(ledger), work=work, brake=brake).run()
     assert outcome.stopped == "store: the keystore is locked; the lot was stopped"
     assert list(states(ledger).values()) == ["sealed", "running", "planned", "planned"]
     assert (outcome.failed, outcome.left_open) == (0, 1)

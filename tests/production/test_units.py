@@ -23,11 +23,13 @@ from sqlalchemy.schema import CreateTable
 
 from keywright.errors import OrderError, StoreError, UsageError
 from keywright.production import sqlite as database
+from keywright.production.control_rows import LotMoved
 from keywright.production.migrations import upgrade as migration
 from keywright.production.migrations.upgrade import upgrade
 from keywright.production.order import OrderRow, read_order
 from keywright.production.rows import Certificate, Event, Lot, UnitChange
 from keywright.production.tables import CLOSING, HEAD, PHASES, STATES, metadata
+from keywright.production.transitions import TransitionError
 from keywright.production.units import ConflictError, UnitStore
 
 LOT = Lot(
@@ -179,7 +181,7 @@ def test_others_may_read_while_one_writes_but_never_write(store: UnitStore, url:
         for write in (
             lambda: reader.commit([event(1)]),
             lambda: reader.import_order(LOT, rows(1)),
-            lambda: reader.set_lot_state("x"),
+            lambda: reader.commit([LotMoved(event="finish", at=1.0)]),
         ):
             with pytest.raises(StoreError, match="for reading only"):
                 write()
@@ -299,7 +301,7 @@ def test_an_empty_batch_is_no_transaction(store: UnitStore) -> None:
             r"event\.unit, event\.step, event\.phase, event\.attempt|event_once",
         ),
         (UnitChange(2, {"device_uid": b"one"}), ConflictError, r"unit\.device_uid|unit_device"),
-        (UnitChange(2, {"state": "lost"}), ConflictError, "unit_state"),
+        (UnitChange(2, {"state": "lost"}), TransitionError, "unit 2 is planned: it cannot become lost"),
         (event(2, "begun"), ConflictError, "event_phase"),
         (event(99), ConflictError, "FOREIGN KEY|foreign key"),
         (UnitChange(99, {"state": "sealed"}), StoreError, "names a unit that the lot does not have"),
@@ -345,7 +347,7 @@ def test_events_are_never_changed_or_deleted(store: UnitStore) -> None:
 
 
 def test_the_state_of_the_lot_is_kept(store: UnitStore) -> None:
-    store.set_lot_state("complete")
+    store.commit([LotMoved(event="finish", at=1.0)])
     lot = store.lot()
     assert lot is not None
     assert lot.state == "complete"

@@ -10,6 +10,7 @@ from pathlib import Path
 from keywright.production.audit.export import export
 from keywright.production.audit.verdict import Verdict
 from keywright.production.audit.verify import verify
+from keywright.production.control_rows import LotMoved
 from keywright.production.order import OrderRow
 from keywright.production.rows import Change
 from keywright.production.units import Certificate, Event, Lot, UnitChange, UnitStore
@@ -34,7 +35,7 @@ def made(path: Path | str, units: int = 3, planned: int = 2) -> UnitStore:
     for n in range(1, units + 1):
         for batch in work(n):
             store.commit(batch)
-    store.set_lot_state("stopped")
+    store.commit([LotMoved(event="stop", at=1_700_000_100.0, cause="alike", text="3 units in a row failed alike")])
     return store
 
 

@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from keywright.errors import LinkError
+from keywright.production.brake import STOPPED
+from keywright.production.control import TEST_LIMITS, Limits, judge
 from keywright.production.engine import Engine, Outcome
 from keywright.production.job import Job
+from keywright.production.retry import SEVERAL
 from keywright.production.steps.table import declaration
 from keywright.production.watch import Unwatched
 from support.bench import Bench, Tamper, untouched
@@ -38,10 +41,35 @@ class Time:
         self.now += seconds
 
 
+class LedgerBrake:
+    """The brake of a lot in a ledger; failures of earlier runs do not count, as after a release."""
+
+    def __init__(self, ledger: Ledger, limits: Limits = TEST_LIMITS) -> None:
+        self._ledger = ledger
+        self._limits = limits
+        self._since = len(ledger.setbacks)
+        self._before = self._sealed()
+
+    def _sealed(self) -> int:
+        return sum(one.state == "sealed" for one in self._ledger.units.values())
+
+    def reason(self) -> str:
+        """Nobody else could have stopped it."""
+        return ""
+
+    def failed(self) -> str:
+        """Judge, as the real one does."""
+        found = self._ledger.setbacks[self._since :][::-1]
+        breach = judge(self._limits, found, self._sealed(), since=self._before, several=SEVERAL)
+        return "" if breach is None else f"{breach.text}; {STOPPED}"
+
+
 def run(ledger: Ledger, bench: Bench, watcher: Unwatched | None = None, time: Time | None = None) -> Outcome:
     """One run over what is left of a lot."""
     time = time or Time()
-    engine = Engine(ledger.as_store(), bench, jobs(ledger), watcher=watcher, clock=time, sleep=time.sleep)
+    engine = Engine(
+        ledger.as_store(), bench, jobs(ledger), watcher=watcher, brake=LedgerBrake(ledger), clock=time, sleep=time.sleep
+    )
     try:
         return engine.run()
     finally:

@@ -21,6 +21,8 @@ from keywright.crypto.des import TripleDesKey
 from keywright.crypto.diversification import derive_key_set, master_kind
 from keywright.errors import StoreError
 from keywright.iso7816.apdu import Command, Response
+from keywright.production.control import Failed
+from keywright.production.control_rows import Setback
 from keywright.production.fresh_keys import fresh_entries
 from keywright.production.job import Commit, Job
 from keywright.production.keystore import Keystore
@@ -29,6 +31,7 @@ from keywright.production.recipe import Recipe, parse_recipe
 from keywright.production.rows import Certificate, Change, Event, Unit, UnitChange, to_json
 from keywright.production.sealed import Entry
 from keywright.production.software_keystore import SoftwareKeystore
+from keywright.production.transitions import TransitionError, unit_sources
 from keywright.production.units import ConflictError, UnitStore
 from keywright.scp.scp03.keys import KeySet
 
@@ -100,6 +103,7 @@ class Ledger:
         self.units = {one.n: one for one in units}
         self.events: list[Event] = []
         self.certificates: dict[int, Certificate] = {}
+        self.setbacks: list[Failed] = []
         self.batches: list[tuple[Change, ...]] = []
         self._there: set[object] = set()
         self._ticks = itertools.count()
@@ -155,7 +159,7 @@ class Ledger:
                 before = units.get(change.unit, self.units[change.unit])
                 units[change.unit] = msgspec.structs.replace(before, **dict(change.values))
                 continue
-            if isinstance(change, Leave):
+            if isinstance(change, Leave | Setback):
                 continue  # nobody else works here
             if not isinstance(change, Event | Certificate):
                 raise TypeError(f"nobody writes {type(change).__name__} here")
@@ -164,8 +168,15 @@ class Ledger:
                     raise ConflictError(f"{once} is there already")
                 fresh.add(once)
         self._check_devices(units)
+        self._check_moves(changes, units)
         self._there |= fresh
         self.units |= units
+        sealed = sum(one.state == "sealed" for one in self.units.values())
+        for change in changes:
+            if isinstance(change, Setback):
+                values = msgspec.structs.asdict(change)
+                del values["at"]
+                self.setbacks.append(Failed(**values, sealed=sealed))
         self.events += [change for change in changes if isinstance(change, Event)]
         self.certificates |= {change.unit: change for change in changes if isinstance(change, Certificate)}
         self.batches.append(changes)
@@ -199,6 +210,13 @@ class Ledger:
             elif event.phase != "note":
                 found.discard(key)
         return {(n, step) for n, step, _ in found}
+
+    def _check_moves(self, changes: tuple[Change, ...], units: dict[int, Unit]) -> None:
+        """From the state a unit had before the batch to the one it has after, one move."""
+        for n in {one.unit for one in changes if isinstance(one, UnitChange) and "state" in one.values}:
+            before, after = self.units[n].state, units[n].state
+            if before not in unit_sources(after):
+                raise TransitionError(f"unit {n} is {before}: it cannot become {after}")
 
     def _check_devices(self, changed: dict[int, Unit]) -> None:
         uids = [one.device_uid for one in (self.units | changed).values() if one.device_uid is not None]

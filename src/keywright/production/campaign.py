@@ -19,8 +19,10 @@ from keywright.fob.pool import FobPool, Plan
 from keywright.globalplatform.host import Dialogue, identify
 from keywright.iso7816.apdu import Command, Response
 from keywright.iso7816.layers import complete
+from keywright.production.admission import admit, allowed_to_begin, brake_of, first_article, recipe_of, settle
 from keywright.production.audit.checkpoints import Notary, notarised
 from keywright.production.audit.key_file import open_or_make
+from keywright.production.consent import Consent
 from keywright.production.crew import check_workers, crew
 from keywright.production.database import closing_lock, database_at, store_path
 from keywright.production.engine import Engine, Outcome, whole_recipe
@@ -39,7 +41,7 @@ from keywright.production.readiness import (
     ready,
     the_keystore,
 )
-from keywright.production.recipe import Recipe, parse_recipe, read_recipe
+from keywright.production.recipe import Recipe, read_recipe
 from keywright.production.report import Summary, summarise
 from keywright.production.stations import LinkStation, Station, exchange_with
 from keywright.production.steps.identify import check_fresh, check_product
@@ -116,7 +118,9 @@ def _begin_or_go_on(units: UnitStore, recipe: Recipe, order: Path, digest: str, 
         check_same_lot(lot, recipe, digest, link, units.name)
     keystore = ready(means, recipe, link, units.path, lot)
     if lot is None:
-        _import(units, recipe, order, digest, keystore, link, means)
+        means.opened_keystore = keystore
+        consent = allowed_to_begin(units, recipe, digest, link, means)
+        _import(units, recipe, order, digest, keystore, link, means, consent)
     return _work(units, recipe, keystore, link, means)
 
 
@@ -124,7 +128,7 @@ def resume(store: str, means: Means) -> Run:
     """Go on with the lot of a store, by the recipe it was begun with."""
     with UnitStore.open(store, wait_s=means.wait_s) as units:
         lot = lot_in(units, store)
-        recipe = parse_recipe(lot.recipe.encode(), f"{lot.lot} (as stored)")
+        recipe = recipe_of(lot)
         link = means.link or lot.link
         check_lot_link(link)
         check_workers(means.workers, link, means)
@@ -159,7 +163,7 @@ def verify(store: str, means: Means) -> Verified:
     """A fresh session to every finished unit with the keys the keystore derives. Changes nothing in the store."""
     with UnitStore.open(store, readonly=True) as units:
         lot = lot_in(units, store)
-        recipe = parse_recipe(lot.recipe.encode(), f"{lot.lot} (as stored)")
+        recipe = recipe_of(lot)
         if recipe.step("own_keys") is None:
             raise UsageError(f"the recipe of lot {lot.lot!r} gives units no keys of their own: nothing can be verified")
         link = means.link or lot.link
@@ -184,7 +188,14 @@ def verify(store: str, means: Means) -> Verified:
 
 
 def _import(
-    units: UnitStore, recipe: Recipe, order: Path, digest: str, keystore: Keystore, link: str, means: Means
+    units: UnitStore,
+    recipe: Recipe,
+    order: Path,
+    digest: str,
+    keystore: Keystore,
+    link: str,
+    means: Means,
+    consent: Consent,
 ) -> None:
     lot = Lot(
         lot=recipe.name,
@@ -196,8 +207,9 @@ def _import(
         test=keystore.test,
         link=link,
         created_at=means.clock(),
+        allowed=first_article(recipe, test=keystore.test, link=link),
     )
-    units.import_order(lot, _unchanged(order, digest))
+    units.import_order(lot, _unchanged(order, digest), consent.changes)
 
 
 def _unchanged(order: Path, digest: str) -> Iterator[OrderRow]:
@@ -212,6 +224,8 @@ def _unchanged(order: Path, digest: str) -> Iterator[OrderRow]:
 
 def _work(units: UnitStore, recipe: Recipe, keystore: Keystore, link: str, means: Means) -> Run:
     check_memory(units, link, means)
+    lot = lot_in(units, units.name)
+    admit(units, lot, means)
     notary = notary_of(units, recipe.name, means.witness)
     if means.workers > 1:
         plan = _plan(means, link, units.path, keep=True)
@@ -220,11 +234,7 @@ def _work(units: UnitStore, recipe: Recipe, keystore: Keystore, link: str, means
     else:
         with _station(means, link, units.path, keep=True) as station, units.keep_alive(), notarised(notary):
             outcome = take_through(units, station, recipe, keystore, means)
-    counts = units.counts()
-    is_open = counts["planned"] + counts["running"] > 0
-    if not is_open:
-        outcome.stopped = ""  # the failures that would have stopped it were its last units
-    units.set_lot_state("stopped" if outcome.stopped else "open" if is_open else "complete")
+    outcome.stopped = settle(units, lot, means)
     notary.make()
     return Run(summarise(units), outcome)
 
@@ -234,7 +244,8 @@ def take_through(units: UnitStore, station: Station, recipe: Recipe, keystore: K
     source = presented(units, station, means) if isinstance(station, LinkStation) else claimed(units, means.width)
     jobs = (job_of(units, unit, recipe, keystore, means) for unit in source)
     work = recording(whole_recipe, units, keystore)
-    engine = Engine(units, station, jobs, watcher=means.watcher, work=work)
+    brake = brake_of(units, lot_in(units, units.name), means)
+    engine = Engine(units, station, jobs, watcher=means.watcher, work=work, brake=brake)
     try:
         return engine.run()
     finally:

@@ -11,6 +11,7 @@ from keywright.production.handover_tables import closing
 from keywright.production.rows import Change
 from keywright.production.tables import campaign
 from keywright.production.transaction import Transaction
+from keywright.production.transitions import TransitionError, lot_sources
 
 CLOSED: Final = "closed"
 """State of a lot in which nothing is produced any more."""
@@ -29,7 +30,9 @@ def write(transaction: Transaction, changes: Sequence[Closed]) -> None:
     for change in changes:
         values = {"id": 1, "counted": change.counted, "approval": change.approval, "at": change.at}
         transaction.execute(closing.insert(), values)
-        transaction.execute(campaign.update().values(state=CLOSED))
+        going = campaign.c.state.in_(lot_sources("close"))
+        if not transaction.execute(campaign.update().where(going).values(state=CLOSED)):
+            raise TransitionError("the lot is closed, or its first article waits to be accepted")
         closed = AuditEvent(
             action="lot.close",
             object_type=CLOSING.type,

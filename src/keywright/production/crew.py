@@ -135,7 +135,7 @@ class Crew:
             self._start_tray()
             for plan in self._plans:
                 self._start(plan)
-            while self._workers and not self.outcome.stopped:
+            while self._workers:  # a lot that is stopped is so for all: each ends when its units have
                 for key, _ in self._selector.select():
                     self._hear(key.data)
         finally:

@@ -19,17 +19,17 @@ from keywright.errors import KeywrightError, LinkError
 from keywright.iso7816.apdu import Command, Response
 from keywright.iso7816.channels import is_secured
 from keywright.iso7816.layers import completed, parse_answer
+from keywright.production.brake import UNBRAKED, Brake
+from keywright.production.control_rows import Setback
 from keywright.production.job import Commit, Facts, Job, RejectedError, StepDialogue
 from keywright.production.lane import Lane
-from keywright.production.retry import DeviceTimeoutError, Severity, kind_of
+from keywright.production.retry import DeviceTimeoutError, Severity, kind_of, rule_of
 from keywright.production.stations import Station
 from keywright.production.steps.table import step
 from keywright.production.tables import State
 from keywright.production.units import ConflictError, FencedError, UnitStore
 from keywright.production.watch import Phase, Unwatched, Watcher
 
-ALIKE_FAILURES: Final = 3
-"""So many failures of the same kind in a row stop the lot."""
 TICK_S: Final = 0.25
 """How long the engine waits for answers before it looks at its clock."""
 _OK: Final = Response(b"")
@@ -63,8 +63,6 @@ class _Waiting(msgspec.Struct):
     commit: Commit
     state: str = ""
     failure: str = ""
-    kind: str = ""
-    """What makes two failures alike: code, status word and step."""
 
 
 def whole_recipe(job: Job) -> StepDialogue[None]:
@@ -76,7 +74,7 @@ def whole_recipe(job: Job) -> StepDialogue[None]:
 
 @final
 class Engine:
-    """Runs `work` (the whole recipe unless told otherwise) over the jobs it is given.
+    """Runs `work` (the whole recipe unless told otherwise) over the jobs it is given, as long as `brake` lets it.
 
     `clock` (seconds, never set back) and `sleep` are for the time limits of steps and the rests before retries; steps
     know neither.
@@ -90,6 +88,7 @@ class Engine:
         *,
         watcher: Watcher | None = None,
         work: Callable[[Job], StepDialogue[None]] = whole_recipe,
+        brake: Brake = UNBRAKED,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], object] = time.sleep,
     ) -> None:
@@ -98,6 +97,7 @@ class Engine:
         self._jobs = jobs
         self._watcher = watcher or Unwatched()
         self._work = work
+        self._brake = brake
         self._clock = clock
         self._sleep = sleep
         self._now = self._looked = clock()
@@ -105,7 +105,7 @@ class Engine:
         self._lanes: dict[str, Lane] = {}
         self._batch: list[_Waiting] = []
         self._sent: list[Lane] = []
-        self._alike = ("", 0)
+        self._has_failed = False
         self.outcome = Outcome()
 
     def run(self) -> Outcome:
@@ -152,7 +152,7 @@ class Engine:
         """Take up units. A lot begins with one unit and widens as units succeed; True when one was taken up."""
         taken = False
         room = min(self._station.width, 1 + self.outcome.sealed)
-        while len(self._lanes) < room and not self.outcome.stopped:
+        while len(self._lanes) < room and not self._is_stopped():
             job = next(self._jobs, None)
             if job is None:
                 break
@@ -161,6 +161,10 @@ class Engine:
             self._begin(lane)
             taken = True
         return taken
+
+    def _is_stopped(self) -> bool:
+        self.outcome.stopped = self.outcome.stopped or self._brake.reason()
+        return bool(self.outcome.stopped)
 
     def _begin(self, lane: Lane) -> None:
         job = lane.job
@@ -237,12 +241,12 @@ class Engine:
         self._end_with(lane, state, error)
 
     def _end_with(self, lane: Lane, state: str, error: KeywrightError | None) -> None:
+        if error is not None:
+            lane.job.add(_setback(lane.job, error, ended=state != "open"))
         commit = lane.job.take_pending()
         self._tell(commit, lane, "before intent", "before commit")
         failure = "" if error is None else f"{error.code}: {error}"
-        self._batch.append(
-            _Waiting(lane, commit, state, failure, "" if error is None else kind_of(error, lane.job.step))
-        )
+        self._batch.append(_Waiting(lane, commit, state, failure))
 
     def _failed(self, lane: Lane, error: KeywrightError) -> None:
         job = lane.job
@@ -253,7 +257,7 @@ class Engine:
 
     def _met(self, lane: Lane, error: KeywrightError) -> None:
         """See to an error by its table: begin the unit again after a rest, leave it for the next run, set it aside."""
-        severity, _ = lane.severity(error)
+        severity = lane.severity(error)
         if severity is Severity.UNIT:
             self._failed(lane, error)
             return
@@ -270,8 +274,6 @@ class Engine:
             job.change(failure_code=error.code, failure_text=str(error), step=job.step)
             job.leave()
             self._end_with(lane, "open", error)
-            if severity is Severity.LOT:
-                self.outcome.stopped = f"{error.code}: {error}; the lot was stopped"
 
     def _note(self, job: Job, error: KeywrightError) -> None:
         """Record what interrupted a unit."""
@@ -288,18 +290,11 @@ class Engine:
         self._station.power_off(unit.serial)
         if waiting.state == "sealed":
             outcome.sealed += 1
-            self._alike = ("", 0)
         else:
             outcome.left_open += waiting.state == "open"
             outcome.failed += waiting.state != "open"
-            self._count_alike(waiting.kind)
+            self._has_failed = True
         self._watcher.finished(unit.n, unit.serial, waiting.state, waiting.failure)
-
-    def _count_alike(self, kind: str) -> None:
-        before, number = self._alike
-        self._alike = (kind, number + 1 if kind == before else 1)
-        if self._alike[1] >= ALIKE_FAILURES:
-            self.outcome.stopped = f"{ALIKE_FAILURES} units in a row failed alike ({kind}); the lot was stopped"
 
     # ---- store
 
@@ -314,9 +309,12 @@ class Engine:
         except (ConflictError, FencedError):
             for waiting in batch:
                 self._commit_alone(waiting)
-            return
-        for waiting in batch:
-            self._committed(waiting)
+        else:
+            for waiting in batch:
+                self._committed(waiting)
+        if self._has_failed:  # the brake is asked once for all that have become durable together
+            self._has_failed = False
+            self.outcome.stopped = self._brake.failed() or self.outcome.stopped
 
     def _commit_alone(self, waiting: _Waiting) -> None:
         try:
@@ -364,3 +362,15 @@ class Engine:
             with contextlib.suppress(KeywrightError):
                 lane.job.release()
         self._lanes.clear()
+
+
+def _setback(job: Job, error: KeywrightError, *, ended: bool) -> Setback:
+    return Setback(
+        unit=job.unit.n,
+        kind=kind_of(error, job.step),
+        code=error.code,
+        text=str(error),
+        severity=(Severity.UNIT if ended else rule_of(error).severity).value,
+        ended=ended,
+        at=job.clock(),
+    )

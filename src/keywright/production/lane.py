@@ -8,7 +8,7 @@ from keywright.errors import KeywrightError
 from keywright.iso7816.apdu import Command
 from keywright.production.declaration import Patience
 from keywright.production.job import Job, StepDialogue
-from keywright.production.retry import Rule, Severity, kind_of, rule_of
+from keywright.production.retry import Severity, kind_of, rule_of
 from keywright.production.steps.table import declaration
 
 
@@ -55,15 +55,15 @@ class Lane:
         """How long its step may take."""
         return self._patience.timeout_s
 
-    def severity(self, error: KeywrightError) -> tuple[Severity, Rule]:
-        """What an error means for this unit, and the rule: a transient one that may happen once is not so again."""
+    def severity(self, error: KeywrightError) -> Severity:
+        """What an error means for this unit: a transient one that may happen once is its own the second time."""
         rule = rule_of(error)
         if not rule.once:
-            return rule.severity, rule
+            return rule.severity
         kind = kind_of(error, self.job.step)
         severity = Severity.UNIT if kind in self._counted else rule.severity
         self._counted.add(kind)
-        return severity, rule
+        return severity
 
     def rest_s(self) -> float | None:
         """Rest before the unit is begun again, or None when it was begun again often enough in this run."""

@@ -51,6 +51,10 @@ def write_leaves(transaction: Transaction, changes: Sequence[Leave]) -> None:
 
 _ENDED: Final[dict[str, object]] = {"station": "", "until": None}
 _RUN: Final = sa.select(campaign.c.run).scalar_subquery()
+_GOING: Final = sa.select(campaign.c.state).scalar_subquery() == "open"
+"""Nobody takes up a unit of a lot that was stopped."""
+_ALLOWED: Final = unit.c.n <= sa.select(sa.func.coalesce(campaign.c.allowed, 2**31 - 1)).scalar_subquery()
+"""While the first article is not accepted, no other fresh unit is taken up."""
 
 
 def begin_run(transaction: Transaction) -> None:
@@ -87,18 +91,19 @@ def claimable(name: str) -> sa.Select[tuple[int]]:
 
 
 def _begun(name: str) -> sa.ColumnElement[bool]:
-    return (unit.c.recover == 1) & unit.c.state.in_(_UNFINISHED) & (unit.c.left_in != _RUN) & _open_to(name)
+    return (unit.c.recover == 1) & unit.c.state.in_(_UNFINISHED) & (unit.c.left_in != _RUN) & _open_to(name) & _GOING
 
 
 def _planned(name: str) -> sa.ColumnElement[bool]:
-    return (unit.c.state == "planned") & (unit.c.recover == 0) & _open_to(name)
+    return (unit.c.state == "planned") & (unit.c.recover == 0) & _open_to(name) & _GOING & _ALLOWED
 
 
 def take(
     transaction: Transaction, name: str, n: int, until: sa.ColumnElement[float], *, pinned: bool = False
 ) -> Unit | None:
     """Lease one unit that is not finished and that nobody else has; None for any other."""
-    mine = (unit.c.n == n) & unit.c.state.in_(_UNFINISHED) & _open_to(name)
+    mine = (unit.c.n == n) & unit.c.state.in_(_UNFINISHED) & _open_to(name) & _GOING
+    mine &= (unit.c.state != "planned") | (unit.c.recover == 1) | _ALLOWED
     return next(iter(_lease(transaction, name, mine, 1, until, pinned=pinned)), None)
 
 

@@ -11,8 +11,11 @@ from typing import Final
 import msgspec
 
 from keywright.fob.pool import Plan
+from keywright.production.approvals import Operation
+from keywright.production.consent import Consent
 from keywright.production.keystore import Keystore, Unlock
 from keywright.production.stations import Station
+from keywright.production.units import UnitStore
 from keywright.production.watch import Unwatched, Watcher
 
 WIDTH: Final = 64
@@ -28,8 +31,9 @@ class Means(msgspec.Struct, kw_only=True):
     `plan` is what a tray of simulated fobs is to be like; its journal is set here, and what the link says of its
     devices counts more. `confirm` is asked before real devices are changed, with the lot's name and the link. `swap`
     has the next device put on the link: it is told the serial expected and what is wrong with the device that is
-    there, and answers False to stop. `workers` processes share the simulated units of a lot. `witness` is the file that
-    checkpoints of the log go to, None the one beside the store.
+    there, and answers False to stop. `ask_for` gets the approval of what needs one, or raises. `workers` processes
+    share the simulated units of a lot. `witness` is the file that checkpoints of the log go to, None the one beside the
+    store.
     """
 
     keystore: str = ""
@@ -39,6 +43,7 @@ class Means(msgspec.Struct, kw_only=True):
     plan: Plan = Plan()
     confirm: Callable[[str, str], bool] | None = None
     swap: Callable[[str, str], bool] | None = None
+    ask_for: Callable[[UnitStore, Operation], Consent] | None = None
     station: Station | None = None
     opened_keystore: Keystore | None = None
     clock: Callable[[], float] = time.time

@@ -36,7 +36,7 @@ def presented(units: UnitStore, station: Station, means: Means) -> Iterator[Unit
     note, lost, some = "", False, False
     wanted: Unit | None = None
     for turn in count():
-        wanted = following or next(units.units(("running",)), None)
+        wanted = following or next(units.units(("running", "rework")), None)
         if wanted is None or (turn and not _changed(means, wanted.serial, note)):
             break
         known, note, lost = _known(units, station, wanted.serial)

@@ -8,14 +8,17 @@ import re
 import tomllib
 from collections.abc import Collection, Mapping
 from pathlib import Path
-from typing import Final, NoReturn
+from typing import Final, NoReturn, TypeVar
 
 import msgspec
 
 from keywright.errors import RecipeError
+from keywright.production.control import Control
 from keywright.production.parameters import OF_ALL, STEPS, Parameters, step_of_others
 from keywright.production.registry import Environment
 from keywright.production.toml_lines import Lines
+
+Table = TypeVar("Table", bound=msgspec.Struct)
 
 RECIPE_BYTES: Final = 1 << 20
 """A recipe is at most this long."""
@@ -23,7 +26,7 @@ RECIPE_BYTES: Final = 1 << 20
 DEVICES: Final = ("fob", "card")
 """What a recipe may be for: a fob has our credential applet, a card need not."""
 _TOP: Final = {"name": str, "device": str, "link": str, "step": list}
-_ALLOWED: Final = (*_TOP, "environment")
+_ALLOWED: Final = (*_TOP, "environment", "control")
 ENVIRONMENTS: Final = ("test", "production")
 """What a recipe's units are for: a production recipe takes no TEST keystore."""
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
@@ -47,6 +50,8 @@ class Recipe(msgspec.Struct, frozen=True):
     steps: tuple[StepSpec, ...]
     text: str
     environment: Environment = "test"
+    control: Control = Control()
+    """When the lot has to stop."""
 
     def step(self, name: str) -> StepSpec | None:
         """The step of that name, if the recipe has it."""
@@ -100,6 +105,7 @@ def parse_recipe(data: bytes, name: str = "recipe", steps: Mapping[str, type[Par
         steps=_steps(source, document["device"], document["step"], steps),
         text=text,
         environment=document.get("environment", "test"),
+        control=_control(source, document.get("control", {})),
     )
 
 
@@ -135,6 +141,16 @@ def _check_values(source: _Source, document: dict[str, object]) -> None:
         source.refuse(("link",), "link: not usable", hint=_MISSING["link"])
     if "memory=" in str(document["link"]):
         source.refuse(("link",), "link: a recipe names no files", hint="give such a link on the command line: --link")
+
+
+_CONTROL: Final = "control"
+
+
+def _control(source: _Source, values: object) -> Control:
+    """The table `[control]`, where there is one."""
+    if not isinstance(values, dict):
+        source.refuse((_CONTROL,), "control: expected a table [control]", hint="write [control] on a line of its own")
+    return _converted(source, (_CONTROL,), "control", values, Control)
 
 
 _KINDS: Final = {str: "a text", list: "tables [[step]]"}
@@ -181,17 +197,26 @@ def _step(source: _Source, index: int, table: dict[str, object], known: Mapping[
 def _parameters(
     source: _Source, index: int, name: str, values: dict[str, object], kind: type[Parameters]
 ) -> Parameters:
-    _check_keys(source, ("step", index), f"step {name!r}", values, kind)
+    what = f"step {name!r}"
+    parameters = _converted(source, ("step", index), what, values, kind)
     try:
-        parameters = msgspec.convert(values, kind)
         parameters.check()
-    except msgspec.ValidationError as error:
-        message, path = _explain(error)
-        source.refuse(("step", index, *path), f"step {name!r}: {'.'.join(map(str, path))}: {message}")
     except ValueError as error:
         key = str(error).partition(":")[0]
-        source.refuse(("step", index, *key.split(".")), f"step {name!r}: {error}")
+        source.refuse(("step", index, *key.split(".")), f"{what}: {error}")
     return parameters
+
+
+def _converted(
+    source: _Source, where: tuple[str | int, ...], what: str, values: dict[str, object], kind: type[Table]
+) -> Table:
+    """A table as an object of its class; refused by name and line if a key or a value does not fit."""
+    _check_keys(source, where, what, values, kind)
+    try:
+        return msgspec.convert(values, kind)
+    except msgspec.ValidationError as error:
+        message, path = _explain(error)
+        source.refuse((*where, *path), f"{what}: {'.'.join(map(str, path))}: {message}")
 
 
 def _check_keys(

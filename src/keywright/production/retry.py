@@ -71,6 +71,10 @@ RULES: Final = (
 """Errors to what follows. The first row that fits counts; the last fits every error."""
 
 
+SEVERAL: Final = {rule.error.code: rule.units for rule in RULES if rule.units}
+"""Error code -> so many units with it stop the lot."""
+
+
 def rule_of(error: KeywrightError) -> Rule:
     """The row of the table for an error."""
     return next(rule for rule in RULES if _fits(rule, error))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, NoReturn, TypeAlias
 
 import msgspec
 import sqlalchemy as sa
@@ -14,6 +14,7 @@ from keywright.errors import StoreError
 from keywright.production.order import OrderRow
 from keywright.production.tables import FINISHED, Phase, State, certificate, event, unit
 from keywright.production.transaction import Prepared, Row, Transaction
+from keywright.production.transitions import TransitionError, unit_sources
 
 Facts: TypeAlias = Mapping[str, object]
 """A JSON object; bytes stand in it as hex text."""
@@ -39,6 +40,8 @@ class Lot(msgspec.Struct, frozen=True, kw_only=True):
     created_at: float
     state: str = "open"
     units: int = 0
+    allowed: int | None = None
+    """Fresh units up to this number may be taken up; None for all."""
 
 
 class Unit(msgspec.Struct, frozen=True, kw_only=True):
@@ -140,9 +143,9 @@ def write_units(transaction: Transaction, changes: Sequence[UnitChange]) -> None
         units.setdefault(change.unit, {}).update(change.values)
         if change.values.get("state") in FINISHED:
             units[change.unit].update(_LEASE_ENDED)
-    for columns, rows in _updates(units).items():
-        if transaction.run(_update(columns), rows) != len(rows):
-            raise UnknownUnitError("a change names a unit that the lot does not have")
+    for (columns, state), rows in _updates(units).items():
+        if transaction.run(_update(columns, state), rows) != len(rows):
+            _refuse(transaction, [row[-1] for row in rows], state)
 
 
 def write_certificates(transaction: Transaction, changes: Sequence[Certificate]) -> None:
@@ -189,24 +192,41 @@ def to_json(value: Facts) -> str:
     return _encode(value)
 
 
-def _updates(units: Mapping[int, dict[str, Any]]) -> dict[tuple[str, ...], list[Row]]:
-    """Rows for each set of columns: those of a step are the same for most units of a batch."""
-    groups: dict[tuple[str, ...], list[Row]] = {}
+def _updates(units: Mapping[int, dict[str, Any]]) -> dict[tuple[tuple[str, ...], State | None], list[Row]]:
+    """Rows for each set of columns and new state: those of a step are the same for most units of a batch."""
+    groups: dict[tuple[tuple[str, ...], State | None], list[Row]] = {}
     for n, values in units.items():
         if "evidence" in values:
             values["evidence"] = to_json(values["evidence"])
-        groups.setdefault(tuple(values), []).append((*values.values(), n))
+        groups.setdefault((tuple(values), values.get("state")), []).append((*values.values(), n))
     return groups
 
 
 @functools.cache
-def _update(columns: tuple[str, ...]) -> Prepared:
+def _update(columns: tuple[str, ...], state: State | None) -> Prepared:
+    """Sets the columns; a new state only where `transitions.UNIT` leads to it, so that no race can go round it."""
     if wrong := set(columns) - _CHANGEABLE:
         raise ValueError(f"a unit's {', '.join(sorted(wrong))} cannot be changed")
     values: list[tuple[sa.Column[Any], sa.BindParameter[Any]]] = [
         (unit.c[name], sa.bindparam(name)) for name in columns
     ]
-    return Prepared(unit.update().where(unit.c.n == sa.bindparam("n_")).ordered_values(*values), (*columns, "n_"))
+    which = unit.c.n == sa.bindparam("n_")
+    if state is not None:
+        sources: list[sa.ColumnElement[str]] = [sa.literal_column(f"'{source}'") for source in unit_sources(state)]
+        which &= unit.c.state.in_(sources or [sa.literal_column("''")])
+    return Prepared(unit.update().where(which).ordered_values(*values), (*columns, "n_"))
+
+
+def _refuse(transaction: Transaction, numbers: Sequence[object], state: State | None) -> NoReturn:
+    """Say which unit was not changed, and why."""
+    found = {
+        row.n: row.state for row in transaction.all(sa.select(unit.c.n, unit.c.state).where(unit.c.n.in_(numbers)))
+    }
+    for n in numbers:
+        if n not in found:
+            raise UnknownUnitError(f"a change names a unit that the lot does not have: {n}")
+    wrong = next((n for n, before in found.items() if before not in unit_sources(state or "planned")), None)
+    raise TransitionError(f"unit {wrong} is {found.get(wrong)}: it cannot become {state}")
 
 
 _ADD_EVENT: Final = Prepared(event.insert().inline(), ("unit", "step", "phase", "attempt", "facts", "at"))

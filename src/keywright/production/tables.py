@@ -24,10 +24,21 @@ from sqlalchemy import (
     text,
 )
 
-State = Literal["planned", "running", "sealed", "quarantined", "rejected"]
-STATES: Final[tuple[State, ...]] = ("planned", "running", "sealed", "quarantined", "rejected")
-FINISHED: Final[tuple[State, ...]] = ("sealed", "quarantined", "rejected")
-"""States that a unit does not leave by itself."""
+State = Literal["planned", "running", "rework", "sealed", "quarantined", "rejected", "scrapped", "returned"]
+STATES: Final[tuple[State, ...]] = (
+    "planned",
+    "running",
+    "rework",
+    "sealed",
+    "quarantined",
+    "rejected",
+    "scrapped",
+    "returned",
+)
+OPEN: Final[tuple[State, ...]] = ("planned", "running", "rework")
+"""States of units that the campaign still has to do something with."""
+FINISHED: Final[tuple[State, ...]] = ("sealed", "quarantined", "rejected", "scrapped", "returned")
+"""States that a unit does not leave by itself. `transitions.UNIT` says which leads where."""
 
 Phase = Literal["intent", "done", "recovered", "failed", "mismatch", "note"]
 PHASES: Final[tuple[Phase, ...]] = ("intent", "done", "recovered", "failed", "mismatch", "note")
@@ -64,8 +75,12 @@ campaign: Final = Table(
     Column("created_at", Float, nullable=False),
     Column("state", Text, nullable=False),
     Column("run", Integer, nullable=False, server_default=text("0")),
+    Column("allowed", Integer),
 )
-"""The lot: one row, written together with its units. `units` counts them; times are seconds since 1970, UTC."""
+"""The lot: one row, written together with its units. `units` counts them; times are seconds since 1970, UTC.
+
+`allowed`: fresh units up to this number may be taken up, while the first article is not accepted; NULL for all.
+"""
 
 unit: Final = Table(
     "unit",

@@ -11,7 +11,7 @@ import os
 import secrets
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import islice
 from types import TracebackType
@@ -173,9 +173,10 @@ class UnitStore(StoreReader):
 
     # ---- writing
 
-    def import_order(self, lot: Lot, rows: Iterable[OrderRow]) -> int:
+    def import_order(self, lot: Lot, rows: Iterable[OrderRow], beside: Sequence[Change] = ()) -> int:
         """Write the campaign row and one planned unit for each row in one transaction; returns how many.
 
+        `beside` is written with them: the use of what allowed them.
         A fault anywhere, also one raised by `rows` while it is read, leaves the store as it was.
         """
 
@@ -188,6 +189,7 @@ class UnitStore(StoreReader):
             transaction.execute(campaign.update().values(units=count))
             write_entries(transaction, opening(count))
             append(transaction, [lot_entry(transaction, IMPORTED), *entries])
+            write(transaction, beside)
             return count
 
         count = self._write(work, again=False)
@@ -219,16 +221,6 @@ class UnitStore(StoreReader):
             if type(change) is Leave or (type(change) is UnitChange and change.values.get("state") in FINISHED):
                 self._held.pop(change.unit, None)
         self._count(written)
-
-    def set_lot_state(self, state: str) -> None:
-        """Record how the lot stands, for example `stopped` or `complete`."""
-
-        def work(transaction: Transaction) -> None:
-            transaction.execute(campaign.update().values(state=state))
-            append(transaction, [lot_entry(transaction, "lot.state")])
-
-        self._write(work)
-        self._count(1)
 
     # ---- leases
 

@@ -16,6 +16,14 @@ from keywright.production.audit.checkpoints import CheckpointMade, write_checkpo
 from keywright.production.audit.log import KINDS, append
 from keywright.production.closing_rows import Closed
 from keywright.production.closing_rows import write as write_closed
+from keywright.production.control_rows import (
+    LotMoved,
+    Remade,
+    Setback,
+    write_lot_moves,
+    write_remakes,
+    write_setbacks,
+)
 from keywright.production.label_rows import LabelPrinted
 from keywright.production.label_rows import write as write_labels
 from keywright.production.leases import Leave, write_leaves
@@ -53,6 +61,9 @@ WRITERS: Final[tuple[Writer, ...]] = (
     Writer((LabelPrinted,), write_labels),
     Writer((Closed,), write_closed),
     Writer((CheckpointMade,), write_checkpoints),
+    Writer((Setback,), write_setbacks),
+    Writer((Remade,), write_remakes),
+    Writer((LotMoved,), write_lot_moves),
     # The last: it reads what the others wrote, and every other process waits for the row it locks.
     Writer(KINDS, append),
 )

@@ -49,7 +49,7 @@ def test_the_entries_tell_what_happened_in_its_order(export: bytes) -> None:
         "lot.import",
         "order.add",
         *["unit.intent", "unit.change", "unit.done", "certificate.issue", "unit.change"] * 3,
-        "lot.state",
+        "lot.stop",
     ]
 
 

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final, final
 
 import sqlalchemy as sa
+from msgspec import structs
 
 from keywright.production.audit.events import (
     VERSION,
@@ -40,6 +41,7 @@ from keywright.production.audit.subjects import (
     row_hash,
 )
 from keywright.production.audit.told import TOLD, told
+from keywright.production.control_rows import LotMoved, Remade
 from keywright.production.rows import Change, UnitChange
 from keywright.production.tables import audit, audit_head, unit
 from keywright.production.transaction import Prepared, Row, Transaction
@@ -66,7 +68,7 @@ ADOPTED: Final = "adopt"
 """The verb for what was there before the log."""
 ORDER_ROWS: Final = 100
 """Units whose order one entry holds."""
-KINDS: Final[tuple[type[Change], ...]] = (UnitChange, *TOLD)
+KINDS: Final[tuple[type[Change], ...]] = (UnitChange, LotMoved, Remade, *TOLD)
 """Kinds of change that the log tells of."""
 
 _HEAD: Final = "SELECT size, edge, last, at_ms, host FROM audit_head"
@@ -105,6 +107,7 @@ class Log:
         """Write the leaves of a batch whose rows are written already; the last thing that its transaction locks."""
         entries = list(told(changes))
         entries += _unit_entries(transaction, changes)
+        entries += _lot_entries(transaction, changes)
         if not entries:
             return
         found: Any = transaction.fetch(_HEAD + _LOCK[transaction.dialect])
@@ -219,6 +222,25 @@ def _rows_of(transaction: Transaction, numbers: Sequence[int]) -> Iterator[Row]:
         asked = tuple(numbers[at : at + _UNITS_ASKED])
         places = ", ".join([_PLACE[transaction.dialect]] * len(asked))
         yield from transaction.fetch(f"{_UNITS}({places}) ORDER BY n", asked)
+
+
+def _lot_entries(transaction: Transaction, changes: Sequence[Change]) -> Iterator[AuditEvent]:
+    """Moves of the lot, and units added to it; each with who did it, and by which approval."""
+    for change in changes:
+        if type(change) is Remade:
+            row = transaction.one(sa.select(*(unit.c[name] for name in ORDERED)).where(unit.c.serial == change.serial))
+            if row is not None:
+                yield from (_by(change, entry, change.reason) for entry in order_entries([tuple(row)]))
+                yield _by(change, lot_entry(transaction, "lot.remake"), "")
+        elif type(change) is LotMoved:
+            yield _by(change, lot_entry(transaction, f"lot.{change.event}"), f"{change.cause}: {change.text}")
+
+
+def _by(change: Remade | LotMoved, entry: AuditEvent, why: str) -> AuditEvent:
+    """The entry with who did it and why, after what it says itself."""
+    reason = "; ".join(filter(None, (entry.reason, why.strip(": "))))
+    approvals = (change.approval,) if change.approval else ()
+    return structs.replace(entry, actor=change.person, reason=reason, approvals=approvals)
 
 
 def _adopted(transaction: Transaction) -> Iterator[AuditEvent]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
-from keywright.production.migrations.portable import append_only, append_only_but
+from keywright.production.migrations.portable import append_only, append_only_but, replace_check
 
 revision = "0002"
 down_revision: str | None = "0001"
@@ -24,6 +24,7 @@ def upgrade() -> None:
     _ledger()
     _handover()
     _keys()
+    _control()
 
 
 def _leases() -> None:
@@ -188,4 +189,54 @@ def _handover() -> None:
         sa.Column("at", sa.Float, nullable=False),
     )
     for table in ("unit_record", "label", "closing"):
+        append_only(table)
+
+
+def _control() -> None:
+    """What stopped a lot and who let it go on, failures in their order, and units made anew."""
+    replace_check(
+        "unit",
+        "unit_state",
+        "state IN ('planned', 'running', 'rework', 'sealed', 'quarantined', 'rejected', 'scrapped', 'returned')",
+    )
+    op.add_column("campaign", sa.Column("allowed", sa.Integer))
+    op.create_table(
+        "setback",
+        sa.Column("seq", sa.Integer, primary_key=True),
+        sa.Column("unit", sa.Integer, sa.ForeignKey("unit.n"), nullable=False),
+        sa.Column("kind", sa.Text, nullable=False),
+        sa.Column("code", sa.Text, nullable=False),
+        sa.Column("text", sa.Text, nullable=False),
+        sa.Column("severity", sa.Text, nullable=False),
+        sa.Column("ended", sa.Integer, nullable=False),
+        sa.Column("sealed", sa.Integer, nullable=False),
+        sa.Column("at", sa.Float, nullable=False),
+        sa.CheckConstraint("severity IN ('transient', 'unit', 'lot')", name="setback_severity"),
+    )
+    op.create_table(
+        "lot_event",
+        sa.Column("seq", sa.Integer, primary_key=True),
+        sa.Column("event", sa.Text, nullable=False),
+        sa.Column("came_from", sa.Text, nullable=False),
+        sa.Column("state", sa.Text, nullable=False),
+        sa.Column("cause", sa.Text, nullable=False),
+        sa.Column("text", sa.Text, nullable=False),
+        sa.Column("person", sa.Text, nullable=False),
+        sa.Column("approval", sa.Text, nullable=False),
+        sa.Column("setbacks", sa.Integer, nullable=False),
+        sa.Column("sealed", sa.Integer, nullable=False),
+        sa.Column("at", sa.Float, nullable=False),
+    )
+    op.create_table(
+        "remake",
+        sa.Column("unit", sa.Integer, sa.ForeignKey("unit.n"), primary_key=True, autoincrement=False),
+        sa.Column("instead_of", sa.Integer, sa.ForeignKey("unit.n"), nullable=False),
+        sa.Column("reason", sa.Text, nullable=False),
+        sa.Column("person", sa.Text, nullable=False),
+        sa.Column("approval", sa.Text, nullable=False),
+        sa.Column("at", sa.Float, nullable=False),
+        sa.UniqueConstraint("instead_of", name="remake_once"),
+        sa.CheckConstraint("unit <> instead_of", name="remake_another"),
+    )
+    for table in ("setback", "lot_event", "remake"):
         append_only(table)
