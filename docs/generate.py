@@ -27,6 +27,7 @@ SUBJECTS = (
     "coverage",
     "house",
     "keystore",
+    "hsm_rights",
     "recipe_format",
     "scp03",
     "scp10",

@@ -33,6 +33,8 @@ machine too; times are medians. Time is processor time of the thread, except whe
 - Behind vpcd: the driver is played by sockets, as libifdvpcd sends; cards and driver are two processes. Through pcscd:
   a real daemon with the real driver. The echo card answers as many bytes to the same three commands, in the same run.
   Times are by the wall clock.
+- Keys in a token: SoftHSM2, by the wall clock. *Bare PKCS#11* makes the same objects by the same calls of the same
+  library in one process; ours are made by the HSM client, a process of its own, for a caller behind a pair of sockets.
 - The lot and the large order run the product's own code with its own settings in fresh processes: the line in one, the
   simulated fobs with their journal in another. Durable means what the line below the table says.
 """

@@ -35,6 +35,20 @@ _FLAGS: Final = {
     Attribute.TOKEN: True,
 }
 _KEY_CLASSES: Final = (ObjectClass.SECRET_KEY, ObjectClass.PRIVATE_KEY)
+_UNNAMED: Final = {" 0x68": "KEY_FUNCTION_NOT_PERMITTED", " 0x1b": "ACTION_PROHIBITED"}
+_REFUSALS: Final = (
+    *_UNNAMED.values(),
+    "ActionProhibited",
+    "AttributeReadOnly",
+    "AttributeSensitive",
+    "AttributeTypeInvalid",
+    "KeyFunctionNotPermitted",
+    "KeyNotWrappable",
+    "KeyTypeInconsistent",
+    "KeyUnextractable",
+)
+"""Errors that say: this object may not. Any other shows that the token did not look at the right."""
+
 library: Any = _library
 _OF_PRIVATE_KEYS: Final[tuple[Right, ...]] = ("decrypt", "sign", "unwrap", "derive")
 
@@ -187,7 +201,8 @@ def _uses(session: TokenSession, handle: Handle, kind: Kind) -> Iterator[tuple[R
     yield "sign", lambda: able.sign(bytes(BLOCK))
     yield "derive", lambda: _destroyed(able.derive(bytes(BLOCK)))
     yield "wrap", lambda: _wraps(session, able)
-    yield "unwrap", lambda: _destroyed(able.unwrap(bytes(BLOCK)))
+    # No wrapped key: whoever may unwrap finds that out, who may not is refused before.
+    yield "unwrap", lambda: _destroyed(able.unwrap(bytes(BLOCK + BLOCK // 2)))
 
 
 class _Able:
@@ -233,8 +248,7 @@ class _Able:
             KeyType.AES,
             data,
             capabilities=0,
-            mechanism=Mechanism.AES_CBC,
-            mechanism_param=bytes(BLOCK),
+            mechanism=Mechanism.AES_KEY_WRAP,
             template={
                 Attribute.TOKEN: False,
                 Attribute.SENSITIVE: True,
@@ -291,9 +305,23 @@ def _destroyed(handle: Handle) -> Handle:
 def _refused(subject: str, use: str, attempt: Callable[[], object]) -> Finding:
     try:
         attempt()
+    except pkcs11.MechanismInvalid:
+        return Finding(subject, use, OK, "the token has no such operation")
     except pkcs11.PKCS11Error as error:
-        return Finding(subject, use, OK, f"refused ({type(error).__name__})")
+        name = error_name(error)
+        if name in _REFUSALS:
+            return Finding(subject, use, OK, f"refused ({name})")
+        # It went on to the data, or to something else that is not the object's right.
+        return Finding(subject, use, WRONG, f"was not refused for want of the right, but failed ({name})")
     return Finding(subject, use, WRONG, "was carried out although the object lacks the right")
+
+
+def error_name(error: pkcs11.PKCS11Error) -> str:
+    """The library's name of an error; two that it has no name for by the names of PKCS#11."""
+    for code, name in _UNNAMED.items():
+        if str(error).endswith(code):
+            return name
+    return type(error).__name__
 
 
 # ---- what a token may not be able to enforce
@@ -322,7 +350,7 @@ def _oracle(base: Handle) -> Finding:
             template=readable,
         )
     except pkcs11.PKCS11Error as error:
-        return Finding("master, static", use, OK, f"refused ({type(error).__name__})")
+        return Finding("master, static", use, OK, f"refused ({error_name(error)})")
     try:
         shown = len(made[Attribute.VALUE])
     except pkcs11.PKCS11Error as error:
@@ -345,7 +373,7 @@ def _taken_out(session: TokenSession) -> Finding:
     try:
         _Able(known).wrap(made)
     except pkcs11.PKCS11Error as error:
-        return Finding("new-key", use, OK, f"refused ({type(error).__name__})")
+        return Finding("new-key", use, OK, f"refused ({error_name(error)})")
     finally:
         known.destroy()
         made.destroy()
