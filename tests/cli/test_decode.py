@@ -316,3 +316,20 @@ def test_a_damaged_capture_is_named_once(keywright: Keywright, tmp_path: Path) -
     ran = keywright("decode", path)
     assert ran.code == 6
     assert ran.err.count("t.pcapng") == 1
+
+
+def test_a_key_block_is_told_by_its_header(keywright: Keywright) -> None:
+    block = (
+        "D0144P0AE00E00002C77FA3F4A553BED6E88AE5C172A4166E3D4ACA8E2AC71C158A476FAC12C13C3829DE55D3AB54C48F4C4FEF7AC75E90F"
+        "C47F1B77E7B19A73ED46E64410082557"
+    )
+    code, out, err = keywright("decode", block)
+    assert (code, err) == (0, "")
+    for said in ("key block", "P0, PIN encryption", "E, encrypt or wrap", "48 bytes, and a MAC of 16"):
+        assert said in out
+    told = json.loads(keywright("decode", block, "--json").out)
+    assert told["title"] == "key block"
+    # One character less is no block, and is told like any other text that is none.
+    assert keywright("decode", block[:-1]).code != 0
+    component = "B0080P0TEc1E000094B420079CC80BA3461F86FE26EFC4A3B8E4FA4C5F5341176EED7B727B8A248E"
+    assert "component 1" in keywright("decode", component).out

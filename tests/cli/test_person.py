@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import io
+import os
+import pty
+import termios
 from pathlib import Path
 
 import pytest
 
 from keywright.cli.campaign import _swap
-from keywright.cli.person import ask, is_attended
+from keywright.cli.person import ask, ask_hidden, is_attended
 from support.commands import Keywright
 
 
@@ -51,3 +54,27 @@ def test_without_a_standard_input_every_question_is_refused_with_what_to_do(
     asked = keywright("keystore", "new", tmp_path / "keys", "--passphrase")
     assert (asked.code, "--unlock FILE" in asked.err) == (5, True)
     assert keywright("decode", "-").err.startswith("keywright: there is nothing to decode")
+
+
+def test_a_secret_is_one_line_of_a_pipe(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr("sys.stdin", io.StringIO("00 11\nnext\n"))
+    assert [ask_hidden("Part:"), ask_hidden("Part:"), ask_hidden("Part:")] == ["00 11\n", "next\n", ""]
+    assert capsys.readouterr() == ("", "Part: Part: Part: ")
+
+
+def test_a_terminal_shows_nothing_of_a_secret_and_echoes_again_afterwards(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ours, theirs = pty.openpty()
+    with os.fdopen(theirs, encoding="ascii") as terminal:
+        monkeypatch.setattr("sys.stdin", terminal)
+        monkeypatch.setattr("keywright.cli.person.ask", lambda _: os.write(ours, b"secret\n") and terminal.readline())
+        before = termios.tcgetattr(theirs)
+        assert ask_hidden("Part:") == "secret\n"
+        assert termios.tcgetattr(theirs) == before
+        os.write(ours, b"shown\n")
+        terminal.readline()
+        seen = os.read(ours, 100)
+    os.close(ours)
+    assert b"secret" not in seen
+    assert b"shown" in seen

@@ -7,8 +7,11 @@ from collections.abc import Iterable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 from keywright.crypto import Ed25519Key
+from keywright.production import sealed
+from keywright.production.argon2id import Argon2id
 from keywright.production.ceremony import drafting
 from keywright.production.ceremony.host import Host
 from keywright.production.ceremony.parts import Part, Receiver, taken
@@ -65,11 +68,12 @@ class Clock:
 
 
 def keystore(path: Path, *, empty: bool = True) -> SoftwareTarget:
-    """A software keystore, made if it is not there."""
+    """A software keystore, made if it is not there; its unlock key is cheap to guess, so that tests are quick."""
     if not path.exists():
-        SoftwareKeystore.create(
-            path, now=datetime(2027, 1, 1, tzinfo=UTC), unlock=lambda: UNLOCK, entries=() if empty else None
-        )
+        with patch.object(sealed, "Argon2id", lambda salt: Argon2id(salt, 8192, 1)):
+            SoftwareKeystore.create(
+                path, now=datetime(2027, 1, 1, tzinfo=UTC), unlock=lambda: UNLOCK, entries=() if empty else None
+            )
     return SoftwareTarget(f"software:{path}", path, lambda: UNLOCK)
 
 

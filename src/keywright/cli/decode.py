@@ -10,6 +10,7 @@ from typing import Annotated, Any, Final
 import typer
 
 from keywright.cli.exchanges import full_document, full_lines
+from keywright.cli.key_block_text import key_block
 from keywright.cli.keyfile import session_keys, static_keys
 from keywright.cli.keyring import read_ring
 from keywright.cli.links import redacting
@@ -60,7 +61,7 @@ def command(
     ] = None,
     json: Json = False,
 ) -> None:
-    """Say what bytes mean: commands, answers, both in turn, an ATR, data objects, or a whole recording.
+    """Say what bytes mean: commands, answers, both in turn, an ATR, data objects, a key block, or a whole recording.
 
     Each command is told field by field, its data by name, and each status word with what to do about it. An answer
     belongs to the command before it. A recording is what --trace wrote, a pcapng file, or lines of hex with > and < in
@@ -73,6 +74,10 @@ def command(
         [given for path in session or () for given in session_keys(path)],
         [key for path in oce or () for key in read_ring(path).private if isinstance(key, EcPrivateKey)],
     )
+    block = key_block(messages[0]) if len(messages) == 1 else None
+    if block is not None:
+        _show_block(block, as_json=json)
+        return
     read = list(_read(messages)) if pcapng is not None else _read(messages)
     if pcapng is not None:
         count = write_pcapng(pcapng, _events(read))
@@ -90,6 +95,14 @@ def command(
             say(line)
     if is_first and not json:
         raise DecodeError("there is nothing to decode", hint=_HINT)
+
+
+def _show_block(block: Explanation, *, as_json: bool) -> None:
+    if as_json:
+        show_json(full_document(None, None, Told(block)))
+        return
+    for line in full_lines(None, None, Told(block)):
+        say(line)
 
 
 def _read(messages: list[str]) -> Iterable[Item]:

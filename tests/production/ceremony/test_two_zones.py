@@ -16,10 +16,11 @@ from keywright.production.ceremony.parts import Part
 from keywright.production.ceremony.plan import Plan
 from keywright.production.ceremony.states import State
 from keywright.production.ceremony.target import Held, Target
+from keywright.production.key_states import KeyState
 from support.ceremonies import CUSTODIANS, Play, plan
 from support.softhsm import SoftHsm, make_token
 
-LABELS = ("kw-root-1", "kw-line-1", "kw-root-2", "kw-spare-2", "kw-root-3", "kw-line-3")
+LABELS = ("kw-root-1", "kw-line-1", "kw-root-2", "kw-spare-2", "kw-root-3", "kw-line-3", "kw-cut-4")
 
 
 @pytest.fixture(scope="module")
@@ -125,3 +126,54 @@ def test_a_test_key_does_not_go_into_a_production_token(tmp_path: Path, tokens: 
     came.run(opened(came.plan, line))
     assert came.state is State.ABORTED
     assert "TEST key does not go into a production keystore" in came.ceremony.why
+
+
+class Cut(BaseException):
+    """Stands for a kill."""
+
+
+def test_a_host_cut_off_inside_the_token_leaves_no_object_without_a_name(
+    tmp_path: Path, tokens: dict[str, SoftHsm], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    token = tokens["kw-cut-4"]
+    for kind, cut_at in (("create", "store_record"), ("destroy", "store_record")):
+        made = Play(tmp_path / kind, plan(kind, token.uri, test=True))
+        made.approve()
+        host = made.host(opened(made.plan, token))
+        with monkeypatch.context() as patch:
+
+            def cut(*_: object) -> None:
+                raise Cut
+
+            patch.setattr(f"keywright.production.ceremony.token_target.{cut_at}", cut)
+            host.open()
+            for name in made.plan.custodians:
+                made.enter(name)
+            host.step()
+            made.confirm()
+            with pytest.raises(Cut):
+                host.step()
+        host.close()
+        assert str(made.state) == "executing"
+        assert held(token, "kmc") is None
+        again = made.host(opened(made.plan, token))
+        if again.open().state is not State.SEALED:
+            for name in made.plan.custodians:
+                made.enter(name)
+            again.step()
+            made.confirm()
+            again.step()
+        again.close()
+        assert str(made.state) == "sealed"
+        from pkcs11 import Attribute, ObjectClass
+
+        from keywright.production.ceremony.token_target import TokenTarget
+        from keywright.production.hsm.token_registry import TokenRegistry
+
+        target = opened(made.plan, token)
+        assert isinstance(target, TokenTarget)
+        labels = [str(found[Attribute.LABEL]) for found in target._session.objects(ObjectClass.SECRET_KEY)]
+        assert sorted(labels) == (["keywright kmc"] if kind == "create" else []) + ["keywright record-mac"]
+        record = TokenRegistry.read(target._session).keys["kmc"]
+        assert record.entry.state is (KeyState.ACTIVE if kind == "create" else KeyState.DESTROYED)
+        target.close()
