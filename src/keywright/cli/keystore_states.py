@@ -43,7 +43,7 @@ Stores: TypeAlias = Annotated[
 ]
 
 
-class _Signing(msgspec.Struct, frozen=True):
+class Signing(msgspec.Struct, frozen=True):
     """What is needed to have a change approved, as far as it was given."""
 
     approval: Path | None
@@ -68,7 +68,7 @@ def activate(
 ) -> None:
     """Let a key make something new: one that was brought in, or that was suspended."""
     held = open_keystore(keystore, unlock_with(unlock, passphrase=passphrase))
-    signing = _Signing(approval, people, by, passphrase_file)
+    signing = Signing(approval, people, by, passphrase_file)
     _change(held, name, KeyState.ACTIVE, reason, signing, json=json)
 
 
@@ -88,7 +88,7 @@ def suspend(
 ) -> None:
     """Let a key make nothing new for the time being; lots that need it stop. It still opens."""
     held = open_keystore(keystore, unlock_with(unlock, passphrase=passphrase))
-    signing = _Signing(approval, people, by, passphrase_file)
+    signing = Signing(approval, people, by, passphrase_file)
     _change(held, name, KeyState.SUSPENDED, reason, signing, json=json)
 
 
@@ -110,7 +110,7 @@ def deactivate(
     """Let a key make nothing new for good, because its time or its task is over. It still opens."""
     _sure(f"{name!r} will never make anything new again.", name, yes=yes)
     held = open_keystore(keystore, unlock_with(unlock, passphrase=passphrase))
-    signing = _Signing(approval, people, by, passphrase_file)
+    signing = Signing(approval, people, by, passphrase_file)
     _change(held, name, KeyState.DEACTIVATED, reason, signing, json=json)
 
 
@@ -133,7 +133,7 @@ def compromise(
     """Say that a key may be known to others: it and all that came from it make nothing new; list what is concerned."""
     _sure(f"{name!r} and every key that came from it will never make anything new again.", name, yes=yes)
     held = open_keystore(keystore, unlock_with(unlock, passphrase=passphrase))
-    signing = _Signing(approval, people, by, passphrase_file)
+    signing = Signing(approval, people, by, passphrase_file)
     record = _changed(held, name, KeyState.COMPROMISED, reason, signing, json=json)
     if record is not None:
         _show_affected(held, name, store or [], record_document(record), json=json)
@@ -162,15 +162,13 @@ def _sure(what: str, name: str, *, yes: bool) -> None:
         raise PolicyError("nothing was changed", hint="type the key's name at a terminal, or give --yes")
 
 
-def _change(held: Keystore, name: str, to: KeyState, reason: str, signing: _Signing, *, json: bool) -> None:
+def _change(held: Keystore, name: str, to: KeyState, reason: str, signing: Signing, *, json: bool) -> None:
     record = _changed(held, name, to, reason, signing, json=json)
     if record is not None and json:
         show_json(record_document(record))
 
 
-def _changed(
-    held: Keystore, name: str, to: KeyState, reason: str, signing: _Signing, *, json: bool
-) -> KeyRecord | None:
+def _changed(held: Keystore, name: str, to: KeyState, reason: str, signing: Signing, *, json: bool) -> KeyRecord | None:
     """The record afterwards; None when the change was only asked for."""
     if not reason.strip():
         raise UsageError("--reason is empty", hint="say why: it is kept with the key")
@@ -179,7 +177,7 @@ def _changed(
     approved = ""
     if not held.test:
         facts = {"keystore": held.keystore_id, "id": before.id, "from": str(before.state), "to": str(to), "why": reason}
-        found = _approval(Operation("key.state", name, facts), signing, json=json)
+        found = approval_for(Operation("key.state", name, facts), signing, json=json)
         if not found:
             return None
         approved = found
@@ -189,7 +187,7 @@ def _changed(
     return record
 
 
-def _approval(operation: Operation, signing: _Signing, *, json: bool) -> str:
+def approval_for(operation: Operation, signing: Signing, *, json: bool) -> str:
     """The id of the approval that was used; empty when it was only asked for."""
     file, people = signing.approval, signing.people
     if file is None or people is None:

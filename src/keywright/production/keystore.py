@@ -168,6 +168,10 @@ class Keystore(Protocol):
         """
         ...
 
+    def check_production(self) -> None:
+        """Raise PolicyError when whatever holds the keys does not do for production what it must."""
+        ...
+
     def close(self) -> None:
         """End what it holds open; nothing may be asked of it afterwards. May be repeated."""
         ...

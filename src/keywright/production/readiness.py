@@ -112,12 +112,14 @@ def _open_or_make(means: Means, link: str, path: Path, lot: Lot | None) -> Keyst
 
 
 def check_environment(recipe: Recipe, keystore: Keystore) -> None:
-    """Raise PolicyError for a production recipe with TEST keys: what it makes would be worth nothing."""
+    """Raise PolicyError for a production recipe with TEST keys, or in a token that does not do what it must."""
     if recipe.environment == "production" and keystore.test:
         raise PolicyError(
             f"{recipe.name!r} is a production recipe, and the keystore {keystore.keystore_id} is marked TEST",
             hint='give a production keystore with --keystore, or try out with environment = "test"',
         )
+    if recipe.environment == "production":
+        keystore.check_production()
 
 
 def _check_keystore(recipe: Recipe, keystore: Keystore, now: float, *, is_new: bool) -> None:

@@ -227,6 +227,9 @@ class SoftwareKeystore(Secret):
         self._check_originates(identity)
         return key.sign_digest(digest, algorithm_of(key.public).hash_name)
 
+    def check_production(self) -> None:
+        """Nothing to look at: its keys are TEST, and a production recipe takes none."""
+
     def close(self) -> None:
         """Nothing to do: what is in memory goes with its last use."""
 

@@ -18,7 +18,7 @@ from keywright.production.hsm.mechanisms import Abilities
 from keywright.production.hsm.probe import abilities_of
 from keywright.production.hsm.signing import Signing
 from keywright.production.hsm.token import TokenSession, find_token, initialize_for_threads, load_library, log_in
-from keywright.production.hsm.token_registry import TokenRegistry, destroy_objects, store_record
+from keywright.production.hsm.token_registry import TokenRegistry, destroy_objects, store_accepted, store_record
 from keywright.production.key_states import KeyState, KeyStateError
 
 REGISTRY_S: Final = 2.0
@@ -90,6 +90,7 @@ class Lane:
             m.New: self._new,
             m.Load: self._load,
             m.ChangeState: self._change_state,
+            m.Accept: self._accept,
             m.Audit: self._audit,
             m.Check: self._check,
             m.Open: self._open,
@@ -161,10 +162,17 @@ class Lane:
         self._client.forget()
         return self._load(m.Load())
 
+    def _accept(self, question: m.Accept) -> m.Loaded:
+        store_accepted(self._session, records.Accepted(question.digest, question.approval, question.at))
+        self._client.forget()
+        return self._load(m.Load())
+
     def _load(self, _: m.Load) -> m.Loaded:
         registry = self._client.registry(self._session)
         head = registry.head
-        return m.Loaded(head.keystore_id, head.test, tuple(registry.keys.values()), self._client.abilities)
+        return m.Loaded(
+            head.keystore_id, head.test, tuple(registry.keys.values()), self._client.abilities, registry.accepted
+        )
 
     def _audit(self, _: m.Audit) -> tuple[m.Finding, ...]:
         from keywright.production.hsm.audit import audit_token  # noqa: PLC0415 - only this question needs it

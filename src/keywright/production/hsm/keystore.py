@@ -10,6 +10,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Final, Literal, final
 
+import msgspec
+
 from keywright.crypto.ec import EcPublicKey
 from keywright.crypto.key import Secret
 from keywright.errors import PolicyError, StoreError, UsageError
@@ -22,7 +24,7 @@ from keywright.production.hsm.uri import TokenUri
 from keywright.production.hsm.watchdog import HsmClient
 from keywright.production.key_paths import KeyPath, SessionKeys
 from keywright.production.key_states import KeyState
-from keywright.production.keystore import Diversified, KeyFacts, KeyRef, Unlock
+from keywright.production.keystore import Diversified, KeyFacts, KeyRef, KeystoreRefusedError, Unlock
 from keywright.production.registry import KeyRecord, Registry
 from keywright.scp.scp03.messages import InitializeUpdateResponse
 from keywright.scp.session import HostSession
@@ -208,6 +210,32 @@ class Pkcs11Keystore(Secret):
         """The token against its attribute table and registry, and every forbidden use tried."""
         return self._client.ask(m.Audit(), tuple[m.Finding, ...])
 
+    def check_production(self) -> None:
+        """Raise PolicyError when the audit finds something wrong, or something that two persons have not accepted."""
+        findings = self.audit()
+        wrong = [finding for finding in findings if finding.result == "wrong"]
+        if wrong:
+            raise KeystoreRefusedError(
+                f"the audit of the token finds {len(wrong)} things wrong, first: {wrong[0].subject}, {wrong[0].check}",
+                hint="run `keywright keystore audit`; no lot begins before each is explained",
+            )
+        if not self.is_accepted(findings):
+            raise KeystoreRefusedError(
+                f"the token {self.abilities.model} does not enforce all that the audit tries, and nobody accepted that",
+                hint="two key managers may: keywright keystore audit --accept --people FILE --by KEY --approval FILE",
+            )
+
+    def is_accepted(self, findings: tuple[m.Finding, ...]) -> bool:
+        """Whether two persons accepted what the token does not enforce, or it enforces everything."""
+        digest = accepted_digest(self.abilities, findings)
+        return not digest or digest in {one.digest for one in self._loaded.accepted}
+
+    def accept(self, findings: tuple[m.Finding, ...], approval: str) -> None:
+        """Keep in the token that two persons accepted what it does not enforce. `approval`: id of theirs, used up."""
+        question = m.Accept(accepted_digest(self.abilities, findings), approval, int(self._clock()))
+        with self._mutex:
+            self._take(self._client.ask(question, m.Loaded))
+
     def close(self) -> None:
         """End the HSM client."""
         self._client.close()
@@ -309,6 +337,13 @@ class Pkcs11CardKeys(Secret):
 
     def __repr__(self) -> str:
         return f"<card keys of {self.ref!r} in a token>"
+
+
+def accepted_digest(abilities: Abilities, findings: tuple[m.Finding, ...]) -> str:
+    """SHA-256 as hex over what this token does not enforce; empty when it enforces everything."""
+    named = sorted((one.subject, one.check) for one in findings if one.result == "not-enforceable")
+    token = (abilities.manufacturer, abilities.model, abilities.serial)
+    return hashlib.sha256(msgspec.json.encode((token, named))).hexdigest() if named else ""
 
 
 def _check(record: TokenRecord) -> str:

@@ -12,7 +12,7 @@ import msgspec
 
 from keywright.iso7816.apdu import Command, Response
 from keywright.production.hsm.mechanisms import Abilities
-from keywright.production.hsm.records import TokenRecord
+from keywright.production.hsm.records import Accepted, TokenRecord
 from keywright.production.key_refs import KeyRef
 from keywright.production.key_states import KeyState
 from keywright.scp.scp03.messages import (
@@ -149,6 +149,14 @@ class ChangeState(msgspec.Struct, frozen=True, tag="change-state"):
     approval: str
 
 
+class Accept(msgspec.Struct, frozen=True, tag="accept"):
+    """Keep that two persons accepted what the token does not enforce. Answered with `Loaded`."""
+
+    digest: str
+    approval: str
+    at: int
+
+
 class Audit(msgspec.Struct, frozen=True, tag="audit"):
     """Compare the token with the attribute table and the registry, and try what is forbidden."""
 
@@ -169,6 +177,7 @@ Question: TypeAlias = (
     | Sign
     | PublicKey
     | ChangeState
+    | Accept
     | Audit
 )
 
@@ -191,6 +200,7 @@ class Loaded(msgspec.Struct, frozen=True):
     test: bool
     records: tuple[TokenRecord, ...]
     abilities: Abilities
+    accepted: tuple[Accepted, ...] = ()
 
 
 class Opened(msgspec.Struct, frozen=True):

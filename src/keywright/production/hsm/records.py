@@ -19,9 +19,11 @@ from keywright.errors import StoreError
 from keywright.production.registry import KeyRecord
 
 HEAD_LABEL: Final = "keywright keystore"
+ACCEPTED_LABEL: Final = "keywright accepted"
 MAC_LABEL: Final = "keywright record-mac"
 _RECORD_LABEL: Final = "keywright key "
 _HEAD_DOMAIN: Final = b"keywright token head 1\x00"
+_ACCEPTED_DOMAIN: Final = b"keywright token accepted 1\x00"
 _RECORD_DOMAIN: Final = b"keywright token record 1\x00"
 _MAC_BYTES: Final = 16
 
@@ -82,6 +84,14 @@ class Head(msgspec.Struct, frozen=True):
     format: Literal[1] = 1
 
 
+class Accepted(msgspec.Struct, frozen=True):
+    """What of an audit two persons accepted: SHA-256 of what the token does not enforce as hex, and their approval."""
+
+    digest: str
+    approval: str
+    at: int
+
+
 Mac = Callable[[bytes], bytes]
 """AES-CMAC with the token's record key."""
 
@@ -94,6 +104,16 @@ def sealed_head(head: Head, mac: Mac) -> bytes:
 def sealed_record(record: TokenRecord, mac: Mac) -> bytes:
     """A record as it is stored."""
     return _sealed(_RECORD_DOMAIN, msgspec.msgpack.encode(record), mac)
+
+
+def sealed_accepted(accepted: Accepted, mac: Mac) -> bytes:
+    """What was accepted, as it is stored."""
+    return _sealed(_ACCEPTED_DOMAIN, msgspec.msgpack.encode(accepted), mac)
+
+
+def open_accepted(value: bytes, mac: Mac) -> Accepted:
+    """What was accepted. Raises StoreError if it is damaged."""
+    return _opened(_ACCEPTED_DOMAIN, value, mac, Accepted, ACCEPTED_LABEL)
 
 
 def label_of(record: TokenRecord) -> str:

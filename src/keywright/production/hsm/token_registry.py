@@ -33,11 +33,12 @@ def mac_key(session: TokenSession) -> Any:
 class TokenRegistry:
     """All records that are whole, newest versions only."""
 
-    __slots__ = ("head", "keys", "known")
+    __slots__ = ("accepted", "head", "keys", "known")
 
-    def __init__(self, head: Head, keys: dict[str, TokenRecord]) -> None:
+    def __init__(self, head: Head, keys: dict[str, TokenRecord], accepted: tuple[records.Accepted, ...] = ()) -> None:
         self.head = head
         self.keys = keys
+        self.accepted = accepted
         self.known = Registry("test" if head.test else "production", tuple(record.entry for record in keys.values()))
         """The key registry: states, periods, parents."""
 
@@ -49,10 +50,12 @@ class TokenRegistry:
         def mac(message: bytes) -> bytes:
             return session.cmac(key, message)
 
-        heads, found = [], []
+        heads, found, accepted = [], [], []
         for _, label, value in session.data():
             if label == records.HEAD_LABEL:
                 heads.append(records.open_head(value, mac))
+            elif label == records.ACCEPTED_LABEL:
+                accepted.append(records.open_accepted(value, mac))
             elif records.is_record(label):
                 found.append(records.open_record(label, value, mac))
         if len(heads) != 1:
@@ -60,11 +63,11 @@ class TokenRegistry:
                 "the token holds no whole keystore" if not heads else "the token holds two keystores",
                 hint="make it again with `keywright keystore new`" if not heads else "restore it from its backup",
             )
-        return cls(heads[0], records.newest(found))
+        return cls(heads[0], records.newest(found), tuple(accepted))
 
     def is_same(self, other: TokenRegistry) -> bool:
         """Whether nothing was changed."""
-        return self.head == other.head and self.keys == other.keys
+        return (self.head, self.keys, self.accepted) == (other.head, other.keys, other.accepted)
 
     def find(self, name: str, purpose: str, what: str) -> TokenRecord:
         """A record by name. Raises StoreError that lists the known ones."""
@@ -98,3 +101,10 @@ def destroy_objects(session: TokenSession, record: TokenRecord) -> None:
         if handle[Attribute.CLASS] in _OF_KEYS and handle[Attribute.ID] in wanted:
             handle.destroy()
     session.forget()
+
+
+def store_accepted(session: TokenSession, accepted: records.Accepted) -> None:
+    """Write what two persons accepted."""
+    key = mac_key(session)
+    sealed = records.sealed_accepted(accepted, lambda message: session.cmac(key, message))
+    session.store_data(records.ACCEPTED_LABEL, sealed)
