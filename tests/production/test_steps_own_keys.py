@@ -9,6 +9,7 @@ from keywright.crypto.diversification import SCHEMES, master_kind
 from keywright.errors import LinkError, PolicyError, RecipeError, StatusError
 from keywright.fob.fobs import _cplc, chip_serial, simulated_fob
 from keywright.globalplatform.host import KcvMismatchError
+from keywright.globalplatform.key_data import parse_put_key
 from keywright.iso7816 import Command, Response, transmit
 from keywright.link import Loopback
 from keywright.production.job import (
@@ -207,3 +208,23 @@ def test_a_default_factory_set_is_known_by_the_number_it_answered_with() -> None
     unit = Unit(recipe=FOB.replace("kvn = 0xFF", "kvn = 0x00"))
     unit.play("identify", "authenticate", "own_keys")
     assert unit.ledger.job().kvn(Role.FACTORY) == 0xFF
+
+
+@pytest.mark.parametrize(("card", "with_length"), [("default", True), ("gp211", True), ("yubikey", False)])
+def test_put_key_is_written_as_the_kind_of_card_wants_it(card: str, *, with_length: bool) -> None:
+    recipe = FOB.replace('keys = "gp-test"', f'keys = "gp-test"\ncard = "{card}"')
+    unit = prepared("identify", recipe=recipe)
+    plain: list[Command] = []
+    job = unit.ledger.job()
+
+    def look(command: Command, answer: Response) -> Response:
+        if command.ins == 0xD8 and job.plain is not None:
+            plain.append(job.plain)
+        return answer
+
+    unit.change = look
+    unit.play("authenticate", "own_keys", job=job)
+    (put,) = plain
+    first = parse_put_key(put.data).keys[0].parts[0].value
+    assert len(first) == 16 + with_length
+    assert unit.ledger.events[-1].facts["key_versions"] == [0x30]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 
 from keywright.errors import AuthenticationError, LinkError, PolicyError, SequenceError, StatusError, WireError
@@ -9,6 +10,8 @@ from keywright.iso7816.apdu import Command, Response
 from keywright.sansio.dialogue import drive
 from keywright.scp.scp03.host import CardCryptogramError, HostChannel, external_authenticate, open_channel
 from keywright.scp.scp03.keys import KeySet
+from keywright.scp.scp03.messages import InitializeUpdateResponse, InitializeUpdateResponse8
+from keywright.scp.session import HostSession
 from support.vectors import Case, load, unhex
 
 FILES = ("scp/scp03_kaoh.json", "scp/scp03_openscp.json", "scp/scp03_pysim_euicc.json")
@@ -184,3 +187,58 @@ def test_a_lost_answer_closes_the_session() -> None:
     with pytest.raises(LinkError):
         dialogue.throw(LinkError("gone"))
     assert not channel.is_open
+
+
+# ---- keys that live elsewhere ---------------------------------------------------------------------------------
+
+
+class Elsewhere:
+    """A card's cryptogram was right, and the session is in an HSM: of it there is only what `HostSession` has."""
+
+    def __init__(self, channel: HostChannel, command: Command, answer: InitializeUpdateResponse) -> None:
+        self.answer = answer
+        self.asked: list[tuple[int, bool]] = []
+        self._channel = channel
+        self._command = command
+
+    def authenticate(self, level: int, *, pads_empty: bool = False) -> tuple[HostSession, Command]:
+        self.asked.append((level, pads_empty))
+        return self._channel, self._command
+
+    def close(self) -> None:
+        raise AssertionError("it was gone on with")
+
+
+def elsewhere() -> Elsewhere:
+    channel, card = opened(CASE)
+    answer = InitializeUpdateResponse8.parse(unhex(CASE["initialize_update_rdata"]))
+    return Elsewhere(channel, Command.parse(card.sent[1]), answer)
+
+
+def test_external_authenticate_takes_the_session_and_its_first_command_from_whoever_has_the_keys() -> None:
+    ready, card = elsewhere(), Recording(b"\x90\x00")
+    session = drive(external_authenticate(ready, 0x03, pads_empty=True), card)
+    assert session is ready._channel
+    assert ready.asked == [(0x03, True)]
+    assert card.sent[0].hex() == CASE["external_authenticate_capdu"]
+
+
+def test_a_level_that_the_card_does_not_offer_is_refused_before_the_keys_are_asked() -> None:
+    ready = elsewhere()
+    ready.answer = msgspec.structs.replace(ready.answer, i=0)
+    with pytest.raises(PolicyError, match="does not offer security level 33"):
+        drive(external_authenticate(ready, 0x33), Recording())
+    assert ready.asked == []
+
+
+@pytest.mark.parametrize("answer", [bytes.fromhex("6300"), bytes.fromhex("6985"), None])
+def test_a_session_that_was_not_opened_is_closed_where_its_keys_are(answer: bytes | None) -> None:
+    def send(_: Command) -> Response:
+        if answer is None:
+            raise LinkError("lost", None)
+        return Response.parse(answer)
+
+    ready = elsewhere()
+    with pytest.raises((AuthenticationError, StatusError, LinkError)):
+        drive(external_authenticate(ready, 0x03), send)
+    assert not ready._channel.is_open

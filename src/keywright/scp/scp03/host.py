@@ -172,14 +172,23 @@ def external_authenticate(
             hint="choose a level without response protection in the recipe, if the product allows it",
         )
     channel, command = opening.authenticate(level, pads_empty=pads_empty)
-    response = yield command
+    try:
+        response = yield command
+        _check_opened(response)
+    except BaseException:
+        # Nobody else has the session yet: in an HSM its keys would stay.
+        channel.close()
+        raise
+    return channel
+
+
+def _check_opened(response: Response) -> None:
     if response.sw in (SW.AUTHENTICATION_FAILED, SW.SECURITY_STATUS_NOT_SATISFIED):
         raise AuthenticationError(
             f"EXTERNAL AUTHENTICATE refused: {response.sw:04X}",
             hint="the card may have counted this; do not repeat it with the same keys",
         )
     check(response, "EXTERNAL AUTHENTICATE")
-    return channel
 
 
 def open_channel(
