@@ -46,6 +46,9 @@ KEYSTORES: Final = ("software", "pkcs11")
 _SOON: Final = 20
 """The second kill falls into so many first moments of the run that recovers from the first."""
 
+_LOOK_AGAIN: Final = 8
+"""After one fault in so many the finished lot is run once more: nothing may happen."""
+
 
 class Cell(NamedTuple):
     """A recipe on a store with a keystore."""
@@ -135,7 +138,8 @@ class Ground:
                 _, ended = lot.run()
                 assert ended
             self._check(lot, _most(struck))
-            assert lot.run() == ([], True), "a finished unit was touched again"
+            if self.counts.total() % _LOOK_AGAIN == 0:
+                assert lot.run() == ([], True), "a finished unit was touched again"
 
     def _check(self, lot: Lot, most: dict[int, int]) -> None:
         with lot.units() as store:
