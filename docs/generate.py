@@ -24,6 +24,7 @@ SUBJECTS = (
     "ceremony_states",
     "combinations",
     "command_line",
+    "controls",
     "coverage",
     "house",
     "keystore",

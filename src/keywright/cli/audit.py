@@ -11,13 +11,17 @@ import msgspec
 import typer
 
 from keywright.cli.options import Json
-from keywright.cli.text import bad, good, printable, say, show_json
+from keywright.cli.text import bad, caution, faint, good, note, printable, say, show_json
+from keywright.cli.unlock import Passphrase, UnlockFile, unlock_with
 from keywright.errors import DecodeError, UsageError
+from keywright.production.audit.evidence import Report, evidence
+from keywright.production.audit.evidence_html import write_evidence
 from keywright.production.audit.export import export as write_export
 from keywright.production.audit.note import NoteKey
 from keywright.production.audit.verdict import Finding, Verdict
 from keywright.production.audit.verify import verify as judge
 from keywright.production.audit.witness import read_notes
+from keywright.production.keystore_uri import open_keystore
 from keywright.production.units import UnitStore
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
@@ -31,6 +35,9 @@ Out = Annotated[Path, typer.Option("--out", metavar="PATH", help="The file to wr
 Place = Annotated[Path, typer.Argument(metavar="PATH", help="What audit export wrote.")]
 Key = Annotated[
     Path | None, typer.Option("--key", metavar="FILE", help="The log's public key, as it was given to you.")
+]
+KeystoreOption = Annotated[
+    str, typer.Option("--keystore", metavar="KEYSTORE", help="Show the states of its keys, too.")
 ]
 Witness = Annotated[
     Path | None, typer.Option("--witness", metavar="FILE", help="Checkpoints that were kept elsewhere.")
@@ -103,3 +110,39 @@ def _key(path: Path) -> NoteKey:
         raise UsageError(f"{path}: cannot be read: {error.strerror}", hint="give the file of the key") from error
     except (DecodeError, UnicodeDecodeError) as error:
         raise UsageError(f"{path}: {error}", hint="give the file with the log's public key") from error
+
+
+@app.command()
+def controls(
+    *,
+    store: Store,
+    keystore: KeystoreOption = "",
+    unlock: UnlockFile = None,
+    passphrase: Passphrase = False,
+    html: Annotated[Path | None, typer.Option("--html", metavar="FILE", help="Write the evidence as a page.")] = None,
+    json: Json = False,
+) -> None:
+    """Say for each control what the data of a lot show. No statement of compliance."""
+    opened = open_keystore(keystore, unlock_with(unlock, passphrase=passphrase)) if keystore else None
+    with UnitStore.open(store, readonly=True) as units:
+        report = evidence(units, opened)
+        if html is not None:
+            write_evidence(report, html, units.path)
+            note(f"wrote {html}")
+    if json:
+        show_json(msgspec.to_builtins(report))
+        return
+    for line in _evidence_lines(report):
+        say(line)
+
+
+def _evidence_lines(report: Report) -> Iterator[str]:
+    if report.test:
+        yield caution("TEST: the keys of this lot protect nothing.")
+    yield f"Lot {printable(report.lot)}, {report.state}; log of {report.size} entries, root {report.root}"
+    for control in report.controls:
+        yield f"{control.id:>3}  {control.asked} ({control.standing})"
+        for line in control.lines:
+            yield f"       {bad(printable(line.text)) if line.is_exception else printable(line.text)}"
+        if not control.lines:
+            yield faint("       not shown by the data of a lot")
