@@ -59,7 +59,7 @@ class Sent(msgspec.Struct, frozen=True):
 class Receiver(Protocol):
     """Who takes records: keeps each durably before it answers."""
 
-    def take(self, record: Sent) -> Answer:
+    def take(self, record: Sent, /) -> Answer:
         """`stored` now, the `same` as before, or `conflict`: another body for that unit. Raises ReceiverError."""
         ...
 
