@@ -140,3 +140,26 @@ def test_a_reprint_of_a_production_lot_takes_two_persons(keywright: Keywright, t
     )
     assert "this takes two persons" in ran.err
     assert not (tmp_path / "2.pdf").exists()
+
+
+def test_units_are_destroyed_or_given_back_before_a_lot_closes(keywright: Keywright, tmp_path: Path) -> None:
+    path = tmp_path / "lot.db"
+    with made_up(path, order(3)) as opened:
+        opened.commit([UnitChange(1, {"state": "sealed"}), UnitChange(2, {"state": "quarantined"})])
+    words = ("--store", path, "--why", "not needed")
+    assert "1 units are 'blank'" in keywright("campaign", "close", "--store", path).err
+    assert keywright("campaign", "destroy", "KW-F1-000002", *words).out == "1 units are scrapped\n"
+    returned = keywright("campaign", "return", "KW-F1-000003", *words, "--json")
+    assert json.loads(returned.out) == {"units": ["KW-F1-000003"], "state": "returned", "approval": ""}
+    assert keywright("campaign", "destroy", "KW-F1-000002", *words).code != 0
+    assert keywright("campaign", "destroy", "KW-F1-000001", "--store", path, "--why", " ").code == 2
+    assert keywright("campaign", "close", "--store", path).code == 0
+
+
+def test_destruction_in_a_production_lot_takes_two_persons(keywright: Keywright, tmp_path: Path) -> None:
+    path = tmp_path / "lot.db"
+    with made_up(path, order(1), campaign=lot(test=False, link="pcsc:X")) as opened:
+        opened.commit([UnitChange(1, {"state": "rejected"})])
+    ran = keywright("campaign", "destroy", "KW-F1-000001", "--store", path, "--why", "water")
+    assert ran.code == 2
+    assert "this takes two persons" in ran.err

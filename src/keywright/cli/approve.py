@@ -15,6 +15,7 @@ from keywright.cli.text import note, pairs, say, show_json, table
 from keywright.errors import PolicyError, UsageError
 from keywright.production import approval_file, approval_rows
 from keywright.production.approvals import Approval, approve, signed
+from keywright.production.consent import signed_entry
 from keywright.production.people import Directory
 from keywright.production.report import reading
 from keywright.production.units import UnitStore
@@ -82,7 +83,7 @@ def sign(
     more = approve(found, key, directory, at_ms=now_ms())
     if store:
         with UnitStore.open(store, wait_s=_WAIT_S) as units:
-            units.commit([signed(more, more.approved[-1])])
+            units.commit([signed(more, more.approved[-1]), signed_entry(more)])
     else:
         approval_file.write(Path(approval), more)
     state = _state(more, is_used=False)

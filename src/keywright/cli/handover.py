@@ -19,6 +19,8 @@ from keywright.production import outbox
 from keywright.production.approvals import Operation
 from keywright.production.closing import Standing, close, needs_people, operation, standing_of
 from keywright.production.consent import Consent, given_or_asked
+from keywright.production.disposal import STATE_AFTER, Disposal, disposable, dispose
+from keywright.production.disposal import operation as disposal_operation
 from keywright.production.keystore_uri import open_keystore
 from keywright.production.label_drawing import size_of
 from keywright.production.labels import Kind, first_prints, print_labels, reprints
@@ -50,6 +52,10 @@ KeystoreOption = Annotated[
 ]
 
 
+Serials = Annotated[list[str], typer.Argument(metavar="SERIAL...", help="The units.")]
+Why = Annotated[str, typer.Option("--why", metavar="TEXT", help="Why, for the records.")]
+
+
 @app.command()
 def ledger(*, store: Store, json: Json = False) -> None:
     """Show where every unit and every record of a lot is, by double entry, and what keeps it from being closed."""
@@ -59,6 +65,61 @@ def ledger(*, store: Store, json: Json = False) -> None:
         show_json(msgspec.to_builtins(stands))
         return
     _say_standing(stands)
+
+
+def _dispose(
+    what: Disposal,
+    serials: list[str],
+    store: str,
+    why: str,
+    people: Path | None,
+    by: Path | None,
+    files: list[Path] | None,
+    *,
+    as_json: bool,
+) -> None:
+    if not why.strip():
+        raise UsageError("--why is empty", hint="say why: --why 'failed the pull test'")
+    with UnitStore.open(store, wait_s=_WAIT_S) as units:
+        lot = lot_in(units, store)
+        chosen = disposable(units, what, serials)
+        wanted = disposal_operation(lot, what, chosen, why)
+        consent = _consent(units, wanted, people, by, files) if needs_people(lot) else Consent()
+        dispose(units, what, chosen, why, consent, at=time.time())
+    if as_json:
+        show_json({"units": [unit.serial for unit in chosen], "state": STATE_AFTER[what], "approval": consent.approval})
+        return
+    say(f"{len(chosen)} units are {STATE_AFTER[what]}")
+
+
+@app.command()
+def destroy(
+    serials: Serials,
+    *,
+    store: Store,
+    why: Why,
+    people: PeopleFile = None,
+    by: AskedBy = None,
+    passphrase_file: PassphraseFile = None,
+    json: Json = False,
+) -> None:
+    """Record that units were destroyed, for good. A production lot takes two signatures: --by asks, another allows."""
+    _dispose("destroy", serials, store, why, people, by, passphrase_file, as_json=json)
+
+
+@app.command("return")
+def return_(
+    serials: Serials,
+    *,
+    store: Store,
+    why: Why,
+    people: PeopleFile = None,
+    by: AskedBy = None,
+    passphrase_file: PassphraseFile = None,
+    json: Json = False,
+) -> None:
+    """Record that units left the lot: blanks given back, or sealed ones that came back. Signed as `destroy` is."""
+    _dispose("return", serials, store, why, people, by, passphrase_file, as_json=json)
 
 
 @app.command("close")

@@ -13,7 +13,7 @@ import msgspec
 import sqlalchemy as sa
 
 from keywright.errors import PolicyError
-from keywright.fob.uri import is_simulated
+from keywright.production.admission import is_production_lot
 from keywright.production.approvals import Operation
 from keywright.production.audit.log import AuditEvent
 from keywright.production.canonical import digest
@@ -25,6 +25,7 @@ from keywright.production.readiness import lot_in
 from keywright.production.report import reading
 from keywright.production.rows import Lot
 from keywright.production.tables import unit
+from keywright.production.transitions import lot_sources
 from keywright.production.units import UnitStore
 
 ACTION: Final = "campaign.close"
@@ -84,8 +85,8 @@ def close(store: UnitStore, counted: Mapping[str, int], consent: Consent, *, at:
 
 
 def needs_people(lot: Lot) -> bool:
-    """Whether what is done with a lot needs approvals: neither TEST keys nor simulated units."""
-    return not (lot.test or is_simulated(lot.link))
+    """Whether what is done with a lot needs approvals: a production lot does."""
+    return is_production_lot(lot)
 
 
 def _obstacles(
@@ -94,6 +95,8 @@ def _obstacles(
     found = []
     if lot.state == CLOSED:
         found.append("it is closed already")
+    elif lot.state not in lot_sources("close"):
+        found.append(f"it is {lot.state}, not complete")
     rows: int = connection.execute(sa.select(sa.func.count()).select_from(unit)).scalar_one()
     if rows != lot.units:
         found.append(f"{lot.units} units were ordered and the store has {rows}")

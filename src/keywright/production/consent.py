@@ -13,10 +13,12 @@ from keywright.production.approvals import (
     ApprovalChange,
     ApprovalError,
     Operation,
+    Signature,
     consume,
     recorded,
     request,
 )
+from keywright.production.audit.log import AuditEvent
 from keywright.production.people import Directory
 from keywright.production.person_key import PersonKey
 from keywright.production.report import reading
@@ -48,8 +50,30 @@ def ask(
 ) -> Approval:
     """Ask for an operation in a lot's store; on the disk when this returns. Raises as `approvals.request`."""
     made = request(operation, by, directory, at_ms=at_ms, rng=rng)
-    store.commit(recorded(made))
+    store.commit([*recorded(made), asked_entry(made)])
     return made
+
+
+def asked_entry(approval: Approval) -> AuditEvent:
+    """What the audit log says of a request."""
+    return _entry("approval.ask", approval, approval.requested)
+
+
+def signed_entry(approval: Approval) -> AuditEvent:
+    """What the audit log says of the last signature."""
+    return _entry("approval.sign", approval, approval.approved[-1])
+
+
+def _entry(action: str, approval: Approval, signature: Signature) -> AuditEvent:
+    return AuditEvent(
+        action=action,
+        object_type="approval",
+        object_id=approval.id,
+        actor=signature.person,
+        auth="ed25519",
+        reason=f"{approval.operation.action} {approval.operation.object}",
+        after_hash=approval.operation.digest.hex(),
+    )
 
 
 def given(store: UnitStore, operation: Operation, directory: Directory, *, at_ms: int) -> Consent:
