@@ -29,6 +29,8 @@ ENVIRONMENT = {
     "KEYWRIGHT_KEYSTORE": "the keystore that `keystore audit` takes when none is named",
     "KEYWRIGHT_PIN_FILE": "the file with a token's PIN",
     "KEYWRIGHT_PKCS11_MODULE": "a token's PKCS#11 library",
+    "RAY_AUTH_MODE": "whether a cluster asks for a token, as its own library takes it",
+    "RAY_AUTH_TOKEN_PATH": "the file with a cluster's token, as its own library takes it",
     "COMP_WORDS": "the shell's completion says what was typed so far",
     "_COMPLETE": "the name of the variable by which a shell asks for completions",
     "_TYPER_COMPLETE_ARGS": "as COMP_WORDS, for shells other than bash",

@@ -12,6 +12,7 @@ import typer
 
 from keywright.cli import handover
 from keywright.cli.campaign_text import checked_lines, summary_lines, verified_lines
+from keywright.cli.engines import Engine, Workers, carried_by
 from keywright.cli.links import trace_sink
 from keywright.cli.live import EMPTY, Lot, Watchers, shown
 from keywright.cli.lot_trace import LotTrace
@@ -59,8 +60,6 @@ LinkOption = Annotated[str, typer.Option("--link", metavar="URI", help="The devi
 Trace = Annotated[
     Path | None, typer.Option("--trace", metavar="FILE", help="Append every exchange to FILE (mode 0600, keys masked).")
 ]
-Workers = Annotated[int, typer.Option("--workers", metavar="N", help="Processes that share the simulated units.")]
-Engine = Annotated[str, typer.Option("--engine", metavar="ENGINE", help="What carries the work: local.")]
 Witness = Annotated[
     Path | None,
     typer.Option("--witness", metavar="FILE", help="Where checkpoints of the log go, if not beside the store."),
@@ -79,7 +78,7 @@ def run(
     passphrase: Passphrase = False,
     link: LinkOption = "",
     engine: Engine = "local",
-    workers: Workers = 1,
+    workers: Workers = 0,
     check: Check = False,
     yes: Yes = False,
     json: Json = False,
@@ -98,8 +97,8 @@ def run(
     if not store:
         raise UsageError("--store is missing: a lot needs a place", hint="for example --store lot.db")
     means = _means(keystore, unlock_with(unlock, passphrase=passphrase), link, yes=yes)
-    means.workers = _workers(engine, workers)
-    with watching(store, link or read_recipe(recipe).link, trace) as watcher:
+    carried = carried_by(means, engine, workers, store, trace)
+    with _unseen(store) if carried else watching(store, link or read_recipe(recipe).link, trace) as watcher:
         means.watcher = watcher
         means.witness = witness
         done = campaign.run(recipe, order, store, means)
@@ -115,7 +114,7 @@ def resume(
     passphrase: Passphrase = False,
     link: LinkOption = "",
     engine: Engine = "local",
-    workers: Workers = 1,
+    workers: Workers = 0,
     yes: Yes = False,
     json: Json = False,
     trace: Trace = None,
@@ -123,8 +122,8 @@ def resume(
 ) -> None:
     """Go on with a lot by the recipe and order it was begun with. Exit codes as `run`."""
     means = _means(keystore, unlock_with(unlock, passphrase=passphrase), link, yes=yes)
-    means.workers = _workers(engine, workers)
-    with watching(store, link or lot_link(store), trace) as watcher:
+    carried = carried_by(means, engine, workers, store, trace)
+    with _unseen(store) if carried else watching(store, link or lot_link(store), trace) as watcher:
         means.watcher = watcher
         means.witness = witness
         done = campaign.resume(store, means)
@@ -192,11 +191,18 @@ def watching(store: str, link: str, trace: Path | None = None) -> Iterator[Watch
             watchers.append(LotTrace(stack.enter_context(trace_sink(trace)), link or path.name))
         watchers.append(_FirstUnit(path, stack))
         watchers += stack.enter_context(shown(lambda: lot_of(store), moving=not link or is_simulated(link)))
-        try:
+        with _unseen(store):
             yield Watchers(watchers)
-        except KeyboardInterrupt as error:
-            hint = f"go on with: keywright campaign resume --store {store}"
-            raise InterruptedLotError("interrupted; nothing is lost", hint=hint) from error
+
+
+@contextmanager
+def _unseen(store: str) -> Iterator[Watcher]:
+    """Nothing to see, but a person may interrupt it."""
+    try:
+        yield Unwatched()
+    except KeyboardInterrupt as error:
+        hint = f"go on with: keywright campaign resume --store {store}"
+        raise InterruptedLotError("interrupted; nothing is lost", hint=hint) from error
 
 
 class _FirstUnit(Unwatched):
@@ -272,12 +278,6 @@ def _show(document: object, lines: Iterator[str], *, as_json: bool) -> None:
 
 def _means(keystore: str, unlock: Unlock | None, link: str, *, yes: bool) -> Means:
     return Means(keystore=keystore, unlock=unlock, link=link, confirm=_consent(yes=yes), swap=_swap)
-
-
-def _workers(engine: str, workers: int) -> int:
-    if engine != "local":
-        raise UsageError(f"--engine {engine}: no such engine", hint="give local")
-    return workers
 
 
 def _swap(serial: str, wrong: str) -> bool:

@@ -54,6 +54,9 @@ NOUNS: Final[dict[str, Noun]] = {
         "Issuer keys, their states, and what came from them.",
         "new show audit activate suspend deactivate compromise affected",
     ),
+    "cluster": Noun(
+        "keywright.cli.cluster", "Machines that carry a lot together, each with its readers.", "token head node"
+    ),
     "person": Noun(
         "keywright.cli.people",
         "People of the line: their keys, roles and signatures.",

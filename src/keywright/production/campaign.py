@@ -9,7 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from importlib import import_module
 from pathlib import Path
+from types import ModuleType
 
 import msgspec
 
@@ -36,6 +38,7 @@ from keywright.production.readiness import (
     check_lot_link,
     check_memory,
     check_same_lot,
+    check_stations,
     lot_in,
     memory_of,
     ready,
@@ -99,20 +102,23 @@ def run(recipe: Path, order: Path, store: str, means: Means) -> Run:
     read = read_recipe(recipe)
     link = means.link or read.link
     check_lot_link(link)
-    check_workers(means.workers, link, means)
+    check_engine(store, link, means)
     digest = check_order(order).digest
     database = database_at(store)
     if database.is_begun():
         with UnitStore.open(store, wait_s=means.wait_s) as units:
-            return _begin_or_go_on(units, read, order, digest, link, means)
+            done = _begin_or_go_on(units, read, order, digest, link, means)
+        return done or _on_cluster(store, link, means)
     with closing_lock(store, means.wait_s):
         keystore = ready(means, read, link, database.beside, None)
     agreed = msgspec.structs.replace(means, opened_keystore=keystore, confirm=lambda _lot, _link: True)
     with UnitStore.open(store, create=True, wait_s=means.wait_s) as units:
-        return _begin_or_go_on(units, read, order, digest, link, agreed)
+        done = _begin_or_go_on(units, read, order, digest, link, agreed)
+    return done or _on_cluster(store, link, means)
 
 
-def _begin_or_go_on(units: UnitStore, recipe: Recipe, order: Path, digest: str, link: str, means: Means) -> Run:
+def _begin_or_go_on(units: UnitStore, recipe: Recipe, order: Path, digest: str, link: str, means: Means) -> Run | None:
+    """The run; None when a cluster is to do it, once this process has let go of the store."""
     lot = units.lot()
     if lot is not None:
         check_same_lot(lot, recipe, digest, link, units.name)
@@ -121,6 +127,11 @@ def _begin_or_go_on(units: UnitStore, recipe: Recipe, order: Path, digest: str, 
         means.opened_keystore = keystore
         consent = allowed_to_begin(units, recipe, digest, link, means)
         _import(units, recipe, order, digest, keystore, link, means, consent)
+    if means.engine is not None:
+        check_memory(units, link, means)
+        admit(units, lot_in(units, units.name), means)
+        units.begin_run()
+        return None
     return _work(units, recipe, keystore, link, means)
 
 
@@ -131,9 +142,14 @@ def resume(store: str, means: Means) -> Run:
         recipe = recipe_of(lot)
         link = means.link or lot.link
         check_lot_link(link)
-        check_workers(means.workers, link, means)
+        check_engine(store, link, means)
         keystore = ready(means, recipe, link, store_path(store), lot)
-        return _work(units, recipe, keystore, link, means)
+        if means.engine is None:
+            return _work(units, recipe, keystore, link, means)
+        check_memory(units, link, means)
+        admit(units, lot, means)
+        units.begin_run()
+    return _on_cluster(store, link, means)
 
 
 def status(store: str) -> Summary:
@@ -172,19 +188,27 @@ def verify(store: str, means: Means) -> Verified:
         check_memory(units, link, means)
         wrong: list[Disagreement] = []
         checked = 0
-        with _station(means, link, store_path(store), keep=True) as station:
-            one_by_one = isinstance(station, LinkStation)
-            for unit in sealed_on(units, station, means) if one_by_one else units.units(("sealed",)):
-                checked += 1
-                try:
-                    means.watcher.started(unit.n, unit.serial)
-                    job = job_of(units, unit, recipe, keystore, means)
-                    drive(through(_reading(verify_unit(job)), complete), _watched(means, job, station))
-                except (LinkError, StoreError):
-                    raise  # says nothing of the unit
-                except KeywrightError as error:
-                    wrong.append(Disagreement(unit.n, unit.serial, error.code, str(error)))
+        for unit, station in _to_verify(units, link, store_path(store), means):
+            checked += 1
+            try:
+                means.watcher.started(unit.n, unit.serial)
+                job = job_of(units, unit, recipe, keystore, means)
+                drive(through(_reading(verify_unit(job)), complete), _watched(means, job, station))
+            except (LinkError, StoreError):
+                raise  # says nothing of the unit
+            except KeywrightError as error:
+                wrong.append(Disagreement(unit.n, unit.serial, error.code, str(error)))
     return Verified(checked, checked - len(wrong), len(wrong), lot.test, tuple(wrong))
+
+
+def _to_verify(units: UnitStore, link: str, store: Path, means: Means) -> Iterator[tuple[Unit, Station]]:
+    """Every sealed unit with where it stands."""
+    for name in sorted(units.standing()) if link.startswith(SIM) else [""]:
+        with _station(means, link, store, keep=True, name=name) as station:
+            if isinstance(station, LinkStation):
+                yield from ((unit, station) for unit in sealed_on(units, station, means))
+            else:
+                yield from ((unit, station) for unit in units.units(("sealed",)) if unit.pinned == name)
 
 
 def _import(
@@ -226,9 +250,10 @@ def _work(units: UnitStore, recipe: Recipe, keystore: Keystore, link: str, means
     check_memory(units, link, means)
     lot = lot_in(units, units.name)
     admit(units, lot, means)
+    check_stations(units)
     notary = notary_of(units, recipe.name, means.witness)
     if means.workers > 1:
-        plan = _plan(means, link, units.path, keep=True)
+        plan = _plan(means, link, units.path, keep=True, name="")
         with crew(units, link, plan, means) as workers, notarised(notary):
             outcome = workers.run()
     else:
@@ -239,9 +264,45 @@ def _work(units: UnitStore, recipe: Recipe, keystore: Keystore, link: str, means
     return Run(summarise(units), outcome)
 
 
-def take_through(units: UnitStore, station: Station, recipe: Recipe, keystore: Keystore, means: Means) -> Outcome:
-    """Work on whatever this station can claim, until there is nothing or the lot has to stop."""
-    source = presented(units, station, means) if isinstance(station, LinkStation) else claimed(units, means.width)
+def check_engine(store: str, link: str, means: Means) -> None:
+    """Raise before anything is begun if those who are to carry the lot cannot."""
+    if means.engine is None:
+        check_workers(means.workers, link, means)
+    else:
+        _cluster().check(means.engine, store, means)
+
+
+def _cluster() -> ModuleType:
+    """The cluster's part of the house, which most lots never need."""
+    return import_module("keywright.production.cluster.carry")
+
+
+def _on_cluster(store: str, link: str, means: Means) -> Run:
+    with UnitStore.open(store, station="campaign") as units:
+        lot = lot_in(units, store)
+        notary = notary_of(units, lot.lot, means.witness)
+        before = units.counts()
+        with notarised(notary):
+            stopped: str = _cluster().run(store, link, means)
+        now = units.counts()
+        failed = sum(now[state] - before[state] for state in ("quarantined", "rejected"))
+        outcome = Outcome(sealed=now["sealed"] - before["sealed"], failed=failed)
+        outcome.stopped = settle(units, lot, means) or stopped
+        notary.make()
+        return Run(summarise(units), outcome)
+
+
+def take_through(
+    units: UnitStore,
+    station: Station,
+    recipe: Recipe,
+    keystore: Keystore,
+    means: Means,
+    source: Iterator[Unit] | None = None,
+) -> Outcome:
+    """Work on `source`, or on whatever this station can claim, until there is nothing or the lot has to stop."""
+    if source is None:
+        source = presented(units, station, means) if isinstance(station, LinkStation) else claimed(units, means.width)
     jobs = (job_of(units, unit, recipe, keystore, means) for unit in source)
     work = recording(whole_recipe, units, keystore)
     brake = brake_of(units, lot_in(units, units.name), means)
@@ -273,13 +334,13 @@ def job_of(units: UnitStore, unit: Unit, recipe: Recipe, keystore: Keystore, mea
 
 
 @contextmanager
-def _station(means: Means, link: str, store: Path | None, *, keep: bool) -> Iterator[Station]:
+def _station(means: Means, link: str, store: Path | None, *, keep: bool, name: str = "") -> Iterator[Station]:
     if means.station is not None:
         yield means.station
         return
     station: Station
     if link.startswith(SIM):
-        station = FobPool.start(_plan(means, link, store, keep=keep))
+        station = FobPool.start(_plan(means, link, store, keep=keep, name=name))
     else:
         station = LinkStation(open_link(link))
     try:
@@ -288,9 +349,9 @@ def _station(means: Means, link: str, store: Path | None, *, keep: bool) -> Iter
         station.close()
 
 
-def _plan(means: Means, link: str, store: Path | None, *, keep: bool) -> Plan:
+def _plan(means: Means, link: str, store: Path | None, *, keep: bool, name: str) -> Plan:
     uri = check_link(link)
-    journal = memory_of(uri, store)
+    journal = memory_of(uri, store, name)
     return msgspec.structs.replace(means.plan, journal=journal, keep=keep, usual=model_of(uri, means.plan.usual))
 
 

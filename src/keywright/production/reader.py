@@ -102,6 +102,12 @@ class StoreReader:
         )
         return {row.pinned for row in self._all(query)}
 
+    def standing(self) -> dict[str, int]:
+        """How many units that were begun stand on each station; those that stand nowhere in particular under ""."""
+        begun = unit.c.state != "planned"
+        query = sa.select(unit.c.pinned, sa.func.count().label("units")).where(begun).group_by(unit.c.pinned)
+        return {row.pinned: row.units for row in self._stream(query)}
+
     @contextmanager
     def reading(self) -> Iterator[sa.Connection]:
         """A connection whose queries all see the same picture: that of the first."""

@@ -18,7 +18,6 @@ from keywright.production.means import SIM, Means
 from keywright.production.parameters import Authenticate, Identify, OwnKeys, Personalise
 from keywright.production.recipe import Recipe
 from keywright.production.software_keystore import SoftwareKeystore
-from keywright.production.tables import FINISHED
 from keywright.production.units import Lot, UnitStore
 from keywright.scp.scp03.messages import I
 
@@ -45,9 +44,13 @@ def check_lot_link(link: str) -> None:
         )
 
 
-def memory_of(uri: Uri, store: Path | None) -> str:
-    """The file with the memory of the simulated units: named by the link, or beside the store; empty for neither."""
-    return uri.parameters.get("memory") or (f"{store}.fobs" if store is not None else "")
+def memory_of(uri: Uri, store: Path | None, station: str = "") -> str:
+    """The file with the memory of the simulated units: named by the link, or beside the store; empty for neither.
+
+    Units that stand on a station of that name have a file of their own.
+    """
+    file = uri.parameters.get("memory") or (f"{store}.fobs" if store is not None else "")
+    return f"{file}.{station}" if file and station else file
 
 
 def check_memory(units: UnitStore, link: str, means: Means) -> None:
@@ -55,12 +58,22 @@ def check_memory(units: UnitStore, link: str, means: Means) -> None:
     uri = check_link(link)
     if not uri.is_simulated or means.station is not None:
         return
-    journal = memory_of(uri, units.path)
-    begun = sum(number for state, number in units.counts().items() if state in ("running", *FINISHED))
-    if begun and not Path(journal).exists():
-        raise StoreError(
-            f"{journal}: the memory of the simulated units is missing; {begun} of them were begun",
-            hint="restore it; to begin anew, use another --store",
+    for station, begun in units.standing().items():
+        journal = memory_of(uri, units.path, station)
+        if not Path(journal).exists():
+            raise StoreError(
+                f"{journal}: the memory of the simulated units is missing; {begun} of them were begun",
+                hint="restore it; to begin anew, use another --store",
+            )
+
+
+def check_stations(units: UnitStore) -> None:
+    """Raise PolicyError if units that were begun, and are not finished, stand on stations of a cluster."""
+    stations = sorted({unit.pinned for unit in units.units(("running",)) if unit.pinned})
+    if stations:
+        raise PolicyError(
+            f"units of this lot stand on stations ({', '.join(stations)}) and only those can go on with them",
+            hint="go on with the engine it was begun with: --engine ray://…",
         )
 
 

@@ -1,0 +1,90 @@
+"""The head of a cluster, or one more machine of it, as a command that a supervisor keeps."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import socket
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+
+from keywright.errors import UsageError
+from keywright.production.cluster.address import Cluster
+from keywright.production.cluster.library import check_installed, environment
+from keywright.production.cluster.supervisor import Kept
+
+LOOPBACK: Final = "127.0.0.1"
+READER: Final = "reader:"
+"""Custom resources whose name begins so are readers; the rest is the link to it."""
+TOKEN_CHARACTERS: Final = 64
+_OBJECT_BYTES: Final = 100_000_000
+"""Ray's shared memory. A lot's arguments and results are a few bytes each; the library refuses less than 75 MB."""
+_SESSIONS: Final = "r"
+"""Ray lets everybody into its own folder, so that it stands inside one that only we may enter."""
+_MOST_SOCKET_PATH: Final = 28
+"""Ray puts sockets some 70 bytes below the folder, and a socket's path ends at 107."""
+
+
+def readers(links: tuple[str, ...]) -> Mapping[str, float]:
+    """The resources of a machine with these readers: one each, so that one station holds it."""
+    return {f"{READER}{link}": 1.0 for link in links}
+
+
+def new_token(path: Path) -> Path:
+    """Make a token for one cluster in a new file that only we may read. Raises UsageError if it cannot be made."""
+    try:
+        descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise UsageError(f"{path}: cannot be made: {error.strerror}", hint="give another path") from error
+    with os.fdopen(descriptor, "w", encoding="ascii") as file:
+        file.write(secrets.token_hex(TOKEN_CHARACTERS // 2))
+    return path
+
+
+def free_port() -> int:
+    """A port of the loopback that nobody listens on now."""
+    with socket.create_server((LOOPBACK, 0)) as probe:
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def own_head(place: Path, cluster: Cluster, token: Path, links: tuple[str, ...] = ()) -> Kept:
+    """The head of a cluster of this machine alone, which listens on loopback only."""
+    alone = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
+    return _kept("head", place, environment(cluster, token) | alone, _head(cluster, place, links))
+
+
+def open_head(place: Path, cluster: Cluster, token: Path, links: tuple[str, ...]) -> Kept:
+    """The head of a cluster that other machines join. Ray listens on every interface: the token is what keeps it."""
+    return _kept("head", place, environment(cluster, token), _head(cluster, place, links))
+
+
+def node(place: Path, cluster: Cluster, token: Path, links: tuple[str, ...]) -> Kept:
+    """One more machine, with its readers."""
+    command = (*_RAY, "--block", f"--address={cluster.gcs}", *_resources(links), *_SMALL)
+    return _kept("node", place, environment(cluster, token), command)
+
+
+def _head(cluster: Cluster, place: Path, links: tuple[str, ...] = ()) -> tuple[str, ...]:
+    if len(str(place)) > _MOST_SOCKET_PATH:
+        raise UsageError(
+            f"{place}: the path is too long for Ray's sockets", hint="set TMPDIR to a folder with a shorter name"
+        )
+    where = (f"--node-ip-address={cluster.host}", f"--port={cluster.port}", f"--temp-dir={place / _SESSIONS}")
+    return (*_RAY, "--head", "--block", *where, "--include-dashboard=false", *_resources(links), *_SMALL)
+
+
+_RAY: Final = (sys.executable, "-m", "ray.scripts.scripts", "start")
+_SMALL: Final = (f"--object-store-memory={_OBJECT_BYTES}", "--disable-usage-stats", "--include-log-monitor=false")
+
+
+def _resources(links: tuple[str, ...]) -> tuple[str, ...]:
+    return (f"--resources={json.dumps(readers(links))}",) if links else ()
+
+
+def _kept(name: str, place: Path, told: Mapping[str, str], command: tuple[str, ...]) -> Kept:
+    check_installed()
+    return Kept(name, command, told, log=place / f"{name}.log")
