@@ -27,6 +27,7 @@ SILENT = {
     "OutboxChange": "a try of the sender; the record itself is an entry",
     "Acknowledged": "the receiver's answer; the record itself is an entry",
     "Closed": "its writer makes the entries, with the state of the lot",
+    "Setback": "counts for the breakers; the event of the failure is an entry",
     "CheckpointMade": "speaks of the log, from outside it",
 }
 """Kinds of change that the log does not tell of, and why."""

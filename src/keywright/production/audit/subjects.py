@@ -12,7 +12,7 @@ from typing import Any, Final, NamedTuple
 import msgspec
 import sqlalchemy as sa
 
-from keywright.production.handover_tables import approval, approval_signature, approval_use, closing, unit_record
+from keywright.production.handover_tables import approval, approval_signature, approval_use, closing, label, unit_record
 from keywright.production.tables import campaign, certificate, event, unit
 
 _LOT: Final = (
@@ -122,7 +122,8 @@ APPROVAL_SIGNATURE: Final = Rows(
     ("approval", "person", "at_ms", "signature"),
 )
 APPROVAL_USE: Final = Rows("approval-use", approval_use, ("approval",), ("approval", "digest", "at_ms"))
-CLOSING: Final = Rows("closing", closing, ("id",), ("id", "counted", "approval", "at"))
+LABEL: Final = Rows("label-row", label, ("unit", "number"), ("unit", "number", "approval", "at"))
+CLOSING: Final = Rows("closing-row", closing, ("id",), ("id", "counted", "approval", "at"))
 
 SUBJECTS: Final[tuple[Rows, ...]] = (
     LOT,
@@ -133,6 +134,7 @@ SUBJECTS: Final[tuple[Rows, ...]] = (
     APPROVAL,
     APPROVAL_SIGNATURE,
     APPROVAL_USE,
+    LABEL,
     CLOSING,
 )
 BY_TYPE: Final = {rows.type: rows for rows in SUBJECTS}

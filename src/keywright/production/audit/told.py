@@ -15,10 +15,12 @@ from keywright.production.audit.subjects import (
     APPROVAL_USE,
     CERTIFICATE,
     EVENT,
+    LABEL,
     UNIT_RECORD,
     Rows,
     row_hash,
 )
+from keywright.production.label_rows import LabelPrinted
 from keywright.production.ledger import LedgerEntry
 from keywright.production.outbox import UnitRecord
 from keywright.production.rows import Certificate, Change, Event, to_json
@@ -80,6 +82,12 @@ def _used(change: ApprovalUsed) -> AuditEvent:
     return _as_row(change, "approval.use", APPROVAL_USE, approvals=(change.approval,))
 
 
+def _label(change: LabelPrinted) -> AuditEvent:
+    values = (change.unit, change.number, change.approval, float(change.at))
+    approvals = (change.approval,) if change.approval else ()
+    return _as_row(change, "label.count", LABEL, values, approvals=approvals)
+
+
 def _as_row(
     change: Change, action: str, rows: Rows, values: tuple[object, ...] = (), *, actor: str = "", **more: Any
 ) -> AuditEvent:
@@ -104,6 +112,7 @@ TOLD: Final[Mapping[type[Change], Callable[[Any], AuditEvent]]] = {
     ApprovalRequested: _requested,
     ApprovalSigned: _signed,
     ApprovalUsed: _used,
+    LabelPrinted: _label,
     AuditEvent: lambda event: event,
 }
 """Every kind of change that has an entry of its own."""
