@@ -63,7 +63,7 @@ def drawing_of(label: Label, size: Size) -> Any:
     from reportlab.lib.colors import white  # noqa: PLC0415 - as above
 
     drawing = Drawing(size.width_mm * _POINTS, size.height_mm * _POINTS)
-    paper = Rect(0, 0, drawing.width, drawing.height, fillColor=white, strokeColor=None)
+    paper = _filled(Rect(0, 0, drawing.width, drawing.height), white)
     matrix = _matrix(label.payload)
     module = _module_mm(len(matrix) + 2 * QUIET_MODULES, size)
     code_mm = (len(matrix) + 2 * QUIET_MODULES) * module
@@ -72,6 +72,12 @@ def drawing_of(label: Label, size: Size) -> Any:
     for shape in _texts(label, code_mm + _EDGE_MM / 2, size):
         drawing.add(shape)
     return drawing
+
+
+def _filled(shape: Any, colour: Any) -> Any:
+    """The shape in that colour, without an outline."""
+    shape.fillColor, shape.strokeColor = colour, None
+    return shape
 
 
 def _matrix(payload: str) -> Sequence[Sequence[int]]:
@@ -151,7 +157,7 @@ def _texts(label: Label, left_mm: float, size: Size) -> list[Any]:
         (_, fitted), *_ = _fitted(text, "Helvetica-Bold", 6 * scale, room - 4)
         bottom = _EDGE_MM * _POINTS
         width = _width(text, "Helvetica-Bold", fitted) + 6
-        shapes.append(Rect(left, bottom, width, height, fillColor=black, strokeColor=None))
+        shapes.append(_filled(Rect(left, bottom, width, height), black))
         base = bottom + (height - fitted * 0.72) / 2
         shapes.append(String(left + 3, base, text, fontName="Helvetica-Bold", fontSize=fitted, fillColor=white))
         top -= height

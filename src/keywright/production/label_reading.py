@@ -35,7 +35,8 @@ def check_pdf(pdf: bytes, payloads: list[str], units: list[int]) -> None:
         if len(document) != len(payloads):
             raise UnreadableLabelError(f"{len(document)} pages for {len(payloads)} labels")
         for page, payload, unit in zip(document, payloads, units, strict=True):
-            bitmap = page.render(scale=DPI / _POINTS_PER_INCH, grayscale=True)
+            scale: Any = DPI / _POINTS_PER_INCH  # the library's annotation says int, its text any number
+            bitmap = page.render(scale=scale, grayscale=True)
             _check(bitmap.to_numpy().squeeze(), payload, unit)
             bitmap.close()
             page.close()
@@ -51,7 +52,7 @@ def check_svg(svg: str, payload: str, unit: int) -> None:
 def _check(image: Any, payload: str, unit: int) -> None:
     import zxingcpp  # noqa: PLC0415 - an extra
 
-    found = zxingcpp.read_barcodes(image, formats=zxingcpp.BarcodeFormat.QRCode)
+    found = zxingcpp.read_barcodes(image, formats=zxingcpp.BarcodeFormats(zxingcpp.BarcodeFormat.QRCode))
     if [bytes(one.bytes) for one in found] != [payload.encode()]:
         raise UnreadableLabelError(f"the label of unit {unit} does not read back")
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, Final, Literal, Protocol
+from typing import Any, Final, Literal, Protocol, TypeAlias
 
 import msgspec
 import sqlalchemy as sa
@@ -54,6 +54,10 @@ class Sent(msgspec.Struct, frozen=True):
     def key(self) -> str:
         """The idempotency key."""
         return f"{self.unit}-{self.hash}"
+
+
+NextDue: TypeAlias = Callable[[float, int], Sent | None]
+"""The next record in order: by the time that it is, behind that seq."""
 
 
 class Receiver(Protocol):
@@ -150,7 +154,7 @@ def set_aside(connection: sa.Connection) -> list[Sent]:
 
 
 def send(
-    next_due: Callable[[float, int], Sent | None],
+    next_due: NextDue,
     commit: Callable[[Sequence[Change]], None],
     receiver: Receiver,
     *,
@@ -199,7 +203,7 @@ def _put_off(
     return OutboxChange(record.seq, "waiting", tries, now + wait_s(tries, rng), error)
 
 
-def _rows() -> sa.Select[Any]:
+def _rows() -> sa.Select[Any, Any, Any, Any, Any]:
     return sa.select(outbox.c.seq, outbox.c.unit, outbox.c.hash, unit_record.c.jws, outbox.c.tries).join_from(
         outbox, unit_record, unit_record.c.unit == outbox.c.unit
     )
