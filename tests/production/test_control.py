@@ -165,7 +165,7 @@ def test_control_is_a_table() -> None:
 # ---- moves of units and of lots -------------------------------------------------------------------------------
 
 LOTS: tuple[LotState, ...] = ("open", "waiting", "stopped", "complete", "closed")
-MOVES: tuple[LotMove, ...] = ("wait", "accept", "stop", "release", "finish", "reopen", "recipe", "close")
+MOVES: tuple[LotMove, ...] = ("wait", "approve", "accept", "stop", "release", "finish", "reopen", "recipe", "close")
 
 
 @pytest.fixture

@@ -10,13 +10,14 @@ from typing import Annotated, Final
 import msgspec
 import typer
 
-from keywright.cli import handover
+from keywright.cli import decisions, handover
 from keywright.cli.campaign_text import checked_lines, summary_lines, verified_lines
 from keywright.cli.engines import Engine, Workers, carried_by
 from keywright.cli.links import trace_sink
 from keywright.cli.live import EMPTY, Lot, Watchers, shown
 from keywright.cli.lot_trace import LotTrace
 from keywright.cli.options import Json, Yes
+from keywright.cli.passphrases import PassphraseFile
 from keywright.cli.person import ask, is_attended
 from keywright.cli.text import bad, note, printable, say, show_json
 from keywright.cli.unlock import Passphrase, UnlockFile, unlock_with
@@ -33,11 +34,13 @@ from keywright.production.report import Summary, summarise
 from keywright.production.report_csv import write_csv
 from keywright.production.report_html import write_html
 from keywright.production.sequence import Recorder, SequenceFile, trace_path
+from keywright.production.tables import OPEN
 from keywright.production.units import UnitStore
 from keywright.production.watch import Phase, Unwatched, Watcher
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 
+app.registered_commands += decisions.app.registered_commands
 app.registered_commands += handover.app.registered_commands
 
 DISAGREE: Final = 1
@@ -84,6 +87,9 @@ def run(
     json: Json = False,
     trace: Trace = None,
     witness: Witness = None,
+    people: decisions.PeopleFile = None,
+    by: decisions.AskedBy = None,
+    passphrase_file: PassphraseFile = None,
 ) -> None:
     """Take every unit of an order through a recipe; the same command again goes on with the lot.
 
@@ -97,6 +103,7 @@ def run(
     if not store:
         raise UsageError("--store is missing: a lot needs a place", hint="for example --store lot.db")
     means = _means(keystore, unlock_with(unlock, passphrase=passphrase), link, yes=yes)
+    means.ask_for = decisions.ask_for(people, by, passphrase_file)
     carried = carried_by(means, engine, workers, store, trace)
     with _unseen(store) if carried else watching(store, link or read_recipe(recipe).link, trace) as watcher:
         means.watcher = watcher
@@ -240,7 +247,7 @@ def lot_of(store: str) -> Lot:
     if lot is None:
         return EMPTY
     steps = tuple(spec.name for spec in parse_recipe(lot.recipe.encode(), lot.lot).steps)
-    finished = lot.units - counts["planned"] - counts["running"]
+    finished = lot.units - sum(counts[state] for state in OPEN)
     return Lot(lot.lot, lot.units, steps, finished, lot.test)
 
 
@@ -253,7 +260,7 @@ def finish(done: Run, store: str, *, as_json: bool) -> None:
         for line in summary_lines(summary):
             say(line)
         if outcome.stopped:
-            say(bad(f"Stopped: {outcome.stopped}"))
+            say(bad(f"{'Waiting' if summary.state == 'waiting' else 'Stopped'}: {outcome.stopped}"))
         say(f"Next: {_next(summary, store)}")
     raise typer.Exit(done.exit_code)
 
@@ -263,6 +270,8 @@ def _same_file(one: Path, other: Path) -> bool:
 
 
 def _next(summary: Summary, store: str) -> str:
+    if summary.state == "waiting":
+        return f"keywright campaign release --store {store} --reason TEXT"
     if summary.open:
         return f"keywright campaign resume --store {store}"
     return f"keywright campaign report --store {store} --html report.html"

@@ -7,7 +7,7 @@ from typing import Final
 
 from keywright.cli.text import bad, caution, good, heading, pairs, table
 from keywright.production.campaign import Checked, Verified
-from keywright.production.report import Summary
+from keywright.production.report import Summary, moment
 
 TEST: Final = "TEST keys"
 
@@ -29,9 +29,24 @@ def summary_lines(summary: Summary) -> Iterator[str]:
         hidden = summary.exceptions.total - len(summary.exceptions.units)
         if hidden > 0:
             yield f"  and {hidden} more: write them all with campaign report --csv FILE"
+    yield from _decisions(summary)
+
+
+def _decisions(summary: Summary) -> Iterator[str]:
+    """Who or what stopped the lot and let it go on; not that it came to its end by itself."""
+    told = [one for one in summary.decisions if one.event != "finish"]
+    if not told:
+        return
+    yield heading("Decisions")
+    rows = [
+        (f"{moment(one.at):%Y-%m-%d %H:%M:%S}", one.event, one.person or "-", one.text or one.cause) for one in told
+    ]
+    yield from table(("when", "", "by", "why"), rows)
 
 
 def _verdict(summary: Summary) -> str:
+    if summary.stands:
+        return bad(f"{summary.state}: {summary.stands}")
     if summary.sealed == summary.ordered:
         return good("complete, every unit sealed")
     aside = summary.quarantined + summary.rejected
@@ -42,7 +57,15 @@ def _verdict(summary: Summary) -> str:
 
 def _figures(summary: Summary) -> Iterator[tuple[str, str]]:
     counts = [f"{summary.ordered} ordered", f"{summary.sealed} sealed"]
-    others = (("quarantined", summary.quarantined), ("rejected", summary.rejected), ("open", summary.open))
+    others = (
+        ("made anew", summary.remade),
+        ("quarantined", summary.quarantined),
+        ("rejected", summary.rejected),
+        ("scrapped", summary.scrapped),
+        ("returned", summary.returned),
+        ("open", summary.open),
+        ("of them in rework", summary.rework),
+    )
     counts += [f"{number} {word}" for word, number in others if number]
     yield "units", ", ".join(counts)
     if summary.recovered:

@@ -12,7 +12,7 @@ from keywright.errors import PolicyError
 from keywright.production.approvals import Operation
 from keywright.production.brake import LotBrake
 from keywright.production.consent import Consent
-from keywright.production.control_rows import LotMoved
+from keywright.production.control_rows import LotMoved, last_event
 from keywright.production.means import SIM, Means
 from keywright.production.recipe import Recipe, parse_recipe
 from keywright.production.report import reading
@@ -23,6 +23,8 @@ from keywright.production.units import Lot, UnitStore
 AskFor: TypeAlias = Callable[[UnitStore, Operation], Consent]
 """Gets the approval of an operation, or raises ApprovalError."""
 
+RECIPE: Final = "recipe"
+"""Cause for which a new lot waits."""
 AGAIN: Final = "it was run again"
 
 
@@ -53,18 +55,20 @@ def brake_of(units: UnitStore, lot: Lot, means: Means) -> LotBrake:
     return LotBrake(units, recipe.control.limits(production=production), clock=means.clock)
 
 
-def allowed_to_begin(units: UnitStore, recipe: Recipe, order_digest: str, link: str, means: Means) -> Consent:
-    """The approval by which a production lot begins by this very recipe; nothing where none is needed.
+def at_import(recipe: Recipe, *, test: bool, link: str, at: float) -> list[LotMoved]:
+    """What is written with a new lot: one that produces waits for its recipe to be approved."""
+    if not is_production(recipe, test=test, link=link):
+        return []
+    text = f"the recipe {recipe.digest[:16]} is to be approved by two persons"
+    return [LotMoved(event="wait", at=at, cause=RECIPE, text=text)]
 
-    Raises ApprovalError, saying what to do, as long as two persons have not allowed it.
-    """
-    keystore = means.opened_keystore
-    if keystore is None:
-        raise AssertionError("the keystore is open by now")
-    if not is_production(recipe, test=keystore.test, link=link):
-        return Consent()
-    facts = {"lot": recipe.name, "order": order_digest, "keystore": keystore.keystore_id, "link": link}
-    return asked(means.ask_for, units, Operation("recipe.approve", recipe.digest, facts))
+
+def _approve_recipe(units: UnitStore, lot: Lot, means: Means) -> None:
+    """Use the approval of the very recipe, order, keystore and link. Raises ApprovalError as long as there is none."""
+    facts = {"lot": lot.lot, "order": lot.order_digest, "keystore": lot.keystore_id, "link": lot.link}
+    consent = asked(means.ask_for, units, Operation("recipe.approve", lot.recipe_digest, facts))
+    moved = LotMoved(event="approve", at=means.clock(), cause=RECIPE, person=consent.actor, approval=consent.approval)
+    units.commit([moved, *consent.changes])
 
 
 def asked(ask_for: AskFor | None, units: UnitStore, operation: Operation) -> Consent:
@@ -87,12 +91,21 @@ def admit(units: UnitStore, lot: Lot, means: Means) -> None:
     if lot.state == "stopped" and not is_production_lot(lot):
         units.commit([LotMoved(event="release", at=means.clock(), cause="run", text=AGAIN)])
         return
+    if lot.state == "waiting" and _cause(units) == RECIPE:
+        _approve_recipe(units, lot, means)
+        return
     if lot.state == "closed":
         raise PolicyError(f"the lot {lot.lot!r} is closed", hint="begin another one, in another --store")
     raise PolicyError(
         f"the lot {lot.lot!r}: {brake_of(units, lot, means).why()}",
-        hint=f"look at its units, then: keywright campaign release --store {units.name}",
+        hint=f"look at its units, then: keywright campaign release --store {units.name} --reason TEXT",
     )
+
+
+def _cause(units: UnitStore) -> str:
+    with reading(units) as connection:
+        found = last_event(connection, "wait")
+    return "" if found is None else found.cause
 
 
 def settle(units: UnitStore, lot: Lot, means: Means) -> str:

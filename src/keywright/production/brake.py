@@ -79,7 +79,9 @@ class LotBrake:
         """Why the lot stands, in a line."""
         with reading(self._store) as connection:
             found = last_event(connection, "stop", "wait")
-        return "the lot stands" if found is None else f"{found.text}; {STOPPED}"
+        if found is None:
+            return STOPPED
+        return f"{found.text}; {STOPPED}" if found.event == "stop" else found.text
 
     def failed(self) -> str:
         """Judge by what all workers have recorded since the lot was released, and open the breaker if it has to be."""

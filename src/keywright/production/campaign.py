@@ -21,10 +21,9 @@ from keywright.fob.pool import FobPool, Plan
 from keywright.globalplatform.host import Dialogue, identify
 from keywright.iso7816.apdu import Command, Response
 from keywright.iso7816.layers import complete
-from keywright.production.admission import admit, allowed_to_begin, brake_of, first_article, recipe_of, settle
+from keywright.production.admission import admit, at_import, brake_of, first_article, recipe_of, settle
 from keywright.production.audit.checkpoints import Notary, notarised
 from keywright.production.audit.key_file import open_or_make
-from keywright.production.consent import Consent
 from keywright.production.crew import check_workers, crew
 from keywright.production.database import closing_lock, database_at, store_path
 from keywright.production.engine import Engine, Outcome, whole_recipe
@@ -124,9 +123,7 @@ def _begin_or_go_on(units: UnitStore, recipe: Recipe, order: Path, digest: str, 
         check_same_lot(lot, recipe, digest, link, units.name)
     keystore = ready(means, recipe, link, units.path, lot)
     if lot is None:
-        means.opened_keystore = keystore
-        consent = allowed_to_begin(units, recipe, digest, link, means)
-        _import(units, recipe, order, digest, keystore, link, means, consent)
+        _import(units, recipe, order, digest, keystore, link, means)
     if means.engine is not None:
         check_memory(units, link, means)
         admit(units, lot_in(units, units.name), means)
@@ -212,14 +209,7 @@ def _to_verify(units: UnitStore, link: str, store: Path, means: Means) -> Iterat
 
 
 def _import(
-    units: UnitStore,
-    recipe: Recipe,
-    order: Path,
-    digest: str,
-    keystore: Keystore,
-    link: str,
-    means: Means,
-    consent: Consent,
+    units: UnitStore, recipe: Recipe, order: Path, digest: str, keystore: Keystore, link: str, means: Means
 ) -> None:
     lot = Lot(
         lot=recipe.name,
@@ -233,7 +223,8 @@ def _import(
         created_at=means.clock(),
         allowed=first_article(recipe, test=keystore.test, link=link),
     )
-    units.import_order(lot, _unchanged(order, digest), consent.changes)
+    beside = at_import(recipe, test=keystore.test, link=link, at=means.clock())
+    units.import_order(lot, _unchanged(order, digest), beside)
 
 
 def _unchanged(order: Path, digest: str) -> Iterator[OrderRow]:

@@ -133,7 +133,7 @@ def write_remakes(transaction: Transaction, changes: Sequence[Remade]) -> None:
             state = "not there" if old is None else old.state
             raise TransitionError(
                 f"unit {change.instead_of} is {state}: only what is scrapped or rejected is made anew",
-                hint="scrap it first: what it had is then spoiled, and never used again",
+                hint="keywright campaign destroy first: what it had is then spoiled, and never used again",
             )
         last = transaction.one(sa.select(sa.func.max(unit.c.n)))
         n = 1 + (last[0] if last is not None else 0)

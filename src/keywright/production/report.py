@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Final
@@ -11,8 +11,9 @@ import msgspec
 import sqlalchemy as sa
 
 from keywright.errors import StoreError
+from keywright.production.control_rows import LotEvent, lot_events, remakes
 from keywright.production.history import History, StepTimes, Times, times_of
-from keywright.production.tables import State, certificate, unit
+from keywright.production.tables import OPEN, STATES, State, certificate, unit
 from keywright.production.units import Settings, UnitStore
 
 EXCEPTIONS_SHOWN: Final = 100
@@ -50,7 +51,7 @@ class Exceptions(msgspec.Struct, frozen=True):
 
 
 class Summary(msgspec.Struct, frozen=True, kw_only=True):
-    """A lot in figures: `ordered == sealed + quarantined + rejected + open`.
+    """A lot in figures: `ordered + remade == sealed + quarantined + rejected + open + scrapped + returned`.
 
     `duration_s` runs from the first unit's start to the last one's finish, pauses included; `rate_per_s` is finished
     units over it. `yield_` is sealed units over finished ones, `first_pass_yield` counts only those that were never
@@ -66,10 +67,18 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
     open: int
     planned: int
     running: int
+    rework: int
+    scrapped: int
+    returned: int
+    remade: int
     complete: bool
     test: bool
     lot: str
     state: str
+    stands: str
+    """Why it was stopped or waits, empty while it may go on."""
+    decisions: tuple[LotEvent, ...]
+    """What moved the lot from state to state, oldest first."""
     recipe_digest: str
     order_file: str
     order_digest: str
@@ -116,21 +125,29 @@ def summarise(store: UnitStore, *, exceptions: int = EXCEPTIONS_SHOWN) -> Summar
         certificates = reader.execute(sa.select(sa.func.count()).select_from(certificate)).scalar_one()
         failures = _failures(reader)
         listed = _exceptions(reader, exceptions)
-    still_open = counts["planned"] + counts["running"]
+        decisions = tuple(lot_events(reader))
+        remade = sum(1 for _ in remakes(reader))
+    still_open = sum(counts[state] for state in OPEN)
     finished = lot.units - still_open
     sealed = counts["sealed"]
     return Summary(
-        ordered=lot.units,
+        ordered=lot.units - remade,
         sealed=sealed,
         quarantined=counts["quarantined"],
         rejected=counts["rejected"],
         open=still_open,
         planned=counts["planned"],
         running=counts["running"],
+        rework=counts["rework"],
+        scrapped=counts["scrapped"],
+        returned=counts["returned"],
+        remade=remade,
         complete=not still_open,
         test=lot.test,
         lot=lot.lot,
         state=lot.state,
+        stands=_stands(lot.state, decisions),
+        decisions=decisions,
         recipe_digest=lot.recipe_digest,
         order_file=lot.order_file,
         order_digest=lot.order_digest,
@@ -155,6 +172,13 @@ def summarise(store: UnitStore, *, exceptions: int = EXCEPTIONS_SHOWN) -> Summar
     )
 
 
+def _stands(state: str, decisions: Sequence[LotEvent]) -> str:
+    """The last reason for which the lot stands, if it does."""
+    if state not in ("stopped", "waiting"):
+        return ""
+    return next((one.text for one in reversed(decisions) if one.event in ("stop", "wait")), "")
+
+
 @contextmanager
 def reading(store: UnitStore) -> Iterator[sa.Connection]:
     """A connection that sees one picture of the store from its first query to its end, rows streamed."""
@@ -165,7 +189,7 @@ def reading(store: UnitStore) -> Iterator[sa.Connection]:
 def _counts(reader: sa.Connection) -> dict[str, int]:
     query = sa.select(unit.c.state, sa.func.count()).group_by(unit.c.state)
     found = {str(state): int(number) for state, number in reader.execute(query)}
-    return {"planned": 0, "running": 0, "sealed": 0, "quarantined": 0, "rejected": 0} | found
+    return dict.fromkeys(STATES, 0) | found
 
 
 def _failures(reader: sa.Connection) -> tuple[Failure, ...]:

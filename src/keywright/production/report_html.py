@@ -18,7 +18,7 @@ from keywright.production.diagram import Explain, describe, sequence_svg
 from keywright.production.history import Times
 from keywright.production.outfile import replacing
 from keywright.production.rendering import render
-from keywright.production.report import Summary, summarise
+from keywright.production.report import Summary, moment, summarise
 from keywright.production.report_keys import paths_used
 from keywright.production.sequence import from_store, read_sequence, trace_path
 from keywright.production.units import UnitStore
@@ -87,6 +87,7 @@ def write_html(
         verdict=_verdict(summary),
         shares=list(_shares(summary)),
         timed=timed,
+        decisions=[(moment(one.at), one) for one in summary.decisions if one.event != "finish"],
         longest=max((entry.times.p95 for entry in timed), default=0.0) or 1.0,
         exchange=_exchange(store, explain),
         units=list(islice(store.units(), units)),
@@ -116,6 +117,8 @@ def _exchange(store: UnitStore, explain: Explain | None) -> _Exchange:
 
 
 def _verdict(summary: Summary) -> _Verdict:
+    if summary.stands:
+        return _Verdict(f"{summary.state}: {summary.stands}", "warn")
     if summary.open:
         return _Verdict("not complete", "warn")
     if summary.sealed == summary.ordered:
@@ -126,10 +129,10 @@ def _verdict(summary: Summary) -> _Verdict:
 def _shares(summary: Summary) -> Iterator[_Share]:
     """Parts of a bar 1000 wide; states without units have none."""
     at = 0.0
-    for name in ("sealed", "quarantined", "rejected", "open"):
+    for name in ("sealed", "quarantined", "rejected", "scrapped", "returned", "open"):
         number: int = getattr(summary, name)
         if number:
-            width = 1000 * number / summary.ordered
+            width = 1000 * number / (summary.ordered + summary.remade)
             yield _Share(name, number, at, width)
             at += width
 

@@ -34,14 +34,16 @@ UNIT: Final[Mapping[tuple[State, UnitMove], State]] = {
 """(state, what happens) -> state. A rejected unit's record is spoiled: it is scrapped, or made anew as another."""
 
 LotState = Literal["open", "waiting", "stopped", "complete", "closed"]
-LotMove = Literal["wait", "accept", "stop", "release", "finish", "reopen", "recipe", "close"]
+LotMove = Literal["wait", "approve", "accept", "stop", "release", "finish", "reopen", "recipe", "close"]
 
 LOT: Final[Mapping[tuple[LotState, LotMove], LotState]] = {
     ("open", "wait"): "waiting",
     ("open", "stop"): "stopped",
     ("open", "finish"): "complete",
     ("open", "recipe"): "open",
+    ("waiting", "approve"): "open",
     ("waiting", "accept"): "open",
+    ("waiting", "recipe"): "open",
     ("waiting", "stop"): "stopped",
     ("stopped", "release"): "open",
     ("stopped", "finish"): "complete",
@@ -52,8 +54,8 @@ LOT: Final[Mapping[tuple[LotState, LotMove], LotState]] = {
 }
 """(state, what happens) -> state.
 
-open: units are taken up. waiting: the first article waits to be accepted. stopped: a breaker opened. complete: no unit
-is left to do. closed: for good.
+open: units are taken up. waiting: for persons to approve the recipe, or to accept the first article. stopped: a breaker
+opened. complete: no unit is left to do. closed: for good.
 """
 
 
