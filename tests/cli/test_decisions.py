@@ -35,7 +35,7 @@ def test_the_first_article_waits_is_released_and_the_lot_goes_on(keywright: Keyw
     assert "keywright campaign release" in again.err
     status = json.loads(keywright("campaign", "status", "--store", place / "lot.db", "--json").out)
     assert (status["state"], status["sealed"], status["open"]) == ("waiting", 1, 2)
-    assert keywright("campaign", "release", "--store", place / "lot.db", "--reason", "good").code == 0
+    assert keywright("campaign", "release", "--store", place / "lot.db", "--why", "good").code == 0
     done = keywright(*run)
     assert done.code == 0
     assert "complete, every unit sealed" in done.out
@@ -53,7 +53,7 @@ def test_units_are_reworked_and_made_anew(keywright: Keywright, tmp_path: Path) 
             opened.commit([UnitChange(n, {"state": state})])
 
     def decide(*words: object) -> dict[str, object]:
-        ran = keywright("campaign", *words, "--store", store, "--reason", "because", "--json")
+        ran = keywright("campaign", *words, "--store", store, "--why", "because", "--json")
         assert ran.code == 0, ran.err
         found: dict[str, object] = json.loads(ran.out)
         return found
@@ -62,7 +62,7 @@ def test_units_are_reworked_and_made_anew(keywright: Keywright, tmp_path: Path) 
     destroyed = keywright("campaign", "destroy", serials[1], "--why", "broken", "--store", store)
     assert destroyed.code == 0, destroyed.err
     assert decide("remake", serials[1], "--serial", "NEW-1") == {"serial": "NEW-1", "n": 5, "instead_of": serials[1]}
-    refused = keywright("campaign", "rework", serials[2], "--store", store, "--reason", "r")
+    refused = keywright("campaign", "rework", serials[2], "--store", store, "--why", "r")
     assert refused.code == 1
     assert "only a quarantined unit is worked on again" in refused.err
     shown = " ".join(keywright("campaign", "status", "--store", store).out.split())
@@ -73,7 +73,7 @@ def test_another_recipe_only_before_anything_was_begun(keywright: Keywright, pla
     store = place / "made.db"
     with made_up(store, order(2), campaign=lot(lot="fob")):
         pass
-    change = ("campaign", "change-recipe", place / "fob.toml", "--store", store, "--reason", "new")
+    change = ("campaign", "change-recipe", place / "fob.toml", "--store", store, "--why", "new")
     assert keywright(*change).code == 0
     with UnitStore.open(str(store)) as opened:
         opened.commit([UnitChange(1, {"state": "running"})])

@@ -271,7 +271,7 @@ def _same_file(one: Path, other: Path) -> bool:
 
 def _next(summary: Summary, store: str) -> str:
     if summary.state == "waiting":
-        return f"keywright campaign release --store {store} --reason TEXT"
+        return f"keywright campaign release --store {store} --why TEXT"
     if summary.open:
         return f"keywright campaign resume --store {store}"
     return f"keywright campaign report --store {store} --html report.html"

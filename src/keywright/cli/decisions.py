@@ -25,7 +25,7 @@ _WAIT_S = 5.0
 
 Store = Annotated[str, typer.Option("--store", metavar="URL", help="The lot's store.")]
 Serial = Annotated[str, typer.Argument(metavar="SERIAL", help="The unit.")]
-Reason = Annotated[str, typer.Option("--reason", metavar="TEXT", help="Why, for whoever reads the log.")]
+Reason = Annotated[str, typer.Option("--why", metavar="TEXT", help="Why, for whoever reads the log.")]
 PeopleFile: TypeAlias = Annotated[
     Path | None, typer.Option("--people", metavar="FILE", help="The directory of people, for a production lot.")
 ]

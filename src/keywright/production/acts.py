@@ -136,5 +136,5 @@ def _unit(units: UnitStore, serial: str) -> Unit:
 
 def _given(reason: str) -> str:
     if not reason.strip():
-        raise UsageError("a reason is missing", hint="say why with --reason")
+        raise UsageError("a reason is missing", hint="say why with --why")
     return reason

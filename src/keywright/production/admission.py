@@ -98,7 +98,7 @@ def admit(units: UnitStore, lot: Lot, means: Means) -> None:
         raise PolicyError(f"the lot {lot.lot!r} is closed", hint="begin another one, in another --store")
     raise PolicyError(
         f"the lot {lot.lot!r}: {brake_of(units, lot, means).why()}",
-        hint=f"look at its units, then: keywright campaign release --store {units.name} --reason TEXT",
+        hint=f"look at its units, then: keywright campaign release --store {units.name} --why TEXT",
     )
 
 
