@@ -39,7 +39,7 @@ def keys_of(inside: Any, case: Case) -> Any:
 
 def question(case: Case, path: KeyPath, **changes: Any) -> Open:
     aids = case.get("pseudo_random_challenge_aid") or [None]
-    asked = {
+    asked: dict[str, Any] = {
         "ref": FactorySet("recorded", bytes(10)),
         "path": path.value,
         "host_challenge": unhex(case["host_challenge"]),

@@ -48,7 +48,7 @@ def make_keystore(session: TokenSession, *, now: int, test: bool, owner: str) ->
     maker = KeyMaker(session, head, now=now, owner=owner)
     for record in (
         maker.master("issuer", 256),
-        maker.factory_set("gp-test", (GP_TEST_KEY,) * 3),
+        maker.factory_set("gp-test", (GP_TEST_KEY, GP_TEST_KEY, GP_TEST_KEY)),
         maker.identity("unit-records", "P-256"),
         maker.ca("device-ca", "P-256"),
     ):

@@ -19,12 +19,12 @@ from pkcs11.attributes import ATTRIBUTE_TYPES
 from keywright.codec.ber import items
 from keywright.crypto.ec import EcPublicKey
 from keywright.errors import PolicyError, StoreError
-from keywright.production.hsm.attributes import KINDS, RIGHTS, Kind
+from keywright.production.hsm.attributes import KINDS, RIGHTS, Kind, Right
 
 BLOCK: Final = 16
 _OS_LOCKING_OK: Final = 2
 APPLICATION: Final = "keywright"
-_RIGHTS: Final = {right: Attribute[right.upper()] for right in RIGHTS}
+_RIGHTS: Final[dict[Right, Any]] = {right: Attribute[right.upper()] for right in RIGHTS}
 _CURVES: Final = {"P-256": bytes.fromhex("06082A8648CE3D030107"), "P-384": bytes.fromhex("06052B81040022")}
 """Curves as CKA_EC_PARAMS names them: a DER OBJECT IDENTIFIER (RFC 5480 2.1.1.1)."""
 _ROOM: Final = 64
@@ -83,12 +83,17 @@ def initialize_for_threads(module: str) -> bool:
     python-pkcs11 calls C_Initialize without arguments, which promises that there is one thread: SoftHSM then locks
     nothing, and answers CKR_GENERAL_ERROR or worse to two threads at once.
     """
-    library = ctypes.CDLL(module)
-    library.C_Finalize(None)
-    arguments = _InitializeArguments(flags=_OS_LOCKING_OK)
-    if library.C_Initialize(ctypes.byref(arguments)) == 0:
+    functions = ctypes.c_void_p()
+    ctypes.CDLL(module).C_GetFunctionList(ctypes.byref(functions))
+    # CK_FUNCTION_LIST: the version, filled up to a pointer's size, then C_Initialize and C_Finalize (2.40, 3.4).
+    table = (ctypes.c_void_p * 2).from_address((functions.value or 0) + ctypes.sizeof(ctypes.c_void_p))
+    function = ctypes.CFUNCTYPE(ctypes.c_ulong, ctypes.c_void_p)
+    initialize, finalize = (function(address or 0) for address in table)
+    finalize(None)
+    if initialize(ctypes.addressof(arguments := _InitializeArguments(flags=_OS_LOCKING_OK))) == 0:
         return True
-    library.C_Initialize(None)
+    del arguments
+    initialize(None)
     return False
 
 
