@@ -55,7 +55,9 @@ def test_the_record_names_each_duty_and_the_check_values_of_parts(sealed: Play) 
         *((name, "witness") for name in WITNESSES),
     ]
     told = [row.what for row in rows(ceremony) if row.event == "load"]
-    assert [text.split(", ")[0] for text in told] == ["part 1", "part 2", "part 3"]
+    checks = ceremony.combined["parts"]
+    assert told == [f"part {index}, {checks[str(index)]}" for index in (1, 2, 3)]
+    assert len(set(checks.values())) == 3
     assert dict(facts(ceremony))["parts"] == "3 components (drawn on each custodian's terminal)"
     assert "box" not in str(list(rows(ceremony)))
 
@@ -93,3 +95,18 @@ def test_the_drafts_of_two_ceremonies_are_different(tmp_path: Path) -> None:
     one, other = (plan("create", "software:x") for _ in range(2))
     assert one.digest != other.digest
     assert one.operation().digest != other.operation().digest
+
+
+def test_nobody_reads_the_check_value_of_another_part_before_all_are_in(tmp_path: Path) -> None:
+    target = keystore(tmp_path / "keys")
+    play = Play(tmp_path / "c", plan("create", target.uri))
+    play.approve()
+    host = play.host(target)
+    host.open()
+    parts = [play.enter(name) for name in CUSTODIANS]
+    text = play.transcript.path.read_text()
+    assert not [part for part in parts if str(part.check).split()[1] in text.upper()]
+    assert [row.what for row in rows(play.ceremony) if row.event == "load"] == ["part 1", "part 2", "part 3"]
+    ceremony = host.step()
+    host.close()
+    assert list(ceremony.combined["parts"].values()) == [str(part.check) for part in parts]

@@ -15,6 +15,7 @@ from typing import Any, Final, final
 
 from keywright.crypto.aes import AesKey
 from keywright.crypto.curve25519 import X25519Key
+from keywright.crypto.des import TripleDesKey
 from keywright.crypto.kcv import Kcv, ceremony_check_value
 from keywright.crypto.keyblocks import Header
 from keywright.errors import AuthenticationError, DecodeError, PolicyError, StoreError, UsageError
@@ -59,6 +60,7 @@ class Host:
         self._kek: Kek = ""
         self._dealer: Dealer | None = None
         self._output = b""
+        self._parts: dict[str, str] = {}
         self._lock = FileLock(str(transcript.folder / _LOCK), f"{transcript.folder}: the host")
 
     def open(self) -> Ceremony:
@@ -148,26 +150,32 @@ class Host:
         """Put together what the plan says; nothing of it is kept yet. The check values for the witnesses."""
         plan = ceremony.plan
         if plan.kind in ("create", "import") and plan.parts:
-            key = combine(ceremony, own)
+            key = self._put_together(ceremony, own)
             self._pending = self._target.load(key, plan.header)
             return self._facts(str(ceremony_check_value(key)))
         if plan.kind == "create":
             self._pending = self._target.generate(plan.bits, plan.header)
         elif plan.kind in ("import", "restore"):
-            self._kek = plan.kek or _backup_kek(combine(ceremony, own))
+            self._kek = plan.kek or _backup_kek(self._put_together(ceremony, own))
             self._pending = self._arrived(plan, self._kek)
         elif plan.kind == "backup":
-            self._kek = self._dealt(ceremony, self._dealer) if self._dealer else _backup_kek(combine(ceremony, own))
+            self._kek = (
+                self._dealt(ceremony, self._dealer) if self._dealer else _backup_kek(self._put_together(ceremony, own))
+            )
         else:
             self._kek = plan.kek
         if self._pending is not None:
             return self._facts(str(self._pending.check))
         return self._facts(str(self._there(plan.key).check))
 
+    def _put_together(self, ceremony: Ceremony, own: X25519Key) -> AesKey | TripleDesKey:
+        key, self._parts = combine(ceremony, own)
+        return key
+
     def _facts(self, check: str) -> dict[str, Any]:
-        """What the witnesses compare: `check`; the keystore's own value of the same key; and the KEK's."""
+        """What the witnesses compare: `check`; the keystore's own value of the same key; the KEK's; each part's."""
         kept = check if self._pending is None else str(self._pending.check)
-        return {"check": check, "stored_check": kept, "kek_check": self._kek_check()}
+        return {"check": check, "stored_check": kept, "kek_check": self._kek_check(), "parts": self._parts}
 
     def _kek_check(self) -> str:
         if not self._kek:
@@ -297,7 +305,7 @@ class Host:
         self._output = b""
 
 
-def _backup_kek(key: object) -> Kek:
+def _backup_kek(key: AesKey | TripleDesKey) -> Kek:
     if not isinstance(key, AesKey):
         raise TypeError("the KEK of a backup is an AES key")
     return key

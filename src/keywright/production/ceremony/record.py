@@ -70,7 +70,8 @@ def persons(ceremony: Ceremony) -> Iterator[tuple[str, str, str]]:
 def rows(ceremony: Ceremony) -> Iterator[Row]:
     """Every line of the transcript in words."""
     for line in ceremony.lines:
-        yield Row(line.seq, stamp(line.at_ms), str(line.event), line.person, _what(line))
+        part = _part_check(ceremony, line) if line.event is Event.LOAD else ""
+        yield Row(line.seq, stamp(line.at_ms), str(line.event), line.person, _what(line) + part)
 
 
 def stamp(at_ms: int) -> str:
@@ -81,6 +82,14 @@ def stamp(at_ms: int) -> str:
 def _what(line: Line) -> str:
     say = _SAID.get(line.event)
     return say(line.facts) if say is not None else ""
+
+
+def _part_check(ceremony: Ceremony, line: Line) -> str:
+    """The check value of a part, once all are in: before, a custodian knows their own and no other."""
+    if line.facts["host_key"] != ceremony.host_key.hex():
+        return ""
+    known = ceremony.combined.get("parts", {}).get(str(line.facts["index"]), line.facts.get("check", ""))
+    return f", {known}" if known else ""
 
 
 def _changed(found: dict[str, Any]) -> str:
@@ -98,7 +107,7 @@ _SAID: Final[dict[Event, Callable[[dict[str, Any]], str]]] = {
     Event.REOPEN: _opened,
     Event.ASK: lambda found: f"part {found['index']}",
     Event.DEAL: lambda found: f"part {found['index']}",
-    Event.LOAD: lambda found: f"part {found['index']}, {found['check']}",
+    Event.LOAD: lambda found: f"part {found['index']}",
     Event.COMBINE: lambda found: str(found["check"]),
     Event.CONFIRM: lambda found: str(found["check"]),
     Event.EXECUTE: _changed,
