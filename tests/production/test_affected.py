@@ -12,13 +12,16 @@ import sqlalchemy as sa
 
 from keywright.errors import StoreError
 from keywright.production import campaign
-from keywright.production.affected import affected_lot, affected_units, concerned
+from keywright.production.affected import affected_lot, affected_units, concerned, freeze
 from keywright.production.database import database_at
 from keywright.production.key_states import KeyState
 from keywright.production.means import Means
-from keywright.production.registry import new_record
+from keywright.production.registry import StateChange, new_record
+from keywright.production.report import reading
 from keywright.production.software_keystore import SoftwareKeystore
+from keywright.production.tables import audit
 from keywright.production.units import UnitStore
+from support import lots
 from support.bench import Bench
 from support.ledger import FOB, NOW, keystore
 
@@ -98,3 +101,28 @@ def test_a_compromised_key_says_so_in_its_registry(tmp_path: Path) -> None:
         "reason": "found in a log",
         "approval": "ab" * 16,
     }
+
+
+def test_an_open_lot_is_stopped_and_its_log_says_why(tmp_path: Path) -> None:
+    record = keystore().registry.named("issuer")
+    leaked = StateChange(int(NOW), KeyState.COMPROMISED, "found in a log", "ab" * 16)
+    record = msgspec.structs.replace(record, history=(*record.history, leaked))
+    with lots.made_up(tmp_path / "lot.db", lots.order(3), []) as units:
+        kept = units.lot()
+        assert kept is not None
+        other = affected_lot(units, kept.keystore_id, ("issuer-des",))
+        concerned_lot = affected_lot(units, kept.keystore_id, ("issuer",))
+        assert other is not None
+        assert concerned_lot is not None
+        assert not freeze(units, other, record, NOW)
+        assert freeze(units, concerned_lot, record, NOW)
+        stopped = units.lot()
+        assert stopped is not None
+        assert stopped.state == "stopped"
+        assert units.claim(3) == []
+        assert not freeze(units, concerned_lot, record, NOW)
+        with reading(units) as reader:
+            bodies = [body for (body,) in reader.execute(sa.select(audit.c.body))]
+    told = [body for body in bodies if "key.compromised" in body]
+    assert len(told) == 2
+    assert all("found in a log" in body and record.id in body and "ab" * 16 in body for body in told)

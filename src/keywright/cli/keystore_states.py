@@ -15,9 +15,9 @@ from keywright.cli.passphrases import PassphraseFile, now_ms, opened
 from keywright.cli.person import ask, is_attended
 from keywright.cli.text import bad, note, say, show_json
 from keywright.cli.unlock import Passphrase, UnlockFile, unlock_with
-from keywright.errors import PolicyError, UsageError
+from keywright.errors import PolicyError, StoreError, UsageError
 from keywright.production import approval_file
-from keywright.production.affected import AffectedLot, affected_lot, affected_units, concerned
+from keywright.production.affected import AffectedLot, affected_lot, affected_units, concerned, freeze
 from keywright.production.approvals import Operation, request
 from keywright.production.key_states import KeyState, check_transition
 from keywright.production.keystore import Keystore
@@ -136,6 +136,8 @@ def compromise(
     signing = Signing(approval, people, by, passphrase_file)
     record = _changed(held, name, KeyState.COMPROMISED, reason, signing, json=json)
     if record is not None:
+        for url in store or []:
+            _freeze(url, held, record)
         _show_affected(held, name, store or [], record_document(record), json=json)
 
 
@@ -209,6 +211,17 @@ def approval_for(operation: Operation, signing: Signing, *, json: bool) -> str:
         say(f"asked for {operation.action} of {operation.object}; nothing was changed yet")
         say(f"  have it signed: keywright approve sign {file} --people {people} --by KEY; then repeat this command")
     return ""
+
+
+def _freeze(url: str, held: Keystore, record: KeyRecord) -> None:
+    """Stop the lot. One that is being worked on by a process alone stops by itself before its next unit."""
+    try:
+        with UnitStore.open(url, station=f"keystore-{os.getpid()}") as store:
+            lot = affected_lot(store, held.keystore_id, concerned(held.registry, record.name))
+            if lot is not None and freeze(store, lot, record, now_ms() / 1000):
+                note(f"{url}: the lot was stopped; it goes on once it is released")
+    except StoreError as error:
+        note(f"{url}: could not be stopped from here ({error}); it stops before its next unit")
 
 
 def _show_affected(held: Keystore, name: str, stores: list[str], document: dict[str, Any], *, json: bool) -> None:

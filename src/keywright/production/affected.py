@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Final, TypeAlias
+from typing import Any, Final, TypeAlias
 
 import msgspec
 import sqlalchemy as sa
 
+from keywright.production.audit.events import AuditEvent
+from keywright.production.control_rows import LotMoved
 from keywright.production.parameters import Authenticate, OwnKeys, Personalise
 from keywright.production.recipe import Recipe, parse_recipe
-from keywright.production.registry import Registry
+from keywright.production.registry import KeyRecord, Registry
 from keywright.production.report import reading
 from keywright.production.tables import certificate, unit
+from keywright.production.transitions import lot_sources
 from keywright.production.units import UnitStore
 
 _CHUNK: Final = 20_000
@@ -66,9 +69,35 @@ def affected_units(store: UnitStore, lot: AffectedLot) -> Iterator[AffectedUnit]
         # Pages of the driver's own rows: a million of SQLAlchemy's take more than twice the time.
         pages = reader.execution_options(yield_per=None, stream_results=False)
         last = 0
-        while rows := pages.execute(query, {"last": last}).cursor.fetchall():
+        while True:
+            cursor: Any = pages.execute(query, {"last": last}).cursor
+            rows = cursor.fetchall()
+            if not rows:
+                return
             yield from rows
             last = rows[-1][0]
+
+
+def freeze(store: UnitStore, lot: AffectedLot, record: KeyRecord, at: float) -> bool:
+    """Write into a lot's log that a key it is concerned with was compromised, and stop the lot if it is open.
+
+    It takes up no unit before somebody releases it. Returns whether it was stopped. `at`: seconds since 1970.
+    """
+    found = store.lot()
+    if not lot.keys or found is None:
+        return False
+    last = record.history[-1]
+    told = AuditEvent(
+        action="key.compromised",
+        object_type="key",
+        object_id=record.id,
+        reason=last.reason,
+        approvals=(last.approval,) if last.approval else (),
+    )
+    is_open = found.state in lot_sources("stop")
+    stop = LotMoved(event="stop", at=at, cause="key", text=f"the key {record.name!r} is compromised")
+    store.commit([told, stop] if is_open else [told])
+    return is_open
 
 
 def _named_in(recipe: Recipe) -> tuple[set[str], set[str]]:
