@@ -28,14 +28,15 @@ LOT = Lot(
 )
 
 
-def made(path: Path | str, units: int = 3, planned: int = 2) -> UnitStore:
+def made(path: Path | str, units: int = 3, planned: int = 2, *, is_stopped: bool = True) -> UnitStore:
     """An open store with some units done and some not begun."""
     store = UnitStore.open(str(path), create=True)
     store.import_order(LOT, [OrderRow(n, f"S{n:04}", "fob", "", {}) for n in range(1, units + planned + 1)])
     for n in range(1, units + 1):
         for batch in work(n):
             store.commit(batch)
-    store.commit([LotMoved(event="stop", at=1_700_000_100.0, cause="alike", text="3 units in a row failed alike")])
+    if is_stopped:
+        store.commit([LotMoved(event="stop", at=1_700_000_100.0, cause="alike", text="3 units in a row failed alike")])
     return store
 
 

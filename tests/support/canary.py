@@ -47,9 +47,10 @@ class Canary:
     def forms_in(self, data: bytes) -> list[str]:
         """In which forms a window stands in `data`: raw, hex, base64."""
         found = ["raw"] if self._is_in(data) else []
-        if any(self._is_in(part) for part in _unhexed(data)):
+        # Parts are put together, because to look at each by itself takes a hundred times as long.
+        if self._is_in(b"\n".join(_unhexed(data))):
             found.append("hex")
-        if any(self._is_in(part) for part in _unbase64(data)):
+        if self._is_in(b"\n".join(_unbase64(data))):
             found.append("base64")
         return found
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,6 +19,8 @@ from keywright.production.audit.evidence import Report, evidence
 from keywright.production.audit.evidence_html import write_evidence
 from keywright.production.audit.export import export as write_export
 from keywright.production.audit.note import NoteKey
+from keywright.production.audit.proofs import prove_consistency, prove_inclusion
+from keywright.production.audit.retention import give_up
 from keywright.production.audit.verdict import Finding, Verdict
 from keywright.production.audit.verify import verify as judge
 from keywright.production.audit.witness import read_notes
@@ -110,6 +113,39 @@ def _key(path: Path) -> NoteKey:
         raise UsageError(f"{path}: cannot be read: {error.strerror}", hint="give the file of the key") from error
     except (DecodeError, UnicodeDecodeError) as error:
         raise UsageError(f"{path}: {error}", hint="give the file with the log's public key") from error
+
+
+@app.command()
+def prove(
+    *,
+    store: Store,
+    entry: Annotated[int | None, typer.Option("--entry", metavar="N", help="That entry N is in the log.")] = None,
+    since: Annotated[
+        int | None, typer.Option("--since", metavar="SIZE", help="That the log begins with its first SIZE entries.")
+    ] = None,
+) -> None:
+    """Prove something about the log to somebody who has a checkpoint of it (RFC 9162, as one JSON object)."""
+    if (entry is None) == (since is None):
+        raise UsageError("what is to be proven?", hint="give --entry N or --since SIZE")
+    with UnitStore.open(store, readonly=True) as units:
+        proof = prove_inclusion(units, entry) if entry is not None else prove_consistency(units, since or 0)
+    show_json(msgspec.to_builtins(proof))
+
+
+@app.command(name="give-up")
+def give_up_bodies(
+    *,
+    store: Store,
+    days: Annotated[int, typer.Option("--days", metavar="DAYS", help="Keep entries of so many days.")] = 730,
+    json: Json = False,
+) -> None:
+    """Give up what old entries say; their hashes stay, and the log stays whole. Not before a year."""
+    with UnitStore.open(store) as units:
+        count = give_up(units, days, at_ms=time.time_ns() // 1_000_000)
+    if json:
+        show_json({"given_up": count})
+    else:
+        say(f"{count} entries given up")
 
 
 @app.command()

@@ -64,7 +64,11 @@ NOUNS: Final[dict[str, Noun]] = {
         "new begin add change retire list",
     ),
     "approve": Noun("keywright.cli.approve", "See what was asked for, and sign it.", "list show sign"),
-    "audit": Noun("keywright.cli.audit", "The log of a lot: take it out, judge it anywhere.", "export verify controls"),
+    "audit": Noun(
+        "keywright.cli.audit",
+        "The log of a lot: take it out, judge it anywhere.",
+        "export verify prove give-up controls",
+    ),
     "ceremony": Noun(
         "keywright.cli.ceremony.verbs",
         "Master keys that no person holds alone.",

@@ -14,6 +14,7 @@ from typing import Any, Final, NamedTuple
 from keywright.production import approval_rows, outbox
 from keywright.production.audit.checkpoints import CheckpointMade, write_checkpoints
 from keywright.production.audit.log import KINDS, append
+from keywright.production.audit.retention import BodiesGivenUp, write_given_up
 from keywright.production.closing_rows import Closed
 from keywright.production.closing_rows import write as write_closed
 from keywright.production.control_rows import (
@@ -61,6 +62,7 @@ WRITERS: Final[tuple[Writer, ...]] = (
     Writer((LabelPrinted,), write_labels),
     Writer((Closed,), write_closed),
     Writer((CheckpointMade,), write_checkpoints),
+    Writer((BodiesGivenUp,), write_given_up),
     Writer((Setback,), write_setbacks),
     Writer((Remade,), write_remakes),
     Writer((LotMoved,), write_lot_moves),

@@ -163,6 +163,7 @@ class Verifier:
         if line.word == "hash":
             leaf, body = _unhex(line), None
             self._given_up += 1
+            self._standing.is_partial = True
         else:
             leaf, body = leaf_hash(line.payload), _body(line.payload)
         before = self._last
