@@ -257,6 +257,11 @@ class HsmClient(Secret):
             _end(process)
             raise
         with self._ready:
+            if self._closed:
+                for stream in streams:
+                    stream.close()
+                process.kill()
+                return
             self.restarts = self._generation
             self._generation += 1
             self._process = process
