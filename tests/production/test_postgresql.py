@@ -14,6 +14,7 @@ from pathlib import Path
 import psycopg
 import pytest
 import sqlalchemy as sa
+from sqlalchemy.event import listens_for
 
 from keywright.errors import StoreError, UsageError
 from keywright.production import durable, postgresql
@@ -130,12 +131,12 @@ def test_another_programs_database_and_another_schema_are_refused(postgresql: Se
 def server_has(server: Server, setting: str, value: str) -> Iterator[None]:
     def change(statement: str) -> None:
         with server.connect() as raw:
-            raw.execute(statement)
+            raw.execute(statement.encode())
             raw.execute("SELECT pg_reload_conf()")
         deadline = time.monotonic() + 20
         while time.monotonic() < deadline:
             with server.connect() as raw:
-                row = raw.execute(f"SHOW {setting}").fetchone()
+                row = raw.execute(f"SHOW {setting}".encode()).fetchone()
             if row is not None and (row[0] == value) is ("SET" in statement.split()):
                 return
             time.sleep(0.05)
@@ -216,7 +217,7 @@ class _Cut:
         self.times = 0
         engine = store._engine
 
-        @sa.event.listens_for(engine, "commit")
+        @listens_for(engine, "commit")
         def _committing(connection: sa.Connection) -> None:
             if self.times:
                 return

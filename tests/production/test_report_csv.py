@@ -95,7 +95,7 @@ def test_a_file_is_whole_or_as_it_was(tmp_path: Path) -> None:
     with lots.made_up(tmp_path / "lot.db", lots.order(3)) as store:
         store.close()
         (tmp_path / "lot.db").write_bytes(b"no store any more")
-        with pytest.raises(Exception, match="not a database"):
+        with pytest.raises(Exception, match="not a store of this program"):
             write_csv(store, path)
     assert path.read_bytes() == before.encode()
     assert [entry.name for entry in tmp_path.iterdir() if entry.name.startswith(".lot.csv")] == []

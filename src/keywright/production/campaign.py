@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
+from typing import Final
 
 import msgspec
 
@@ -51,6 +52,9 @@ from keywright.production.unit_record import recording
 from keywright.production.units import Lot, Unit, UnitStore
 from keywright.production.verification import verify as verify_unit
 from keywright.sansio.dialogue import drive, through
+
+LATEST: Final = 300
+"""Units of which `status` tells the times."""
 
 
 class Run(msgspec.Struct, frozen=True):
@@ -152,7 +156,7 @@ def resume(store: str, means: Means) -> Run:
 def status(store: str) -> Summary:
     """The lot's figures; may be asked while it runs."""
     with UnitStore.open(store, readonly=True) as units:
-        return summarise(units)
+        return summarise(units, latest=LATEST)
 
 
 def check(recipe: Path, order: Path, means: Means, store: str = "") -> list[Checked]:

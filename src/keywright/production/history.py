@@ -1,15 +1,15 @@
-"""How long a lot took and where it needed help: one pass over its units, one over its events."""
+"""How long a lot took and where it needed help: one pass over its units, one over its events, or over its latest."""
 
 from __future__ import annotations
 
 from array import array
 from collections.abc import Sequence
-from typing import Final, final
+from typing import Any, Final, final
 
 import msgspec
 import sqlalchemy as sa
 
-from keywright.production.tables import FINISHED, event, unit
+from keywright.production.tables import CLOSING, FINISHED, IN_TROUBLE, STATES, event, unit
 
 
 class Times(msgspec.Struct, frozen=True):
@@ -28,7 +28,51 @@ class StepTimes(msgspec.Struct, frozen=True):
     times: Times
 
 
+_TOUCHED: Final = tuple(state for state in STATES if state != "planned")
 _FAILED: Final = ("failed", "mismatch")
+_EVENTS_OF_A_UNIT: Final = 20
+"""Or so."""
+_UNITS: Final[sa.Select[Any]] = sa.select(unit.c.n, unit.c.state, unit.c.started_at, unit.c.finished_at).where(
+    unit.c.state.in_(_TOUCHED)
+)
+_EVENTS: Final[sa.Select[Any]] = sa.select(
+    event.c.unit, event.c.step, event.c.phase, event.c.attempt, event.c.at
+).order_by(event.c.seq)
+_SPAN: Final = sa.select(sa.func.min(unit.c.started_at), sa.func.max(unit.c.finished_at)).where(
+    unit.c.state.in_(_TOUCHED)
+)
+_LATER: Final = event.alias()
+_SAME_ACTION: Final = (_LATER.c.unit == event.c.unit) & (_LATER.c.step == event.c.step)
+_TROUBLE: Final[sa.Select[Any]] = (
+    sa.select(event.c.unit, event.c.step, event.c.phase, unit.c.state)
+    .join(unit, unit.c.n == event.c.unit)
+    .where(IN_TROUBLE)
+)
+_UNDONE_THEN_DONE: Final = (
+    sa.select(event.c.unit)
+    .where(IN_TROUBLE, event.c.phase.in_(_FAILED))
+    .where(sa.exists().where(_SAME_ACTION, _LATER.c.phase == "done", _LATER.c.seq > event.c.seq))
+)
+_OPEN_INTENTS: Final[sa.Select[Any]] = (
+    sa.select(event.c.unit, event.c.step, event.c.attempt, event.c.at)
+    .where(
+        event.c.phase == "intent",
+        event.c.unit.in_(
+            sa.union(
+                sa.select(unit.c.n).where(unit.c.recover == sa.literal_column("1")),
+                sa.select(unit.c.n).where(unit.c.until.is_not(None)),
+            )
+        ),
+    )
+    .where(~sa.exists().where(_SAME_ACTION, _LATER.c.attempt == event.c.attempt, _LATER.c.phase.in_(CLOSING)))
+)
+"""Whatever was begun and is not finished is leased, or one to recover."""
+
+
+def _newest(number: int) -> sa.Select[tuple[int]]:
+    """Units that the newest events are about."""
+    last = sa.select(event.c.unit).order_by(event.c.seq.desc()).limit(number * _EVENTS_OF_A_UNIT).subquery()
+    return sa.select(last.c.unit).distinct()
 
 
 @final
@@ -37,9 +81,12 @@ class History:
 
     A step of the recipe takes from the end of the one before it to its own; an action (`step.action`), which changes
     the unit, from its intent to its result. What was interrupted on the way is not measured.
+
+    With `latest`, times are measured of so many units that were finished last, in a fraction of a second however large
+    the lot is; everything else is of the whole lot all the same.
     """
 
-    def __init__(self, reader: sa.Connection) -> None:
+    def __init__(self, reader: sa.Connection, *, latest: int | None = None) -> None:
         self.started: float | None = None
         self.finished: float | None = None
         self.unit_seconds: array[float] = array("d")
@@ -56,8 +103,11 @@ class History:
         self._troubled: set[int] = set()
         self._undone: set[tuple[int, str]] = set()
         """Actions that a probe found not to have taken effect."""
-        self._read_units(reader)
-        self._read_events(reader)
+        if latest is None:
+            self._read_units(reader, _UNITS)
+            self._read_events(reader, _EVENTS)
+        else:
+            self._read_latest(reader, latest)
 
     @property
     def duration(self) -> float | None:
@@ -84,9 +134,22 @@ class History:
         """Times of the actions, in the order in which they first came to an end."""
         return _summed(self._actions)
 
-    def _read_units(self, reader: sa.Connection) -> None:
-        query = sa.select(unit.c.n, unit.c.state, unit.c.started_at, unit.c.finished_at)
-        for n, state, started, finished in reader.execute(query.where(unit.c.state != "planned")):
+    def _read_latest(self, reader: sa.Connection, latest: int) -> None:
+        """Times of the latest units; of the whole lot what an index or a sum tells."""
+        newest = sorted(reader.execute(_newest(latest)).scalars())[-latest:]
+        self._read_units(reader, _UNITS.where(unit.c.n.in_(newest)))
+        self._read_events(reader, _EVENTS.where(event.c.unit.in_(newest)))
+        self.started, self.finished = reader.execute(_SPAN).one()
+        self._intents.clear()
+        for n, step, phase, state in reader.execute(_TROUBLE):
+            self._trouble(n, step, phase)
+            if state == "sealed":
+                self._sealed.add(n)
+        self.recovered |= set(reader.execute(_UNDONE_THEN_DONE).scalars())
+        self._intents |= {(n, step, attempt): at for n, step, attempt, at in reader.execute(_OPEN_INTENTS)}
+
+    def _read_units(self, reader: sa.Connection, units: sa.Select[Any]) -> None:
+        for n, state, started, finished in reader.execute(units):
             if state == "sealed":
                 self._sealed.add(n)
             if state in FINISHED:
@@ -99,9 +162,8 @@ class History:
                 if started is not None:
                     self.unit_seconds.append(max(finished - started, 0.0))
 
-    def _read_events(self, reader: sa.Connection) -> None:
-        columns = (event.c.unit, event.c.step, event.c.phase, event.c.attempt, event.c.at)
-        for n, step, phase, attempt, at in reader.execute(sa.select(*columns).order_by(event.c.seq)):
+    def _read_events(self, reader: sa.Connection, events: sa.Select[Any]) -> None:
+        for n, step, phase, attempt, at in reader.execute(events):
             if phase == "intent":
                 self._intents[n, step, attempt] = at
                 continue

@@ -91,7 +91,13 @@ def claimable(name: str) -> sa.Select[tuple[int]]:
 
 
 def _begun(name: str) -> sa.ColumnElement[bool]:
-    return (unit.c.recover == 1) & unit.c.state.in_(_UNFINISHED) & (unit.c.left_in != _RUN) & _open_to(name) & _GOING
+    return (
+        (unit.c.recover == sa.literal_column("1"))
+        & unit.c.state.in_(_UNFINISHED)
+        & (unit.c.left_in != _RUN)
+        & _open_to(name)
+        & _GOING
+    )
 
 
 def _planned(name: str) -> sa.ColumnElement[bool]:
@@ -144,7 +150,9 @@ def register(transaction: Transaction, name: str, host: str, process: str, now: 
 def holders(transaction: Transaction) -> Sequence[sa.Row[Any]]:
     """Stations that have leases: name, host, process."""
     having = sa.select(unit.c.station).where(~_FREE).distinct()
-    query = sa.select(station.c.name, station.c.host, station.c.process).where(station.c.name.in_(having))
+    query: sa.Select[Any] = sa.select(station.c.name, station.c.host, station.c.process).where(
+        station.c.name.in_(having)
+    )
     return transaction.all(query)
 
 
@@ -184,7 +192,7 @@ def fence(transaction: Transaction, held: Mapping[int, int], touched: frozenset[
     if not touched:
         return []
     columns = (unit.c.n, unit.c.epoch, unit.c.until)
-    query = sa.select(*columns).where(unit.c.n.in_(sorted(touched))).with_for_update()
+    query: sa.Select[Any] = sa.select(*columns).where(unit.c.n.in_(sorted(touched))).with_for_update()
     return [row.n for row in transaction.all(query) if _is_stale(held.get(row.n), row.epoch, row.until)]
 
 

@@ -42,11 +42,13 @@ def presented(units: UnitStore, station: Station, means: Means) -> Iterator[Unit
         known, note, lost = _known(units, station, wanted.serial)
         if known is not None and known.state in FINISHED:
             note = f"this one is {known.serial}, {known.state}"
-        elif known is not None and (taken := units.take(known.n)) is None:
-            note = f"another station has {known.serial}"
         elif known is not None:
-            some = True
-            yield taken or known
+            taken = units.take(known.n)
+            if taken is None:
+                note = f"another station has {known.serial}"
+            else:
+                some = True
+                yield taken
         elif following is None:
             note = note or "this device belongs to no unit that is left"
         elif not lost:

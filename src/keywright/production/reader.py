@@ -84,7 +84,7 @@ class StoreReader:
 
     def counts(self) -> dict[State, int]:
         """How many units stand in each state; every state is there."""
-        query = sa.select(unit.c.state, sa.func.count().label("units")).group_by(unit.c.state)
+        query: sa.Select[Any] = sa.select(unit.c.state, sa.func.count().label("units")).group_by(unit.c.state)
         found = {row.state: row.units for row in self._all(query)}
         return {state: found.get(state, 0) for state in STATES}
 

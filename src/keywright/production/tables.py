@@ -55,6 +55,9 @@ def _one_of(column: str, values: tuple[str, ...]) -> str:
 
 _LEASED: Final = text("until IS NOT NULL")
 _RECOVER: Final = text("recover = 1")
+_TROUBLE: Final = text("phase NOT IN ('intent', 'done')")
+IN_TROUBLE: Final = text("event.phase NOT IN ('intent', 'done')")
+"""Events that tell of something unusual: few, and an index holds them."""
 _REACHED: Final = text("kdd IS NOT NULL")
 
 metadata: Final = MetaData()
@@ -146,6 +149,7 @@ event: Final = Table(
     Column("at", Float, nullable=False),
     UniqueConstraint("unit", "step", "phase", "attempt", name="event_once"),
     CheckConstraint(_one_of("phase", PHASES), name="event_phase"),
+    Index("event_trouble", "unit", sqlite_where=_TROUBLE, postgresql_where=_TROUBLE),
 )
 """What happened, append-only (triggers refuse changes). `facts` is a JSON object, bytes in it as hex text."""
 

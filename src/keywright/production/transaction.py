@@ -8,6 +8,7 @@ from typing import Any, Final, final
 
 import sqlalchemy as sa
 from sqlalchemy.exc import DBAPIError
+from sqlalchemy.sql.dml import ReturningUpdate
 
 __all__ = ["Prepared", "Row", "Transaction"]
 
@@ -77,7 +78,7 @@ class Transaction:
         """All rows of a query."""
         return self._connection.execute(query).all()
 
-    def returning(self, statement: sa.sql.dml.ReturningUpdate[Any]) -> Sequence[sa.Row[Any]]:
+    def returning(self, statement: ReturningUpdate[Any]) -> Sequence[sa.Row[Any]]:
         """Run a statement that returns rows, and those rows."""
         return self._connection.execute(statement).all()
 

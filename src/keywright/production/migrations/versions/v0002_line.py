@@ -45,6 +45,7 @@ def _leases() -> None:
         sa.Column("seen_at", sa.Float, nullable=False),
         sa.Column("mark", sa.Text, nullable=False, server_default=sa.text("''")),
     )
+    op.create_index("event_trouble", "event", ["unit"], sqlite_where=_TROUBLE, postgresql_where=_TROUBLE)
     op.add_column("campaign", sa.Column("run", sa.Integer, nullable=False, server_default=sa.text("0")))
     op.execute(
         "UPDATE unit SET recover = 1 WHERE state IN ('planned', 'running') "
@@ -60,6 +61,7 @@ def _keys() -> None:
 
 _LEASED = sa.text("until IS NOT NULL")
 _RECOVER = sa.text("recover = 1")
+_TROUBLE = sa.text("phase NOT IN ('intent', 'done')")
 
 
 def _audit() -> None:
