@@ -8,12 +8,15 @@ from pathlib import Path
 import pypdfium2
 import pytest
 
+from keywright.cli.main import main
 from keywright.errors import KeywrightError
 from keywright.production.audit.events import AuditEvent
 from keywright.production.ceremony.audited import audit_event
 from keywright.production.ceremony.paper import record_pdf
 from keywright.production.ceremony.record import facts, persons, rows
 from keywright.production.ceremony.states import Event, State
+from keywright.production.units import UnitStore
+from support.audited import exported, judged, made
 from support.ceremonies import CUSTODIANS, WITNESSES, Play, keystore, plan
 
 
@@ -110,3 +113,39 @@ def test_nobody_reads_the_check_value_of_another_part_before_all_are_in(tmp_path
     ceremony = host.step()
     host.close()
     assert list(ceremony.combined["parts"].values()) == [str(part.check) for part in parts]
+
+
+def test_the_transcript_hash_stands_in_the_audit_log_of_a_lot(
+    sealed: Play, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    store = tmp_path / "lot.db"
+    made(store).close()
+    sealed.people.save(tmp_path / "people")
+    assert (
+        main(
+            [
+                "ceremony",
+                "log",
+                str(sealed.transcript.folder),
+                "--people",
+                str(tmp_path / "people"),
+                "--store",
+                str(store),
+            ]
+        )
+        == 0
+    )
+    assert sealed.ceremony.hash in capsys.readouterr().out
+    with UnitStore.open(str(store), readonly=True) as opened:
+        export = exported(opened, tmp_path / "export")
+    assert f'"after_hash":"{sealed.ceremony.hash}"'.encode() in export
+    assert judged(export, tmp_path / "export").findings == ()
+
+
+def test_a_ceremony_that_is_not_over_has_no_record_yet(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    play = Play(tmp_path / "c", plan("create", "software:x"))
+    play.people.save(tmp_path / "people")
+    words = ["--people", str(tmp_path / "people")]
+    assert main(["ceremony", "record", str(tmp_path / "c"), *words, "--out", str(tmp_path / "r.pdf")]) == 5
+    assert main(["ceremony", "log", str(tmp_path / "c"), *words, "--store", str(tmp_path / "none.db")]) == 5
+    assert "not over" in capsys.readouterr().err
