@@ -93,7 +93,7 @@ def _at(now: float) -> Callable[[], float]:
 
 
 def _due(store: UnitStore) -> outbox.NextDue:
-    def due(now: float, after: int) -> Sent | None:
+    def due(now: float, after: int) -> list[Sent]:
         with reading(store) as connection:
             return outbox.due(connection, now=now, after=after)
 

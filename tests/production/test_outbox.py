@@ -77,7 +77,7 @@ def send(
     commit: Callable[[Sequence[Change]], None] | None = None,
     max_tries: int = 12,
 ) -> Tally:
-    def next_due(at: float, after: int) -> Sent | None:
+    def next_due(at: float, after: int) -> list[Sent]:
         with reading(store) as connection:
             return outbox.due(connection, now=at, after=after)
 
@@ -160,8 +160,7 @@ def test_another_record_of_the_same_unit_is_an_incident_and_stays(store: UnitSto
 
 def test_only_the_very_record_that_was_acknowledged_leaves(store: UnitStore) -> None:
     with reading(store) as connection:
-        first = outbox.due(connection, now=10.0)
-    assert first is not None
+        first, *_ = outbox.due(connection, now=10.0)
     store.commit([Acknowledged(first.seq, "0" * 64)])
     assert standing(store)["waiting"] == UNITS
     store.commit([Acknowledged(first.seq, first.hash)])

@@ -183,7 +183,7 @@ def send(
                 aside = outbox.set_aside(connection)
             units.commit(outbox.revived(aside, now=time.time()))
 
-        def next_due(now: float, after: int) -> outbox.Sent | None:
+        def next_due(now: float, after: int) -> list[outbox.Sent]:
             with reading(units) as connection:
                 return outbox.due(connection, now=now, after=after)
 

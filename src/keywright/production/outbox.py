@@ -20,6 +20,8 @@ from keywright.production.transaction import Prepared, Transaction
 
 FIRST_WAIT_S: Final = 1.0
 LONGEST_WAIT_S: Final = 3600.0
+_PAGE: Final = 64
+"""Records read at a time."""
 MAX_TRIES: Final = 12
 """After so many a record is put aside (`dead`); the others go on."""
 
@@ -56,8 +58,8 @@ class Sent(msgspec.Struct, frozen=True):
         return f"{self.unit}-{self.hash}"
 
 
-NextDue: TypeAlias = Callable[[float, int], Sent | None]
-"""The next record in order: by the time that it is, behind that seq."""
+NextDue: TypeAlias = Callable[[float, int], Sequence[Sent]]
+"""The next records in order, some at a time: by the time that it is, behind that seq; empty at the end."""
 
 
 class Receiver(Protocol):
@@ -117,16 +119,15 @@ def write(transaction: Transaction, changes: Sequence[Change]) -> None:
             transaction.execute(gone)
 
 
-def due(connection: sa.Connection, *, now: float, after: int = 0) -> Sent | None:
-    """The next record in order, after that seq, whose time has come."""
+def due(connection: sa.Connection, *, now: float, after: int = 0, limit: int = _PAGE) -> list[Sent]:
+    """The next records in order, after that seq, whose time has come."""
     query = (
         _rows()
         .where(outbox.c.state == "waiting", outbox.c.next_at <= now, outbox.c.seq > after)
         .order_by(outbox.c.seq)
-        .limit(1)
+        .limit(limit)
     )
-    row = connection.execute(query).first()
-    return None if row is None else Sent(row.seq, row.unit, row.hash, row.jws, row.tries)
+    return [Sent(row.seq, row.unit, row.hash, row.jws, row.tries) for row in connection.execute(query)]
 
 
 def counts(connection: sa.Connection) -> dict[str, int]:
@@ -167,9 +168,7 @@ def send(
     `next_due(now, after)` and `commit` are the store's. What a try came to is on the disk before the next begins.
     """
     tally = Tally()
-    after = 0
-    while (record := next_due(clock(), after)) is not None:
-        after = record.seq
+    for record in _in_order(next_due, clock):
         try:
             answer = receiver.take(record)
         except KeywrightError as error:
@@ -184,6 +183,13 @@ def send(
         tally.same += answer == "same"
         commit([Acknowledged(record.seq, record.hash)])
     return tally
+
+
+def _in_order(next_due: NextDue, clock: Callable[[], float]) -> Iterator[Sent]:
+    after = 0
+    while page := next_due(clock(), after):
+        yield from page
+        after = page[-1].seq
 
 
 def wait_s(tries: int, rng: Callable[[int], bytes]) -> float:
