@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import selectors
 import socket
-from typing import Final, final
+from typing import Final, Protocol, final
 
 from keywright.fob.pool import POWER_OFF, POWER_ON, Frames, frame
-from keywright.fob.tray import Tray
 
 _CHUNK: Final = 1 << 18
 _LOST: Final = 1
@@ -20,6 +19,14 @@ _AT_ONCE: Final = 8
 _SEND_S: Final = 5.0
 """A host that takes nothing for so long is given up, so that the others need not wait for it."""
 _ELSEWHERE: Final = b"the fob stands on another station now"
+
+
+class Answering(Protocol):
+    """What a tray is to those who share it."""
+
+    def answer(self, kind: int, name: str, payload: bytes, /) -> bytes:
+        """Answer one message about one fob."""
+        ...
 
 
 @final
@@ -37,7 +44,7 @@ class Host:
 class SharedTray:
     """Who has which fob."""
 
-    def __init__(self, tray: Tray) -> None:
+    def __init__(self, tray: Answering) -> None:
         self._tray = tray
         self._with: dict[str, Host] = {}
 
@@ -60,7 +67,7 @@ class SharedTray:
             self._tray.answer(POWER_OFF, name, b"")
 
 
-def serve_many(control: socket.socket, listener: socket.socket, tray: Tray) -> None:
+def serve_many(control: socket.socket, listener: socket.socket, tray: Answering) -> None:
     """Answer whoever connects to `listener`, until the other end of `control` closes."""
     shared = SharedTray(tray)
     with selectors.DefaultSelector() as selector:

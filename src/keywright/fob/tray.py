@@ -14,6 +14,7 @@ from keywright.element import SecureElement
 from keywright.errors import KeywrightError
 from keywright.fob.fobs import simulated_fob
 from keywright.fob.pool import POWER_OFF, POWER_ON, Cut, Frames, Plan, frame
+from keywright.fob.shared_tray import serve_many
 from keywright.store import Journal, Memory, RamMemory
 
 _CHUNK: Final = 1 << 18
@@ -128,8 +129,6 @@ def serve(sock: socket.socket) -> None:
 
 
 def _serve_many(control: socket.socket, path: str, tray: Tray) -> None:
-    from keywright.fob.shared_tray import serve_many  # noqa: PLC0415 - it stands on this module
-
     with socket.socket(socket.AF_UNIX) as listener:
         try:
             Path(path).unlink(missing_ok=True)  # of a tray that was killed: the journal is ours, so it is gone
