@@ -11,6 +11,8 @@ import functools
 import json
 import os
 import shutil
+import socket
+import struct
 import subprocess
 import sys
 import tempfile
@@ -23,20 +25,21 @@ from support.house import ROOT
 from support.peers import require_peer
 
 _ALONE = ("unshare", "--net", "--pid", "--fork", "--mount-proc", "--kill-child")
-_LOOPBACK = 'ip link set lo up && exec "$@"'
+_GET_FLAGS, _SET_FLAGS, _UP = 0x8913, 0x8914, 0x1
+"""SIOCGIFFLAGS, SIOCSIFFLAGS and IFF_UP of netdevice(7)."""
+_REQUEST = struct.Struct("16sH14x")
 
 
 @functools.cache
 def _can_be_alone() -> bool:
-    if not all(map(shutil.which, ("unshare", "ip", "setpriv"))):
+    if not all(map(shutil.which, ("unshare", "setpriv"))):
         return False
-    tried = subprocess.run([*_ALONE, "sh", "-c", _LOOPBACK, "sh", "true"], capture_output=True, check=False)
-    return tried.returncode == 0
+    return subprocess.run([*_ALONE, "true"], capture_output=True, check=False).returncode == 0
 
 
 def require_namespace() -> None:
     """Skip, loudly, where processes cannot have a network of their own."""
-    how = "run the tests as root, with util-linux and iproute2"
+    how = "run the tests as root, with util-linux"
     require_peer("a network namespace", _can_be_alone(), how)
 
 
@@ -50,7 +53,7 @@ def inside(function: str, place: Path, timeout_s: float, **arguments: object) ->
         Path(short).chmod(0o711)  # a database's user has to reach its own folder in it
         done = subprocess.run(
             [
-                *("setpriv", "--pdeathsig", "KILL", "--", *_ALONE, "sh", "-c", _LOOPBACK, "sh"),
+                *("setpriv", "--pdeathsig", "KILL", "--", *_ALONE),
                 *(sys.executable, "-m", "support.namespace", function, str(place), json.dumps(arguments)),
             ],
             env=os.environ | {"PYTHONPATH": f"{ROOT / 'src'}:{ROOT / 'tests'}", "TMPDIR": short},
@@ -72,7 +75,14 @@ def _one_at_a_time() -> Iterator[None]:
         yield
 
 
+def _raise_loopback() -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        name, flags = _REQUEST.unpack(fcntl.ioctl(sock, _GET_FLAGS, _REQUEST.pack(b"lo", 0)))
+        fcntl.ioctl(sock, _SET_FLAGS, _REQUEST.pack(name, flags | _UP))
+
+
 def _main() -> None:
+    _raise_loopback()
     module, _, name = sys.argv[1].partition(":")
     getattr(import_module(module), name)(Path(sys.argv[2]), **json.loads(sys.argv[3]))
 

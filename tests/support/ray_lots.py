@@ -12,6 +12,7 @@ import json
 import os
 import random
 import signal
+import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -19,6 +20,7 @@ from pathlib import Path
 from typing import Final
 
 import msgspec
+import pytest
 
 from keywright.errors import StoreError
 from keywright.production import campaign
@@ -29,8 +31,11 @@ from keywright.store import Journal
 from support.endings import check_end
 from support.house import ROOT
 from support.postgresql import Server
+from support.softhsm import make_token
 
 RECIPE: Final = ROOT / "examples/fob.toml"
+HSM_RECIPE: Final = ROOT / "examples/fob-hsm.toml"
+KEYWRIGHT: Final = (sys.executable, "-m", "keywright")
 STATIONS: Final = ("1", "2")
 FINISH_S: Final = 60.0
 """A disturbed lot ends without help so long after the last thing that was killed is back."""
@@ -81,8 +86,10 @@ def killed(pids: Sequence[int]) -> tuple[int, ...]:
 class RayLot:
     """A lot of simulated fobs in PostgreSQL, begun at once, and its undisturbed twin in SQLite."""
 
-    def __init__(self, place: Path, units: int, seed: int) -> None:
+    def __init__(self, place: Path, units: int, seed: int, keystore: str = "") -> None:
         self.place = place
+        self.keystore = keystore
+        self.recipe = HSM_RECIPE if keystore.startswith("pkcs11:") else RECIPE
         self.units = units
         self.chance = random.Random(seed)
         self.faults: list[Fault] = []
@@ -134,8 +141,8 @@ class RayLot:
                 self.faults.append(done)
                 say(f"{done.at_s:6.1f} s  killed {done.kind} {done.pids} at {done.sealed} sealed")
 
-        means = Means(engine=cluster or Cluster(), workers=len(STATIONS), meanwhile=meanwhile)
-        done = campaign.run(RECIPE, self.order, self.url, means)
+        means = Means(engine=cluster or Cluster(), workers=len(STATIONS), meanwhile=meanwhile, keystore=self.keystore)
+        done = campaign.run(self.recipe, self.order, self.url, means)
         self.ended = time.monotonic()
         assert not left, f"never fell: {left}"
         return done
@@ -164,9 +171,12 @@ class RayLot:
             for journal in self._journals:
                 journal.close()
 
-    def check(self) -> None:
-        """0 lost, 0 twice, every fob as an undisturbed run on one machine leaves it but for counters and own keys."""
-        twin = Twin(self)
+    def check(self, compared: int = 0) -> None:
+        """0 lost, 0 twice, every fob as an undisturbed run on one machine leaves it but for counters and own keys.
+
+        `compared` fobs, by chance, are held against such a run; 0 all of them.
+        """
+        twin = Twin(self, compared or self.units)
         most = MOST_SESSIONS * len(self.faults)
         with UnitStore.open(self.url, readonly=True) as store, self.memories():
             units = list(store.units())
@@ -179,20 +189,24 @@ class RayLot:
             assert [unit.state for unit in units] == ["sealed"] * self.units
             assert len({unit.device_uid for unit in units}) == self.units
             for unit in units:
-                memory, expected = self.memory(unit.serial), twin.memories[unit.serial]
-                check_end(memory, expected, events[unit.n], certificates[unit.n], (), most=most)  # type: ignore[arg-type]  # a list of events
+                memory, expected = self.memory(unit.serial), twin.memories.get(unit.serial)
+                if expected is not None:
+                    check_end(memory, expected, events[unit.n], certificates[unit.n], (), most=most)  # type: ignore[arg-type]  # a list of events
 
 
 class Twin:
     """The same order with the same keystore, run on one machine in SQLite by nobody disturbed."""
 
-    def __init__(self, lot: RayLot) -> None:
-        store = lot.place / "twin.db"
-        keystore = next(lot.place.glob("*.keystore"))
-        done = campaign.run(RECIPE, lot.order, str(store), Means(keystore=str(keystore)))
+    def __init__(self, lot: RayLot, units: int) -> None:
+        store, order = lot.place / "twin.db", lot.place / "twin.csv"
+        keystore = lot.keystore or str(next(lot.place.glob("*.keystore")))
+        first, *rows = lot.order.read_text().splitlines()
+        rows = lot.chance.sample(rows, units)
+        order.write_text("\n".join((first, *rows, "")), encoding="utf-8")
+        done = campaign.run(lot.recipe, order, str(store), Means(keystore=keystore))
         assert done.exit_code == 0
         journal = Journal(store.with_name("twin.db.fobs"))
-        serials = [line.partition(",")[0] for line in lot.order.read_text().splitlines()[1:]]
+        serials = [row.partition(",")[0] for row in rows]
         self.memories = {serial: _memory(journal, serial) for serial in serials}
         journal.close()
 
@@ -228,3 +242,65 @@ def disturbed(place: Path, *, units: int, faults: list[str], seed: int = 2026112
         say(json.dumps({"faults": msgspec.to_builtins(lot.faults), "finished_in_s": round(took, 1)}))
     finally:
         lot.server.stop()
+
+
+def whole_line(place: Path, *, units: int, softhsm: bool, report: str) -> None:
+    """The real command with a token, PostgreSQL and Ray; one station is killed; what came of it is written down."""
+    with pytest.MonkeyPatch.context() as patch:
+        keystore = make_token(place, patch, "line").uri if softhsm else f"software:{place / 'keys'}"
+        lot = RayLot(place, units, 20261127, keystore)
+        try:
+            command("keystore", "new", keystore)
+            told = _run_and_kill(lot)
+            lot.check(compared=min(units, 200))
+            verified = command("campaign", "verify", "--store", lot.url, "--keystore", keystore, "--json")
+            log = str(place / "log")
+            command("audit", "export", "--store", lot.url, "--out", log)
+            (witness,) = place.glob("*.witness")
+            audit = command("audit", "verify", log, "--witness", str(witness))
+            told |= {"verified": json.loads(verified), "audit": audit.strip().splitlines()}
+            told |= {"keystore": "SoftHSM2" if softhsm else "software", "store": _database(lot)}
+            Path(report).write_text(json.dumps(told, indent=1), encoding="utf-8")
+        finally:
+            lot.server.stop()
+
+
+def _run_and_kill(lot: RayLot) -> dict[str, object]:
+    began = time.monotonic()
+    words = ["--order", str(lot.order), "--store", lot.url, "--keystore", lot.keystore, "--workers", "2", "--json"]
+    with subprocess.Popen(
+        [*KEYWRIGHT, "campaign", "run", str(lot.recipe), *words, "--engine", "ray://local"], stdout=subprocess.PIPE
+    ) as process:
+        first = 0.0
+        while process.poll() is None and not lot.faults:
+            sealed = lot.sealed()
+            first = first or (time.monotonic() if sealed else 0.0)
+            if sealed >= lot.units * 0.4 and (pids := lot.kill("station")):
+                lot.faults.append(Fault(kind="station", sealed=sealed, at_s=time.monotonic() - began, pids=pids))
+            time.sleep(0.2)
+        output, _ = process.communicate()
+        ended = time.monotonic()
+    assert process.returncode == 0, output.decode()
+    assert lot.faults, "nothing was killed"
+    return {
+        "units": lot.units,
+        "killed": msgspec.to_builtins(lot.faults),
+        "seconds": round(ended - began, 1),
+        "seconds_from_first_sealed": round(ended - first, 1),
+        "units_a_second": round(lot.units / (ended - first), 1),
+        "summary": json.loads(output),
+    }
+
+
+def command(*words: str) -> str:
+    """Run the command line; its output."""
+    done = subprocess.run([*KEYWRIGHT, *words], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def _database(lot: RayLot) -> dict[str, object]:
+    with lot.server.connect() as connection:
+        asked = ("server_version", "fsync", "synchronous_commit")
+        rows = [connection.execute(f"SHOW {name}").fetchone() for name in asked]
+    return {name: row[0] for name, row in zip(asked, rows, strict=True) if row is not None}
