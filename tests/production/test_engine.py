@@ -50,23 +50,33 @@ def test_every_unit_is_sealed_and_the_width_never_exceeded(width: int) -> None:
     assert ledger.open_intents() == set()
 
 
+class Begun(Unwatched):
+    """How many units were in work at once, at most, before the first was done and in all."""
+
+    open = most = 0
+    at_first: int | None = None
+
+    def started(self, unit: int, serial: str) -> None:
+        self.open += 1
+        self.most = max(self.most, self.open)
+
+    def finished(self, unit: int, serial: str, state: str, failure: str) -> None:
+        if self.at_first is None:
+            self.at_first = self.most
+        self.open -= 1
+
+
 def test_a_lot_begins_with_one_unit_and_widens_as_units_succeed() -> None:
-    class Begun(Unwatched):
-        open = most = 0
-        at_first: int | None = None
-
-        def started(self, unit: int, serial: str) -> None:
-            self.open += 1
-            self.most = max(self.most, self.open)
-
-        def finished(self, unit: int, serial: str, state: str, failure: str) -> None:
-            if self.at_first is None:
-                self.at_first = self.most
-            self.open -= 1
-
     begun = Begun()
     run(Ledger.of(FOB, *serials(20)), Bench(width=8), begun)
     assert begun.at_first == 1
+    assert begun.most == 8
+
+
+def test_a_station_on_which_units_went_through_before_begins_with_more_than_one() -> None:
+    begun, ledger = Begun(), Ledger.of(FOB, *serials(20))
+    Engine(ledger.as_store(), Bench(width=8), jobs(ledger), watcher=begun, proven=4).run()
+    assert begun.at_first == 5
     assert begun.most == 8
 
 

@@ -294,14 +294,19 @@ def take_through(
     keystore: Keystore,
     means: Means,
     source: Iterator[Unit] | None = None,
+    *,
+    proven: int = 0,
 ) -> Outcome:
-    """Work on `source`, or on whatever this station can claim, until there is nothing or the lot has to stop."""
+    """Work on `source`, or on whatever this station can claim, until there is nothing or the lot has to stop.
+
+    `proven`: so many units went through on this station before.
+    """
     if source is None:
         source = presented(units, station, means) if isinstance(station, LinkStation) else claimed(units, means.width)
     jobs = (job_of(units, unit, recipe, keystore, means) for unit in source)
     work = recording(whole_recipe, units, keystore)
     brake = brake_of(units, lot_in(units, units.name), means)
-    engine = Engine(units, station, jobs, watcher=means.watcher, work=work, brake=brake)
+    engine = Engine(units, station, jobs, watcher=means.watcher, work=work, brake=brake, proven=proven)
     try:
         return engine.run()
     finally:

@@ -89,15 +89,18 @@ class Engine:
         watcher: Watcher | None = None,
         work: Callable[[Job], StepDialogue[None]] = whole_recipe,
         brake: Brake = UNBRAKED,
+        proven: int = 0,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], object] = time.sleep,
     ) -> None:
+        """`proven`: so many units went through here before without trouble, so that it need not begin with one."""
         self._store = store
         self._station = station
         self._jobs = jobs
         self._watcher = watcher or Unwatched()
         self._work = work
         self._brake = brake
+        self._proven = proven
         self._clock = clock
         self._sleep = sleep
         self._now = self._looked = clock()
@@ -151,7 +154,7 @@ class Engine:
     def _fill(self) -> bool:
         """Take up units. A lot begins with one unit and widens as units succeed; True when one was taken up."""
         taken = False
-        room = min(self._station.width, 1 + self.outcome.sealed)
+        room = min(self._station.width, 1 + self._proven + self.outcome.sealed)
         while len(self._lanes) < room and not self._is_stopped():
             job = next(self._jobs, None)
             if job is None:

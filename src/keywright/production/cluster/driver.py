@@ -18,9 +18,9 @@ from keywright.production.cluster.actor import StationActor
 from keywright.production.cluster.library import ClusterLostError
 from keywright.production.cluster.plan import PREFIX, End, Report, StationPlan
 
-CALL_S: Final = 2.0
+CALL_S: Final = 4.0
 """How long a station takes up new units in one call."""
-GIVE_UP_S: Final = 5.0
+GIVE_UP_S: Final = 8.0
 """Without a word from any station for so long after one failed, the cluster is taken for lost."""
 PENDING_S: Final = 30.0
 """After so long without its first answer, a station is asked for: is there a machine with its reader?"""

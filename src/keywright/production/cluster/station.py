@@ -76,6 +76,7 @@ class Station:
         self._stack = contextlib.ExitStack()
         self._open: _Open | None = None
         self._trouble: KeywrightError | None = None
+        self._proven = 0
 
     def prepare(self) -> None:
         """Take hold of everything; what this station had in hand before it died is then to be recovered."""
@@ -100,6 +101,7 @@ class Station:
     def close(self) -> None:
         """Let go of everything; what is in hand goes back to the store. It may work again."""
         self._open = None
+        self._proven = 0
         self._stack.close()
 
     def _worked(self, at: _Open, until: float) -> Report:
@@ -113,7 +115,10 @@ class Station:
                 yield from found
 
         source = units() if isinstance(at.place, FobPool) else None
-        outcome = campaign.take_through(at.units, at.place, at.recipe, at.keystore, at.means, source)
+        outcome = campaign.take_through(
+            at.units, at.place, at.recipe, at.keystore, at.means, source, proven=self._proven
+        )
+        self._proven = 0 if outcome.failed or outcome.left_open else self._proven + outcome.sealed
         return _report(outcome, idle=source is not None and not claimed)
 
     def _ready(self) -> _Open:
