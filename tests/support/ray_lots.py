@@ -23,12 +23,13 @@ import msgspec
 import pytest
 
 from keywright.errors import StoreError
+from keywright.fob.fobs import simulated_fob
 from keywright.production import campaign
 from keywright.production.cluster.address import Cluster
 from keywright.production.means import Means
-from keywright.production.units import UnitStore
-from keywright.store import Journal
-from support.endings import check_end
+from keywright.production.units import Unit, UnitStore
+from keywright.store import Journal, RamMemory
+from support.endings import COUNTING, check_end
 from support.house import ROOT
 from support.postgresql import Server
 from support.softhsm import make_token
@@ -153,22 +154,24 @@ class RayLot:
 
     # ---- what came of it
 
-    def memory(self, serial: str) -> dict[str, bytes]:
-        """What the fob has kept, wherever it stood. It stood on one station only."""
-        found = [kept for journal in self._journals if (kept := _memory(journal, serial))]
-        assert len(found) == 1, f"{serial} has been on {len(found)} stations"
-        return found[0]
+    def memory(self, unit: Unit) -> dict[str, bytes]:
+        """What the fob has kept where it stands. One that another station gave back untouched is as its maker left it."""
+        kept = {file.suffix[1:]: _memory(journal, unit.serial) for file, journal in self._journals.items()}
+        here = kept.pop(unit.pinned)
+        for elsewhere in filter(None, kept.values()):
+            assert _constant(elsewhere) == _constant(_fresh(unit.serial)), f"{unit.serial} was begun on two stations"
+        return here
 
     @contextlib.contextmanager
     def memories(self) -> Iterator[None]:
         """Open the stations' journals."""
         files = sorted(self.place.glob("*.fobs.*[0-9]"))
         assert len(files) == len(STATIONS), files
-        self._journals = [Journal(file) for file in files]
+        self._journals = {file: Journal(file) for file in files}
         try:
             yield
         finally:
-            for journal in self._journals:
+            for journal in self._journals.values():
                 journal.close()
 
     def check(self, compared: int = 0) -> None:
@@ -189,7 +192,7 @@ class RayLot:
             assert [unit.state for unit in units] == ["sealed"] * self.units
             assert len({unit.device_uid for unit in units}) == self.units
             for unit in units:
-                memory, expected = self.memory(unit.serial), twin.memories.get(unit.serial)
+                memory, expected = self.memory(unit), twin.memories.get(unit.serial)
                 if expected is not None:
                     check_end(memory, expected, events[unit.n], certificates[unit.n], (), most=most)  # type: ignore[arg-type]  # a list of events
 
@@ -220,6 +223,16 @@ def say(text: str) -> None:
 def bound() -> set[int]:
     """The small processes that hold a kept one."""
     return set(processes("keywright.production.cluster.bound"))
+
+
+def _fresh(serial: str) -> dict[str, bytes]:
+    memory = RamMemory()
+    simulated_fob(serial, memory).reset()
+    return {name: memory.load(name) or b"" for name in memory.names()}
+
+
+def _constant(memory: dict[str, bytes]) -> dict[str, bytes]:
+    return {name: value for name, value in memory.items() if not name.startswith(COUNTING)}
 
 
 def _memory(journal: Journal, serial: str) -> dict[str, bytes]:
