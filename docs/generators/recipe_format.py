@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import ast
 import inspect
+from types import ModuleType
 from typing import Any
 
 import msgspec
 from msgspec import inspect as shape
 
 from generators.markdown import table
-from keywright.production import parameters
+from keywright.production import control, parameters
+from keywright.production.control import PRODUCTION_LIMITS, TEST_LIMITS, Control
 from keywright.production.parameters import OF_ALL, STEPS, Parameters
 from keywright.production.steps.declared import DECLARED
 
@@ -37,6 +39,20 @@ def patience() -> str:
     """How patient the line is with each step unless the recipe says otherwise."""
     rows = [(f"`{name}`", f"{d.timeout_s:g}", str(d.retries), f"{d.backoff_s:g}") for name, d in DECLARED.items()]
     return table(("step", "`timeout_s`", "`retries`", "`backoff_s`"), rows)
+
+
+def limits() -> str:
+    """The limits of a lot, with what counts where the recipe is silent."""
+    test, production = (msgspec.structs.asdict(one) for one in (TEST_LIMITS, PRODUCTION_LIMITS))
+    remarks = _remarks(control)["Control"]
+    rows = [
+        (f"`{name}`", remarks[name], _limit(test[name]), _limit(production[name])) for name in Control.__struct_fields__
+    ]
+    return table(("key", "", "trying out", "production"), rows)
+
+
+def _limit(value: float) -> str:
+    return f"`{value:g}`" if value else "off"
 
 
 def _fields(kind: type[msgspec.Struct], prefix: str = "", leave_out: tuple[str, ...] = ()) -> str:
@@ -118,10 +134,10 @@ def _high(kind: shape.Type) -> int | None:
     return kind.le if isinstance(kind, shape.IntType) else None
 
 
-def _remarks() -> dict[str, dict[str, str]]:
+def _remarks(module: ModuleType = parameters) -> dict[str, dict[str, str]]:
     """Class -> field -> the text that stands below the field in the source."""
     found: dict[str, dict[str, str]] = {}
-    for node in ast.parse(inspect.getsource(parameters)).body:
+    for node in ast.parse(inspect.getsource(module)).body:
         if not isinstance(node, ast.ClassDef):
             continue
         for field, after in zip(node.body, node.body[1:], strict=False):
@@ -134,4 +150,4 @@ def _remarks() -> dict[str, dict[str, str]]:
     return found
 
 
-PARTS = {"docs/recipes.md": {"steps": steps, "every-step": of_all, "patience": patience}}
+PARTS = {"docs/recipes.md": {"steps": steps, "every-step": of_all, "patience": patience, "control": limits}}

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from sqlalchemy import CheckConstraint, ForeignKeyConstraint, PrimaryKeyConstraint, Table, UniqueConstraint
 
 from generators.markdown import table
 from keywright.production.retry import RULES, Rule
 from keywright.production.steps.declared import DECLARED
-from keywright.production.tables import metadata
+from keywright.production.tables import STATES, metadata
+from keywright.production.transitions import LOT, UNIT
 
 
 def tables() -> str:
@@ -63,4 +67,30 @@ def _error(rule: Rule) -> str:
     return f"`{rule.error.code}`{status}{more}"
 
 
-PARTS = {"docs/unit-store.md": {"tables": tables, "actions": actions, "severities": errors}}
+def unit_moves() -> str:
+    """Every state with what may happen to a unit in it."""
+    return _moves(STATES, UNIT)
+
+
+def lot_moves() -> str:
+    """The same of a lot."""
+    return _moves(tuple(dict.fromkeys([*(state for state, _ in LOT), *LOT.values()])), LOT)
+
+
+def _moves(states: tuple[str, ...], moves: Mapping[tuple[Any, Any], str]) -> str:
+    rows = [
+        (f"`{state}`", ", ".join(f"{move} → `{to}`" for (source, move), to in moves.items() if source == state) or "-")
+        for state in states
+    ]
+    return table(("state", "what may happen"), rows)
+
+
+PARTS = {
+    "docs/unit-store.md": {
+        "tables": tables,
+        "actions": actions,
+        "severities": errors,
+        "unit-moves": unit_moves,
+        "lot-moves": lot_moves,
+    }
+}

@@ -228,9 +228,10 @@ def test_a_unit_made_anew_gets_keys_and_a_certificate_of_its_own(tmp_path: Path)
 
 
 def test_a_lot_of_which_nothing_was_begun_may_get_another_recipe(store: UnitStore) -> None:
-    other = parse_recipe(FOB.replace("validity_days = 3650", "validity_days = 365").encode())
+    other = parse_recipe(f"{FOB}\n[control]\nfirst_article = 4\n".encode())
     acts.change_recipe(store, other, "shorter", people(), at=NOW)
     assert (lot_of(store).recipe_digest, lot_of(store).recipe) == (other.digest, other.text)
+    assert lot_of(store).allowed == 4
     go(store, "K-1", "running")
     with pytest.raises(PolicyError, match="1 units of lot 'fob' were begun by its recipe; it is pinned to it"):
         acts.change_recipe(store, RECIPE, "back", people(), at=NOW)

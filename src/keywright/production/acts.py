@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from keywright.errors import PolicyError, UsageError
-from keywright.production.admission import RECIPE, AskFor, asked, is_production_lot
+from keywright.production.admission import RECIPE, AskFor, asked, first_article, is_production_lot
 from keywright.production.approvals import Operation
 from keywright.production.consent import Consent
 from keywright.production.control_rows import LotMoved, Remade, last_event
@@ -113,6 +113,7 @@ def change_recipe(units: UnitStore, recipe: Recipe, reason: str, ask_for: AskFor
         person=consent.actor,
         approval=consent.approval,
         recipe=(recipe.text, recipe.digest),
+        allowed=first_article(recipe, test=lot.test, link=lot.link),
     )
     units.commit([moved, *consent.changes])
 

@@ -45,6 +45,8 @@ class LotMoved(Change, frozen=True, kw_only=True):
     approval: str = ""
     recipe: tuple[str, str] | None = None
     """The new recipe's text and digest, where that is what happens."""
+    allowed: int | None = None
+    """Fresh units that the new recipe lets be taken up first; None for all."""
 
 
 class Remade(Change, frozen=True, kw_only=True):
@@ -105,6 +107,7 @@ def write_lot_moves(transaction: Transaction, changes: Sequence[LotMoved]) -> No
             values["allowed"] = None
         if change.recipe is not None:
             values["recipe"], values["recipe_digest"] = change.recipe
+            values["allowed"] = change.allowed
         transaction.execute(campaign.update().values(values))
         transaction.execute(
             lot_event.insert().values(
