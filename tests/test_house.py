@@ -26,9 +26,9 @@ SPOKEN: dict[str, str] = {}
 
 # Environment variable -> why the program asks for it.
 ENVIRONMENT = {
-    "KEYWRIGHT_KEYSTORE": "the keystore that `keystore audit` takes when none is named",
-    "KEYWRIGHT_PIN_FILE": "the file with a token's PIN",
-    "KEYWRIGHT_PKCS11_MODULE": "a token's PKCS#11 library",
+    "CONFIGURED": "KEYWRIGHT_KEYSTORE, the keystore that `keystore audit` takes when none is named",
+    "VARIABLE": "KEYWRIGHT_PIN_FILE, the file with a token's PIN",
+    "MODULE_VARIABLE": "KEYWRIGHT_PKCS11_MODULE, a token's PKCS#11 library",
     "RAY_AUTH_MODE": "whether a cluster asks for a token, as its own library takes it",
     "RAY_AUTH_TOKEN_PATH": "the file with a cluster's token, as its own library takes it",
     "COMP_WORDS": "the shell's completion says what was typed so far",
