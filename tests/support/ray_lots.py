@@ -155,7 +155,7 @@ class RayLot:
     # ---- what came of it
 
     def memory(self, unit: Unit) -> dict[str, bytes]:
-        """What the fob has kept where it stands; one that another station gave back untouched is as it was made there."""
+        """What the fob has kept where it stands; one that another station gave back is there as it was made."""
         kept = {file.suffix[1:]: _memory(journal, unit.serial) for file, journal in self._journals.items()}
         here = kept.pop(unit.pinned)
         for elsewhere in filter(None, kept.values()):
