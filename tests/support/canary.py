@@ -23,8 +23,8 @@ MASTER: Final = hashlib.sha256(b"keywright canary: issuer").digest()
 WINDOW: Final = 8
 FILE_BYTES: Final = 16 << 20
 """A longer file is looked at in its beginning only."""
-ALL_BYTES: Final = 192 << 20
-"""After so much a session stops looking, and says so."""
+ALL_BYTES: Final = 96 << 20
+"""After so much a session stops looking: a bound on time, not on what matters, which is small."""
 
 MADE: Final[list[tuple[Entry, ...]]] = []
 """What keystores with fresh keys were made with in this process."""
@@ -67,7 +67,7 @@ CANARY: Final = Canary(MASTER)
 
 
 def leaks(folder: Path, canary: Canary = CANARY, limit: int = ALL_BYTES) -> Iterator[str]:
-    """Every file below a folder that shows a window, and in which form; the last line says if the limit was reached."""
+    """Every file below a folder that shows a window, and in which form; ends when `limit` bytes were looked at."""
     left = limit
     for path in sorted(folder.rglob("*")):
         if path.is_symlink() or not path.is_file():
