@@ -51,6 +51,7 @@ def write_leaves(transaction: Transaction, changes: Sequence[Leave]) -> None:
 
 _ENDED: Final[dict[str, object]] = {"station": "", "until": None}
 _RUN: Final = sa.select(campaign.c.run).scalar_subquery()
+_LOCK: Final = {"sqlite": "", "postgresql": " FOR UPDATE"}
 _GOING: Final = sa.select(campaign.c.state).scalar_subquery() == "open"
 """Nobody takes up a unit of a lot that was stopped."""
 _ALLOWED: Final = unit.c.n <= sa.select(sa.func.coalesce(campaign.c.allowed, 2**31 - 1)).scalar_subquery()
@@ -191,9 +192,10 @@ def fence(transaction: Transaction, held: Mapping[int, int], touched: frozenset[
     """Those of the units that the writer may not change, by the epochs it holds. Nobody can lease them meanwhile."""
     if not touched:
         return []
-    columns = (unit.c.n, unit.c.epoch, unit.c.until)
-    query: sa.Select[Any] = sa.select(*columns).where(unit.c.n.in_(sorted(touched))).with_for_update()
-    return [row.n for row in transaction.all(query) if _is_stale(held.get(row.n), row.epoch, row.until)]
+    places = ", ".join(("?" if transaction.dialect == "sqlite" else "%s",) * len(touched))
+    query = f"SELECT n, epoch, until FROM unit WHERE n IN ({places}) ORDER BY n{_LOCK[transaction.dialect]}"  # noqa: S608 - places only
+    found: Any = transaction.fetch(query, tuple(sorted(touched)))
+    return [n for n, epoch, until in found if _is_stale(held.get(n), epoch, until)]
 
 
 def _is_stale(held: int | None, epoch: int, until: float | None) -> bool:
@@ -203,8 +205,8 @@ def _is_stale(held: int | None, epoch: int, until: float | None) -> bool:
 
 def mark_begun(transaction: Transaction, touched: frozenset[int]) -> None:
     """Units changed without a lease were begun by somebody: whoever takes them up has to recover them."""
-    free = unit.c.n.in_(sorted(touched)) & _FREE & (unit.c.recover == 0) & unit.c.state.in_(_UNFINISHED)
     if touched:
+        free = unit.c.n.in_(sorted(touched)) & _FREE & (unit.c.recover == 0) & unit.c.state.in_(_UNFINISHED)
         transaction.execute(unit.update().where(free).values(recover=1))
 
 
