@@ -257,16 +257,19 @@ class HsmClient(Secret):
             _end(process)
             raise
         with self._ready:
-            if self._closed:
-                for stream in streams:
-                    stream.close()
-                process.kill()
-                return
-            self.restarts = self._generation
-            self._generation += 1
-            self._process = process
-            self._lanes = [Lane(Place(self._generation, number), stream) for number, stream in enumerate(streams)]
-            self._ready.notify_all()
+            closed = self._closed
+            if not closed:
+                self.restarts = self._generation
+                self._generation += 1
+                self._process = process
+                self._lanes = [_lane(self._generation, number, stream) for number, stream in enumerate(streams)]
+                self._ready.notify_all()
+        if closed:
+            # Somebody closed the keystore meanwhile: nobody else would end this process.
+            for stream in streams:
+                stream.close()
+            _end(process)
+            return
         for stream in streams:
             stream.settimeout(_ANSWER_S)
         threading.Thread(target=self._watch, args=(process, self._generation), daemon=True).start()
@@ -319,6 +322,10 @@ class HsmClient(Secret):
             lane.stream.close()
         if process is not None and process.poll() is None:
             process.kill()
+
+
+def _lane(generation: int, number: int, stream: socket.socket) -> Lane:
+    return Lane(Place(generation, number), stream)
 
 
 def _value(reply: m.Reply, kind: type[_Got]) -> _Got:
