@@ -13,8 +13,8 @@ from bench.figures import Figure, rate
 from keywright.production.audit.export import export
 from keywright.production.audit.verify import verify
 from keywright.production.order import OrderRow
-from keywright.production.rows import Lot
-from keywright.production.units import Event, UnitStore
+from keywright.production.unit_store.rows import Lot
+from keywright.production.unit_store.units import Event, UnitStore
 
 ENTRIES: Final = 60_000
 GROUP: Final = 600

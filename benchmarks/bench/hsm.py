@@ -22,7 +22,7 @@ from bench.measure import Contender, race
 from keywright.crypto.diversification import ecb_blocks
 from keywright.errors import KeywrightError
 from keywright.production.hsm.keystore import Pkcs11Keystore
-from keywright.production.keystore import Diversified, FactorySet
+from keywright.production.keystores.keystore import Diversified, FactorySet
 from keywright.scp.scp03.host import verify_card
 from keywright.scp.scp03.keys import CARD_CRYPTOGRAM, KeySet, derive, derive_session
 from keywright.scp.scp03.messages import InitializeUpdateResponse8

@@ -15,9 +15,9 @@ from typing import Any, Final
 
 from bench.figures import Figure, rate
 from keywright.production.order import OrderRow
-from keywright.production.report import summarise
-from keywright.production.rows import Change, Event, Lot, UnitChange
-from keywright.production.units import UnitStore
+from keywright.production.reports.report import summarise
+from keywright.production.unit_store.rows import Change, Event, Lot, UnitChange
+from keywright.production.unit_store.units import UnitStore
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tests"))
 

@@ -6,7 +6,7 @@ import sys
 import time
 
 from bench.store import DEVICE_S, TRANSITIONS, _transition
-from keywright.production.units import UnitStore
+from keywright.production.unit_store.units import UnitStore
 
 
 def main() -> None:

@@ -19,10 +19,10 @@ import msgspec
 from keywright.fob.pool import FobPool, Plan
 from keywright.production.campaign import run
 from keywright.production.means import Means
-from keywright.production.report import summarise
-from keywright.production.report_csv import write_csv
-from keywright.production.report_html import write_html
-from keywright.production.units import UnitStore
+from keywright.production.reports.report import summarise
+from keywright.production.reports.report_csv import write_csv
+from keywright.production.reports.report_html import write_html
+from keywright.production.unit_store.units import UnitStore
 from keywright.production.watch import Unwatched
 
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from generators.markdown import table
-from keywright.production.key_paths import KeyPath
-from keywright.production.key_states import ORIGINATING, TRANSITIONS, USABLE, KeyState
-from keywright.production.registry import PERIODS, USAGES, YEAR_S
+from keywright.production.keystores.key_paths import KeyPath
+from keywright.production.keystores.key_states import ORIGINATING, TRANSITIONS, USABLE, KeyState
+from keywright.production.keystores.registry import PERIODS, USAGES, YEAR_S
 
 
 def states() -> str:

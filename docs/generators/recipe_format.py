@@ -11,8 +11,9 @@ import msgspec
 from msgspec import inspect as shape
 
 from generators.markdown import table
-from keywright.production import control, parameters
-from keywright.production.control import PRODUCTION_LIMITS, TEST_LIMITS, Control
+from keywright.production import parameters
+from keywright.production.control import control
+from keywright.production.control.control import PRODUCTION_LIMITS, TEST_LIMITS, Control
 from keywright.production.parameters import OF_ALL, STEPS, Parameters
 from keywright.production.steps.declared import DECLARED
 

@@ -8,10 +8,10 @@ from typing import Any
 from sqlalchemy import CheckConstraint, ForeignKeyConstraint, PrimaryKeyConstraint, Table, UniqueConstraint
 
 from generators.markdown import table
-from keywright.production.retry import RULES, Rule
+from keywright.production.control.retry import RULES, Rule
 from keywright.production.steps.declared import DECLARED
-from keywright.production.tables import STATES, metadata
-from keywright.production.transitions import LOT, UNIT
+from keywright.production.unit_store.tables import STATES, metadata
+from keywright.production.unit_store.transitions import LOT, UNIT
 
 
 def tables() -> str:

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from keywright.production import approval_file
-from keywright.production.approvals import Approval, Operation, recorded, request
-from keywright.production.people import Directory, Person, Role
-from keywright.production.person_key import PersonKey, create_key
+from keywright.production.people import approval_file
+from keywright.production.people.approvals import Approval, Operation, recorded, request
+from keywright.production.people.people import Directory, Person, Role
+from keywright.production.people.person_key import PersonKey, create_key
 from support.commands import Keywright
 from support.lots import made_up, order
 from support.people import PASSPHRASE, cheap, counting

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from keywright.cli.campaign import lot_of
-from keywright.production.units import UnitStore
+from keywright.production.unit_store.units import UnitStore
 from keywright.store import Journal
 from support.commands import Keywright, started
 

@@ -14,8 +14,8 @@ import pytest
 from keywright.element import SecureElement
 from keywright.fob.fobs import simulated_fob
 from keywright.link.sockets import Framer, frame
-from keywright.production.rows import Event, Unit
-from keywright.production.units import UnitStore
+from keywright.production.unit_store.rows import Event, Unit
+from keywright.production.unit_store.units import UnitStore
 from keywright.sansio import Device
 from keywright.store import RamMemory
 from support.commands import Keywright, Ran

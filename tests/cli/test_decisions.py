@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from keywright.production.rows import UnitChange
-from keywright.production.units import UnitStore
+from keywright.production.unit_store.rows import UnitChange
+from keywright.production.unit_store.units import UnitStore
 from support.commands import Keywright
 from support.ledger import FOB
 from support.lots import lot, made_up, order

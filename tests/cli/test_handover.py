@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 
 from keywright.production import campaign
-from keywright.production.manifest import read_manifest
+from keywright.production.handover.manifest import read_manifest
+from keywright.production.handover.unit_record import signer_of
+from keywright.production.keystores.software_keystore import SoftwareKeystore
 from keywright.production.means import Means
-from keywright.production.rows import UnitChange
-from keywright.production.software_keystore import SoftwareKeystore
-from keywright.production.unit_record import signer_of
-from keywright.production.units import UnitStore
+from keywright.production.unit_store.rows import UnitChange
+from keywright.production.unit_store.units import UnitStore
 from support.commands import Keywright
 from support.lots import lot, made_up, order
 from support.receiving import Registry, serving

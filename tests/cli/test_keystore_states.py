@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 
 from keywright.cli import keystore_states
-from keywright.production import approval_file
-from keywright.production.approvals import approve
-from keywright.production.keystore import Keystore
-from keywright.production.people import Directory
-from keywright.production.person_key import PersonKey
-from keywright.production.software_keystore import SoftwareKeystore
+from keywright.production.keystores.keystore import Keystore
+from keywright.production.keystores.software_keystore import SoftwareKeystore
+from keywright.production.people import approval_file
+from keywright.production.people.approvals import approve
+from keywright.production.people.people import Directory
+from keywright.production.people.person_key import PersonKey
 from support import people
 from support.commands import Keywright
 

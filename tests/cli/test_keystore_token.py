@@ -10,8 +10,8 @@ import pytest
 
 from keywright.errors import PolicyError
 from keywright.production.hsm.keystore import Pkcs11Keystore
-from keywright.production.people import Directory, Person, Role
-from keywright.production.person_key import create_key
+from keywright.production.people.people import Directory, Person, Role
+from keywright.production.people.person_key import create_key
 from support.commands import Keywright
 from support.people import PASSPHRASE, cheap, counting
 from support.softhsm import SoftHsm, make_token

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from keywright.production import person_key
+from keywright.production.people import person_key
 from support.commands import Keywright, Program
 from support.people import cheap
 

@@ -48,7 +48,7 @@ from keywright.globalplatform import host
 from keywright.globalplatform.messages import KeyInformation, Tag, unwrapped
 from keywright.iso7816.layers import transmit
 from keywright.link import PcscLink, list_readers
-from keywright.production import sealed
+from keywright.production.keystores import sealed
 from keywright.sansio.dialogue import drive
 from keywright.scp.scp03.host import CardCryptogramError
 from keywright.scp.scp03.keys import KeySet

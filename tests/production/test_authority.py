@@ -13,10 +13,10 @@ from keywright.crypto.certificates import load_certificate
 from keywright.crypto.ec import EcPrivateKey
 from keywright.errors import AuthenticationError, DecodeError, PolicyError, StoreError
 from keywright.production.authority import DeviceAuthority
+from keywright.production.keystores.software_keystore import SoftwareKeystore
 from keywright.production.order import OrderRow
-from keywright.production.rows import Lot, Unit
-from keywright.production.software_keystore import SoftwareKeystore
-from keywright.production.units import ConflictError, UnitStore
+from keywright.production.unit_store.rows import Lot, Unit
+from keywright.production.unit_store.units import ConflictError, UnitStore
 
 NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
 AT = NOW.timestamp()

@@ -17,11 +17,11 @@ from keywright.errors import KeywrightError, LinkError, OrderError, PolicyError,
 from keywright.fob.fobs import Model, simulated_fob
 from keywright.production import campaign
 from keywright.production.campaign import Run
-from keywright.production.key_states import KeyState
+from keywright.production.keystores.key_states import KeyState
+from keywright.production.keystores.software_keystore import SoftwareKeystore
 from keywright.production.means import Means
-from keywright.production.report_csv import write_csv
-from keywright.production.software_keystore import SoftwareKeystore
-from keywright.production.units import UnitStore
+from keywright.production.reports.report_csv import write_csv
+from keywright.production.unit_store.units import UnitStore
 from keywright.production.watch import Unwatched
 from keywright.store import RamMemory
 from support.bench import Bench

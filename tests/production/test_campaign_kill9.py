@@ -16,7 +16,7 @@ import time
 from pathlib import Path
 
 from keywright.crypto.certificates import load_certificate
-from keywright.production.units import UnitStore
+from keywright.production.unit_store.units import UnitStore
 from support.house import ROOT
 
 KILLS = 20

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from keywright.fob.fobs import Model
-from keywright.production.software_keystore import SoftwareKeystore
+from keywright.production.keystores.software_keystore import SoftwareKeystore
 from support.endings import EXTERNAL_AUTHENTICATE, check_end, no_try_is_wrong
 from support.kills import MOST_SESSIONS_MORE, PHASES, Lot, template
 

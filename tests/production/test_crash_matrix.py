@@ -10,8 +10,8 @@ import pytest
 from hypothesis import settings
 
 from keywright.production.hsm.keystore import Pkcs11Keystore
-from keywright.production.keystore import Keystore
-from keywright.production.software_keystore import SoftwareKeystore
+from keywright.production.keystores.keystore import Keystore
+from keywright.production.keystores.software_keystore import SoftwareKeystore
 from support.matrix import CELLS, Cell, Ground, faults_of
 from support.postgresql import Server
 from support.softhsm import make_token

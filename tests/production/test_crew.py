@@ -17,7 +17,7 @@ from keywright.fob.pool import FobPool, Plan
 from keywright.production import campaign, crew
 from keywright.production.crew import WorkerError
 from keywright.production.means import Means
-from keywright.production.units import UnitStore
+from keywright.production.unit_store.units import UnitStore
 from keywright.production.watch import Unwatched
 from support.house import ROOT
 

@@ -12,17 +12,18 @@ import pytest
 from keywright.errors import KeywrightError, LinkError, PolicyError, RecipeError, StatusError, StoreError, WireError
 from keywright.fob.fobs import Model
 from keywright.globalplatform.host import KcvMismatchError
-from keywright.production import parameters, retry
-from keywright.production.declaration import UNDECLARED, Action, Declaration, Patience
+from keywright.production import parameters
+from keywright.production.control import retry
+from keywright.production.control.declaration import UNDECLARED, Action, Declaration, Patience
+from keywright.production.control.retry import RULES, DeviceTimeoutError, Severity, kind_of, rule_of
 from keywright.production.engine import Engine
 from keywright.production.job import MismatchError, RejectedError, UncertainError
-from keywright.production.keystore import KeystoreRefusedError
+from keywright.production.keystores.keystore import KeystoreRefusedError
 from keywright.production.parameters import STEPS
 from keywright.production.recipe import parse_recipe
-from keywright.production.retry import RULES, DeviceTimeoutError, Severity, kind_of, rule_of
 from keywright.production.steps.declared import DECLARED
 from keywright.production.steps.table import declaration
-from keywright.production.units import ConflictError
+from keywright.production.unit_store.units import ConflictError
 from keywright.scp.scp03.host import CardCryptogramError
 from support.bench import Bench
 from support.ledger import FOB, Ledger

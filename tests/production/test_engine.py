@@ -13,10 +13,10 @@ from keywright.errors import LinkError
 from keywright.fob.credential.applet import CredentialApplet
 from keywright.fob.fobs import Model, _cplc, simulated_fob
 from keywright.iso7816.apdu import Command, Response
-from keywright.production.control import TEST_LIMITS
+from keywright.production.control.control import TEST_LIMITS
 from keywright.production.engine import Engine, Outcome, whole_recipe
 from keywright.production.job import Job, StepDialogue
-from keywright.production.rows import Unit
+from keywright.production.unit_store.rows import Unit
 from keywright.production.watch import Unwatched
 from keywright.store import RamMemory
 from support.bench import Bench, Tamper

@@ -7,18 +7,19 @@ from pathlib import Path
 
 import pytest
 
-from keywright.production import approval_rows, outbox
-from keywright.production.approvals import approve, signed
-from keywright.production.closing import close, standing_of
-from keywright.production.consent import Consent, ask, given
-from keywright.production.disposal import disposable, dispose, operation
-from keywright.production.label_drawing import Size
-from keywright.production.labels import first_prints, print_labels, reprints
-from keywright.production.ledger import BOOKS, LedgerEntry, balances, standing
-from keywright.production.outbox import Answer, Sent, UnitRecord
-from keywright.production.report import reading
-from keywright.production.rows import UnitChange
-from keywright.production.units import ConflictError, UnitStore
+from keywright.production.handover import outbox
+from keywright.production.handover.closing import close, standing_of
+from keywright.production.handover.disposal import disposable, dispose, operation
+from keywright.production.handover.label_drawing import Size
+from keywright.production.handover.labels import first_prints, print_labels, reprints
+from keywright.production.handover.ledger import BOOKS, LedgerEntry, balances, standing
+from keywright.production.handover.outbox import Answer, Sent, UnitRecord
+from keywright.production.people.approvals import approve, signed
+from keywright.production.people.consent import Consent, ask, given
+from keywright.production.reports.report import reading
+from keywright.production.unit_store import approval_rows
+from keywright.production.unit_store.rows import UnitChange
+from keywright.production.unit_store.units import ConflictError, UnitStore
 from support.lots import lot, order
 from support.people import NOW, counting, directory, key
 

@@ -8,7 +8,7 @@ import pytest
 
 from keywright.errors import LinkError
 from keywright.production.engine import Engine
-from keywright.production.keystore import Keystore, KeystoreBusyError, KeystoreLostError
+from keywright.production.keystores.keystore import Keystore, KeystoreBusyError, KeystoreLostError
 from support.bench import Bench, Tamper, untouched
 from support.engine import EXCHANGES, SESSIONS, LedgerBrake, Time, at, states
 from support.ledger import FOB, Ledger, keystore

@@ -13,7 +13,7 @@ from keywright.production import campaign
 from keywright.production.campaign import Run
 from keywright.production.means import Means
 from keywright.production.stations import LinkStation
-from keywright.production.units import UnitStore
+from keywright.production.unit_store.units import UnitStore
 from keywright.store import RamMemory
 from support.ledger import FOB, NOW, keystore
 

@@ -10,9 +10,9 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy.event import listens_for, remove
 
-from keywright.production.report import Summary, summarise
-from keywright.production.rows import Event, UnitChange
-from keywright.production.units import Leave, UnitStore
+from keywright.production.reports.report import Summary, summarise
+from keywright.production.unit_store.rows import Event, UnitChange
+from keywright.production.unit_store.units import Leave, UnitStore
 from support.lots import lot, order, quarantined, recovered, sealed
 
 TIMED = ("unit_times", "steps", "actions")

@@ -17,7 +17,7 @@ from keywright.production.job import (
     Role,
     UncertainError,
 )
-from keywright.production.keystore import Diversified
+from keywright.production.keystores.keystore import Diversified
 from keywright.production.steps.table import step
 from keywright.sansio.dialogue import drive
 from keywright.scp.scp03 import HostChannel, KeySet

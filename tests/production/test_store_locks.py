@@ -9,11 +9,11 @@ import sys
 from pathlib import Path
 
 from keywright.production.order import OrderRow
-from keywright.production.units import Lot, UnitStore
+from keywright.production.unit_store.units import Lot, UnitStore
 
 WRITER = """
 import os, signal, sys
-from keywright.production.units import Event, UnitStore
+from keywright.production.unit_store.units import Event, UnitStore
 
 store = UnitStore.open(sys.argv[1])
 with UnitStore.open(sys.argv[1], readonly=True) as same_process:

@@ -10,10 +10,10 @@ from pathlib import Path
 from keywright.production.audit.export import export
 from keywright.production.audit.verdict import Verdict
 from keywright.production.audit.verify import verify
-from keywright.production.control_rows import LotMoved
 from keywright.production.order import OrderRow
-from keywright.production.rows import Change
-from keywright.production.units import Certificate, Event, Lot, UnitChange, UnitStore
+from keywright.production.unit_store.control_rows import LotMoved
+from keywright.production.unit_store.rows import Change
+from keywright.production.unit_store.units import Certificate, Event, Lot, UnitChange, UnitStore
 
 LOT = Lot(
     lot="audited",

@@ -16,8 +16,8 @@ from typing import Final
 
 import numpy as np
 
-from keywright.production import fresh_keys, software_keystore
-from keywright.production.sealed import Entry
+from keywright.production.keystores import fresh_keys, software_keystore
+from keywright.production.keystores.sealed import Entry
 
 MASTER: Final = hashlib.sha256(b"keywright canary: issuer").digest()
 WINDOW: Final = 8

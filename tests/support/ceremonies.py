@@ -10,8 +10,6 @@ from typing import Any
 from unittest.mock import patch
 
 from keywright.crypto import Ed25519Key
-from keywright.production import sealed
-from keywright.production.argon2id import Argon2id
 from keywright.production.ceremony import drafting
 from keywright.production.ceremony.host import Host
 from keywright.production.ceremony.parts import Part, Receiver, taken
@@ -21,9 +19,11 @@ from keywright.production.ceremony.software_target import SoftwareTarget
 from keywright.production.ceremony.states import FINAL, Event, State
 from keywright.production.ceremony.target import Target
 from keywright.production.ceremony.transcript import Transcript
-from keywright.production.people import Directory, Person, Role
-from keywright.production.person_key import PersonKey
-from keywright.production.software_keystore import SoftwareKeystore
+from keywright.production.keystores import sealed
+from keywright.production.keystores.software_keystore import SoftwareKeystore
+from keywright.production.people.argon2id import Argon2id
+from keywright.production.people.people import Directory, Person, Role
+from keywright.production.people.person_key import PersonKey
 
 ROLES: dict[str, Role] = {
     "anna": "administrator",

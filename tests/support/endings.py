@@ -12,7 +12,7 @@ from typing import Final
 from keywright.crypto.ec import EcPrivateKey
 from keywright.fob.credential.messages import CREDENTIAL_AID, Dgi
 from keywright.iso7816.status import SW
-from keywright.production.rows import Certificate, Event
+from keywright.production.unit_store.rows import Certificate, Event
 
 _APPLET: Final = f"applet/{CREDENTIAL_AID.hex().upper()}"
 KEY: Final = f"{_APPLET}/key"

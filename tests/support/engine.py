@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from keywright.errors import LinkError
-from keywright.production.brake import STOPPED
-from keywright.production.control import TEST_LIMITS, Limits, judge
+from keywright.production.control.brake import STOPPED
+from keywright.production.control.control import TEST_LIMITS, Limits, judge
+from keywright.production.control.retry import SEVERAL
 from keywright.production.engine import Engine, Outcome
 from keywright.production.job import Job
-from keywright.production.retry import SEVERAL
 from keywright.production.steps.table import declaration
 from keywright.production.watch import Unwatched
 from support.bench import Bench, Tamper, untouched

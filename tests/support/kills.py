@@ -27,12 +27,12 @@ from keywright.fob import tray
 from keywright.fob.fobs import Model
 from keywright.fob.pool import COMMAND, FobPool, Frames, Plan, frame
 from keywright.production import campaign
-from keywright.production.database import store_path
 from keywright.production.hsm.keystore import Pkcs11Keystore
-from keywright.production.keystore import Keystore
+from keywright.production.keystores.keystore import Keystore
+from keywright.production.keystores.software_keystore import SoftwareKeystore
 from keywright.production.means import Means
-from keywright.production.software_keystore import SoftwareKeystore
-from keywright.production.units import UnitStore
+from keywright.production.unit_store.database import store_path
+from keywright.production.unit_store.units import UnitStore
 from keywright.production.watch import Unwatched
 from keywright.store import Journal
 

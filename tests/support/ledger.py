@@ -21,18 +21,18 @@ from keywright.crypto.des import TripleDesKey
 from keywright.crypto.diversification import derive_key_set, master_kind
 from keywright.errors import StoreError
 from keywright.iso7816.apdu import Command, Response
-from keywright.production.control import Failed
-from keywright.production.control_rows import Setback
-from keywright.production.fresh_keys import fresh_entries
+from keywright.production.control.control import Failed
 from keywright.production.job import Commit, Job
-from keywright.production.keystore import Keystore
-from keywright.production.leases import Leave
+from keywright.production.keystores.fresh_keys import fresh_entries
+from keywright.production.keystores.keystore import Keystore
+from keywright.production.keystores.sealed import Entry
+from keywright.production.keystores.software_keystore import SoftwareKeystore
 from keywright.production.recipe import Recipe, parse_recipe
-from keywright.production.rows import Certificate, Change, Event, Unit, UnitChange, to_json
-from keywright.production.sealed import Entry
-from keywright.production.software_keystore import SoftwareKeystore
-from keywright.production.transitions import TransitionError, unit_sources
-from keywright.production.units import ConflictError, UnitStore
+from keywright.production.unit_store.control_rows import Setback
+from keywright.production.unit_store.leases import Leave
+from keywright.production.unit_store.rows import Certificate, Change, Event, Unit, UnitChange, to_json
+from keywright.production.unit_store.transitions import TransitionError, unit_sources
+from keywright.production.unit_store.units import ConflictError, UnitStore
 from keywright.scp.scp03.keys import KeySet
 
 ROOT = Path(__file__).parents[2]

@@ -9,9 +9,9 @@ from pathlib import Path
 
 from keywright.iso7816.apdu import Command, Response
 from keywright.production.order import OrderRow
-from keywright.production.rows import Certificate, Change, Event, Lot, UnitChange
-from keywright.production.sequence import Recorder
-from keywright.production.units import UnitStore
+from keywright.production.reports.sequence import Recorder
+from keywright.production.unit_store.rows import Certificate, Change, Event, Lot, UnitChange
+from keywright.production.unit_store.units import UnitStore
 
 ACTIONS = (
     ("session.factory", 0.0016),

@@ -21,9 +21,9 @@ from keywright.fob.fobs import Model
 from keywright.production.audit.export import export
 from keywright.production.audit.verdict import Verdict
 from keywright.production.audit.verify import verify
-from keywright.production.keystore import Keystore
-from keywright.production.ledger import BOOKS, balances, differences, standing
-from keywright.production.units import UnitStore
+from keywright.production.handover.ledger import BOOKS, balances, differences, standing
+from keywright.production.keystores.keystore import Keystore
+from keywright.production.unit_store.units import UnitStore
 from support.endings import EXTERNAL_AUTHENTICATE, check_end, no_try_is_wrong
 from support.kills import MOST_SESSIONS_MORE, Fault, Lot, Moment, imported
 from support.ledger import CARD, FOB

@@ -8,9 +8,9 @@ from collections.abc import Callable
 from typing import Final
 
 from keywright.crypto.curve25519 import Ed25519Key
-from keywright.production.argon2id import Argon2id
-from keywright.production.people import Directory, Person, Role
-from keywright.production.person_key import PersonKey
+from keywright.production.people.argon2id import Argon2id
+from keywright.production.people.people import Directory, Person, Role
+from keywright.production.people.person_key import PersonKey
 
 NOW: Final = 1_795_780_800_000
 MINUTE: Final = 60_000

@@ -27,7 +27,7 @@ from keywright.fob.fobs import simulated_fob
 from keywright.production import campaign
 from keywright.production.cluster.address import Cluster
 from keywright.production.means import Means
-from keywright.production.units import Unit, UnitStore
+from keywright.production.unit_store.units import Unit, UnitStore
 from keywright.store import Journal, RamMemory
 from support.endings import COUNTING, check_end
 from support.house import ROOT

@@ -13,12 +13,13 @@ from keywright.cli.passphrases import By, PassphraseFile, People, now_ms, opened
 from keywright.cli.person import ask, is_attended
 from keywright.cli.text import note, pairs, say, show_json, table
 from keywright.errors import PolicyError, UsageError
-from keywright.production import approval_file, approval_rows
-from keywright.production.approvals import Approval, approve, signed
-from keywright.production.consent import signed_entry
-from keywright.production.people import Directory
-from keywright.production.report import reading
-from keywright.production.units import UnitStore
+from keywright.production.people import approval_file
+from keywright.production.people.approvals import Approval, approve, signed
+from keywright.production.people.consent import signed_entry
+from keywright.production.people.people import Directory
+from keywright.production.reports.report import reading
+from keywright.production.unit_store import approval_rows
+from keywright.production.unit_store.units import UnitStore
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 

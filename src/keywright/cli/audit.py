@@ -24,8 +24,8 @@ from keywright.production.audit.retention import give_up
 from keywright.production.audit.verdict import Finding, Verdict
 from keywright.production.audit.verify import verify as judge
 from keywright.production.audit.witness import read_notes
-from keywright.production.keystore_uri import open_keystore
-from keywright.production.units import UnitStore
+from keywright.production.keystores.keystore_uri import open_keystore
+from keywright.production.unit_store.units import UnitStore
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 

@@ -26,16 +26,16 @@ from keywright.fob.uri import is_simulated
 from keywright.iso7816.apdu import Command, Response
 from keywright.production import campaign
 from keywright.production.campaign import Run
-from keywright.production.database import store_path
-from keywright.production.keystore import Unlock
+from keywright.production.keystores.keystore import Unlock
 from keywright.production.means import Means
 from keywright.production.recipe import parse_recipe, read_recipe
-from keywright.production.report import Summary, summarise
-from keywright.production.report_csv import write_csv
-from keywright.production.report_html import write_html
-from keywright.production.sequence import Recorder, SequenceFile, trace_path
-from keywright.production.tables import OPEN
-from keywright.production.units import UnitStore
+from keywright.production.reports.report import Summary, summarise
+from keywright.production.reports.report_csv import write_csv
+from keywright.production.reports.report_html import write_html
+from keywright.production.reports.sequence import Recorder, SequenceFile, trace_path
+from keywright.production.unit_store.database import store_path
+from keywright.production.unit_store.tables import OPEN
+from keywright.production.unit_store.units import UnitStore
 from keywright.production.watch import Phase, Unwatched, Watcher
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)

@@ -7,7 +7,7 @@ from typing import Final
 
 from keywright.cli.text import bad, caution, good, heading, pairs, table
 from keywright.production.campaign import Checked, Verified
-from keywright.production.report import Summary, moment
+from keywright.production.reports.report import Summary, moment
 
 TEST: Final = "TEST keys"
 

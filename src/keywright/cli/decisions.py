@@ -11,13 +11,13 @@ import typer
 from keywright.cli.options import Json
 from keywright.cli.passphrases import PassphraseFile, now_ms, opened
 from keywright.cli.text import good, say, show_json
-from keywright.production import acts
-from keywright.production.admission import AskFor
-from keywright.production.approvals import Operation
-from keywright.production.consent import Consent, given_or_asked
-from keywright.production.people import Directory
+from keywright.production.control import acts
+from keywright.production.control.admission import AskFor
+from keywright.production.people.approvals import Operation
+from keywright.production.people.consent import Consent, given_or_asked
+from keywright.production.people.people import Directory
 from keywright.production.recipe import read_recipe
-from keywright.production.units import UnitStore
+from keywright.production.unit_store.units import UnitStore
 
 app = typer.Typer(rich_markup_mode=None)
 

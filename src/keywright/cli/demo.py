@@ -24,8 +24,8 @@ from keywright.production import campaign
 from keywright.production.campaign import Run, Verified
 from keywright.production.means import Means
 from keywright.production.order import read_order
-from keywright.production.report_html import write_html
-from keywright.production.units import UnitStore
+from keywright.production.reports.report_html import write_html
+from keywright.production.unit_store.units import UnitStore
 
 FOLDER: Final = Path("demo-lot")
 RECIPE, ORDER = "fob.toml", "fob.csv"

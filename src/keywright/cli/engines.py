@@ -13,7 +13,7 @@ from keywright.cli.text import note
 from keywright.errors import StoreError, UsageError
 from keywright.production.cluster.address import parse_engine
 from keywright.production.means import Means
-from keywright.production.units import UnitStore
+from keywright.production.unit_store.units import UnitStore
 
 _EVERY_S: Final = 3.0
 _STATIONS: Final = 2

@@ -15,25 +15,25 @@ from keywright.cli.passphrases import PassphraseFile, now_ms, opened
 from keywright.cli.text import bad, good, note, pairs, say, show_json, table
 from keywright.cli.unlock import Passphrase, UnlockFile, unlock_with
 from keywright.errors import StoreError, UsageError
-from keywright.production import outbox
-from keywright.production.approvals import Operation
-from keywright.production.closing import Standing, close, needs_people, operation, standing_of
-from keywright.production.consent import Consent, given_or_asked
-from keywright.production.disposal import STATE_AFTER, Disposal, disposable, dispose
-from keywright.production.disposal import operation as disposal_operation
-from keywright.production.keystore_uri import open_keystore
-from keywright.production.label_drawing import size_of
-from keywright.production.labels import Kind, first_prints, print_labels, reprints
-from keywright.production.labels import operation as label_operation
-from keywright.production.ledger import MEANING
-from keywright.production.manifest import public_pem, write_manifest
-from keywright.production.people import Directory
+from keywright.production.handover import outbox
+from keywright.production.handover.closing import Standing, close, needs_people, operation, standing_of
+from keywright.production.handover.disposal import STATE_AFTER, Disposal, disposable, dispose
+from keywright.production.handover.disposal import operation as disposal_operation
+from keywright.production.handover.label_drawing import size_of
+from keywright.production.handover.labels import Kind, first_prints, print_labels, reprints
+from keywright.production.handover.labels import operation as label_operation
+from keywright.production.handover.ledger import MEANING
+from keywright.production.handover.manifest import public_pem, write_manifest
+from keywright.production.handover.receivers import receiver_for
+from keywright.production.handover.unit_record import signer_of
+from keywright.production.keystores.keystore_uri import open_keystore
+from keywright.production.people.approvals import Operation
+from keywright.production.people.consent import Consent, given_or_asked
+from keywright.production.people.people import Directory
 from keywright.production.private_file import READABLE, replace_file
 from keywright.production.readiness import lot_in
-from keywright.production.receivers import receiver_for
-from keywright.production.report import reading
-from keywright.production.unit_record import signer_of
-from keywright.production.units import UnitStore
+from keywright.production.reports.report import reading
+from keywright.production.unit_store.units import UnitStore
 
 app = typer.Typer(rich_markup_mode=None)
 

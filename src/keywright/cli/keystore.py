@@ -14,9 +14,9 @@ from keywright.cli.options import Json
 from keywright.cli.text import bad, say, show_json
 from keywright.cli.unlock import Passphrase, UnlockFile, unlock_with
 from keywright.errors import UsageError
-from keywright.production.keystore import Keystore, Unlock
-from keywright.production.keystore_uri import is_token, keystore_path, open_keystore
-from keywright.production.software_keystore import SoftwareKeystore
+from keywright.production.keystores.keystore import Keystore, Unlock
+from keywright.production.keystores.keystore_uri import is_token, keystore_path, open_keystore
+from keywright.production.keystores.software_keystore import SoftwareKeystore
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 

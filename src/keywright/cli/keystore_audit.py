@@ -15,8 +15,8 @@ from keywright.cli.passphrases import PassphraseFile
 from keywright.cli.text import bad, good, say, show_json, table
 from keywright.cli.unlock import UnlockFile
 from keywright.errors import UsageError
-from keywright.production.approvals import Operation
-from keywright.production.keystore_uri import is_token
+from keywright.production.keystores.keystore_uri import is_token
+from keywright.production.people.approvals import Operation
 
 if TYPE_CHECKING:
     from pathlib import Path

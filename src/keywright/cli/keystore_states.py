@@ -16,15 +16,15 @@ from keywright.cli.person import ask, is_attended
 from keywright.cli.text import bad, note, say, show_json
 from keywright.cli.unlock import Passphrase, UnlockFile, unlock_with
 from keywright.errors import PolicyError, StoreError, UsageError
-from keywright.production import approval_file
-from keywright.production.affected import AffectedLot, affected_lot, affected_units, concerned, freeze
-from keywright.production.approvals import Operation, request
-from keywright.production.key_states import KeyState, check_transition
-from keywright.production.keystore import Keystore
-from keywright.production.keystore_uri import open_keystore
-from keywright.production.people import Directory
-from keywright.production.registry import KeyRecord
-from keywright.production.units import UnitStore
+from keywright.production.keystores.affected import AffectedLot, affected_lot, affected_units, concerned, freeze
+from keywright.production.keystores.key_states import KeyState, check_transition
+from keywright.production.keystores.keystore import Keystore
+from keywright.production.keystores.keystore_uri import open_keystore
+from keywright.production.keystores.registry import KeyRecord
+from keywright.production.people import approval_file
+from keywright.production.people.approvals import Operation, request
+from keywright.production.people.people import Directory
+from keywright.production.unit_store.units import UnitStore
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 

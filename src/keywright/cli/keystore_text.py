@@ -8,8 +8,8 @@ from typing import Any, Final
 import msgspec
 
 from keywright.cli.text import bad, caution, good, say, table
-from keywright.production.key_states import KeyState
-from keywright.production.registry import KeyRecord, Registry
+from keywright.production.keystores.key_states import KeyState
+from keywright.production.keystores.registry import KeyRecord, Registry
 
 SOON_S: Final = 90 * 86_400
 """So long before a key ends it is time to bring in its successor."""

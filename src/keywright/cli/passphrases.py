@@ -11,7 +11,7 @@ import typer
 from keywright.cli.person import is_attended
 from keywright.cli.text import note
 from keywright.errors import PolicyError
-from keywright.production.person_key import PersonKey, check_passphrase, name_of, open_key
+from keywright.production.people.person_key import PersonKey, check_passphrase, name_of, open_key
 from keywright.production.private_file import read_private
 
 People: TypeAlias = Annotated[Path, typer.Option("--people", metavar="FILE", help="The directory of people.")]

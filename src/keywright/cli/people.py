@@ -12,8 +12,8 @@ from keywright.cli.options import Json
 from keywright.cli.passphrases import By, PassphraseFile, People, new_passphrase, now_ms, opened
 from keywright.cli.text import note, say, show_json, table
 from keywright.errors import UsageError
-from keywright.production.people import ROLES, Directory, Person
-from keywright.production.person_key import card_of, check_name, create_key, read_card
+from keywright.production.people.people import ROLES, Directory, Person
+from keywright.production.people.person_key import card_of, check_name, create_key, read_card
 from keywright.production.private_file import READABLE, write_new
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)

@@ -23,7 +23,7 @@ from keywright.iso7816.channels import is_secured
 from keywright.link.base import Exchange
 from keywright.link.pcapng import is_pcapng, read_pcapng
 from keywright.link.trace import Event
-from keywright.production.sequence import Step, read_sequence
+from keywright.production.reports.sequence import Step, read_sequence
 
 File = Annotated[
     Path, typer.Argument(metavar="FILE", help="A recording: what --trace or --pcapng wrote, or a lot's .trace.jsonl.")

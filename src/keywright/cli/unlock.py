@@ -9,7 +9,7 @@ import typer
 
 from keywright.cli.person import is_attended
 from keywright.errors import PolicyError, UsageError
-from keywright.production.keystore import Unlock
+from keywright.production.keystores.keystore import Unlock
 
 UnlockFile: TypeAlias = Annotated[
     Path | None,

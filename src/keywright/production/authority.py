@@ -11,8 +11,8 @@ from typing import Final, final
 from keywright.crypto.certificates import load_certificate, verify_device_certificate
 from keywright.crypto.ec import EcPublicKey
 from keywright.errors import AuthenticationError, PolicyError
-from keywright.production.keystore import Keystore
-from keywright.production.rows import Certificate, Unit
+from keywright.production.keystores.keystore import Keystore
+from keywright.production.unit_store.rows import Certificate, Unit
 
 CURVE: Final = "P-256"
 SERIAL_NUMBER_BYTES: Final = 16

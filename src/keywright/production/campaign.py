@@ -22,14 +22,14 @@ from keywright.fob.pool import FobPool, Plan
 from keywright.globalplatform.host import Dialogue, identify
 from keywright.iso7816.apdu import Command, Response
 from keywright.iso7816.layers import complete
-from keywright.production.admission import admit, at_import, brake_of, first_article, recipe_of, settle
 from keywright.production.audit.checkpoints import Notary, notarised
 from keywright.production.audit.key_file import open_or_make
+from keywright.production.control.admission import admit, at_import, brake_of, first_article, recipe_of, settle
 from keywright.production.crew import check_workers, crew
-from keywright.production.database import closing_lock, database_at, store_path
 from keywright.production.engine import Engine, Outcome, whole_recipe
+from keywright.production.handover.unit_record import recording
 from keywright.production.job import Commit, Job, StepDialogue
-from keywright.production.keystore import Keystore
+from keywright.production.keystores.keystore import Keystore
 from keywright.production.means import SIM, Means
 from keywright.production.order import OrderRow, check_order, order_digest, read_order
 from keywright.production.parameters import Identify
@@ -45,11 +45,11 @@ from keywright.production.readiness import (
     the_keystore,
 )
 from keywright.production.recipe import Recipe, read_recipe
-from keywright.production.report import Summary, summarise
+from keywright.production.reports.report import Summary, summarise
 from keywright.production.stations import LinkStation, Station, exchange_with
 from keywright.production.steps.identify import check_fresh, check_product
-from keywright.production.unit_record import recording
-from keywright.production.units import Lot, Unit, UnitStore
+from keywright.production.unit_store.database import closing_lock, database_at, store_path
+from keywright.production.unit_store.units import Lot, Unit, UnitStore
 from keywright.production.verification import verify as verify_unit
 from keywright.sansio.dialogue import drive, through
 

@@ -23,8 +23,8 @@ from keywright.fob.pool import FobPool, Plan
 from keywright.production.crew_messages import Ended, Finished, Started, Told, Trouble, WorkerPlan
 from keywright.production.engine import Outcome
 from keywright.production.means import SIM, Means
-from keywright.production.tables import FINISHED
-from keywright.production.units import UnitStore
+from keywright.production.unit_store.tables import FINISHED
+from keywright.production.unit_store.units import UnitStore
 from keywright.production.watch import Watcher
 
 MOST: Final = 64

@@ -19,15 +19,15 @@ from keywright.errors import KeywrightError, LinkError
 from keywright.iso7816.apdu import Command, Response
 from keywright.iso7816.channels import is_secured
 from keywright.iso7816.layers import completed, parse_answer
-from keywright.production.brake import UNBRAKED, Brake
-from keywright.production.control_rows import Setback
+from keywright.production.control.brake import UNBRAKED, Brake
+from keywright.production.control.retry import DeviceTimeoutError, Severity, kind_of, rule_of
 from keywright.production.job import Commit, Facts, Job, RejectedError, StepDialogue
 from keywright.production.lane import Lane
-from keywright.production.retry import DeviceTimeoutError, Severity, kind_of, rule_of
 from keywright.production.stations import Station
 from keywright.production.steps.table import step
-from keywright.production.tables import State
-from keywright.production.units import ConflictError, FencedError, UnitStore
+from keywright.production.unit_store.control_rows import Setback
+from keywright.production.unit_store.tables import State
+from keywright.production.unit_store.units import ConflictError, FencedError, UnitStore
 from keywright.production.watch import Phase, Unwatched, Watcher
 
 TICK_S: Final = 0.25

@@ -19,10 +19,10 @@ from keywright.errors import KeywrightError, PolicyError, StatusError
 from keywright.globalplatform.host import Dialogue, Identity, select
 from keywright.iso7816.apdu import Command, Response
 from keywright.iso7816.status import SW
-from keywright.production.keystore import CardKeys, Diversified, FactorySet, KeyRef, Keystore
+from keywright.production.keystores.keystore import CardKeys, Diversified, FactorySet, KeyRef, Keystore
 from keywright.production.parameters import Authenticate, OwnKeys
 from keywright.production.recipe import Recipe
-from keywright.production.units import Certificate, Change, Event, Leave, Phase, Unit, UnitChange
+from keywright.production.unit_store.units import Certificate, Change, Event, Leave, Phase, Unit, UnitChange
 from keywright.sansio.dialogue import through
 from keywright.scp.scp03.host import CardCryptogramError, Verified, external_authenticate, request_challenge
 from keywright.scp.session import HostSession

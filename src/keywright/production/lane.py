@@ -6,9 +6,9 @@ from typing import final
 
 from keywright.errors import KeywrightError
 from keywright.iso7816.apdu import Command
-from keywright.production.declaration import Patience
+from keywright.production.control.declaration import Patience
+from keywright.production.control.retry import Severity, kind_of, rule_of
 from keywright.production.job import Job, StepDialogue
-from keywright.production.retry import Severity, kind_of, rule_of
 from keywright.production.steps.table import declaration
 
 

@@ -11,12 +11,12 @@ from typing import Final
 import msgspec
 
 from keywright.fob.pool import Plan
-from keywright.production.approvals import Operation
 from keywright.production.cluster.address import Cluster
-from keywright.production.consent import Consent
-from keywright.production.keystore import Keystore, Unlock
+from keywright.production.keystores.keystore import Keystore, Unlock
+from keywright.production.people.approvals import Operation
+from keywright.production.people.consent import Consent
 from keywright.production.stations import Station
-from keywright.production.units import UnitStore
+from keywright.production.unit_store.units import UnitStore
 from keywright.production.watch import Unwatched, Watcher
 
 WIDTH: Final = 64

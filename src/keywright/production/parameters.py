@@ -15,8 +15,8 @@ from msgspec import Meta
 from keywright.crypto.diversification import SCHEMES, key_sizes
 from keywright.errors import KeywrightError
 from keywright.globalplatform.profile import PROFILES, CardProfile
-from keywright.production.declaration import Declaration, Patience
-from keywright.production.key_paths import SessionKeys
+from keywright.production.control.declaration import Declaration, Patience
+from keywright.production.keystores.key_paths import SessionKeys
 
 U8 = Annotated[int, Meta(ge=0, le=0xFF)]
 U16 = Annotated[int, Meta(ge=0, le=0xFFFF)]

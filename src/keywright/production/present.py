@@ -10,8 +10,8 @@ from keywright.globalplatform.host import identify
 from keywright.iso7816.layers import complete
 from keywright.production.means import Means
 from keywright.production.stations import Station, exchange_with
-from keywright.production.tables import FINISHED
-from keywright.production.units import Unit, UnitStore
+from keywright.production.unit_store.tables import FINISHED
+from keywright.production.unit_store.units import Unit, UnitStore
 from keywright.sansio.dialogue import drive, through
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from keywright.errors import PolicyError, StoreError
-from keywright.production.sqlite import sync_folder
+from keywright.production.unit_store.sqlite import sync_folder
 
 MODE: Final = 0o600
 READABLE: Final = 0o644

@@ -11,14 +11,14 @@ from keywright.errors import PolicyError, StoreError, UsageError
 from keywright.fob.open import check_link
 from keywright.fob.uri import Uri
 from keywright.production.authority import DeviceAuthority
-from keywright.production.key_paths import SessionKeys
-from keywright.production.keystore import Diversified, Keystore, check_same
-from keywright.production.keystore_uri import open_keystore
+from keywright.production.keystores.key_paths import SessionKeys
+from keywright.production.keystores.keystore import Diversified, Keystore, check_same
+from keywright.production.keystores.keystore_uri import open_keystore
+from keywright.production.keystores.software_keystore import SoftwareKeystore
 from keywright.production.means import SIM, Means
 from keywright.production.parameters import Authenticate, Identify, OwnKeys, Personalise
 from keywright.production.recipe import Recipe
-from keywright.production.software_keystore import SoftwareKeystore
-from keywright.production.units import Lot, UnitStore
+from keywright.production.unit_store.units import Lot, UnitStore
 from keywright.scp.scp03.messages import I
 
 

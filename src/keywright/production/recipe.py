@@ -13,9 +13,9 @@ from typing import Final, NoReturn, TypeVar
 import msgspec
 
 from keywright.errors import RecipeError
-from keywright.production.control import Control
+from keywright.production.control.control import Control
+from keywright.production.keystores.registry import Environment
 from keywright.production.parameters import OF_ALL, STEPS, Parameters, step_of_others
-from keywright.production.registry import Environment
 from keywright.production.toml_lines import Lines
 
 Table = TypeVar("Table", bound=msgspec.Struct)

@@ -22,7 +22,7 @@ from keywright.production.crew_messages import Ended, Finished, Started, Told, T
 from keywright.production.means import Means
 from keywright.production.readiness import lot_in, the_keystore
 from keywright.production.recipe import parse_recipe
-from keywright.production.units import UnitStore
+from keywright.production.unit_store.units import UnitStore
 from keywright.production.watch import Unwatched
 
 _LOOK_S: Final = 0.1

@@ -16,9 +16,9 @@ import pytest
 from keywright.crypto import AesKey
 from keywright.crypto.components import combine, split
 from keywright.crypto.kcv import ceremony_check_value
-from keywright.production.argon2id import Argon2id
-from keywright.production.people import Directory, Person
-from keywright.production.person_key import create_key
+from keywright.production.people.argon2id import Argon2id
+from keywright.production.people.people import Directory, Person
+from keywright.production.people.person_key import create_key
 from support.ceremonies import ROLES
 from support.commands import Keywright, Ran, environment
 from support.terminals import Terminal

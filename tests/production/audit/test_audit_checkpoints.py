@@ -15,7 +15,7 @@ from keywright.production.audit.key_file import open_or_make
 from keywright.production.audit.note import Checkpoint, NoteKey, open_note
 from keywright.production.audit.verdict import Verdict
 from keywright.production.audit.witness import add_note, checkpoints_of, read_notes
-from keywright.production.units import UnitStore
+from keywright.production.unit_store.units import UnitStore
 from support.audited import altered, event, exported, judged, made
 
 

@@ -10,16 +10,16 @@ import pytest
 import sqlalchemy as sa
 
 from keywright.errors import StoreError
-from keywright.production import writers
 from keywright.production.audit.events import Actor, AuditEvent, Body, decode_body, encode_body
 from keywright.production.audit.log import KINDS, Log
 from keywright.production.canonical import canonical
-from keywright.production.leases import Leave
-from keywright.production.rows import Change
-from keywright.production.tables import audit, audit_head
-from keywright.production.transaction import Transaction
-from keywright.production.units import ConflictError, UnitStore
-from keywright.production.writers import WRITERS
+from keywright.production.unit_store import writers
+from keywright.production.unit_store.leases import Leave
+from keywright.production.unit_store.rows import Change
+from keywright.production.unit_store.tables import audit, audit_head
+from keywright.production.unit_store.transaction import Transaction
+from keywright.production.unit_store.units import ConflictError, UnitStore
+from keywright.production.unit_store.writers import WRITERS
 from support.audited import altered, event, exported, judged, made, work
 
 SILENT = {

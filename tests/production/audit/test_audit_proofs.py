@@ -11,7 +11,7 @@ from keywright.errors import PolicyError, UsageError
 from keywright.production.audit.merkle import leaf_hash, verify_consistency, verify_inclusion
 from keywright.production.audit.proofs import prove_consistency, prove_inclusion
 from keywright.production.audit.retention import give_up
-from keywright.production.tables import audit
+from keywright.production.unit_store.tables import audit
 from support.audited import event, exported, judged, made
 
 DAYS = 365

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from keywright.production.audit.lines import parse_line
 from keywright.production.audit.verdict import Verdict
-from keywright.production.units import UnitStore
+from keywright.production.unit_store.units import UnitStore
 from support.audited import altered, exported, judged, made
 
 

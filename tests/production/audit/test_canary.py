@@ -17,10 +17,10 @@ import sqlalchemy as sa
 from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
 from cryptography.hazmat.primitives.serialization import load_der_private_key
 
-from keywright.production.sealed import Entry
-from keywright.production.software_keystore import SoftwareKeystore
-from keywright.production.tables import metadata
-from keywright.production.units import UnitStore
+from keywright.production.keystores.sealed import Entry
+from keywright.production.keystores.software_keystore import SoftwareKeystore
+from keywright.production.unit_store.tables import metadata
+from keywright.production.unit_store.units import UnitStore
 from support.canary import MADE, MASTER, WINDOW, Canary, leaks
 from support.house import ROOT
 

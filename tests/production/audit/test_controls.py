@@ -12,8 +12,8 @@ from keywright.production.audit.controls import BY_ID, CONTROLS, Control
 from keywright.production.audit.evidence import Report, evidence
 from keywright.production.audit.evidence_html import write_evidence
 from keywright.production.audit.key_file import open_or_make
-from keywright.production.rows import UnitChange
-from keywright.production.units import UnitStore
+from keywright.production.unit_store.rows import UnitChange
+from keywright.production.unit_store.units import UnitStore
 from support.audited import altered, made
 from support.canary import MASTER
 from support.controls import TESTS, exists

@@ -15,7 +15,7 @@ from keywright.production.ceremony.audited import audit_event
 from keywright.production.ceremony.paper import record_pdf
 from keywright.production.ceremony.record import facts, persons, rows
 from keywright.production.ceremony.states import Event, State
-from keywright.production.units import UnitStore
+from keywright.production.unit_store.units import UnitStore
 from support.audited import exported, judged, made
 from support.ceremonies import CUSTODIANS, WITNESSES, Play, keystore, plan
 

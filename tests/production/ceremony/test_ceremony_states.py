@@ -12,14 +12,14 @@ import msgspec
 import pytest
 
 from keywright.errors import KeywrightError, PolicyError, StoreError, UsageError
-from keywright.production.approvals import VALID_MS, ApprovalError
 from keywright.production.ceremony import drafting
 from keywright.production.ceremony.parts import Part
 from keywright.production.ceremony.plan import KINDS, Plan
 from keywright.production.ceremony.progress import Ceremony, follow, signed
 from keywright.production.ceremony.states import FINAL, HELD, TABLE, CeremonyError, Event, State, move
 from keywright.production.ceremony.transcript import FILE, Transcript
-from keywright.production.people import PeopleError
+from keywright.production.people.approvals import VALID_MS, ApprovalError
+from keywright.production.people.people import PeopleError
 from support.ceremonies import CUSTODIANS, KEYS, PEOPLE, WITNESSES, Play, directory, keystore, plan
 
 HOST_KEY = "ab" * 32

@@ -16,7 +16,7 @@ from keywright.production.ceremony.parts import Part
 from keywright.production.ceremony.plan import Plan
 from keywright.production.ceremony.states import State
 from keywright.production.ceremony.target import Held, Target
-from keywright.production.key_states import KeyState
+from keywright.production.keystores.key_states import KeyState
 from support.ceremonies import CUSTODIANS, Play, plan
 from support.softhsm import SoftHsm, make_token
 

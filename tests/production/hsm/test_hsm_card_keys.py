@@ -11,9 +11,9 @@ from keywright.crypto.aes import AesKey
 from keywright.crypto.diversification import derive_key_set
 from keywright.errors import PolicyError
 from keywright.production.hsm.diversify import blocks_for, master_masks
-from keywright.production.key_states import KeyState, KeyStateError
-from keywright.production.keystore import Diversified, FactorySet
-from keywright.production.registry import StateChange
+from keywright.production.keystores.key_states import KeyState, KeyStateError
+from keywright.production.keystores.keystore import Diversified, FactorySet
+from keywright.production.keystores.registry import StateChange
 from keywright.scp.scp03.keys import KeySet
 
 MADE = 1_795_780_800

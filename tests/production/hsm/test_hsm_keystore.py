@@ -13,9 +13,9 @@ from keywright.errors import PolicyError, StoreError, UsageError
 from keywright.production.hsm import client, records
 from keywright.production.hsm.keystore import Pkcs11Keystore
 from keywright.production.hsm.uri import TokenUri
-from keywright.production.key_paths import KeyPath
-from keywright.production.key_states import KeyState, KeyStateError
-from keywright.production.keystore import Diversified, FactorySet
+from keywright.production.keystores.key_paths import KeyPath
+from keywright.production.keystores.key_states import KeyState, KeyStateError
+from keywright.production.keystores.keystore import Diversified, FactorySet
 from support.softhsm import SoftHsm, use_token
 
 NOW = datetime(2026, 11, 27, 13, tzinfo=UTC)
@@ -108,7 +108,7 @@ def test_after_a_cut_between_two_versions_the_newer_one_counts(inside: Any) -> N
 
 
 def test_two_records_of_one_version_are_refused() -> None:
-    from keywright.production.registry import new_record
+    from keywright.production.keystores.registry import new_record
 
     one = records.TokenRecord(
         entry=new_record("0" * 32, "a", "identity", "P-256", (), environment="test", created=0), objects=()

@@ -9,7 +9,7 @@ from pathlib import Path
 from keywright.production import campaign
 from keywright.production.hsm.keystore import Pkcs11Keystore
 from keywright.production.means import Means
-from keywright.production.units import UnitStore
+from keywright.production.unit_store.units import UnitStore
 from keywright.production.watch import Phase, Unwatched
 from keywright.store import Journal
 from support.endings import check_end

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from keywright.iso7816.apdu import Command, Response
 from keywright.production.hsm import frames
 from keywright.production.hsm import messages as m
-from keywright.production.key_states import KeyState
-from keywright.production.keystore import Diversified, FactorySet
+from keywright.production.keystores.key_states import KeyState
+from keywright.production.keystores.keystore import Diversified, FactorySet
 
 UNIT = Diversified("issuer", "ecb", b"a unit", 16)
 SET = FactorySet("gp-test", bytes(10))

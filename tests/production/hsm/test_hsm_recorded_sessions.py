@@ -9,8 +9,8 @@ import pytest
 from keywright.errors import AuthenticationError, PolicyError, SequenceError
 from keywright.iso7816.apdu import Command, Response
 from keywright.production.hsm.messages import Open
-from keywright.production.key_paths import KeyPath
-from keywright.production.keystore import FactorySet
+from keywright.production.keystores.key_paths import KeyPath
+from keywright.production.keystores.keystore import FactorySet
 from keywright.scp.failure import CardCryptogramError
 from support.vectors import Case, load, unhex
 

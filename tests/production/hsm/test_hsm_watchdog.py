@@ -19,7 +19,7 @@ from keywright.production.hsm import messages as m
 from keywright.production.hsm import watchdog
 from keywright.production.hsm.keystore import Pkcs11Keystore
 from keywright.production.hsm.session import Pkcs11Session
-from keywright.production.keystore import Diversified, FactorySet, KeystoreBusyError, KeystoreLostError
+from keywright.production.keystores.keystore import Diversified, FactorySet, KeystoreBusyError, KeystoreLostError
 from keywright.scp.scp03.messages import InitializeUpdateResponse8
 from support.softhsm import SoftHsm
 from support.vectors import load, unhex
@@ -240,7 +240,7 @@ def test_the_client_ends_with_the_line(token: SoftHsm) -> None:
 def test_the_client_of_a_line_that_was_killed_ends_too(token: SoftHsm) -> None:
     program = (
         "import sys, time\n"
-        "from keywright.production.keystore_uri import open_keystore\n"
+        "from keywright.production.keystores.keystore_uri import open_keystore\n"
         "keystore = open_keystore(sys.argv[1])\n"
         "print(keystore.client.client_pid, flush=True)\n"
         "time.sleep(60)\n"

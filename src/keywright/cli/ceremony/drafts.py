@@ -19,7 +19,7 @@ from keywright.production.ceremony.drafting import draft
 from keywright.production.ceremony.plan import Entry, Kind, Plan
 from keywright.production.ceremony.record import facts, title
 from keywright.production.ceremony.transcript import Transcript
-from keywright.production.people import Directory
+from keywright.production.people.people import Directory
 
 Folder: TypeAlias = Annotated[Path, typer.Argument(metavar="FOLDER", help="The ceremony's folder.")]
 By: TypeAlias = Annotated[Path, typer.Option("--by", metavar="KEY", help="Your key file.")]

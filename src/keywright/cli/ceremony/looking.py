@@ -14,7 +14,7 @@ from keywright.production.ceremony.progress import Ceremony
 from keywright.production.ceremony.record import facts, persons, rows, title
 from keywright.production.ceremony.states import FINAL, CeremonyError, State
 from keywright.production.ceremony.transcript import Transcript
-from keywright.production.people import Directory
+from keywright.production.people.people import Directory
 from keywright.production.private_file import READABLE, write_new
 
 Folder = Annotated[Path, typer.Argument(metavar="FOLDER", help="The ceremony's folder.")]
@@ -47,7 +47,7 @@ def log(
 ) -> None:
     """Write the transcript hash of a ceremony that is over into the audit log of a store."""
     from keywright.production.ceremony.audited import audit_event  # noqa: PLC0415 - loads the database, as below
-    from keywright.production.units import UnitStore  # noqa: PLC0415 - which only this verb needs
+    from keywright.production.unit_store.units import UnitStore  # noqa: PLC0415 - which only this verb needs
 
     ceremony = _over(folder, people)
     with UnitStore.open(store) as opened:

@@ -25,8 +25,8 @@ from keywright.production.ceremony.record import title
 from keywright.production.ceremony.secrecy import keep_memory_private
 from keywright.production.ceremony.states import CeremonyError, Event, State
 from keywright.production.ceremony.transcript import Transcript
-from keywright.production.people import Directory
-from keywright.production.person_key import PersonKey
+from keywright.production.people.people import Directory
+from keywright.production.people.person_key import PersonKey
 
 Folder = Annotated[Path, typer.Argument(metavar="FOLDER", help="The ceremony's folder.")]
 By = Annotated[Path, typer.Option("--by", metavar="KEY", help="Your key file.")]

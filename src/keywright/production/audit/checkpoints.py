@@ -21,9 +21,9 @@ from keywright.errors import KeywrightError
 from keywright.production.audit.merkle import Edge
 from keywright.production.audit.note import Checkpoint, NoteKey, Signer, sign_note
 from keywright.production.audit.witness import add_note, read_notes
-from keywright.production.rows import Change
-from keywright.production.tables import audit_checkpoint, audit_head
-from keywright.production.transaction import Prepared, Transaction
+from keywright.production.unit_store.rows import Change
+from keywright.production.unit_store.tables import audit_checkpoint, audit_head
+from keywright.production.unit_store.transaction import Prepared, Transaction
 
 EVERY_ENTRIES: Final = 10_000
 EVERY_S: Final = 60.0

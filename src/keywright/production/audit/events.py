@@ -9,7 +9,7 @@ from typing import Final
 
 import msgspec
 
-from keywright.production.rows import Change
+from keywright.production.unit_store.rows import Change
 
 VERSION: Final = 1
 """`v` of every body written by this code."""

@@ -9,15 +9,16 @@ from typing import Any, Final, Literal
 import msgspec
 import sqlalchemy as sa
 
-from keywright.production import approval_rows, ledger
 from keywright.production.audit.controls import CONTROLS, Standing
 from keywright.production.audit.merkle import Edge
-from keywright.production.handover_tables import closing, unit_record
-from keywright.production.keystore import Keystore
-from keywright.production.ledger import BOOKS
+from keywright.production.handover import ledger
+from keywright.production.handover.ledger import BOOKS
+from keywright.production.keystores.keystore import Keystore
 from keywright.production.readiness import lot_in
-from keywright.production.tables import audit_checkpoint, audit_head, certificate, unit
-from keywright.production.units import Lot, UnitStore
+from keywright.production.unit_store import approval_rows
+from keywright.production.unit_store.handover_tables import closing, unit_record
+from keywright.production.unit_store.tables import audit_checkpoint, audit_head, certificate, unit
+from keywright.production.unit_store.units import Lot, UnitStore
 
 Shown = Literal["shown", "exception", "not shown"]
 _APPROVALS: Final = 200

@@ -12,7 +12,7 @@ from typing import Final
 from keywright import __version__
 from keywright.production.audit.evidence import Report
 from keywright.production.outfile import replacing
-from keywright.production.rendering import render
+from keywright.production.reports.rendering import render
 
 _OPENING: Final = (
     '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n<meta name="generator" content="keywright '

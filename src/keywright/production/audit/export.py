@@ -16,9 +16,9 @@ from keywright.production.audit.lines import FORMAT, VERSION, End, Head, Word, l
 from keywright.production.audit.merkle import Edge
 from keywright.production.audit.subjects import BY_TYPE, SUBJECTS
 from keywright.production.outfile import replacing
-from keywright.production.report import reading
-from keywright.production.tables import audit, audit_checkpoint, audit_head
-from keywright.production.units import UnitStore
+from keywright.production.reports.report import reading
+from keywright.production.unit_store.tables import audit, audit_checkpoint, audit_head
+from keywright.production.unit_store.units import UnitStore
 
 _CHUNK: Final = 400
 """Entries whose rows are looked up together."""

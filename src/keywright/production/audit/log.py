@@ -41,10 +41,10 @@ from keywright.production.audit.subjects import (
     row_hash,
 )
 from keywright.production.audit.told import TOLD, told
-from keywright.production.control_rows import LotMoved, Remade
-from keywright.production.rows import Change, UnitChange
-from keywright.production.tables import audit, audit_head, unit
-from keywright.production.transaction import Prepared, Row, Transaction
+from keywright.production.unit_store.control_rows import LotMoved, Remade
+from keywright.production.unit_store.rows import Change, UnitChange
+from keywright.production.unit_store.tables import audit, audit_head, unit
+from keywright.production.unit_store.transaction import Prepared, Row, Transaction
 
 __all__ = [
     "IMPORTED",

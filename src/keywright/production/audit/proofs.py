@@ -18,8 +18,8 @@ from keywright.production.audit.merkle import (
     verify_consistency,
     verify_inclusion,
 )
-from keywright.production.tables import audit, audit_head
-from keywright.production.units import UnitStore
+from keywright.production.unit_store.tables import audit, audit_head
+from keywright.production.unit_store.units import UnitStore
 
 _CHUNK: Final = 1000
 

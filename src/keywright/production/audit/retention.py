@@ -11,9 +11,9 @@ import sqlalchemy as sa
 from keywright.errors import PolicyError
 from keywright.production.audit.checkpoints import Store
 from keywright.production.audit.events import AuditEvent
-from keywright.production.rows import Change
-from keywright.production.tables import audit
-from keywright.production.transaction import Transaction
+from keywright.production.unit_store.rows import Change
+from keywright.production.unit_store.tables import audit
+from keywright.production.unit_store.transaction import Transaction
 
 LEAST_DAYS: Final = 365
 """So long entries are kept at least (control R11)."""

@@ -12,8 +12,15 @@ from typing import Any, Final, NamedTuple
 import msgspec
 import sqlalchemy as sa
 
-from keywright.production.handover_tables import approval, approval_signature, approval_use, closing, label, unit_record
-from keywright.production.tables import campaign, certificate, event, unit
+from keywright.production.unit_store.handover_tables import (
+    approval,
+    approval_signature,
+    approval_use,
+    closing,
+    label,
+    unit_record,
+)
+from keywright.production.unit_store.tables import campaign, certificate, event, unit
 
 _LOT: Final = (
     "lot",

@@ -7,7 +7,6 @@ from typing import Any, Final
 
 import msgspec
 
-from keywright.production.approvals import ApprovalRequested, ApprovalSigned, ApprovalUsed
 from keywright.production.audit.events import AuditEvent
 from keywright.production.audit.subjects import (
     APPROVAL,
@@ -20,10 +19,11 @@ from keywright.production.audit.subjects import (
     Rows,
     row_hash,
 )
-from keywright.production.label_rows import LabelPrinted
-from keywright.production.ledger import LedgerEntry
-from keywright.production.outbox import UnitRecord
-from keywright.production.rows import Certificate, Change, Event, to_json
+from keywright.production.handover.ledger import LedgerEntry
+from keywright.production.handover.outbox import UnitRecord
+from keywright.production.people.approvals import ApprovalRequested, ApprovalSigned, ApprovalUsed
+from keywright.production.unit_store.label_rows import LabelPrinted
+from keywright.production.unit_store.rows import Certificate, Change, Event, to_json
 
 _NOT_OK: Final = frozenset({"failed", "mismatch"})
 

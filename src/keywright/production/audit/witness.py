@@ -14,7 +14,7 @@ from typing import Final
 
 from keywright.errors import DecodeError, StoreError, UsageError
 from keywright.production.audit.note import Checkpoint, NoteKey, open_note
-from keywright.production.sqlite import sync_folder
+from keywright.production.unit_store.sqlite import sync_folder
 
 WITNESS_BYTES: Final = 1 << 28
 _NOTE: Final = re.compile(r"(?:[^\n]+\n)+\n(?:\N{EM DASH} [^\n ]+ [A-Za-z0-9+/=]+\n)+(?=\n)")

@@ -19,8 +19,8 @@ from keywright.crypto.kcv import Kcv
 from keywright.crypto.keyblocks import Header
 from keywright.errors import AuthenticationError, PolicyError, StoreError
 from keywright.production.canonical import canonical
-from keywright.production.people import Directory
-from keywright.production.person_key import PersonKey
+from keywright.production.people.people import Directory
+from keywright.production.people.person_key import PersonKey
 
 Form: TypeAlias = Literal["key-block", "aes-key-wrap"]
 

@@ -8,13 +8,13 @@ from typing import Any
 
 import msgspec
 
-from keywright.production import approvals
 from keywright.production.ceremony.plan import Plan
 from keywright.production.ceremony.progress import Ceremony, Line, signed
 from keywright.production.ceremony.states import CeremonyError, Event
 from keywright.production.ceremony.transcript import Transcript
-from keywright.production.people import Directory
-from keywright.production.person_key import PersonKey
+from keywright.production.people import approvals
+from keywright.production.people.people import Directory
+from keywright.production.people.person_key import PersonKey
 
 
 def draft(

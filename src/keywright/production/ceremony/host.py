@@ -27,7 +27,7 @@ from keywright.production.ceremony.progress import Ceremony
 from keywright.production.ceremony.states import FINAL, HELD, CeremonyError, Event, State
 from keywright.production.ceremony.target import Held, Kek, Pending, Target, check_arrived, check_export
 from keywright.production.ceremony.transcript import Transcript
-from keywright.production.person_key import PersonKey
+from keywright.production.people.person_key import PersonKey
 from keywright.production.private_file import READABLE, write_new
 from keywright.store.lock import FileLock
 

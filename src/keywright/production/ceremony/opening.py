@@ -9,9 +9,9 @@ from keywright.errors import KeywrightError, UsageError
 from keywright.production.ceremony.plan import Plan
 from keywright.production.ceremony.software_target import SoftwareTarget
 from keywright.production.ceremony.target import Target
-from keywright.production.keystore import Unlock
-from keywright.production.keystore_uri import keystore_path
-from keywright.production.software_keystore import SoftwareKeystore, unlock_key
+from keywright.production.keystores.keystore import Unlock
+from keywright.production.keystores.keystore_uri import keystore_path
+from keywright.production.keystores.software_keystore import SoftwareKeystore, unlock_key
 
 _BRINGS = ("create", "import", "restore")
 

@@ -10,11 +10,11 @@ from msgspec import Meta
 
 from keywright.crypto.keyblocks import Header, check_writable
 from keywright.errors import UsageError
-from keywright.production.approvals import Operation
 from keywright.production.canonical import digest
 from keywright.production.ceremony.states import CeremonyError
-from keywright.production.people import Directory
-from keywright.production.person_key import NAME
+from keywright.production.people.approvals import Operation
+from keywright.production.people.people import Directory
+from keywright.production.people.person_key import NAME
 
 Kind: TypeAlias = Literal["create", "import", "export", "backup", "restore", "destroy"]
 Entry: TypeAlias = Literal["draw", "type", "deal", "none"]

@@ -14,12 +14,12 @@ from msgspec import Meta
 
 from keywright.crypto.curve25519 import verify_ed25519
 from keywright.errors import AuthenticationError
-from keywright.production.approvals import Approval, Signature, check
 from keywright.production.canonical import canonical
 from keywright.production.ceremony.plan import WITNESSES, Plan
 from keywright.production.ceremony.states import FINAL, CeremonyError, Event, State, move
-from keywright.production.people import Directory
-from keywright.production.person_key import PersonKey
+from keywright.production.people.approvals import Approval, Signature, check
+from keywright.production.people.people import Directory
+from keywright.production.people.person_key import PersonKey
 
 _DOMAIN: Final = b"keywright ceremony 1\n"
 

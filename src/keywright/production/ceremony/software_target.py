@@ -18,9 +18,9 @@ from keywright.errors import PolicyError, StoreError
 from keywright.production.ceremony.carried import Carried
 from keywright.production.ceremony.plan import Plan
 from keywright.production.ceremony.target import WRAPPING, Held, Kek, Pending, Wrapped
-from keywright.production.key_states import KeyState
-from keywright.production.registry import Registry, new_record
-from keywright.production.sealed import Content, Entry, Purpose, SealedFile
+from keywright.production.keystores.key_states import KeyState
+from keywright.production.keystores.registry import Registry, new_record
+from keywright.production.keystores.sealed import Content, Entry, Purpose, SealedFile
 
 
 @final

@@ -40,9 +40,9 @@ from keywright.production.hsm.token import (
 )
 from keywright.production.hsm.token_registry import TokenRegistry, destroy_objects, store_head, store_record
 from keywright.production.hsm.uri import TokenUri
-from keywright.production.key_states import KeyState
-from keywright.production.keystore import Unlock
-from keywright.production.registry import Registry, new_record
+from keywright.production.keystores.key_states import KeyState
+from keywright.production.keystores.keystore import Unlock
+from keywright.production.keystores.registry import Registry, new_record
 
 _LABEL: Final = "keywright "
 _ONES: Final = b"\x01" * BLOCK

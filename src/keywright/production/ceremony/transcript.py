@@ -17,9 +17,9 @@ from keywright.errors import StoreError
 from keywright.production.ceremony.plan import Plan
 from keywright.production.ceremony.progress import Ceremony, Line, follow, signed
 from keywright.production.ceremony.states import Event
-from keywright.production.people import Directory
-from keywright.production.person_key import PersonKey
-from keywright.production.sqlite import sync_folder
+from keywright.production.people.people import Directory
+from keywright.production.people.person_key import PersonKey
+from keywright.production.unit_store.sqlite import sync_folder
 from keywright.store.lock import FileLock
 
 FILE: Final = "transcript.jsonl"

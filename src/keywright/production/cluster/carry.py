@@ -19,10 +19,10 @@ from keywright.production.cluster.address import Cluster
 from keywright.production.cluster.library import ClusterError, check_installed, environment
 from keywright.production.cluster.plan import End, LotPlan, StationPlan, lot_identity
 from keywright.production.cluster.supervisor import Kept, Supervisor
-from keywright.production.database import database_at
 from keywright.production.means import SIM, Means
 from keywright.production.readiness import lot_in
-from keywright.production.units import Lot, UnitStore
+from keywright.production.unit_store.database import database_at
+from keywright.production.unit_store.units import Lot, UnitStore
 
 _REACH_S: Final = 5.0
 

@@ -20,8 +20,8 @@ from keywright.production.cluster.library import ClusterLostError, ray
 from keywright.production.cluster.plan import End, LotPlan, actor_name
 from keywright.production.cluster.supervisor import PASSING
 from keywright.production.readiness import lot_in
-from keywright.production.tables import FINISHED
-from keywright.production.units import UnitStore
+from keywright.production.unit_store.tables import FINISHED
+from keywright.production.unit_store.units import UnitStore
 
 ENDED: Final = 0
 HANG_S: Final = 60.0

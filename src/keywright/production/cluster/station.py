@@ -21,17 +21,17 @@ from keywright.errors import KeywrightError, LinkError, PolicyError, StoreError,
 from keywright.fob.open import check_link, model_of, open_link
 from keywright.fob.pool import FobPool
 from keywright.production import campaign
-from keywright.production.admission import recipe_of
 from keywright.production.cluster.plan import Report, StationPlan
-from keywright.production.database import store_path
+from keywright.production.control.admission import recipe_of
 from keywright.production.engine import Outcome
-from keywright.production.keystore import Keystore
+from keywright.production.keystores.keystore import Keystore
 from keywright.production.means import SIM, Means
 from keywright.production.readiness import lot_in, memory_of, the_keystore
 from keywright.production.recipe import Recipe
 from keywright.production.stations import LinkStation
 from keywright.production.stations import Station as Place
-from keywright.production.units import Unit, UnitStore
+from keywright.production.unit_store.database import store_path
+from keywright.production.unit_store.units import Unit, UnitStore
 from keywright.store.lock import FileLock
 
 _AT_ONCE: Final = 16

@@ -22,7 +22,7 @@ from keywright.production.hsm.messages import Finding
 from keywright.production.hsm.records import TokenRecord
 from keywright.production.hsm.token import BLOCK, Handle, TokenSession, template
 from keywright.production.hsm.token_registry import TokenRegistry, mac_key
-from keywright.production.key_states import KeyState
+from keywright.production.keystores.key_states import KeyState
 
 OK: Final = "ok"
 WRONG: Final = "wrong"

@@ -14,7 +14,7 @@ from keywright.production.hsm.diversify import blocks_for
 from keywright.production.hsm.messages import WrappedKeyData
 from keywright.production.hsm.token import BLOCK, Handle, TokenSession
 from keywright.production.hsm.token_registry import TokenRegistry
-from keywright.production.key_refs import Diversified, KeyRef
+from keywright.production.keystores.key_refs import Diversified, KeyRef
 from keywright.scp.scp03.keys import S_ENC, S_MAC, S_RMAC, derivation_block
 from keywright.scp.scp03.masks import mask
 

@@ -21,8 +21,8 @@ from keywright.production.hsm.card_keys import CardKeysInside, Part
 from keywright.production.hsm.kdf import derive_by_kdf
 from keywright.production.hsm.messages import Open
 from keywright.production.hsm.token import BLOCK, Handle, TokenSession
-from keywright.production.key_paths import KeyPath
-from keywright.production.key_refs import KeyRef
+from keywright.production.keystores.key_paths import KeyPath
+from keywright.production.keystores.key_refs import KeyRef
 from keywright.scp.failure import CardCryptogramError
 from keywright.scp.scp03.keys import (
     CARD_CRYPTOGRAM,

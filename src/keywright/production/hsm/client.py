@@ -19,7 +19,7 @@ from keywright.production.hsm.probe import abilities_of
 from keywright.production.hsm.signing import Signing
 from keywright.production.hsm.token import TokenSession, find_token, initialize_for_threads, load_library, log_in
 from keywright.production.hsm.token_registry import TokenRegistry, destroy_objects, store_accepted, store_record
-from keywright.production.key_states import KeyState, KeyStateError
+from keywright.production.keystores.key_states import KeyState, KeyStateError
 
 REGISTRY_S: Final = 2.0
 """How long a registry that was read is gone by: a key that another process suspends stops within that time."""

@@ -24,8 +24,8 @@ from keywright.production.hsm.records import Head, ObjectRef, TokenRecord
 from keywright.production.hsm.signing import TokenKey
 from keywright.production.hsm.token import TokenSession, checked, rights_of, template
 from keywright.production.hsm.token_registry import store_head, store_record
-from keywright.production.key_states import KeyState
-from keywright.production.registry import KeyRecord, new_record
+from keywright.production.keystores.key_states import KeyState
+from keywright.production.keystores.registry import KeyRecord, new_record
 from keywright.scp.scp03.keys import GP_TEST_KEY
 
 LABEL: Final = "keywright "

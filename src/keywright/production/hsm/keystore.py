@@ -22,10 +22,10 @@ from keywright.production.hsm.records import TokenRecord
 from keywright.production.hsm.session import Pkcs11Session, Pkcs11Verified
 from keywright.production.hsm.uri import TokenUri
 from keywright.production.hsm.watchdog import HsmClient
-from keywright.production.key_paths import KeyPath, SessionKeys
-from keywright.production.key_states import KeyState
-from keywright.production.keystore import Diversified, KeyFacts, KeyRef, KeystoreRefusedError, Unlock
-from keywright.production.registry import KeyRecord, Registry
+from keywright.production.keystores.key_paths import KeyPath, SessionKeys
+from keywright.production.keystores.key_states import KeyState
+from keywright.production.keystores.keystore import Diversified, KeyFacts, KeyRef, KeystoreRefusedError, Unlock
+from keywright.production.keystores.registry import KeyRecord, Registry
 from keywright.scp.scp03.messages import InitializeUpdateResponse
 from keywright.scp.session import HostSession
 

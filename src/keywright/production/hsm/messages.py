@@ -13,8 +13,8 @@ import msgspec
 from keywright.iso7816.apdu import Command, Response
 from keywright.production.hsm.mechanisms import Abilities
 from keywright.production.hsm.records import Accepted, TokenRecord
-from keywright.production.key_refs import KeyRef
-from keywright.production.key_states import KeyState
+from keywright.production.keystores.key_refs import KeyRef
+from keywright.production.keystores.key_states import KeyState
 from keywright.scp.scp03.messages import (
     InitializeUpdateResponse,
     InitializeUpdateResponse8,

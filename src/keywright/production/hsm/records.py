@@ -16,7 +16,7 @@ import msgspec
 from keywright.crypto.compare import equal
 from keywright.crypto.kcv import Rule
 from keywright.errors import StoreError
-from keywright.production.registry import KeyRecord
+from keywright.production.keystores.registry import KeyRecord
 
 HEAD_LABEL: Final = "keywright keystore"
 ACCEPTED_LABEL: Final = "keywright accepted"

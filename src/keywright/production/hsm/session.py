@@ -11,7 +11,7 @@ from keywright.errors import AuthenticationError, LinkError, PolicyError, Sequen
 from keywright.iso7816.apdu import Command, Response
 from keywright.production.hsm import messages as m
 from keywright.production.hsm.watchdog import HsmClient, Place
-from keywright.production.keystore import KeyRef, KeystoreBusyError, KeystoreLostError
+from keywright.production.keystores.keystore import KeyRef, KeystoreBusyError, KeystoreLostError
 from keywright.scp.level import Level
 from keywright.scp.scp03.messages import SCP03, InitializeUpdateResponse
 from keywright.scp.scp03.messaging import room_for_data

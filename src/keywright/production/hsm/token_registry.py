@@ -10,7 +10,7 @@ from keywright.errors import StoreError
 from keywright.production.hsm import records
 from keywright.production.hsm.records import Head, TokenRecord
 from keywright.production.hsm.token import TokenSession
-from keywright.production.registry import Registry
+from keywright.production.keystores.registry import Registry
 
 _OF_KEYS: Final = (ObjectClass.SECRET_KEY, ObjectClass.PRIVATE_KEY, ObjectClass.PUBLIC_KEY)
 

@@ -32,8 +32,8 @@ from keywright.errors import (
 )
 from keywright.production.hsm import frames
 from keywright.production.hsm import messages as m
-from keywright.production.key_states import KeyStateError
-from keywright.production.keystore import KeystoreBusyError, KeystoreLostError
+from keywright.production.keystores.key_states import KeyStateError
+from keywright.production.keystores.keystore import KeystoreBusyError, KeystoreLostError
 from keywright.scp.failure import CardCryptogramError
 
 LANES: Final = 4

@@ -9,8 +9,8 @@ from typing import Final
 from sqlalchemy import Connection, inspect, text
 
 from keywright.errors import StoreError
-from keywright.production.database import Database
-from keywright.production.tables import HEAD
+from keywright.production.unit_store.database import Database
+from keywright.production.unit_store.tables import HEAD
 
 SCRIPTS: Final = Path(__file__).parent
 

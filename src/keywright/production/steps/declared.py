@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from keywright.production.declaration import Action, Declaration
+from keywright.production.control.declaration import Action, Declaration
 
 _CANNOT: Final = ""
 _NOTHING: Final = "nothing to undo"

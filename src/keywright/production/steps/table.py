@@ -8,7 +8,7 @@ from importlib import import_module
 from typing import Any
 
 from keywright.errors import RecipeError
-from keywright.production.declaration import UNDECLARED, Declaration
+from keywright.production.control.declaration import UNDECLARED, Declaration
 from keywright.production.job import Job, StepDialogue
 from keywright.production.parameters import STEPS, step_of_others
 from keywright.production.steps.declared import DECLARED

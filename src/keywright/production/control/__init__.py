@@ -1,0 +1,1 @@
+"""What keeps a lot in hand: limits and brakes, retries, and what persons decide."""

@@ -1,0 +1,1 @@
+"""Named persons, their keys, and what they allow each other."""

@@ -1,0 +1,1 @@
+"""What became of a lot, for people: figures, pages, pictures."""

@@ -1,0 +1,218 @@
+"""Who works on which unit: leases with an epoch, which fence every change that a station writes.
+
+A lease names a station and ends at a time. Whoever gets a unit counts its `epoch` up; a change by somebody who holds
+an older epoch is refused by the transaction itself. A lease that ended by itself makes the unit one to *recover*: its
+history is read and its probes are asked before anything is sent. Times are seconds since 1970: of the database's
+clock where stations may stand on several machines.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Final
+
+import sqlalchemy as sa
+
+from keywright.errors import StoreError
+from keywright.production.unit_store.rows import Certificate, Change, Event, Unit, UnitChange, unit_row
+from keywright.production.unit_store.tables import FINISHED, STATES, campaign, event, station, unit
+from keywright.production.unit_store.transaction import Transaction
+
+TTL_S: Final = 30.0
+"""How long a lease lasts without a heartbeat, unless told otherwise."""
+
+_UNFINISHED: Final = tuple(state for state in STATES if state not in FINISHED)
+_FREE: Final = unit.c.until.is_(None)
+
+
+class FencedError(StoreError):
+    """Another station has the unit now, so that nothing was written for this one. `units` are their numbers."""
+
+    code = "fenced"
+    hint = "nothing to do: whoever has the unit goes on with it, by its probes"
+
+    def __init__(self, message: str, units: Sequence[int]) -> None:
+        super().__init__(message)
+        self.units = tuple(units)
+
+
+class Leave(Change, frozen=True):
+    """A change: the station puts a unit back that it has not finished; it is left alone for the rest of the run."""
+
+    unit: int
+
+
+def write_leaves(transaction: Transaction, changes: Sequence[Leave]) -> None:
+    """End the leases."""
+    for change in changes:
+        values = _ENDED | {"recover": 1, "left_in": _RUN}
+        transaction.execute(unit.update().where(unit.c.n == change.unit).values(values))
+
+
+_ENDED: Final[dict[str, object]] = {"station": "", "until": None}
+_RUN: Final = sa.select(campaign.c.run).scalar_subquery()
+_LOCK: Final = {"sqlite": "", "postgresql": " FOR UPDATE"}
+_GOING: Final = sa.select(campaign.c.state).scalar_subquery() == "open"
+"""Nobody takes up a unit of a lot that was stopped."""
+_ALLOWED: Final = unit.c.n <= sa.select(sa.func.coalesce(campaign.c.allowed, 2**31 - 1)).scalar_subquery()
+"""While the first article is not accepted, no other fresh unit is taken up."""
+
+
+def begin_run(transaction: Transaction) -> None:
+    """What earlier runs left open may be taken up again."""
+    transaction.execute(campaign.update().values(run=campaign.c.run + 1))
+
+
+def claim(
+    transaction: Transaction,
+    name: str,
+    limit: int,
+    until: sa.ColumnElement[float],
+    *,
+    without: Iterable[int] = (),
+    pinned: bool = False,
+) -> list[Unit]:
+    """Lease at most `limit` units to a station until then: first those to recover, then planned ones, each by number.
+
+    Units pinned to another station are its own, those left open in this run are for the next, and `without` lists
+    more that are not wanted. `pinned`: from now on they stand on this station's reader.
+    """
+    begun = _begun(name)
+    if left_out := tuple(without):
+        begun &= unit.c.n.not_in(left_out)
+    found = _lease(transaction, name, begun, limit, until, pinned=pinned)
+    if len(found) < limit:
+        found += _lease(transaction, name, _planned(name), limit - len(found), until, pinned=pinned)
+    return found
+
+
+def claimable(name: str) -> sa.Select[tuple[int]]:
+    """What finds a unit, if there is one, that a station could claim."""
+    return sa.select(unit.c.n).where(_FREE, _begun(name) | _planned(name)).limit(1)
+
+
+def _begun(name: str) -> sa.ColumnElement[bool]:
+    return (
+        (unit.c.recover == sa.literal_column("1"))
+        & unit.c.state.in_(_UNFINISHED)
+        & (unit.c.left_in != _RUN)
+        & _open_to(name)
+        & _GOING
+    )
+
+
+def _planned(name: str) -> sa.ColumnElement[bool]:
+    return (unit.c.state == "planned") & (unit.c.recover == 0) & _open_to(name) & _GOING & _ALLOWED
+
+
+def take(
+    transaction: Transaction, name: str, n: int, until: sa.ColumnElement[float], *, pinned: bool = False
+) -> Unit | None:
+    """Lease one unit that is not finished and that nobody else has; None for any other."""
+    mine = (unit.c.n == n) & unit.c.state.in_(_UNFINISHED) & _open_to(name) & _GOING
+    mine &= (unit.c.state != "planned") | (unit.c.recover == 1) | _ALLOWED
+    return next(iter(_lease(transaction, name, mine, 1, until, pinned=pinned)), None)
+
+
+def _open_to(name: str) -> sa.ColumnElement[bool]:
+    return unit.c.pinned.in_(("", name))
+
+
+def _lease(
+    transaction: Transaction,
+    name: str,
+    wanted: sa.ColumnElement[bool],
+    limit: int,
+    until: sa.ColumnElement[float],
+    *,
+    pinned: bool,
+) -> list[Unit]:
+    chosen = sa.select(unit.c.n).where(wanted, _FREE).order_by(unit.c.n).limit(limit).with_for_update(skip_locked=True)
+    values: dict[str, Any] = {"epoch": unit.c.epoch + 1, "station": name, "until": until}
+    if pinned:
+        values["pinned"] = name
+    leased = unit.update().where(unit.c.n.in_(chosen)).values(values).returning(*unit.c)
+    return sorted(map(unit_row, transaction.returning(leased)), key=lambda one: one.n)
+
+
+def extend(transaction: Transaction, name: str, now: sa.ColumnElement[float], until: sa.ColumnElement[float]) -> int:
+    """Heartbeat: all leases of a station last until then; returns how many it has."""
+    transaction.execute(station.update().where(station.c.name == name).values(seen_at=now))
+    return transaction.execute(unit.update().where(unit.c.station == name, ~_FREE).values(until=until))
+
+
+def register(transaction: Transaction, name: str, host: str, process: str, now: sa.ColumnElement[float]) -> None:
+    """Say which process a station is; one that came back under its old name takes the name over."""
+    values = {"host": host, "process": process, "seen_at": now}
+    if not transaction.execute(station.update().where(station.c.name == name).values(values)):
+        transaction.execute(station.insert().values(name=name, **values))
+
+
+def holders(transaction: Transaction) -> Sequence[sa.Row[Any]]:
+    """Stations that have leases: name, host, process."""
+    having = sa.select(unit.c.station).where(~_FREE).distinct()
+    query: sa.Select[Any] = sa.select(station.c.name, station.c.host, station.c.process).where(
+        station.c.name.in_(having)
+    )
+    return transaction.all(query)
+
+
+def expire(transaction: Transaction, now: sa.ColumnElement[float]) -> int:
+    """Leases that have ended become units to recover, never fresh ones; returns how many."""
+    return _end(transaction, unit.c.until < now)
+
+
+def expire_of(transaction: Transaction, names: Sequence[str]) -> int:
+    """All leases of stations that are known to be gone become units to recover; returns how many."""
+    return _end(transaction, unit.c.station.in_(names)) if names else 0
+
+
+def _end(transaction: Transaction, ended: sa.ColumnElement[bool]) -> int:
+    values = _ENDED | {"epoch": unit.c.epoch + 1, "recover": 1}
+    return transaction.execute(unit.update().where(~_FREE, ended).values(values))
+
+
+def give_back(transaction: Transaction, name: str) -> int:
+    """A station ends in order: units it began are to recover, untouched ones are as they were; returns how many."""
+    touched = sa.exists().where(event.c.unit == unit.c.n)
+    begun = sa.case((unit.c.recover == 1, 1), (unit.c.state != "planned", 1), (touched, 1), else_=0)
+    stands = sa.case((begun == 1, unit.c.pinned), else_="")
+    values = _ENDED | {"epoch": unit.c.epoch + 1, "recover": begun, "pinned": stands}
+    found = transaction.execute(unit.update().where(unit.c.station == name, ~_FREE).values(values))
+    transaction.execute(station.delete().where(station.c.name == name))
+    return found
+
+
+def pin(transaction: Transaction, n: int, name: str) -> None:
+    """The unit stands on this station's reader until somebody releases it; "" releases it."""
+    transaction.execute(unit.update().where(unit.c.n == n).values(pinned=name))
+
+
+def fence(transaction: Transaction, held: Mapping[int, int], touched: frozenset[int]) -> list[int]:
+    """Those of the units that the writer may not change, by the epochs it holds. Nobody can lease them meanwhile."""
+    if not touched:
+        return []
+    places = ", ".join(("?" if transaction.dialect == "sqlite" else "%s",) * len(touched))
+    query = f"SELECT n, epoch, until FROM unit WHERE n IN ({places}) ORDER BY n{_LOCK[transaction.dialect]}"  # noqa: S608 - places only
+    found: Any = transaction.fetch(query, tuple(sorted(touched)))
+    return [n for n, epoch, until in found if _is_stale(held.get(n), epoch, until)]
+
+
+def _is_stale(held: int | None, epoch: int, until: float | None) -> bool:
+    """Without a lease a unit may be changed as long as nobody has one."""
+    return until is not None if held is None else epoch != held
+
+
+def mark_begun(transaction: Transaction, touched: frozenset[int]) -> None:
+    """Units changed without a lease were begun by somebody: whoever takes them up has to recover them."""
+    if touched:
+        free = unit.c.n.in_(sorted(touched)) & _FREE & (unit.c.recover == 0) & unit.c.state.in_(_UNFINISHED)
+        transaction.execute(unit.update().where(free).values(recover=1))
+
+
+def touched_by(changes: Iterable[Change]) -> frozenset[int]:
+    """Units that these changes are about, and for which a lease is needed while somebody works on them."""
+    return frozenset(change.unit for change in changes if isinstance(change, _FENCED))
+
+
+_FENCED: Final = (Event, UnitChange, Certificate, Leave)
