@@ -51,20 +51,29 @@ def inside(function: str, place: Path, timeout_s: float, **arguments: object) ->
     require_namespace()
     with _one_at_a_time(), tempfile.TemporaryDirectory(prefix="kw", dir="/tmp") as short:
         Path(short).chmod(0o711)  # a database's user has to reach its own folder in it
-        done = subprocess.run(
+        done = _run(
             [
                 *("setpriv", "--pdeathsig", "KILL", "--", *_ALONE),
                 *(sys.executable, "-m", "support.namespace", function, str(place), json.dumps(arguments)),
             ],
-            env=os.environ | {"PYTHONPATH": f"{ROOT / 'src'}:{ROOT / 'tests'}", "TMPDIR": short},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            timeout=timeout_s,
-            check=False,
+            os.environ | {"PYTHONPATH": f"{ROOT / 'src'}:{ROOT / 'tests'}", "TMPDIR": short},
+            timeout_s,
         )
     assert done.returncode == 0, done.stdout[-12_000:]
     return done.stdout
+
+
+def _run(command: list[str], environment: dict[str, str], timeout_s: float) -> subprocess.CompletedProcess[str]:
+    """Run to the end; what is not done in time is killed with all that it started, and its output told."""
+    both = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+    with subprocess.Popen(command, env=environment, **both) as process:  # type: ignore[call-overload]  # by keywords
+        try:
+            output, _ = process.communicate(timeout=timeout_s)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            output, _ = process.communicate()
+            raise AssertionError(f"not done in {timeout_s:.0f} s: {output[-12_000:]}") from None
+    return subprocess.CompletedProcess(command, process.returncode, output)
 
 
 @contextmanager

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from keywright.production.cluster.driver import GIVE_UP_S, PENDING_S, STUCK_S, Driver
+from keywright.production.cluster.driver import GIVE_UP_S, PENDING_S, STUCK_S, TROUBLE_S, Driver
 from keywright.production.cluster.library import ClusterLostError
 from keywright.production.cluster.plan import End, Report, StationPlan, actor_name
 
@@ -322,6 +322,14 @@ def test_one_station_out_of_order_leaves_the_lot_to_the_others() -> None:
     ray = FakeRay({"1": lambda _call: Report(trouble="no reader", final=True), "2": sealing(lot)})
     assert driver(ray, lot, plan("1"), plan("2")).run() == End()
     assert ray.calls["1"] == 1
+
+
+def test_trouble_that_does_not_pass_ends_the_station_and_is_told() -> None:
+    lot = FakeLot(2)
+    ray = FakeRay({"1": lambda _call: Report(trouble="the keystore is not here", hint="copy it")})
+    end = driver(ray, lot, plan("1")).run(ticking(ray))
+    assert end == End(trouble="the keystore is not here", hint="copy it")
+    assert TROUBLE_S < ray.now < 2 * TROUBLE_S
 
 
 def test_passing_trouble_is_tried_again() -> None:

@@ -24,6 +24,8 @@ GIVE_UP_S: Final = 8.0
 """Without a word from any station for so long after one failed, the cluster is taken for lost."""
 PENDING_S: Final = 30.0
 """After so long without its first answer, a station is asked for: is there a machine with its reader?"""
+TROUBLE_S: Final = 120.0
+"""Trouble that lasts so long at a station, store or link, is not passing: the station is left out."""
 _PAUSE_S: Final = 0.3
 _TICK_S: Final = 0.5
 _REAP_S: Final = 1.0
@@ -79,6 +81,7 @@ class _Seat:
         self.answered = False
         self.idle = False
         self.failing_since: float | None = None
+        self.trouble_since: float | None = None
         self.ended: Report | None = None
 
 
@@ -238,9 +241,13 @@ class Driver:
             self._wake()
         if report.stopped:
             self._stopped = report.stopped
-        if report.trouble:
-            logger.warning("station %s: %s", seat.plan.name, report.trouble)
-        if report.final:
+        if not report.trouble:
+            seat.trouble_since = None
+            return
+        logger.warning("station %s: %s", seat.plan.name, report.trouble)
+        if seat.trouble_since is None:
+            seat.trouble_since = now
+        if report.final or now - seat.trouble_since > TROUBLE_S:
             seat.ended = report
 
     def _failed(self, seat: _Seat, error: Exception) -> None:
