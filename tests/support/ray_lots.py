@@ -269,7 +269,7 @@ def whole_line(place: Path, *, units: int, softhsm: bool, report: str) -> None:
             verified = command("campaign", "verify", "--store", lot.url, "--keystore", keystore, "--json")
             log = str(place / "log")
             command("audit", "export", "--store", lot.url, "--out", log)
-            (witness,) = place.glob("*.witness")
+            (witness,) = place.glob("lot*.witness")
             audit = command("audit", "verify", log, "--witness", str(witness))
             told |= {"verified": json.loads(verified), "audit": audit.strip().splitlines()}
             told |= {"keystore": "SoftHSM2" if softhsm else "software", "store": _database(lot)}
