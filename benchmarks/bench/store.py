@@ -84,7 +84,8 @@ def _large(path: str, ordered: int, worked: int) -> list[Figure]:
         begun = time.perf_counter()
         store.import_order(LOT, _order(ordered))
         imported = time.perf_counter() - begun
-        empty = _size(path)
+    empty = _size(path)  # closed, so that the log is in the database
+    with UnitStore.open(path) as store:
         for _ in range(0, worked, 100):
             numbers = [unit.n for unit in store.claim(100)]
             for transition in range(TRANSITIONS):
