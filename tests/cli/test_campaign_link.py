@@ -142,7 +142,7 @@ def test_a_device_that_refuses_everything_is_named_recorded_and_set_aside(
     assert "C-1: quarantined: status: SELECT issuer security domain: status 6F00" in ran.err
     unit, events = lot.first()
     assert (unit.state, unit.step, unit.failure_code) == ("quarantined", "identify", "status")
-    assert [(event.step, event.phase) for event in events] == [("identify", "failed")]
+    assert [(event.step, event.phase) for event in events] == [("retry", "note"), ("identify", "failed")]
 
 
 @pytest.mark.parametrize(

@@ -51,7 +51,7 @@ def test_show_lists_names_and_check_values_and_no_key(keywright: Keywright, made
 
 def test_show_tells_states_periods_and_check_values_with_their_rules(keywright: Keywright, made: Path) -> None:
     registry = json.loads(keywright("keystore", "show", made, "--json").out)["registry"]
-    issuer, _, factory, _ = registry
+    issuer, _, factory, _, _ = registry
     assert (issuer["name"], issuer["usage"], issuer["state"], issuer["environment"]) == (
         "issuer",
         "E5",

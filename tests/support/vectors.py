@@ -78,7 +78,14 @@ FILES: dict[str, Source] = {
         2, ("scp/test_scp02_vectors.py", "globalplatform/test_unwrapping.py", "globalplatform/test_detect.py")
     ),
     "scp/scp03_kaoh.json": Source(
-        2, ("scp/test_scp03_host.py", "scp/test_scp03_card.py", "globalplatform/test_detect.py")
+        2,
+        (
+            "scp/test_scp03_host.py",
+            "scp/test_scp03_card.py",
+            "globalplatform/test_detect.py",
+            "production/hsm/test_hsm_recorded_sessions.py",
+            "production/hsm/test_hsm_watchdog.py",
+        ),
     ),
     "scp/scp03_openscp.json": Source(
         6,
@@ -87,6 +94,8 @@ FILES: dict[str, Source] = {
             "scp/test_scp03_card.py",
             "globalplatform/test_unwrapping.py",
             "globalplatform/test_detect.py",
+            "production/hsm/test_hsm_recorded_sessions.py",
+            "production/hsm/test_hsm_watchdog.py",
         ),
     ),
     "scp/scp03_pysim_euicc.json": Source(
@@ -96,6 +105,8 @@ FILES: dict[str, Source] = {
             "scp/test_scp03_card.py",
             "globalplatform/test_unwrapping.py",
             "globalplatform/test_detect.py",
+            "production/hsm/test_hsm_recorded_sessions.py",
+            "production/hsm/test_hsm_watchdog.py",
         ),
     ),
     "scp/t1_scenarios.json": Source(

@@ -33,7 +33,7 @@ PUT, GET = "status 6982 at own_keys", "status 6A80 at personalise"
 
 
 def limits(**some: float) -> Limits:
-    return Limits(**{name: some.get(name, 0) for name in Limits.__struct_fields__})  # type: ignore[arg-type]  # numbers
+    return Limits(**{name: some.get(name, 0) for name in Limits.__struct_fields__})  # type: ignore[arg-type]  # every field is a number
 
 
 def history(text: str) -> tuple[list[Failed], int]:

@@ -11,10 +11,11 @@ from keywright.production.keystores.key_paths import KeyPath
 from keywright.production.reports.report_html import write_html
 from keywright.production.reports.report_keys import PathUsed, paths_used
 from keywright.production.unit_store.rows import UnitChange
+from keywright.production.unit_store.units import UnitStore
 from support import lots
 
 
-def with_paths(folder: Path, *paths: str | None):  # type: ignore[no-untyped-def]
+def with_paths(folder: Path, *paths: str | None) -> UnitStore:
     changes = [*chain.from_iterable(lots.sealed(n, lots.BEGIN + n) for n in range(1, len(paths) + 1))]
     for n, path in enumerate(paths, 1):
         facts = {} if path is None else {"path": path}
