@@ -18,7 +18,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, Final, Literal, NamedTuple
+from typing import Any, Final, Literal, NamedTuple, cast
 
 import msgspec
 
@@ -31,6 +31,7 @@ from keywright.production.hsm.keystore import Pkcs11Keystore
 from keywright.production.keystores.keystore import Keystore
 from keywright.production.keystores.software_keystore import SoftwareKeystore
 from keywright.production.means import Means
+from keywright.production.stations import Station
 from keywright.production.unit_store.database import store_path
 from keywright.production.unit_store.units import UnitStore
 from keywright.production.watch import Unwatched
@@ -199,7 +200,7 @@ class Lot:
             "database": self._end_connections or _cut,
         }
         striker = Striker(at, log, strikes[fault])
-        means = Means(watcher=striker, station=pool, opened_keystore=keystore, wait_s=5.0)
+        means = Means(watcher=striker, station=cast("Station", pool), opened_keystore=keystore, wait_s=5.0)
         try:
             campaign.resume(self.store, means)
         except Cut:

@@ -88,7 +88,7 @@ class Ground:
         self._database = server.create_database() if server is not None else ""
         self._keystore = keystore
         text, model = RECIPES[cell.recipe]
-        self._models = dict.fromkeys(SERIALS, model)
+        self._models: dict[str, Model] = dict.fromkeys(SERIALS, model)
         order = "serial,model,owner_group\n" + "".join(f"{serial},fob-one,north\n" for serial in SERIALS)
         if cell.keystore == "pkcs11":
             text = text.replace('scheme = "sp800-108"', 'scheme = "ecb"')

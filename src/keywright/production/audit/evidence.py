@@ -171,6 +171,6 @@ def _day(seconds: float) -> str:
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d")
 
 
-def _count(reader: sa.Connection, query: sa.Select[Any]) -> int:
+def _count(reader: sa.Connection, query: sa.Select[*tuple[Any, ...]]) -> int:
     number: int = reader.execute(query).scalar_one()
     return number

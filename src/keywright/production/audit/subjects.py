@@ -66,7 +66,7 @@ class Rows(NamedTuple):
     columns: tuple[str, ...]
     is_changing: bool = False
 
-    def query(self) -> sa.Select[Any]:
+    def query(self) -> sa.Select[*tuple[Any, ...]]:
         """The covered columns."""
         return sa.select(*(self.table.c[name] for name in self.columns))
 

@@ -32,10 +32,10 @@ _TOUCHED: Final = tuple(state for state in STATES if state != "planned")
 _FAILED: Final = ("failed", "mismatch")
 _EVENTS_OF_A_UNIT: Final = 20
 """Or so."""
-_UNITS: Final[sa.Select[Any]] = sa.select(unit.c.n, unit.c.state, unit.c.started_at, unit.c.finished_at).where(
-    unit.c.state.in_(_TOUCHED)
-)
-_EVENTS: Final[sa.Select[Any]] = sa.select(
+_UNITS: Final[sa.Select[*tuple[Any, ...]]] = sa.select(
+    unit.c.n, unit.c.state, unit.c.started_at, unit.c.finished_at
+).where(unit.c.state.in_(_TOUCHED))
+_EVENTS: Final[sa.Select[*tuple[Any, ...]]] = sa.select(
     event.c.unit, event.c.step, event.c.phase, event.c.attempt, event.c.at
 ).order_by(event.c.seq)
 _SPAN: Final = sa.select(sa.func.min(unit.c.started_at), sa.func.max(unit.c.finished_at)).where(
@@ -43,7 +43,7 @@ _SPAN: Final = sa.select(sa.func.min(unit.c.started_at), sa.func.max(unit.c.fini
 )
 _LATER: Final = event.alias()
 _SAME_ACTION: Final = (_LATER.c.unit == event.c.unit) & (_LATER.c.step == event.c.step)
-_TROUBLE: Final[sa.Select[Any]] = (
+_TROUBLE: Final[sa.Select[*tuple[Any, ...]]] = (
     sa.select(event.c.unit, event.c.step, event.c.phase, unit.c.state)
     .join(unit, unit.c.n == event.c.unit)
     .where(IN_TROUBLE)
@@ -53,7 +53,7 @@ _UNDONE_THEN_DONE: Final = (
     .where(IN_TROUBLE, event.c.phase.in_(_FAILED))
     .where(sa.exists().where(_SAME_ACTION, _LATER.c.phase == "done", _LATER.c.seq > event.c.seq))
 )
-_OPEN_INTENTS: Final[sa.Select[Any]] = (
+_OPEN_INTENTS: Final[sa.Select[*tuple[Any, ...]]] = (
     sa.select(event.c.unit, event.c.step, event.c.attempt, event.c.at)
     .where(
         event.c.phase == "intent",
@@ -148,7 +148,7 @@ class History:
         self.recovered |= set(reader.execute(_UNDONE_THEN_DONE).scalars())
         self._intents |= {(n, step, attempt): at for n, step, attempt, at in reader.execute(_OPEN_INTENTS)}
 
-    def _read_units(self, reader: sa.Connection, units: sa.Select[Any]) -> None:
+    def _read_units(self, reader: sa.Connection, units: sa.Select[*tuple[Any, ...]]) -> None:
         for n, state, started, finished in reader.execute(units):
             if state == "sealed":
                 self._sealed.add(n)
@@ -162,7 +162,7 @@ class History:
                 if started is not None:
                     self.unit_seconds.append(max(finished - started, 0.0))
 
-    def _read_events(self, reader: sa.Connection, events: sa.Select[Any]) -> None:
+    def _read_events(self, reader: sa.Connection, events: sa.Select[*tuple[Any, ...]]) -> None:
         for n, step, phase, attempt, at in reader.execute(events):
             if phase == "intent":
                 self._intents[n, step, attempt] = at

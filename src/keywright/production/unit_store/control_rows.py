@@ -156,7 +156,12 @@ def failures(connection: sa.Connection, since: int = 0) -> list[Failed]:
     """The last failures after row `since` of `setback`, the newest first, as many as can matter."""
     columns = tuple(setback.c[name] for name in Failed.__struct_fields__)
     query = sa.select(*columns).where(setback.c.seq > since).order_by(setback.c.seq.desc()).limit(JUDGED)
-    return [Failed(**dict(row._mapping) | {"ended": bool(row.ended)}) for row in connection.execute(query)]  # noqa: SLF001 - documented name
+    return [_failed(dict(row._mapping)) for row in connection.execute(query)]  # noqa: SLF001 - documented name
+
+
+def _failed(values: dict[str, Any]) -> Failed:
+    values["ended"] = bool(values["ended"])
+    return Failed(**values)
 
 
 def sealed(connection: sa.Connection) -> int:

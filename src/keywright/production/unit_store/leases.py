@@ -148,10 +148,10 @@ def register(transaction: Transaction, name: str, host: str, process: str, now: 
         transaction.execute(station.insert().values(name=name, **values))
 
 
-def holders(transaction: Transaction) -> Sequence[sa.Row[Any]]:
+def holders(transaction: Transaction) -> Sequence[sa.Row[*tuple[Any, ...]]]:
     """Stations that have leases: name, host, process."""
     having = sa.select(unit.c.station).where(~_FREE).distinct()
-    query: sa.Select[Any] = sa.select(station.c.name, station.c.host, station.c.process).where(
+    query: sa.Select[*tuple[Any, ...]] = sa.select(station.c.name, station.c.host, station.c.process).where(
         station.c.name.in_(having)
     )
     return transaction.all(query)

@@ -34,8 +34,8 @@ _POLL_S: Final = 0.05
 class PostgresqlDatabase:
     """A store in a database of its own on a PostgreSQL server."""
 
-    dialect: Final = "postgresql"
-    retries: Final = True
+    dialect = "postgresql"
+    retries = True
 
     def __init__(self, url: str) -> None:
         """Take the URL apart. Raises UsageError, StoreError without the driver; connects to nothing."""

@@ -84,7 +84,9 @@ class StoreReader:
 
     def counts(self) -> dict[State, int]:
         """How many units stand in each state; every state is there."""
-        query: sa.Select[Any] = sa.select(unit.c.state, sa.func.count().label("units")).group_by(unit.c.state)
+        query: sa.Select[*tuple[Any, ...]] = sa.select(unit.c.state, sa.func.count().label("units")).group_by(
+            unit.c.state
+        )
         found = {row.state: row.units for row in self._all(query)}
         return {state: found.get(state, 0) for state in STATES}
 
@@ -123,7 +125,7 @@ class StoreReader:
     def _unit(self, condition: sa.ColumnElement[bool]) -> Unit | None:
         return next(map(unit_row, self._all(sa.select(unit).where(condition))), None)
 
-    def _events_of(self, n: int | None, query: sa.Select[Any]) -> Iterator[sa.Row[Any]]:
+    def _events_of(self, n: int | None, query: sa.Select[*tuple[Any, ...]]) -> Iterator[sa.Row[*tuple[Any, ...]]]:
         return self._stream(query) if n is None else iter(self._all(query.where(event.c.unit == n)))
 
     def _units(self, condition: sa.ColumnElement[bool]) -> Iterator[Unit]:
@@ -133,7 +135,7 @@ class StoreReader:
         query = sa.select(certificate).where(condition).order_by(certificate.c.unit)
         return (Certificate(**row._mapping) for row in self._stream(query))  # noqa: SLF001 - documented name
 
-    def _all(self, query: sa.Select[Any]) -> Sequence[sa.Row[Any]]:
+    def _all(self, query: sa.Select[*tuple[Any, ...]]) -> Sequence[sa.Row[*tuple[Any, ...]]]:
         """Few rows, all at once; asked for again where a server restarts."""
         for failed in attempts(self.database):
             try:
@@ -145,7 +147,7 @@ class StoreReader:
                 failed(error)
         raise AssertionError("attempts end by an error")
 
-    def _stream(self, query: sa.Select[Any]) -> Iterator[sa.Row[Any]]:
+    def _stream(self, query: sa.Select[*tuple[Any, ...]]) -> Iterator[sa.Row[*tuple[Any, ...]]]:
         """Rows as they are wanted; begun again where a server restarts before the first one came."""
         for failed in attempts(self.database):
             rows = self._rows(query)
@@ -159,13 +161,13 @@ class StoreReader:
             return chain(first, self._rest(rows))
         raise AssertionError("attempts end by an error")
 
-    def _rest(self, rows: Iterator[Sequence[sa.Row[Any]]]) -> Iterator[sa.Row[Any]]:
+    def _rest(self, rows: Iterator[Sequence[sa.Row[*tuple[Any, ...]]]]) -> Iterator[sa.Row[*tuple[Any, ...]]]:
         try:
             for chunk in rows:
                 yield from chunk
         except DatabaseError as error:
             raise self.database.problem(error) from error
 
-    def _rows(self, query: sa.Select[Any]) -> Iterator[Sequence[sa.Row[Any]]]:
+    def _rows(self, query: sa.Select[*tuple[Any, ...]]) -> Iterator[Sequence[sa.Row[*tuple[Any, ...]]]]:
         with self._reader.connect() as reader:
             yield from reader.execution_options(yield_per=_CHUNK).execute(query).partitions()

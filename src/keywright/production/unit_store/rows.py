@@ -163,7 +163,7 @@ def _facts(change: Event) -> str:
     return to_json(change.facts) if change.facts else "{}"
 
 
-def lot_row(values: sa.Row[Any]) -> Lot:
+def lot_row(values: sa.Row[*tuple[Any, ...]]) -> Lot:
     """The row of the table `campaign` as an object."""
     fields: dict[str, Any] = dict(values._mapping)  # noqa: SLF001 - the documented name of a row's mapping
     del fields["id"], fields["run"]
@@ -171,7 +171,7 @@ def lot_row(values: sa.Row[Any]) -> Lot:
     return Lot(**fields)
 
 
-def unit_row(values: sa.Row[Any]) -> Unit:
+def unit_row(values: sa.Row[*tuple[Any, ...]]) -> Unit:
     """A row of the table `unit` as an object."""
     fields = dict(values._mapping)  # noqa: SLF001 - the documented name of a row's mapping
     for name in _JSON_COLUMNS:
@@ -180,7 +180,7 @@ def unit_row(values: sa.Row[Any]) -> Unit:
     return Unit(**fields)
 
 
-def event_row(values: sa.Row[Any]) -> Event:
+def event_row(values: sa.Row[*tuple[Any, ...]]) -> Event:
     """A row of the table `event` as an object."""
     fields = dict(values._mapping)  # noqa: SLF001 - the documented name of a row's mapping
     del fields["seq"]

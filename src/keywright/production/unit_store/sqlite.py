@@ -34,8 +34,8 @@ _SETTINGS: Final = (
 class SqliteFile:
     """A store in one file; what belongs to its lot stands beside it."""
 
-    dialect: Final = "sqlite"
-    retries: Final = False
+    dialect = "sqlite"
+    retries = False
 
     def __init__(self, path: Path) -> None:
         self.beside = path

@@ -70,15 +70,15 @@ class Transaction:
         text = statement.text(self._connection.dialect)
         return self._connection.exec_driver_sql(text, list(rows)).rowcount
 
-    def one(self, query: sa.Select[Any]) -> sa.Row[Any] | None:
+    def one(self, query: sa.Select[*tuple[Any, ...]]) -> sa.Row[*tuple[Any, ...]] | None:
         """The only row of a query, or None."""
         return self._connection.execute(query).one_or_none()
 
-    def all(self, query: sa.Select[Any]) -> Sequence[sa.Row[Any]]:
+    def all(self, query: sa.Select[*tuple[Any, ...]]) -> Sequence[sa.Row[*tuple[Any, ...]]]:
         """All rows of a query."""
         return self._connection.execute(query).all()
 
-    def returning(self, statement: ReturningUpdate[Any]) -> Sequence[sa.Row[Any]]:
+    def returning(self, statement: ReturningUpdate[Any]) -> Sequence[sa.Row[*tuple[Any, ...]]]:
         """Run a statement that returns rows, and those rows."""
         return self._connection.execute(statement).all()
 
@@ -113,7 +113,10 @@ class Transaction:
 
     def fetch(self, text: str, parameters: Row = ()) -> Sequence[Row]:
         """All rows of a query written for this database's driver: what is asked in every transaction is asked so."""
-        return self._connection.exec_driver_sql(text, parameters).cursor.fetchall()
+        cursor = self._connection.exec_driver_sql(text, parameters).cursor
+        if cursor is None:
+            raise AssertionError("a query has a cursor until it is read")
+        return cursor.fetchall()
 
     def execute(self, statement: sa.Insert | sa.Update | sa.Delete, values: Mapping[str, object] | None = None) -> int:
         """Run any other statement once; returns how many rows it wrote."""
