@@ -363,7 +363,7 @@ def test_a_lot_that_stops_says_why_and_how_to_go_on(keywright: Keywright, tmp_pa
     assert ran.code == 1
     assert "Stopped: 3 units in a row failed alike" in ran.out
     assert f"Next: keywright campaign resume --store {store}" in ran.out
-    assert "not complete, 6 of 9 to go" in ran.out
+    assert "9 ordered, 0 sealed, 3 rejected, 6 open" in ran.out
     assert "Not sealed\n  KW-0000  rejected at identify" in ran.out
     facts = json.loads(keywright("campaign", "status", "--store", store, "--json").out)
     assert (facts["rejected"], facts["open"]) == (3, 6)

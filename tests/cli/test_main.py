@@ -262,11 +262,11 @@ def complete(program: Program, line: str) -> set[str]:
 @pytest.mark.parametrize(
     ("line", "offered"),
     [
-        ("keywright c", {"card", "campaign"}),
+        ("keywright c", {"card", "campaign", "ceremony", "cluster"}),
         ("keywright card in", {"info", "install"}),
         ("keywright card keys ", {"put", "delete", "detect", "rotate"}),
         ("keywright card info --li", {"--link"}),
-        ("keywright campaign re", {"resume", "report"}),
+        ("keywright campaign re", {"resume", "report", "release", "remake", "return", "rework"}),
     ],
 )
 def test_the_shell_completes_nouns_verbs_and_options(program: Program, line: str, offered: set[str]) -> None:

@@ -143,8 +143,8 @@ def test_a_unit_whose_record_cannot_be_signed_is_not_sealed() -> None:
     signer = signer_of(Refusing())  # type: ignore[arg-type]  # all of a keystore but one method
     work = recorded(whole_recipe, lot(), signer, station="s")
     outcome = Engine(ledger.as_store(), Bench(), jobs(ledger), work=work).run()
-    assert outcome.sealed == 0
-    assert "suspended" in outcome.stopped
+    assert (outcome.sealed, outcome.left_open) == (0, 1)
+    assert "suspended" in ledger.units[1].failure_text
 
 
 @pytest.mark.parametrize("curve", ["P-256", "P-384"])
