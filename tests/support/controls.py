@@ -44,7 +44,9 @@ TESTS: Final[Mapping[str, tuple[str, ...]]] = {
         "production/people/test_consent.py::test_it_is_used_with_what_it_allows_and_never_again",
     ),
     "R9": (),
-    "R10": ("production/keystores/test_software_keystore_registry.py::test_a_destroyed_key_is_gone_from_the_file_and_its_record_stays",),
+    "R10": (
+        "production/keystores/test_sealed_registry.py::test_a_destroyed_key_is_gone_from_the_file_and_its_record_stays",
+    ),
     "R11": (
         "production/audit/test_audit_verify.py::test_any_changed_byte_is_found_with_its_place",
         "production/audit/test_audit_verify.py::test_what_is_changed_in_the_database_is_named",
