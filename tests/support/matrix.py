@@ -180,7 +180,7 @@ class Ground:
                         sql.Identifier(database), sql.Identifier(self._database)
                     )
                 )
-        return Lot(
+        lot = Lot(
             self._place / "template",
             place,
             self._keystore,
@@ -188,6 +188,10 @@ class Ground:
             self._url(database, name),
             lambda: _end_connections(self._server, database),
         )
+        if database:  # what stands beside a database has its name; the key of the audit log is among it
+            for file in place.glob(f"{self._database}.*"):
+                file.rename(place / file.name.replace(self._database, database, 1))
+        return lot
 
     def remove(self, name: str) -> None:
         """Remove such a copy."""
