@@ -82,6 +82,7 @@ lock: $(UV) ## resolve the newest versions into the lock files
 	printf '%s\n' pyscard setuptools | $(COMPILE) - -o .ci/requirements-pcsc.lock
 	printf '%s\n' python-mbedtls | $(COMPILE) - -o .ci/requirements-ota.lock
 	printf '%s\n' py-gp | $(COMPILE) --no-deps - -o .ci/requirements-pygp.lock
+	printf '%s\n' btmesh | $(COMPILE:3.11=3.12) --no-deps - -o .ci/requirements-btmesh.lock
 
 $(UV):
 	$(PYTHON) -m pip install -q --target .tools --upgrade uv
