@@ -42,6 +42,13 @@ FILES: dict[str, Source] = {
         ("crypto/test_components.py", "crypto/test_des.py", "crypto/test_diversification.py", "crypto/test_kcv.py"),
     ),
     "factory/merkle.json": Source(57, ("production/audit/test_audit_merkle.py",)),
+    "mesh/auth_values.json": Source(7, ("mesh/test_oob.py",)),
+    "mesh/key_derivation.json": Source(19, ("mesh/test_mesh_keys.py",)),
+    "mesh/pbadv_trace.json": Source(14, ("mesh/pb_adv/test_pb_adv_link.py", "mesh/pb_adv/test_pb_adv_messages.py")),
+    "mesh/provisioning_records_trace.json": Source(4, ("mesh/pb_adv/test_pb_adv_messages.py",)),
+    "mesh/provisioning_crypto.json": Source(
+        2, ("mesh/test_mesh_keys.py", "mesh/test_device.py", "mesh/test_provisioner.py")
+    ),
     "scp/client_traces.json": Source(
         9,
         (

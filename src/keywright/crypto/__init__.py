@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from keywright.crypto.aead import GCM_NONCE_BYTES, SivKey, open_gcm, seal_gcm
+from keywright.crypto.aead import CCM_NONCE_BYTES, GCM_NONCE_BYTES, CcmKey, SivKey, open_gcm, seal_gcm
 from keywright.crypto.aes import AesKey
 from keywright.crypto.certificates import (
     Certificate,
@@ -28,10 +28,12 @@ from keywright.crypto.mac import hmac_tag, verify_hmac
 from keywright.crypto.rsa import RsaPrivateKey, RsaPublicKey
 
 __all__ = [
+    "CCM_NONCE_BYTES",
     "CURVES",
     "GCM_NONCE_BYTES",
     "SCHEMES",
     "AesKey",
+    "CcmKey",
     "Certificate",
     "EcPrivateKey",
     "EcPublicKey",
