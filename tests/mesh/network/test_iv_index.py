@@ -8,10 +8,10 @@ from keywright.errors import SequenceError, StoreError
 from keywright.mesh.network.iv_index import LEAST_S, RECOVERY_S, IvIndex, IvState
 from keywright.store.memory import RamMemory
 
-DAY = 86400.0
+TEN = IvState(10)
 
 
-def index(state: IvState = IvState(10), memory: RamMemory | None = None, *, old: bool = False) -> IvIndex:
+def index(state: IvState = TEN, memory: RamMemory | None = None, *, old: bool = False) -> IvIndex:
     return IvIndex(memory or RamMemory(), state, 0.0, may_change_at_once=old)
 
 

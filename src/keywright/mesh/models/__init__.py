@@ -1,0 +1,1 @@
+"""The models that every node has: Configuration, and Remote Provisioning (MshPRT 4)."""

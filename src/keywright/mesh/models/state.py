@@ -1,0 +1,135 @@
+"""What a node is and remembers: its keys, and what its models may use (MshPRT 4.2).
+
+All of it is one value in the node's own memory, changed at once; keys are in clear there, as in any node.
+"""
+
+from __future__ import annotations
+
+from typing import Final, final
+
+import msgspec
+
+from keywright.mesh.models.composition import Composition
+from keywright.mesh.network.keyring import NORMAL, Application, Keyring, Subnet
+from keywright.mesh.network.keys import AppKey, NetKey, virtual_address
+from keywright.mesh.network.stack import DEFAULT_TTL
+from keywright.store.memory import Memory
+
+_NAME: Final = "node"
+_KEYS_ROOM: Final = 32
+
+
+class NetKeyState(msgspec.Struct):
+    """A NetKey of the node."""
+
+    key: bytes
+    new_key: bytes = b""
+    phase: int = NORMAL
+    identity: int = 0
+
+
+class AppKeyState(msgspec.Struct):
+    """An AppKey of the node."""
+
+    net_index: int
+    key: bytes
+    new_key: bytes = b""
+
+
+class Publication(msgspec.Struct, frozen=True):
+    """What a model publishes (MshPRT 4.2.3)."""
+
+    address: int = 0
+    app_index: int = 0
+    ttl: int = 0
+    period: int = 0
+    retransmit: int = 0
+    label: bytes = b""
+
+
+class ModelState(msgspec.Struct):
+    """What one model of one element uses."""
+
+    bindings: list[int] = msgspec.field(default_factory=list)
+    subscriptions: list[int] = msgspec.field(default_factory=list)
+    labels: list[bytes] = msgspec.field(default_factory=list)
+    publication: Publication = Publication()
+
+    @property
+    def groups(self) -> set[int]:
+        """Every address that the model hears besides its element's."""
+        return {*self.subscriptions, *map(virtual_address, self.labels)}
+
+
+class NodeState(msgspec.Struct):
+    """Everything."""
+
+    address: int
+    device_key: bytes
+    net_keys: dict[int, NetKeyState]
+    app_keys: dict[int, AppKeyState] = msgspec.field(default_factory=dict)
+    models: dict[str, ModelState] = msgspec.field(default_factory=dict)
+    beacon: int = 1
+    ttl: int = DEFAULT_TTL
+    network_transmit: int = 0
+    relay_retransmit: int = 0
+
+    def __repr__(self) -> str:
+        return f"<NodeState {self.address:04X}, {len(self.net_keys)} NetKeys, {len(self.app_keys)} AppKeys>"
+
+
+@final
+class NodeMemory:
+    """The state of a node in a memory. `state` may be changed; `save` writes it, `undo` takes it back."""
+
+    def __init__(self, memory: Memory, composition: Composition, *, keys_room: int = _KEYS_ROOM) -> None:
+        self.memory = memory
+        self.composition = composition
+        self.keys_room = keys_room
+        """How many NetKeys, and how many AppKeys, the node has room for."""
+        self.state: NodeState | None = None
+        self.undo()
+
+    def undo(self) -> None:
+        """Take the state from memory again."""
+        kept = self.memory.load(_NAME)
+        self.state = msgspec.msgpack.decode(kept, type=NodeState) if kept else None
+
+    def save(self) -> None:
+        """Write the state, before anything is told because of it. Raises StoreError."""
+        self.memory.commit({_NAME: None if self.state is None else msgspec.msgpack.encode(self.state)})
+
+    def begin(self, state: NodeState) -> None:
+        """Become a node: nothing that was kept before holds any more. Raises StoreError."""
+        others: dict[str, bytes | None] = dict.fromkeys(self.memory.names())
+        self.memory.commit({**others, _NAME: msgspec.msgpack.encode(state)})
+        self.state = state
+
+    def reset(self) -> None:
+        """Be an unprovisioned device again: everything is forgotten. Raises StoreError."""
+        self.memory.commit(dict.fromkeys(self.memory.names()))
+        self.state = None
+
+    def model(self, element: int, model: bytes) -> ModelState | None:
+        """The state of a model, by the address of its element and its identifier; None if there is none."""
+        state = self.state
+        if state is None or not 0 <= element - state.address < len(self.composition.elements):
+            return None
+        numbers = [int.from_bytes(model[at : at + 2], "little") for at in range(0, len(model), 2)]
+        place = self.composition.elements[element - state.address]
+        if not place.has(numbers[-1], numbers[0] if len(numbers) == 2 else None):
+            return None
+        return state.models.setdefault(f"{element - state.address}:{model.hex()}", ModelState())
+
+    def keyring(self) -> Keyring:
+        """The keys as the stack uses them."""
+        ring, state = Keyring(), self.state
+        if state is None:
+            return ring
+        for index, net in state.net_keys.items():
+            ring.subnets[index] = Subnet(NetKey(net.key), NetKey(net.new_key) if net.new_key else None, net.phase)
+        for index, app in state.app_keys.items():
+            new = AppKey(app.new_key) if app.new_key else None
+            ring.applications[index] = Application(app.net_index, AppKey(app.key), new)
+        ring.device_keys[state.address] = AppKey(state.device_key, is_device_key=True)
+        return ring
