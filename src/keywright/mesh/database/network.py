@@ -1,0 +1,333 @@
+"""A network as its owner keeps it: the configuration database and everything that must survive a crash.
+
+One memory holds it all. A device passes through it in three writes: its addresses are reserved before it is told
+anything, its device key is kept before the provisioning data leave, and it becomes a node when it said Complete.
+Whatever is cut between two of them, the next run finds what the device may have.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Final, final
+
+import msgspec
+
+from keywright.errors import PolicyError, StoreError, UsageError
+from keywright.mesh.database.addresses import Range, Reservation, reserve, with_reservation
+from keywright.mesh.database.cdb import (
+    ID,
+    SCHEMA,
+    VERSION,
+    Cdb,
+    Document,
+    NodeEntry,
+    check_document,
+    read_document,
+    uuid_bytes,
+    uuid_text,
+    write_document,
+)
+from keywright.mesh.messages import ProvisioningData
+from keywright.mesh.models.composition import Composition
+from keywright.mesh.network.iv_index import IvState
+from keywright.store.memory import Memory
+
+_DOCUMENT: Final = "document"
+_RESERVATIONS: Final = "reservations"
+_IV_INDEX: Final = "iv_index"
+_PENDING: Final = "pending/"
+ALL_UNICAST: Final = Range(0x0001, 0x7FFF)
+
+
+class Pending(msgspec.Struct, frozen=True):
+    """A device that was, or may have been, given provisioning data and has not said Complete."""
+
+    uuid: bytes
+    address: int
+    elements: int
+    device_key: bytes
+    net_index: int
+    iv_index: int
+
+    def __repr__(self) -> str:
+        return f"<Pending {uuid_text(self.uuid)} at {self.address:04X}>"
+
+
+@final
+class NetworkDatabase:
+    """A network in a memory. One process at a time: the memory's own lock sees to that."""
+
+    def __init__(self, memory: Memory) -> None:
+        """Take up a network. Raises StoreError if the memory has none, DecodeError if it does not read."""
+        kept = memory.load(_DOCUMENT)
+        if kept is None:
+            raise StoreError("there is no network in this memory", hint="begin one with: keywright mesh network new")
+        self.memory = memory
+        self._document = read_document(kept)
+        self.cdb = check_document(self._document)
+        reservations = memory.load(_RESERVATIONS)
+        self._reservations = msgspec.msgpack.decode(reservations, type=tuple[Reservation, ...]) if reservations else ()
+
+    @classmethod
+    def begin(
+        cls,
+        memory: Memory,
+        *,
+        name: str,
+        uuid: bytes,
+        net_key: bytes,
+        provisioner_uuid: bytes,
+        timestamp: str,
+        ranges: Sequence[Range] = (ALL_UNICAST,),
+    ) -> NetworkDatabase:
+        """Begin a network with one NetKey, index 0. Raises StoreError if the memory holds one already.
+
+        uuid, net_key, provisioner_uuid: 16 random octets each. timestamp: RFC 3339.
+        """
+        document: Document = {
+            "$schema": SCHEMA,
+            "id": ID,
+            "version": VERSION,
+            "meshUUID": uuid_text(uuid),
+            "meshName": name,
+            "timestamp": timestamp,
+            "partial": False,
+            "provisioners": [
+                {
+                    "provisionerName": "keywright",
+                    "UUID": uuid_text(provisioner_uuid),
+                    "allocatedUnicastRange": [
+                        {"lowAddress": f"{one.first:04X}", "highAddress": f"{one.last:04X}"} for one in ranges
+                    ],
+                    "allocatedGroupRange": [],
+                    "allocatedSceneRange": [],
+                }
+            ],
+            "netKeys": [
+                {
+                    "name": "primary",
+                    "index": 0,
+                    "key": net_key.hex().upper(),
+                    "phase": 0,
+                    "minSecurity": "insecure",
+                    "timestamp": timestamp,
+                }
+            ],
+            "appKeys": [],
+            "nodes": [],
+            "groups": [],
+            "scenes": [],
+            "networkExclusions": [],
+        }
+        return cls.take_in(memory, write_document(document))
+
+    @classmethod
+    def take_in(cls, memory: Memory, text: str | bytes, iv_index: IvState | None = None) -> NetworkDatabase:
+        """Put an exported document into an empty memory. Raises StoreError if it is not, DecodeError for the text.
+
+        iv_index: of the network now; the format does not say it, and a network that was never updated has 0.
+        """
+        if memory.load(_DOCUMENT) is not None:
+            raise StoreError("this memory holds a network already", hint="take another file")
+        document = read_document(text)
+        cdb = check_document(document)
+        held = [Reservation(node.address, node.last_address, uuid_bytes(node.uuid)) for node in cdb.nodes]
+        for exclusion in cdb.network_exclusions:
+            held += [Reservation(int(one, 16), int(one, 16), b"", exclusion.iv_index) for one in exclusion.addresses]
+        memory.commit(
+            {
+                _DOCUMENT: write_document(document).encode(),
+                _RESERVATIONS: msgspec.msgpack.encode(tuple(held)),
+                _IV_INDEX: msgspec.msgpack.encode(iv_index or IvState(0)),
+            }
+        )
+        return cls(memory)
+
+    def export(self) -> str:
+        """The document, with everything that was in it when it was taken in."""
+        return write_document(self._document)
+
+    # ---- what is asked ----------------------------------------------------------------------------------------
+
+    @property
+    def iv_state(self) -> IvState:
+        """The IV index of the network, and whether its update is in progress."""
+        kept = self.memory.load(_IV_INDEX)
+        return msgspec.msgpack.decode(kept, type=IvState) if kept else IvState(0)
+
+    def net_key(self, index: int) -> bytes:
+        """A network key in clear, for provisioning data. Raises UsageError for one that the network has not."""
+        for key in self.cdb.net_keys:
+            if key.index == index:
+                return bytes.fromhex(key.key)
+        known = ", ".join(f"{key.index}" for key in self.cdb.net_keys)
+        raise UsageError(f"the network has no NetKey with index {index}", hint=f"it has: {known}")
+
+    def node(self, uuid: bytes) -> NodeEntry | None:
+        """The node with this UUID, None if there is none."""
+        return next((node for node in self.cdb.nodes if uuid_bytes(node.uuid) == uuid), None)
+
+    def pending(self, uuid: bytes) -> Pending | None:
+        """What a device may have been given, None if nothing was on its way."""
+        kept = self.memory.load(_PENDING + uuid.hex())
+        return msgspec.msgpack.decode(kept, type=Pending) if kept else None
+
+    def all_pending(self) -> list[Pending]:
+        """Every device whose provisioning was cut."""
+        found = (self.pending(bytes.fromhex(name[len(_PENDING) :])) for name in self._pending_names())
+        return [one for one in found if one is not None]
+
+    # ---- a device becomes a node ------------------------------------------------------------------------------
+
+    def reserve(self, uuid: bytes, elements: int) -> Reservation:
+        """Addresses for a device, written before they are returned. Raises PolicyError, StoreError."""
+        given = reserve(self._reservations, self._ranges(), uuid, elements, self.iv_state.index)
+        if given not in self._reservations:
+            self._write_reservations(with_reservation(self._reservations, given, self.iv_state.index))
+        return given
+
+    def promise(self, uuid: bytes, elements: int, device_key: bytes, net_index: int = 0) -> ProvisioningData:
+        """The data for a device, once everything needed after a crash is written: address, device key, NetKey index.
+
+        Raises PolicyError for a device that is a node already, and as `reserve` and `net_key`.
+        """
+        if self.node(uuid) is not None:
+            raise PolicyError(
+                f"{uuid_text(uuid)} is a node of this network already",
+                hint="remove the node first, if the device was reset",
+            )
+        net_key = self.net_key(net_index)
+        address = self.reserve(uuid, elements).first
+        iv = self.iv_state
+        promised = Pending(uuid, address, elements, device_key, net_index, iv.index)
+        self.memory.commit({_PENDING + uuid.hex(): msgspec.msgpack.encode(promised)})
+        flags = self._phase(net_index) // 2 | (2 if iv.is_updating else 0)
+        return ProvisioningData(net_key, net_index, flags, iv.index.to_bytes(4), address)
+
+    def complete(self, uuid: bytes, *, name: str, timestamp: str, is_secure: bool) -> NodeEntry:
+        """The device is a node. is_secure: it proved itself by an OOB key or value. Raises StoreError.
+
+        Raises UsageError for a device that nothing was promised to.
+        """
+        promised = self.pending(uuid)
+        if promised is None:
+            raise UsageError(f"{uuid_text(uuid)} was promised nothing by this network")
+        node = {
+            "UUID": uuid_text(uuid),
+            "name": name,
+            "deviceKey": promised.device_key.hex().upper(),
+            "unicastAddress": f"{promised.address:04X}",
+            "security": "secure" if is_secure else "insecure",
+            "configComplete": False,
+            "netKeys": [{"index": promised.net_index, "updated": False}],
+            "appKeys": [],
+            "elements": [{"index": index, "location": "0000", "models": []} for index in range(promised.elements)],
+            "excluded": False,
+        }
+        self._write(
+            {"nodes": [*self._document.get("nodes", []), node], "timestamp": timestamp}, {_PENDING + uuid.hex(): None}
+        )
+        found = self.node(uuid)
+        assert found is not None  # it was written a moment ago
+        return found
+
+    def give_up(self, uuid: bytes) -> None:
+        """Nothing was taken by this device, for certain: its promise and its addresses are free. Raises StoreError."""
+        kept = tuple(one for one in self._reservations if one.uuid != uuid or one.rests_since is not None)
+        self._write_reservations(kept, {_PENDING + uuid.hex(): None})
+
+    # ---- a node changes ---------------------------------------------------------------------------------------
+
+    def describe(self, uuid: bytes, composition: Composition, timestamp: str) -> None:
+        """Write what a node says it is made of. Raises UsageError for no node, StoreError."""
+        elements = [
+            {
+                "index": index,
+                "location": f"{element.location:04X}",
+                "models": [
+                    *({"modelId": f"{model:04X}", "subscribe": [], "bind": []} for model in element.sig_models),
+                    *(
+                        {"modelId": f"{company:04X}{model:04X}", "subscribe": [], "bind": []}
+                        for company, model in element.vendor_models
+                    ),
+                ],
+            }
+            for index, element in enumerate(composition.elements)
+        ]
+        self._change_node(
+            uuid,
+            {
+                "cid": f"{composition.cid:04X}",
+                "pid": f"{composition.pid:04X}",
+                "vid": f"{composition.vid:04X}",
+                "crpl": f"{composition.crpl:04X}",
+                "elements": elements,
+                "configComplete": True,
+            },
+            timestamp,
+        )
+
+    def remove(self, uuid: bytes, timestamp: str) -> None:
+        """Take a node out; its addresses rest until the IV index has changed (MshPRT 3.11.7). Errors as `describe`."""
+        node = self._require(uuid)
+        index = self.iv_state.index
+        rested = tuple(
+            Reservation(one.first, one.last, one.uuid, index) if one.uuid == uuid else one for one in self._reservations
+        )
+        addresses = [f"{one:04X}" for one in range(node.address, node.last_address + 1)]
+        exclusions = [dict(one) for one in self._document.get("networkExclusions", [])]
+        same = next((one for one in exclusions if one.get("ivIndex") == index), None)
+        if same is None:
+            exclusions.append({"ivIndex": index, "addresses": addresses})
+        else:
+            same["addresses"] = [*same.get("addresses", []), *addresses]
+        nodes = [one for one in self._document["nodes"] if uuid_bytes(one["UUID"]) != uuid]
+        self._write(
+            {"nodes": nodes, "networkExclusions": exclusions, "timestamp": timestamp},
+            {_RESERVATIONS: msgspec.msgpack.encode(rested)},
+        )
+        self._reservations = rested
+
+    # ---- writing ----------------------------------------------------------------------------------------------
+
+    def _require(self, uuid: bytes) -> NodeEntry:
+        node = self.node(uuid)
+        if node is None:
+            raise UsageError(f"{uuid_text(uuid)} is no node of this network")
+        return node
+
+    def _change_node(self, uuid: bytes, fields: Mapping[str, Any], timestamp: str) -> None:
+        self._require(uuid)
+        nodes = [{**node, **fields} if uuid_bytes(node["UUID"]) == uuid else node for node in self._document["nodes"]]
+        self._write({"nodes": nodes, "timestamp": timestamp})
+
+    def _write(self, fields: Mapping[str, Any], others: Mapping[str, bytes | None] | None = None) -> None:
+        document = {**self._document, **fields}
+        cdb = check_document(document)
+        self.memory.commit({_DOCUMENT: write_document(document).encode(), **(others or {})})
+        self._document, self.cdb = document, cdb
+
+    def _write_reservations(
+        self, reservations: tuple[Reservation, ...], others: Mapping[str, bytes | None] | None = None
+    ) -> None:
+        self.memory.commit({_RESERVATIONS: msgspec.msgpack.encode(reservations), **(others or {})})
+        self._reservations = reservations
+
+    def _ranges(self) -> Sequence[Range]:
+        """Where this provisioner may give addresses: the first of the document is this one."""
+        for provisioner in self.cdb.provisioners:
+            if provisioner.allocated_unicast_range:
+                return [
+                    Range(int(one.low_address, 16), int(one.high_address, 16))
+                    for one in provisioner.allocated_unicast_range
+                ]
+        return (ALL_UNICAST,)
+
+    def _phase(self, net_index: int) -> int:
+        return next((key.phase for key in self.cdb.net_keys if key.index == net_index), 0)
+
+    def _pending_names(self) -> Iterable[str]:
+        return [name for name in self.memory.names() if name.startswith(_PENDING)]
+
+
+__all__ = ["ALL_UNICAST", "Cdb", "NetworkDatabase", "Pending"]
