@@ -1,4 +1,4 @@
-"""The mesh configuration database: one JSON document that mesh tools exchange (version 1.0.1, as Nordic's tools write it).
+"""The mesh configuration database: one JSON document that mesh tools exchange (1.0.1, as Nordic's tools have it).
 
 The document as it was read is the truth, so that what another tool put in goes out again; these types read it and check
 it. Addresses, keys and identifiers are upper-case hex, UUIDs have hyphens; 32 plain digits are taken as a UUID too.

@@ -9,7 +9,9 @@ from typing import Final, final
 
 import msgspec
 
+from keywright.errors import StoreError
 from keywright.mesh.models.composition import Composition
+from keywright.mesh.models.configuration import Status
 from keywright.mesh.network.keyring import NORMAL, Application, Keyring, Subnet
 from keywright.mesh.network.keys import AppKey, NetKey, virtual_address
 from keywright.mesh.network.stack import DEFAULT_TTL
@@ -133,3 +135,21 @@ class NodeMemory:
             ring.applications[index] = Application(app.net_index, AppKey(app.key), new)
         ring.device_keys[state.address] = AppKey(state.device_key, is_device_key=True)
         return ring
+
+
+def state_of(node: NodeMemory) -> NodeState:
+    """The state of what is a node, which whoever asks has seen to."""
+    assert node.state is not None
+    return node.state
+
+
+def saved(node: NodeMemory, status: int) -> int:
+    """Write what was changed if `status` is success. The status to answer with: storage failure if memory is full."""
+    if status:
+        return status
+    try:
+        node.save()
+    except StoreError:
+        node.undo()
+        return Status.STORAGE_FAILURE
+    return status
