@@ -12,6 +12,7 @@ import msgspec
 from keywright.errors import StoreError
 from keywright.mesh.models.composition import Composition
 from keywright.mesh.models.configuration import Status
+from keywright.mesh.network.iv_index import IvState
 from keywright.mesh.network.keyring import NORMAL, Application, Keyring, Subnet
 from keywright.mesh.network.keys import AppKey, NetKey, virtual_address
 from keywright.mesh.network.stack import DEFAULT_TTL
@@ -75,6 +76,8 @@ class NodeState(msgspec.Struct):
     ttl: int = DEFAULT_TTL
     network_transmit: int = 0
     relay_retransmit: int = 0
+    iv_state: IvState = IvState(0)
+    """As it was provisioned; the one in use has a place of its own."""
 
     def __repr__(self) -> str:
         return f"<NodeState {self.address:04X}, {len(self.net_keys)} NetKeys, {len(self.app_keys)} AppKeys>"

@@ -1,0 +1,117 @@
+"""A node: its stack, and the Configuration Server behind the device key (MshPRT 2.3.4, 4.4.1).
+
+Frames are network PDUs. Configuration messages are answered here; what comes under application keys is told as events.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Final, TypeAlias, final
+
+import msgspec
+
+from keywright.mesh.models.configuration import NodeReset, NodeResetStatus
+from keywright.mesh.models.configuration_server import ConfigurationServer
+from keywright.mesh.models.state import NodeMemory, state_of
+from keywright.mesh.network.access import AccessMessage
+from keywright.mesh.network.iv_index import IvIndex
+from keywright.mesh.network.segmentation import Retransmission
+from keywright.mesh.network.stack import Received, Stack, StackEvent
+
+DELAY_S: Final = (0.020, 0.050)
+"""Random delay of an answer to a message that came to this node alone (MshPRT 3.7.3.1)."""
+
+
+class WasReset(msgspec.Struct, frozen=True):
+    """The node has left its network and forgotten everything."""
+
+
+NodeEvent: TypeAlias = StackEvent | WasReset
+
+
+@final
+class Node:
+    """Endpoint: a provisioned device."""
+
+    def __init__(
+        self,
+        memory: NodeMemory,
+        now: float,
+        *,
+        random: Callable[[], float],
+        retransmission: Retransmission | None = None,
+    ) -> None:
+        """Take up a node from its memory. random(): a number from 0 up to 1."""
+        state = state_of(memory)
+        iv_index = IvIndex(memory.memory, state.iv_state, now, may_change_at_once=state.iv_state.is_updating)
+        self.memory = memory
+        self.stack = Stack(
+            memory.memory,
+            address=state.address,
+            elements=len(memory.composition.elements),
+            keyring=memory.keyring(),
+            iv_index=iv_index,
+            retransmission=retransmission,
+        )
+        self._server = ConfigurationServer(memory)
+        self._random = random
+        self._answers: list[tuple[float, AccessMessage, Received]] = []
+        self._is_leaving = False
+        self._events: list[NodeEvent] = []
+        self._refresh()
+
+    def receive(self, data: bytes, now: float) -> None:
+        """Take one network PDU."""
+        self.stack.receive(data, now)
+        self._turn(now)
+
+    def outgoing(self, now: float) -> Sequence[bytes]:
+        """Network PDUs to send now; `WasReset` is told when the answer to Node Reset is among them."""
+        self._turn(now)
+        frames = self.stack.outgoing(now)
+        if self._is_leaving:
+            self._is_leaving = False
+            self._events.append(WasReset())
+        return frames
+
+    def deadline(self) -> float | None:
+        """When `outgoing` is due."""
+        times = [due for due, _, _ in self._answers]
+        own = self.stack.deadline()
+        return min([*times, own] if own is not None else times, default=None)
+
+    def events(self) -> Sequence[NodeEvent]:
+        """What has happened."""
+        events, self._events = self._events, []
+        return events
+
+    def _turn(self, now: float) -> None:
+        for event in self.stack.events():
+            if isinstance(event, Received) and event.app_index is None and event.dst == self.stack.address:
+                answer = self._server.handle(event.message, event.net_index)
+                if answer is not None:
+                    least, most = DELAY_S
+                    self._answers.append((now + least + (most - least) * self._random(), answer, event))
+            else:
+                self._events.append(event)
+        due, self._answers = (
+            [one for one in self._answers if one[0] <= now],
+            [one for one in self._answers if one[0] > now],
+        )
+        for _, answer, asked in due:
+            # Sealed with the keys as they were when it was asked: a key refresh changes them afterwards.
+            self.stack.send(answer, asked.src, now, device=self.stack.address, net_index=asked.net_index)
+            self._refresh()
+            if asked.message.opcode == NodeReset.OPCODE and answer.opcode == NodeResetStatus.OPCODE:
+                self.memory.reset()
+                self._is_leaving = True
+
+    def _refresh(self) -> None:
+        """Let the stack use the keys and groups that the memory has now."""
+        state = self.memory.state
+        if state is None:
+            return
+        self.stack.keyring = self.memory.keyring()
+        self.stack.default_ttl = state.ttl
+        self.stack.groups = {group for model in state.models.values() for group in model.groups}
+        self.stack.labels = {label for model in state.models.values() for label in model.labels}

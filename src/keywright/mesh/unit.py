@@ -1,0 +1,190 @@
+"""A unit with a radio: an unprovisioned device until it is provisioned, a node after, a device again after Node Reset.
+
+Endpoint on advertising bearers: frames are advertising data. All it knows is in its memory, so that a unit whose power
+is cut is found as it left itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Final, TypeAlias, final
+
+import msgspec
+
+from keywright.crypto.aes import AesKey
+from keywright.errors import DecodeError
+from keywright.mesh.advertising import MESH_BEACON, MESH_MESSAGE, PB_ADV, URI, ad_structures, build_ad
+from keywright.mesh.beacons import SUPPORTS_CERTIFICATES, SUPPORTS_RECORDS, unprovisioned
+from keywright.mesh.device import Abilities, Device, DeviceEvent, Provisioned
+from keywright.mesh.ends import AgreementKey, RandomBytes
+from keywright.mesh.messages import IV_UPDATE, KEY_REFRESH, ProvisioningData
+from keywright.mesh.models.composition import Composition
+from keywright.mesh.models.state import NetKeyState, NodeMemory, NodeState
+from keywright.mesh.network.iv_index import IvState
+from keywright.mesh.network.keyring import NORMAL, SWITCHED
+from keywright.mesh.node import Node, NodeEvent, WasReset
+from keywright.mesh.pb_adv.link import PbAdvLink, Timing
+from keywright.mesh.pb_adv.messages import LinkOpen, PbAdvPdu, parse_generic
+from keywright.mesh.records import BASE_URI, DEVICE_CERTIFICATE, NO_RECORDS, Records
+from keywright.mesh.session import DeviceSession
+from keywright.store.memory import Memory
+
+BEACON_S: Final = 1.0
+"""Between two unprovisioned device beacons; the clause gives no value."""
+
+UnitEvent: TypeAlias = DeviceEvent | NodeEvent
+
+
+class Design(msgspec.Struct, frozen=True):
+    """What a unit is made as, and never forgets."""
+
+    uuid: bytes
+    composition: Composition
+    abilities: Abilities = Abilities()
+    records: Records = NO_RECORDS
+    oob_information: int = 0
+    uri: bytes = b""
+    """URI AD data, empty for none."""
+    timing: Timing = Timing()
+
+    def __repr__(self) -> str:
+        return f"<Design {self.uuid.hex()}>"
+
+
+@final
+class Unit:
+    """Endpoint: the unit as a radio hears it."""
+
+    def __init__(
+        self,
+        design: Design,
+        memory: Memory,
+        now: float,
+        *,
+        new_key: Callable[[], AgreementKey],
+        random_bytes: RandomBytes,
+        random: Callable[[], float],
+    ) -> None:
+        """new_key(): a fresh P-256 key. random_bytes(n): n octets. random(): a number from 0 up to 1."""
+        self.design = design
+        self.node: Node | None = None
+        self._memory = NodeMemory(memory, design.composition)
+        self._new_key = new_key
+        self._random_bytes = random_bytes
+        self._random = random
+        self._session: DeviceSession | None = None
+        self._link: PbAdvLink | None = None
+        self._beacon_at: float | None = None
+        self._events: list[UnitEvent] = []
+        if self._memory.state is None:
+            self._beacon_at = now
+        else:
+            self.node = Node(self._memory, now, random=random)
+
+    @property
+    def device(self) -> Device | None:
+        """The provisioning session under way, for whoever enters a value at the device."""
+        return self._session.device if self._session is not None else None
+
+    def receive(self, data: bytes, now: float) -> None:
+        """Take advertising data."""
+        for kind, content in ad_structures(data):
+            if kind == MESH_MESSAGE and self.node is not None:
+                self.node.receive(content, now)
+            elif kind == PB_ADV and self.node is None:
+                self._provisioning(content, data, now)
+        self._turn(now)
+
+    def outgoing(self, now: float) -> Sequence[bytes]:
+        """Advertising data to send now."""
+        frames: list[bytes] = []
+        if self._session is not None:
+            frames += self._session.outgoing(now)
+        self._turn(now)
+        if self.node is not None:
+            frames += [build_ad(MESH_MESSAGE, pdu) for pdu in self.node.outgoing(now)]
+            self._turn(now)
+        if self._beacon_at is not None and now >= self._beacon_at:
+            frames += self._beacons()
+            self._beacon_at = now + BEACON_S
+        return frames
+
+    def deadline(self) -> float | None:
+        """When `outgoing` is due."""
+        ends = (self._session, self.node)
+        times = [end.deadline() for end in ends if end is not None]
+        return min((time for time in (*times, self._beacon_at) if time is not None), default=None)
+
+    def events(self) -> Sequence[UnitEvent]:
+        """What has happened."""
+        events, self._events = self._events, []
+        return events
+
+    # ---- as a device ------------------------------------------------------------------------------------------
+
+    def _beacons(self) -> list[bytes]:
+        design = self.design
+        information = design.oob_information
+        listed = design.records.listed().records
+        if listed:
+            information |= SUPPORTS_RECORDS
+        if BASE_URI in listed or DEVICE_CERTIFICATE in listed:
+            information |= SUPPORTS_CERTIFICATES
+        beacons = [build_ad(MESH_BEACON, unprovisioned(design.uuid, information, design.uri))]
+        return [*beacons, build_ad(URI, design.uri)] if design.uri else beacons
+
+    def _provisioning(self, content: bytes, data: bytes, now: float) -> None:
+        if self._session is None or self._session.is_over:
+            self._open(content, now)
+        if self._session is not None:
+            self._session.receive(data, now)
+
+    def _open(self, content: bytes, now: float) -> None:
+        try:
+            pdu = PbAdvPdu.parse(content)
+            message = parse_generic(pdu.generic)
+        except DecodeError:
+            return
+        is_over = self._link is not None and pdu.link_id == self._link.link_id
+        if not isinstance(message, LinkOpen) or message.uuid != self.design.uuid or is_over:
+            return
+        self._link = PbAdvLink.accept(pdu.link_id, now, random=self._random, timing=self.design.timing)
+        device = Device(
+            self.design.abilities,
+            new_key=self._new_key,
+            random=self._random_bytes,
+            remember=self._remember,
+            records=self.design.records,
+        )
+        self._session = DeviceSession(device, self._link)
+        self._beacon_at = None
+
+    def _remember(self, data: ProvisioningData, device_key: AesKey) -> None:
+        iv_state = IvState(int.from_bytes(data.iv_index), bool(data.flags & IV_UPDATE))
+        # In phase 2 of a key refresh the device gets the new key alone, and goes on to the end of it with the others.
+        in_refresh = bool(data.flags & KEY_REFRESH)
+        net_key = NetKeyState(data.net_key, data.net_key if in_refresh else b"", SWITCHED if in_refresh else NORMAL)
+        self._memory.begin(
+            NodeState(data.unicast_address, device_key.reveal(), {data.key_index: net_key}, iv_state=iv_state)
+        )
+
+    # ---- what changes the one into the other ------------------------------------------------------------------
+
+    def _turn(self, now: float) -> None:
+        session = self._session
+        if session is not None:
+            for told in session.events():
+                self._events.append(told)
+                if isinstance(told, Provisioned):
+                    self.node = Node(self._memory, now, random=self._random)
+            if session.is_over:
+                self._session = None
+                if self.node is None:
+                    self._beacon_at = now
+        if self.node is not None:
+            for event in self.node.events():
+                self._events.append(event)
+                if isinstance(event, WasReset):
+                    self.node = None
+                    self._beacon_at = now + BEACON_S
+                    return
