@@ -146,6 +146,8 @@ class Ended(msgspec.Struct, frozen=True):
 
     error: KeywrightError
     reason: int
+    error_code: int = 0
+    """What the device said in Failed, 0 if it said nothing."""
 
 
 ProvisionerEvent: TypeAlias = (
@@ -237,13 +239,16 @@ class Provisioner(End[ProvisionerEvent]):
             return
         self._restart_timer(now)
         try:
-            message = self._expected(parse_pdu(data))
-            asked, self._unanswered = self._unanswered, []
-            self._take(message, asked, now)
+            message = parse_pdu(data)
         except PduError as error:
             self._end(WireError(f"device sent what is no provisioning PDU: {error} (MshPRT 5.4.1)"), CloseReason.FAIL)
+            return
+        try:
+            self._check_expected(message)
+            asked, self._unanswered = self._unanswered, []
+            self._take(message, asked, now)
         except KeywrightError as error:
-            self._end(error, CloseReason.FAIL)
+            self._end(error, CloseReason.FAIL, message.error_code if isinstance(message, Failed) else 0)
 
     def link_closed(self, why: str) -> None:
         """The bearer has lost the link."""
@@ -267,12 +272,11 @@ class Provisioner(End[ProvisionerEvent]):
         self._unanswered.append(message)
         super()._send(message, now)
 
-    def _expected(self, message: Pdu) -> Pdu:
+    def _check_expected(self, message: Pdu) -> None:
         if isinstance(message, Failed):
             raise self._refused(message)
         if not isinstance(message, TABLE[self.state]):
             raise SequenceError(f"device sent {describe(message)} while {self.state} (MshPRT 5.4.4)")
-        return message
 
     def _take(self, message: Pdu, asked: list[Pdu], now: float) -> None:
         match message:
@@ -398,10 +402,10 @@ class Provisioner(End[ProvisionerEvent]):
                 CloseReason.TIMEOUT,
             )
 
-    def _end(self, error: KeywrightError, reason: int) -> None:
+    def _end(self, error: KeywrightError, reason: int, error_code: int = 0) -> None:
         self._over("failed")
         self._pdus.clear()
-        self._events.append(Ended(error, reason))
+        self._events.append(Ended(error, reason, error_code))
 
     def _over(self, state: State) -> None:
         self.state = state
