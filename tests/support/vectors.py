@@ -47,7 +47,9 @@ FILES: dict[str, Source] = {
     "mesh/key_derivation.json": Source(19, ("mesh/test_mesh_keys.py",)),
     "mesh/network_messages.json": Source(9, ("mesh/network/test_network_pdu.py", "mesh/network/test_transport.py")),
     "mesh/pbadv_trace.json": Source(14, ("mesh/pb_adv/test_pb_adv_link.py", "mesh/pb_adv/test_pb_adv_messages.py")),
-    "mesh/provisioning_records_trace.json": Source(4, ("mesh/pb_adv/test_pb_adv_messages.py",)),
+    "mesh/provisioning_records_trace.json": Source(
+        4, ("mesh/pb_adv/test_pb_adv_messages.py", "mesh/test_record_fetch.py")
+    ),
     "mesh/provisioning_crypto.json": Source(
         2,
         (

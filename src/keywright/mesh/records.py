@@ -15,7 +15,7 @@ LAST_INTERMEDIATE: Final = 0x0010
 COMPLETE_LOCAL_NAME: Final = 0x0011
 APPEARANCE: Final = 0x0012
 LONGEST_RECORD: Final = 0xFFFF
-_OVERHEAD: Final = 8
+OVERHEAD: Final = 8
 """Octets of a Record Response before its data, type included."""
 
 
@@ -31,7 +31,7 @@ class RecordStatus:
 class Records:
     """The records of a device, and how it answers for them. `most`: octets it sends in one answer at most."""
 
-    def __init__(self, contents: Mapping[int, bytes], most: int = 1469 - _OVERHEAD) -> None:
+    def __init__(self, contents: Mapping[int, bytes], most: int = 1469 - OVERHEAD) -> None:
         """Raises ValueError for an id or a length that the PDUs cannot say."""
         for record, data in contents.items():
             if not 0 <= record <= 0xFFFF or len(data) > LONGEST_RECORD:
