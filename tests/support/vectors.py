@@ -43,10 +43,20 @@ FILES: dict[str, Source] = {
     ),
     "factory/merkle.json": Source(57, ("production/audit/test_audit_merkle.py",)),
     "mesh/auth_values.json": Source(7, ("mesh/test_oob.py",)),
-    "mesh/beacons_and_proxy.json": Source(7, ("mesh/test_beacons.py", "mesh/network/test_network_pdu.py")),
+    "mesh/beacons_and_proxy.json": Source(
+        7, ("mesh/test_beacons.py", "mesh/network/test_network_pdu.py", "mesh/pb_gatt/test_proxy_pdus.py")
+    ),
     "mesh/key_derivation.json": Source(19, ("mesh/test_mesh_keys.py",)),
     "mesh/network_messages.json": Source(9, ("mesh/network/test_network_pdu.py", "mesh/network/test_transport.py")),
-    "mesh/pbadv_trace.json": Source(14, ("mesh/pb_adv/test_pb_adv_link.py", "mesh/pb_adv/test_pb_adv_messages.py")),
+    "mesh/pbadv_trace.json": Source(
+        14,
+        (
+            "mesh/pb_adv/test_pb_adv_link.py",
+            "mesh/pb_adv/test_pb_adv_messages.py",
+            "mesh/pb_gatt/test_pb_gatt_link.py",
+            "mesh/pb_gatt/test_proxy_pdus.py",
+        ),
+    ),
     "mesh/provisioning_records_trace.json": Source(
         4, ("mesh/pb_adv/test_pb_adv_messages.py", "mesh/test_record_fetch.py")
     ),
@@ -54,6 +64,7 @@ FILES: dict[str, Source] = {
         2,
         (
             "mesh/pb_adv/test_pb_adv_link.py",
+            "mesh/pb_gatt/test_pb_gatt_link.py",
             "mesh/test_device.py",
             "mesh/test_mesh_keys.py",
             "mesh/test_provisioner.py",
