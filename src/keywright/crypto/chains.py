@@ -126,18 +126,22 @@ def issue_certificate(
     validity: Validity,
     path_length: int | None = None,
     policies: tuple[str, ...] = (),
+    organization: str = "",
+    denies_ca: bool = False,
 ) -> bytes:
     """A certificate for `public_key` as DER, signed by `key`; self-signed when `issuer` is None.
 
     `path_length` None: the key may agree (keyAgreement), nothing else; a number: it may sign certificates, with so
-    many CA certificates between it and the last one. `policies` dotted; usage and policies are critical. ECDSA with the
-    SHA-2 as wide as the key. Raises ValueError for values that X.509 does not take.
+    many CA certificates between it and the last one. `policies` dotted; usage and policies are critical. `denies_ca`:
+    whether a certificate that is of no CA says so in basicConstraints. ECDSA with the SHA-2 as wide as the key. Raises
+    ValueError for values that X.509 does not take.
     """
     from cryptography import x509  # noqa: PLC0415 - takes 50 ms
     from cryptography.hazmat.primitives import hashes  # noqa: PLC0415 - see above
     from cryptography.hazmat.primitives.serialization import Encoding  # noqa: PLC0415 - see above
 
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, subject)])
+    attributes = [x509.NameAttribute(x509.NameOID.ORGANIZATION_NAME, organization)] if organization else []
+    name = x509.Name([*attributes, x509.NameAttribute(x509.NameOID.COMMON_NAME, subject)])
     above = name if issuer is None else x509.load_der_x509_certificate(issuer.der).subject
     authority = issuer.subject_key_id if issuer is not None else key_identifier(key.public)
     builder = (
@@ -146,8 +150,9 @@ def issue_certificate(
         .add_extension(x509.AuthorityKeyIdentifier(authority, None, None), critical=False)
         .add_extension(_usage(sign=path_length is not None), critical=True)
     )
-    if path_length is not None:
-        builder = builder.add_extension(x509.BasicConstraints(ca=True, path_length=path_length), critical=True)
+    if path_length is not None or denies_ca:
+        limits = x509.BasicConstraints(ca=path_length is not None, path_length=path_length)
+        builder = builder.add_extension(limits, critical=True)
     if policies:
         listed = [x509.PolicyInformation(x509.ObjectIdentifier(policy), None) for policy in policies]
         builder = builder.add_extension(x509.CertificatePolicies(listed), critical=True)
