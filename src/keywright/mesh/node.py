@@ -5,11 +5,13 @@ Frames are network PDUs. Configuration messages are answered here; what comes un
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Sequence
 from typing import Final, TypeAlias, final
 
 import msgspec
 
+from keywright.errors import KeywrightError, StoreError
 from keywright.mesh.models.configuration import NodeReset, NodeResetStatus
 from keywright.mesh.models.configuration_server import ConfigurationServer
 from keywright.mesh.models.state import NodeMemory, state_of
@@ -99,12 +101,24 @@ class Node:
             [one for one in self._answers if one[0] > now],
         )
         for _, answer, asked in due:
-            # Sealed with the keys as they were when it was asked: a key refresh changes them afterwards.
-            self.stack.send(answer, asked.src, now, device=self.stack.address, net_index=asked.net_index)
+            # Sealed with the keys as they were when it was asked: a key refresh changes them afterwards. An answer that
+            # cannot be numbered is lost, as if the air had lost it.
+            with contextlib.suppress(KeywrightError):
+                self.stack.send(answer, asked.src, now, device=self.stack.address, net_index=asked.net_index)
             self._refresh()
             if asked.message.opcode == NodeReset.OPCODE and answer.opcode == NodeResetStatus.OPCODE:
-                self.memory.reset()
-                self._is_leaving = True
+                self._leave(now)
+                return
+
+    def _leave(self, now: float) -> None:
+        try:
+            self.memory.reset()
+        except StoreError:
+            # Still a node: the answer would be untrue, so it does not leave.
+            self.stack.outgoing(now)
+        else:
+            self._answers.clear()
+            self._is_leaving = True
 
     def _refresh(self) -> None:
         """Let the stack use the keys and groups that the memory has now."""

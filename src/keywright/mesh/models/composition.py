@@ -18,6 +18,13 @@ CONFIGURATION_CLIENT: Final = 0x0001
 HEALTH_SERVER: Final = 0x0002
 REMOTE_PROVISIONING_SERVER: Final = 0x0004
 REMOTE_PROVISIONING_CLIENT: Final = 0x0005
+DEVICE_KEY_MODELS: Final = (
+    CONFIGURATION_SERVER,
+    CONFIGURATION_CLIENT,
+    REMOTE_PROVISIONING_SERVER,
+    REMOTE_PROVISIONING_CLIENT,
+)
+"""Models whose messages are under the device key alone: they have no bindings, publish and subscribe nothing."""
 
 
 class _Head(LittleRecord, frozen=True):
@@ -62,9 +69,18 @@ class Composition(msgspec.Struct, frozen=True):
 
     def build(self) -> bytes:
         """The page. Raises ValueError for what does not fit its fields."""
-        return _Head(
-            self.cid, self.pid, self.vid, self.crpl, self.features, b"".join(map(_build_element, self.elements))
-        ).build()
+        return self._build(self.elements)
+
+    def build_within(self, room: int) -> bytes:
+        """The page with as many of the first elements as fit into so many octets (MshPRT 4.4.1.2.2)."""
+        count = len(self.elements)
+        while count and len(self._build(self.elements[:count])) > room:
+            count -= 1
+        return self._build(self.elements[:count])
+
+    def _build(self, elements: tuple[Element, ...]) -> bytes:
+        built = b"".join(map(_build_element, elements))
+        return _Head(self.cid, self.pid, self.vid, self.crpl, self.features, built).build()
 
 
 def parse_composition(data: bytes) -> Composition:

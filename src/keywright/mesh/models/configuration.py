@@ -316,6 +316,42 @@ class SubscriptionStatus(LittleRecord, frozen=True):
     model: ModelId
 
 
+class SigModelSubscriptionGet(LittleRecord, frozen=True):
+    """Which groups a model of the standard hears?"""
+
+    OPCODE: ClassVar[int] = 0x8029
+    element: U16
+    model: Annotated[bytes, raw(2)]
+
+
+class SigModelSubscriptionList(LittleRecord, frozen=True):
+    """Answer."""
+
+    OPCODE: ClassVar[int] = 0x802A
+    status: U8
+    element: U16
+    model: Annotated[bytes, raw(2)]
+    addresses: tuple[U16, ...] = ()
+
+
+class VendorModelSubscriptionGet(LittleRecord, frozen=True):
+    """Which groups a vendor's model hears?"""
+
+    OPCODE: ClassVar[int] = 0x802B
+    element: U16
+    model: Annotated[bytes, raw(4)]
+
+
+class VendorModelSubscriptionList(LittleRecord, frozen=True):
+    """Answer."""
+
+    OPCODE: ClassVar[int] = 0x802C
+    status: U8
+    element: U16
+    model: Annotated[bytes, raw(4)]
+    addresses: tuple[U16, ...] = ()
+
+
 class NetworkTransmitGet(LittleRecord, frozen=True):
     """How often a PDU is sent?"""
 
@@ -384,6 +420,42 @@ class ModelAppStatus(LittleRecord, frozen=True):
     element: U16
     app_index: U16
     model: ModelId
+
+
+class SigModelAppGet(LittleRecord, frozen=True):
+    """Which AppKeys a model of the standard may use?"""
+
+    OPCODE: ClassVar[int] = 0x804B
+    element: U16
+    model: Annotated[bytes, raw(2)]
+
+
+class SigModelAppList(LittleRecord, frozen=True):
+    """Answer; `unpack_index_list` reads the indexes."""
+
+    OPCODE: ClassVar[int] = 0x804C
+    status: U8
+    element: U16
+    model: Annotated[bytes, raw(2)]
+    indexes: Annotated[bytes, Rest()]
+
+
+class VendorModelAppGet(LittleRecord, frozen=True):
+    """Which AppKeys a vendor's model may use?"""
+
+    OPCODE: ClassVar[int] = 0x804D
+    element: U16
+    model: Annotated[bytes, raw(4)]
+
+
+class VendorModelAppList(LittleRecord, frozen=True):
+    """Answer; `unpack_index_list` reads the indexes."""
+
+    OPCODE: ClassVar[int] = 0x804E
+    status: U8
+    element: U16
+    model: Annotated[bytes, raw(4)]
+    indexes: Annotated[bytes, Rest()]
 
 
 class NetKeyAdd(LittleRecord, frozen=True):

@@ -79,17 +79,21 @@ def phase(node: NodeMemory, message: c.KeyRefreshPhaseGet | c.KeyRefreshPhaseSet
         return c.KeyRefreshPhaseStatus(Status.INVALID_NETKEY_INDEX, index, NORMAL)
     status = Status.SUCCESS
     if isinstance(message, c.KeyRefreshPhaseSet):
-        if message.transition not in {_SWITCH, _FORGET} or (message.transition, found.phase) == (_SWITCH, NORMAL):
+        if message.transition not in {_SWITCH, _FORGET}:
             return None
-        if message.transition == _SWITCH:
-            found.phase = SWITCHED
+        if message.transition == _FORGET:
+            finish_refresh(node, index)
+        elif found.phase == NORMAL:
+            status = Status.CANNOT_UPDATE  # there is no new key to go on to
         else:
-            _finish_refresh(node, index, found)
+            found.phase = SWITCHED
         status = saved(node, status)
     return c.KeyRefreshPhaseStatus(status, index, state_of(node).net_keys[index].phase)
 
 
-def _finish_refresh(node: NodeMemory, index: int, found: NetKeyState) -> None:
+def finish_refresh(node: NodeMemory, index: int) -> None:
+    """Phase 3: forget the old NetKey, and the old AppKeys that are bound to it. The caller saves it."""
+    found = state_of(node).net_keys[index]
     if found.phase == NORMAL:
         return
     found.key, found.new_key, found.phase = found.new_key, b"", NORMAL

@@ -16,11 +16,13 @@ from keywright.mesh.models import configuration_keys as keys
 from keywright.mesh.models import configuration_models as models
 from keywright.mesh.models.configuration import Status
 from keywright.mesh.models.state import NodeMemory, saved, state_of
-from keywright.mesh.network.access import AccessMessage
+from keywright.mesh.network.access import LONGEST, AccessMessage
 
 _NOT_SUPPORTED: Final = 2
 """State of a feature that a node does not have."""
 _TTL_LAST: Final = 0x7F
+_PAGE_ROOM: Final = LONGEST - 2
+"""Octets of a page in one message: without the opcode and the page number."""
 
 
 @final
@@ -50,7 +52,7 @@ class ConfigurationServer:
 def _composition(node: NodeMemory, message: c.CompositionDataGet, _: int) -> c.Message | None:
     # There is page 0 alone; any higher one is answered with the highest below it (MshPRT 4.4.1.2.2).
     del message
-    return c.CompositionDataStatus(0, node.composition.build())
+    return c.CompositionDataStatus(0, node.composition.build_within(_PAGE_ROOM))
 
 
 def _beacon(node: NodeMemory, message: c.BeaconGet | c.BeaconSet, _: int) -> c.Message | None:
@@ -135,6 +137,10 @@ TABLE: Final[Mapping[type[LittleRecord], Callable[[NodeMemory, Any, int], c.Mess
     c.SubscriptionVirtualAddressAdd: models.subscribe,
     c.SubscriptionVirtualAddressDelete: models.subscribe,
     c.SubscriptionVirtualAddressOverwrite: models.subscribe,
+    c.SigModelSubscriptionGet: models.subscription_list,
+    c.VendorModelSubscriptionGet: models.subscription_list,
+    c.SigModelAppGet: models.binding_list,
+    c.VendorModelAppGet: models.binding_list,
     c.NodeReset: _reset,
 }
 """Which message is answered by what."""

@@ -20,6 +20,7 @@ from keywright.store.memory import Memory
 
 _NAME: Final = "node"
 _KEYS_ROOM: Final = 32
+_GROUPS_ROOM: Final = 32
 
 
 class NetKeyState(msgspec.Struct):
@@ -87,11 +88,15 @@ class NodeState(msgspec.Struct):
 class NodeMemory:
     """The state of a node in a memory. `state` may be changed; `save` writes it, `undo` takes it back."""
 
-    def __init__(self, memory: Memory, composition: Composition, *, keys_room: int = _KEYS_ROOM) -> None:
+    def __init__(
+        self, memory: Memory, composition: Composition, *, keys_room: int = _KEYS_ROOM, groups_room: int = _GROUPS_ROOM
+    ) -> None:
         self.memory = memory
         self.composition = composition
         self.keys_room = keys_room
         """How many NetKeys, and how many AppKeys, the node has room for."""
+        self.groups_room = groups_room
+        """How many groups one model may subscribe to."""
         self.state: NodeState | None = None
         self.undo()
 
