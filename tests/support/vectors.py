@@ -46,7 +46,7 @@ FILES: dict[str, Source] = {
     "mesh/beacons_and_proxy.json": Source(
         7, ("mesh/test_beacons.py", "mesh/network/test_network_pdu.py", "mesh/pb_gatt/test_proxy_pdus.py")
     ),
-    "mesh/certificate_based.json": Source(3, ("mesh/test_certificates.py",)),
+    "mesh/certificate_based.json": Source(3, ("mesh/test_certificates.py", "mesh/test_retrieval.py")),
     "mesh/composition_data.json": Source(3, ("mesh/models/test_configuration_messages.py",)),
     "mesh/key_derivation.json": Source(19, ("mesh/test_mesh_keys.py",)),
     "mesh/network_messages.json": Source(9, ("mesh/network/test_network_pdu.py", "mesh/network/test_transport.py")),
