@@ -49,12 +49,13 @@ def make_device(
     *,
     records: Records = NO_RECORDS,
     judge: Callable[[ProvisioningData], int] = lambda _: 0,
+    random: Callable[[int], bytes] | None = None,
 ) -> Device:
     """A device with a fresh key."""
     return Device(
         abilities or Abilities(),
         new_key=lambda: EcPrivateKey.generate("P-256"),
-        random=counting(1),
+        random=random or counting(1),
         remember=(memory or NodeMemory()).remember,
         records=records,
         judge=judge,

@@ -14,7 +14,7 @@ import msgspec
 from keywright.crypto.aes import AesKey
 from keywright.crypto.compare import equal
 from keywright.crypto.ec import EcPublicKey
-from keywright.errors import AuthenticationError, DecodeError, SequenceError, StoreError
+from keywright.errors import AuthenticationError, DecodeError, KeywrightError, SequenceError, StoreError
 from keywright.mesh.ends import CURVE, TIMEOUT_WITH_PERSON_S, AgreementKey, End, RandomBytes
 from keywright.mesh.keys import ALGORITHMS, CMAC, HMAC, Algorithm, session_keys
 from keywright.mesh.messages import (
@@ -177,7 +177,8 @@ class Device(End[DeviceEvent]):
         """new_key(): a fresh P-256 key pair. random(n): n random octets.
 
         remember(data, device_key): writes what the node needs into its memory, before Complete leaves; a StoreError is
-        answered with Failed, out of resources. judge(data): an error code for data that this device will not have, 0
+        answered with Failed, out of resources. Any other KeywrightError of these is answered with Failed, unexpected
+        error. judge(data): an error code for data that this device will not have, 0
         if it will; called after the checks that hold for every device.
         """
         super().__init__()
@@ -218,6 +219,9 @@ class Device(End[DeviceEvent]):
             self._take(self._expected(parse_pdu(data)), now)
         except PduError as error:
             self._fail(error.error_code, str(error), now)
+        except KeywrightError as error:
+            # Not the peer's doing: the device's key, memory or judgement failed it.
+            self._fail(ErrorCode.UNEXPECTED_ERROR, str(error), now)
 
     def link_closed(self) -> None:
         """The bearer has closed the link: whatever was under way is over (MshPRT 5.4.4)."""

@@ -2,8 +2,9 @@
 
 An OOB value that can be guessed while a session lasts proves little. With CMAC it proves less: whoever plays the
 device may answer with any confirmation, try every value against the provisioner's random, and only then make up a
-random that fits (CVE-2020-26559 and its kin). So a short value is refused unless somebody says otherwise, and CMAC is
-taken only from a device that has nothing else (MshPRT 5.4.1.2).
+random that fits (CVE-2020-26556 and its kin; shown in tests/mesh/attack). Six digits fall in a second. So a short value
+is refused unless somebody says otherwise, with CMAC any but the longest, and CMAC is taken only from a device that has
+nothing else (MshPRT 5.4.1.2).
 """
 
 from __future__ import annotations
@@ -29,6 +30,8 @@ from keywright.mesh.oob import (
 
 SIX_DIGITS_BITS: Final = 19.9
 """What six digits are worth."""
+EIGHT_CHARACTERS_BITS: Final = 41.0
+"""What eight letters and digits are worth, the most that a person can be given to carry."""
 _BEST_FIRST: Final = {
     Method.OUTPUT: ("alphanumeric", "numeric", "vibrate", "beep", "blink"),
     Method.INPUT: ("alphanumeric", "numeric", "twist", "push"),
@@ -53,6 +56,8 @@ class Policy(msgspec.Struct, frozen=True):
     """The only algorithm to use; None: HMAC if the device has it, else CMAC."""
     least_bits: float = SIX_DIGITS_BITS
     """Least entropy of a value that a person carries."""
+    least_bits_cmac: float = EIGHT_CHARACTERS_BITS
+    """The same with CMAC, where an attacker has the whole session to try values instead of one guess."""
     least_static_octets: int = 16
     """Least length of a static value."""
     needs_oob_key: bool = False
@@ -75,7 +80,7 @@ class Policy(msgspec.Struct, frozen=True):
             )
         reasons: list[str] = []
         for method in self.methods:
-            found = self._authentication(method, capabilities, static_oob, reasons)
+            found = self._authentication(method, algorithm, capabilities, static_oob, reasons)
             if found is not None:
                 return Choice(algorithm, offers_key and has_oob_key, found)
         raise PolicyError(
@@ -98,7 +103,7 @@ class Policy(msgspec.Struct, frozen=True):
         raise PolicyError(f"the device offers no known algorithm (Algorithms {capabilities.algorithms:04X})")
 
     def _authentication(
-        self, method: int, capabilities: Capabilities, static_oob: bytes, reasons: list[str]
+        self, method: int, algorithm: Algorithm, capabilities: Capabilities, static_oob: bytes, reasons: list[str]
     ) -> Authentication | None:
         match method:
             case Method.NONE:
@@ -115,10 +120,12 @@ class Policy(msgspec.Struct, frozen=True):
                 else:
                     return Authentication(Method.STATIC)
             case _:
-                return self._carried(method, capabilities, reasons)
+                return self._carried(method, algorithm, capabilities, reasons)
         return None
 
-    def _carried(self, method: int, capabilities: Capabilities, reasons: list[str]) -> Authentication | None:
+    def _carried(
+        self, method: int, algorithm: Algorithm, capabilities: Capabilities, reasons: list[str]
+    ) -> Authentication | None:
         size, actions = (
             (capabilities.output_size, capabilities.output_actions)
             if method == Method.OUTPUT
@@ -135,7 +142,9 @@ class Policy(msgspec.Struct, frozen=True):
             reasons.append(f"the device has no {METHODS[method]}")
             return None
         best = offered[0]
-        if best.entropy_bits() < self.least_bits:
-            reasons.append(f"its {best} is worth {best.entropy_bits():.0f} bits of {self.least_bits:.0f}")
+        least = self.least_bits_cmac if algorithm == CMAC else self.least_bits
+        if best.entropy_bits() < least:
+            with_cmac = " that CMAC needs" if algorithm == CMAC else ""
+            reasons.append(f"its {best} is worth {best.entropy_bits():.0f} bits of {least:.0f}{with_cmac}")
             return None
         return best
