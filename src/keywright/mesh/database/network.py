@@ -30,6 +30,7 @@ from keywright.mesh.database.cdb import (
 from keywright.mesh.messages import ProvisioningData
 from keywright.mesh.models.composition import Composition
 from keywright.mesh.network.iv_index import IvState
+from keywright.mesh.network.keyring import DISTRIBUTING
 from keywright.store.memory import Memory
 
 _DOCUMENT: Final = "document"
@@ -147,6 +148,11 @@ class NetworkDatabase:
         """The document, with everything that was in it when it was taken in."""
         return write_document(self._document)
 
+    @property
+    def document(self) -> Document:
+        """The document as it is now; not to be changed."""
+        return self._document
+
     # ---- what is asked ----------------------------------------------------------------------------------------
 
     @property
@@ -159,9 +165,18 @@ class NetworkDatabase:
         """A network key in clear, for provisioning data. Raises UsageError for one that the network has not."""
         for key in self.cdb.net_keys:
             if key.index == index:
-                return bytes.fromhex(key.key)
+                # Until phase 2 of a key refresh the network is the old key; the new one is sent to a new node later.
+                distributing = key.phase == DISTRIBUTING and key.old_key is not None
+                return bytes.fromhex(key.old_key if distributing and key.old_key else key.key)
         known = ", ".join(f"{key.index}" for key in self.cdb.net_keys)
         raise UsageError(f"the network has no NetKey with index {index}", hint=f"it has: {known}")
+
+    def own_address(self) -> int:
+        """The address that this provisioner asks from: reserved once, under the UUID of the network. Raises StoreError.
+
+        It is never the address of a provisioner that a document came from, whose sequence numbers are not known here.
+        """
+        return self.reserve(uuid_bytes(self.cdb.mesh_uuid), 1).first
 
     def node(self, uuid: bytes) -> NodeEntry | None:
         """The node with this UUID, None if there is none."""
@@ -224,7 +239,7 @@ class NetworkDatabase:
             "elements": [{"index": index, "location": "0000", "models": []} for index in range(promised.elements)],
             "excluded": False,
         }
-        self._write(
+        self.write(
             {"nodes": [*self._document.get("nodes", []), node], "timestamp": timestamp}, {_PENDING + uuid.hex(): None}
         )
         found = self.node(uuid)
@@ -238,8 +253,11 @@ class NetworkDatabase:
 
     # ---- a node changes ---------------------------------------------------------------------------------------
 
-    def describe(self, uuid: bytes, composition: Composition, timestamp: str) -> None:
-        """Write what a node says it is made of. Raises UsageError for no node, StoreError."""
+    def describe(self, uuid: bytes, composition: Composition, timestamp: str, *, is_complete: bool = True) -> None:
+        """Write what a node says it is made of. Raises UsageError for no node, StoreError.
+
+        is_complete: whether nothing of its first configuration is left to do.
+        """
         elements = [
             {
                 "index": index,
@@ -254,7 +272,7 @@ class NetworkDatabase:
             }
             for index, element in enumerate(composition.elements)
         ]
-        self._change_node(
+        self.change_node(
             uuid,
             {
                 "cid": f"{composition.cid:04X}",
@@ -262,7 +280,7 @@ class NetworkDatabase:
                 "vid": f"{composition.vid:04X}",
                 "crpl": f"{composition.crpl:04X}",
                 "elements": elements,
-                "configComplete": True,
+                "configComplete": is_complete,
             },
             timestamp,
         )
@@ -282,7 +300,7 @@ class NetworkDatabase:
         else:
             same["addresses"] = [*same.get("addresses", []), *addresses]
         nodes = [one for one in self._document["nodes"] if uuid_bytes(one["UUID"]) != uuid]
-        self._write(
+        self.write(
             {"nodes": nodes, "networkExclusions": exclusions, "timestamp": timestamp},
             {_RESERVATIONS: msgspec.msgpack.encode(rested)},
         )
@@ -296,12 +314,17 @@ class NetworkDatabase:
             raise UsageError(f"{uuid_text(uuid)} is no node of this network")
         return node
 
-    def _change_node(self, uuid: bytes, fields: Mapping[str, Any], timestamp: str) -> None:
+    def change_node(self, uuid: bytes, fields: Mapping[str, Any], timestamp: str) -> None:
+        """Change fields of a node's entry, as the format has them. Raises UsageError for no node, StoreError."""
         self._require(uuid)
         nodes = [{**node, **fields} if uuid_bytes(node["UUID"]) == uuid else node for node in self._document["nodes"]]
-        self._write({"nodes": nodes, "timestamp": timestamp})
+        self.write({"nodes": nodes, "timestamp": timestamp})
 
-    def _write(self, fields: Mapping[str, Any], others: Mapping[str, bytes | None] | None = None) -> None:
+    def write(self, fields: Mapping[str, Any], others: Mapping[str, bytes | None] | None = None) -> None:
+        """Change fields of the document, and other values of the memory, all at once.
+
+        Raises DecodeError for what would not read again, StoreError; nothing is changed then.
+        """
         document = {**self._document, **fields}
         cdb = check_document(document)
         self.memory.commit({_DOCUMENT: write_document(document).encode(), **(others or {})})
