@@ -112,8 +112,7 @@ def check_path(
     DER of the CA certificates that are trusted. at: UTC, as 2026-01-02T03:04:05Z. Raises AuthenticationError, naming
     the certificate and the rule; ValueError for `at` in another form.
     """
-    if not _TIME.fullmatch(at):
-        raise ValueError(f"a time as 2026-01-02T03:04:05Z, not {at!r}")
+    check_time(at)
     device = _link(_DEVICE, der)
     accepted = _device(device, uuid)
     if len(intermediates) > MOST_INTERMEDIATES:
@@ -142,6 +141,12 @@ def check_root(der: bytes) -> None:
         _check_authority(_link("trusted root", der), 0)
     except AuthenticationError as error:
         raise PolicyError(str(error), hint="give the DER of a CA certificate") from error
+
+
+def check_time(at: str) -> None:
+    """Raise ValueError for a time that is not written as 2026-01-02T03:04:05Z."""
+    if not _TIME.fullmatch(at):
+        raise ValueError(f"a time as 2026-01-02T03:04:05Z, not {at!r}")
 
 
 def uuid_text(uuid: bytes) -> str:

@@ -8,14 +8,17 @@ as `NetworkDatabase.pending`, to be probed.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Callable, Generator, Sequence
+from functools import partial
 from typing import TypeAlias, final
 
 import msgspec
 
 from keywright.crypto.ec import EcPublicKey
-from keywright.errors import KeywrightError, StoreError
+from keywright.errors import AuthenticationError, KeywrightError, SequenceError, StoreError
 from keywright.mesh.bearer import LinkOpened
+from keywright.mesh.cbp import Answer, CertificatePolicy, Question, obtain_certificate
+from keywright.mesh.certificates import DeviceCertificate, check_time
 from keywright.mesh.database.cdb import NodeEntry
 from keywright.mesh.database.network import NetworkDatabase
 from keywright.mesh.oob import Method, Value
@@ -26,9 +29,13 @@ from keywright.mesh.provisioner import (
     Ended,
     Provisioned,
     ProvisionerEvent,
+    RecordPart,
+    RecordsListed,
     ValueShown,
     ValueWanted,
 )
+from keywright.mesh.record_fetch import answer_in, ask
+from keywright.mesh.retrieval import HttpAnswer, HttpGet
 from keywright.mesh.session import ProvisionerSession
 
 
@@ -40,6 +47,10 @@ class Candidate(msgspec.Struct, frozen=True):
     static_oob: bytes = b""
     public_key: EcPublicKey | None = None
     attention_s: int = 5
+    oob_information: int | None = None
+    """Of its beacon, None if none was seen."""
+    uri: bytes = b""
+    """URI AD data that it advertises, empty for none."""
 
     def __repr__(self) -> str:
         return f"<Candidate {self.uuid.hex()}>"
@@ -49,6 +60,14 @@ class Enrolled(msgspec.Struct, frozen=True):
     """The device is a node, and in the database."""
 
     node: NodeEntry
+    certificate: DeviceCertificate | None = None
+    """What it was accepted by; `check_composition` is for who reads its composition data."""
+
+
+class RetrievalWanted(msgspec.Struct, frozen=True):
+    """Its certificates are on a server: do the request, then call `Enrolment.retrieved` or `not_retrieved`."""
+
+    request: HttpGet
 
 
 class Failed(msgspec.Struct, frozen=True):
@@ -58,7 +77,7 @@ class Failed(msgspec.Struct, frozen=True):
     may_be_node: bool
 
 
-EnrolmentEvent: TypeAlias = ValueShown | ValueWanted | Enrolled | Failed
+EnrolmentEvent: TypeAlias = ValueShown | ValueWanted | RetrievalWanted | Enrolled | Failed
 
 
 @final
@@ -74,14 +93,25 @@ class Enrolment:
         policy: Policy,
         timestamp: str,
         net_index: int = 0,
+        certificates: CertificatePolicy | None = None,
     ) -> None:
-        """timestamp: RFC 3339, for the database."""
+        """timestamp: RFC 3339, for the database; with certificates, as 2026-01-02T03:04:05Z, when they must be valid.
+
+        Raises ValueError for a timestamp in another form where certificates are wanted.
+        """
+        if certificates is not None:
+            check_time(timestamp)
+        self.certificate: DeviceCertificate | None = None
+        """The certificate of the device, once it is accepted."""
         self._session = session
         self._database = database
         self._candidate = candidate
         self._policy = policy
         self._timestamp = timestamp
         self._net_index = net_index
+        self._certificates = certificates
+        self._dialogue: Generator[Question, Answer, DeviceCertificate | None] | None = None
+        self._is_retrieving = False
         self._is_promised = False
         self._is_secure = False
         self._events: list[EnrolmentEvent] = []
@@ -89,6 +119,16 @@ class Enrolment:
     def enter(self, value: Value, now: float) -> None:
         """The value that the device shows. Raises SequenceError unless asked, ValueError for its form."""
         self._session.provisioner.enter(value, now)
+
+    def retrieved(self, answer: HttpAnswer, now: float) -> None:
+        """What came of the request of `RetrievalWanted`. Raises SequenceError unless asked for."""
+        self._end_retrieval()
+        self._guarded(partial(self._certify, answer, now), now)
+
+    def not_retrieved(self, error: KeywrightError, now: float) -> None:
+        """The request of `RetrievalWanted` could not be done. Raises SequenceError unless asked for."""
+        self._end_retrieval()
+        self._give_up(error, now)
 
     def receive(self, data: bytes, now: float) -> None:
         """Take one frame of the bearer."""
@@ -113,25 +153,34 @@ class Enrolment:
 
     def _turn(self, now: float) -> None:
         for event in self._session.events():
-            try:
-                self._react(event, now)
-            except KeywrightError as error:
-                # Our own refusal: of what the device offers, or of a memory that takes nothing.
-                self._session.give_up(now)
-                self._fail(error, may_be_node=self._is_promised)
+            self._guarded(partial(self._react, event, now), now)
+
+    def _guarded(self, step: Callable[[], None], now: float) -> None:
+        """Do a step; what it refuses, of the device or because a memory takes nothing, is the end."""
+        try:
+            step()
+        except KeywrightError as error:
+            self._give_up(error, now)
+
+    def _give_up(self, error: KeywrightError, now: float) -> None:
+        self._session.give_up(now)
+        self._fail(error, may_be_node=self._is_promised)
 
     def _react(self, event: ProvisionerEvent | LinkOpened, now: float) -> None:
         provisioner = self._session.provisioner
         match event:
             case LinkOpened():
-                provisioner.invite(self._candidate.attention_s, now)
+                self._begin(now)
+            case RecordsListed() | RecordPart():
+                self._certify(answer_in(event), now)
             case CapabilitiesReceived():
-                known = self._candidate
-                choice = self._policy.choose(
-                    event.capabilities, static_oob=known.static_oob, has_oob_key=known.public_key is not None
-                )
+                static_oob, key = self._candidate.static_oob, self._device_key()
+                policy = self._policy
+                if self._certificates is not None and self.certificate is not None:
+                    policy = self._certificates.with_certificate(policy)
+                choice = policy.choose(event.capabilities, static_oob=static_oob, has_oob_key=key is not None)
                 self._is_secure = choice.uses_oob_key or choice.authentication.method != Method.NONE
-                provisioner.start(choice, now, static_oob=known.static_oob, device_key=known.public_key)
+                provisioner.start(choice, now, static_oob=static_oob, device_key=key)
             case ValueShown() | ValueWanted():
                 self._events.append(event)
             case Authenticated():
@@ -147,14 +196,63 @@ class Enrolment:
                     timestamp=self._timestamp,
                     is_secure=self._is_secure,
                 )
-                self._events.append(Enrolled(node))
+                self._events.append(Enrolled(node, self.certificate))
             case Ended():
                 # A device that refuses has not taken the data; one that falls silent may have.
                 self._fail(event.error, may_be_node=self._is_promised and not event.error_code)
             case _:
                 pass
 
+    # ---- certificates -----------------------------------------------------------------------------------------
+
+    def _begin(self, now: float) -> None:
+        known = self._candidate
+        if self._certificates is None:
+            self._session.provisioner.invite(known.attention_s, now)
+            return
+        self._dialogue = obtain_certificate(
+            self._certificates,
+            known.uuid,
+            at=self._timestamp,
+            oob_information=known.oob_information,
+            uri=known.uri,
+        )
+        self._certify(None, now)
+
+    def _certify(self, answer: Answer | None, now: float) -> None:
+        """Go on with the dialogue about the certificate; its end is the invitation."""
+        if self._dialogue is None:
+            return
+        provisioner = self._session.provisioner
+        try:
+            question = next(self._dialogue) if answer is None else self._dialogue.send(answer)
+        except StopIteration as stop:
+            self.certificate = stop.value
+            self._device_key()
+            provisioner.invite(self._candidate.attention_s, now)
+            return
+        if isinstance(question, HttpGet):
+            self._is_retrieving = True
+            self._events.append(RetrievalWanted(question))
+        else:
+            ask(provisioner, question, now)
+
+    def _device_key(self) -> EcPublicKey | None:
+        """The public key that is known out of band. Raises AuthenticationError if two ways know different ones."""
+        known, certified = self._candidate.public_key, self.certificate and self.certificate.public_key
+        if known is not None and certified is not None and known != certified:
+            raise AuthenticationError("the device's certificate is for another key than the one that was given for it")
+        return certified or known
+
+    def _end_retrieval(self) -> None:
+        if not self._is_retrieving:
+            raise SequenceError("no certificate is waited for")
+        self._is_retrieving = False
+
+    # ---- endings ----------------------------------------------------------------------------------------------
+
     def _fail(self, error: KeywrightError, *, may_be_node: bool) -> None:
+        self._is_retrieving = False
         if not may_be_node:
             # A memory that does not take this keeps the addresses reserved, which harms nobody.
             with contextlib.suppress(StoreError):

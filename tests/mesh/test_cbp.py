@@ -1,0 +1,466 @@
+"""Certificate-based provisioning over the air, from the beacon to the composition data; and who is never invited."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from hypothesis import settings
+
+from keywright.crypto.ec import EcPrivateKey
+from keywright.errors import AuthenticationError, DecodeError, KeywrightError, LinkError, PolicyError, SequenceError
+from keywright.mesh.advertising import MESH_BEACON, ad_structures
+from keywright.mesh.beacons import parse_unprovisioned
+from keywright.mesh.cbp import CertificatePolicy, obtain_certificate
+from keywright.mesh.certificate_uri import uri_data
+from keywright.mesh.database.network import NetworkDatabase
+from keywright.mesh.device import Abilities, Attention
+from keywright.mesh.device import ValueShown as DeviceShows
+from keywright.mesh.device import ValueWanted as DeviceWants
+from keywright.mesh.enrolment import Candidate, Enrolled, Enrolment, Failed, RetrievalWanted
+from keywright.mesh.keys import HMAC
+from keywright.mesh.messages import RecordsGet, RecordsList
+from keywright.mesh.models.composition import Composition, Element
+from keywright.mesh.oob import Method, Value
+from keywright.mesh.pb_adv.link import PbAdvLink
+from keywright.mesh.policy import Policy
+from keywright.mesh.provisioner import ValueShown, ValueWanted
+from keywright.mesh.records import Records
+from keywright.mesh.retrieval import CertificateServer, HttpAnswer, HttpGet, Published
+from keywright.mesh.session import ProvisionerSession
+from keywright.mesh.unit import Design, Unit
+from keywright.sansio.air import Air, Conditions
+from keywright.store.memory import RamMemory
+from support.mesh import counting, make_provisioner
+from support.mesh_pki import AT, COMPANY, PRODUCT, UUID, authority, device_certificate, forge, key, root, usage
+
+STATIC = bytes(range(32))
+COMPOSITION = Composition(COMPANY, PRODUCT, 3, 10, 0, (Element(0, (0,)), Element(0, (0x1000,))))
+ISSUER = authority(2)
+DER = device_certificate(key("device").public, issuer=ISSUER)
+BASE = "https://vendor.example/oob"
+WHERE = uri_data(BASE)
+TRUSTING = CertificatePolicy(roots=(root().root,), hosts=("vendor.example",))
+ALL_RECORDS = ISSUER.records(DER)
+NUMERIC, ALPHANUMERIC = 1 << 3, 1 << 4
+
+
+def abilities(**changes: Any) -> Abilities:
+    values: dict[str, Any] = {"elements": 2, "static_oob": STATIC, "static_key": key("device")}
+    return Abilities(**(values | changes))
+
+
+def network(memory: RamMemory | None = None) -> NetworkDatabase:
+    return NetworkDatabase.begin(
+        memory or RamMemory(), name="line", uuid=bytes(16), net_key=bytes(16), provisioner_uuid=bytes(16), timestamp=AT
+    )
+
+
+def make_unit(
+    records: dict[int, bytes], memory: RamMemory | None = None, *, now: float = 0.0, uri: bytes = b"", **changes: Any
+) -> Unit:
+    return Unit(
+        Design(UUID, COMPOSITION, abilities(**changes), Records(records), uri=uri),
+        memory or RamMemory(),
+        now,
+        new_key=lambda: EcPrivateKey.generate("P-256"),
+        random_bytes=counting(7),
+        random=random.Random(3).random,
+    )
+
+
+def heard(unit: Unit, **values: Any) -> Candidate:
+    """What a scanner knows of a device that beacons."""
+    (data, *_) = unit.outgoing(0.0)
+    ((kind, content),) = ad_structures(data)
+    assert kind == MESH_BEACON
+    information = parse_unprovisioned(content).oob_information
+    return Candidate(
+        UUID, static_oob=STATIC, oob_information=information, uri=unit.design.uri, **({"name": "fob"} | values)
+    )
+
+
+class Line:
+    """A unit and its enrolment on one air, with somebody who carries values and does requests."""
+
+    def __init__(
+        self,
+        unit: Unit,
+        candidate: Candidate | None = None,
+        *,
+        policy: Policy | None = None,
+        certificates: CertificatePolicy | None = TRUSTING,
+        at: str = AT,
+        server: Callable[[HttpGet], HttpAnswer | KeywrightError | None] | None = None,
+        air: Air | None = None,
+        database: NetworkDatabase | None = None,
+        link_id: int = 1,
+    ) -> None:
+        self.unit = unit
+        self.air = air or Air(random.Random(1).random)
+        self.database = database or network()
+        self.requests: list[HttpGet] = []
+        self.seen: list[object] = []
+        self.end: Enrolled | Failed | None = None
+        self._server = server
+        self._value: Value | None = None
+        candidate = candidate or heard(unit)
+        self.place = self.air.join(unit)
+        self.run = Enrolment(
+            ProvisionerSession(
+                make_provisioner(), PbAdvLink.connect(UUID, link_id, self.air.now, random=random.Random(4).random)
+            ),
+            self.database,
+            candidate,
+            policy=policy or Policy(),
+            timestamp=at,
+            certificates=certificates,
+        )
+        self.number = self.air.join(self.run)
+
+    def go(self, seconds: float = 400.0) -> Enrolled | Failed:
+        self.air.run(self.air.now + seconds, self._turn)
+        assert self.end is not None, "neither enrolled nor failed"
+        self.air.run(self.air.now + 5.0)
+        return self.end
+
+    def _turn(self) -> bool:
+        for event in self.unit.events():
+            self.seen.append(event)
+            if isinstance(event, DeviceShows):
+                self.run.enter(event.value, self.air.now)
+                self.air.wake(self.number)
+        for told in self.run.events():
+            match told:
+                case RetrievalWanted():
+                    self._serve(told.request)
+                case ValueShown():
+                    self._value = told.value
+                case Enrolled() | Failed():
+                    self.end = told
+                case ValueWanted():
+                    pass
+        device = self.unit.device
+        if self._value is not None and device is not None and device.state == "input":
+            device.enter(self._value, self.air.now)
+            self.air.wake(self.place)
+        return self.end is not None
+
+    def _serve(self, request: HttpGet) -> None:
+        self.requests.append(request)
+        assert self._server is not None, "nobody serves"
+        answer = self._server(request)
+        if isinstance(answer, HttpAnswer):
+            self.run.retrieved(answer, self.air.now)
+        elif answer is not None:
+            self.run.not_retrieved(answer, self.air.now)
+        self.air.wake(self.number)
+
+
+def serving(published: Published) -> Callable[[HttpGet], HttpAnswer]:
+    server = CertificateServer("/oob", {UUID: published})
+    return lambda request: server.handle("GET", request.uri.removeprefix("https://vendor.example"))
+
+
+def enrolled(line: Line) -> Enrolled:
+    end = line.go()
+    assert isinstance(end, Enrolled), end
+    assert line.unit.node is not None
+    assert line.unit.node.stack.address == end.node.address
+    assert end.node.security == "secure"
+    assert end.certificate is not None
+    assert end.certificate.public_key == key("device").public
+    end.certificate.check_composition(line.unit.design.composition)
+    return end
+
+
+# ---- with an OOB method besides --------------------------------------------------------------------------------------
+
+METHODS: dict[str, dict[str, Any]] = {
+    "static": {},
+    "static, HMAC and OOB alone": {"oob_only": True, "algorithms": HMAC.bit},
+    "output numeric": {"static_oob": b"", "output_size": 6, "output_actions": NUMERIC},
+    "output alphanumeric": {"static_oob": b"", "output_size": 8, "output_actions": ALPHANUMERIC},
+    "input numeric": {"static_oob": b"", "input_size": 6, "input_actions": 1 << 2},
+}
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_certificate_and_oob_method(method: str) -> None:
+    line = Line(make_unit(ALL_RECORDS, **METHODS[method]))
+    enrolled(line)
+    shown = {type(event) for event in line.seen} & {DeviceShows, DeviceWants}
+    due = {"output": {DeviceShows}, "input": {DeviceWants}}.get(method.split(maxsplit=1)[0], set())
+    assert shown == due
+    assert line.requests == []
+
+
+def test_the_certified_key_is_the_one_that_is_used() -> None:
+    """A device that shows another's certificate does not have its key."""
+    line = Line(make_unit(ALL_RECORDS, static_key=key("thief")))
+    end = line.go()
+    assert isinstance(end, Failed)
+    assert "Failed 04" in str(end.error)
+    assert line.database.node(UUID) is None
+    assert line.database.all_pending() == []
+
+
+def test_a_certificate_does_not_do_without_a_method() -> None:
+    anybody = Policy(methods=(Method.NONE,))
+    line = Line(make_unit(ALL_RECORDS, static_oob=b""), policy=anybody)
+    end = line.go()
+    assert isinstance(end, Failed)
+    assert isinstance(end.error, PolicyError)
+    assert "no way to authenticate" in str(end.error)
+    alone = CertificatePolicy(roots=(root().root,), needs_method=False)
+    enrolled(Line(make_unit(ALL_RECORDS, static_oob=b""), policy=anybody, certificates=alone))
+
+
+def test_a_device_that_takes_no_oob_key_after_all_is_refused() -> None:
+    end = Line(make_unit(ALL_RECORDS, static_key=None)).go()
+    assert isinstance(end, Failed)
+    assert "no public key that could come out of band" in str(end.error)
+
+
+# ---- where certificates are ------------------------------------------------------------------------------------------
+
+
+def test_all_from_the_server_that_record_0000_names() -> None:
+    line = Line(make_unit({0: WHERE}), server=serving(Published(DER, ISSUER.intermediates)))
+    enrolled(line)
+    assert [request.uri.rpartition("=")[2] for request in line.requests] == [
+        "device-certificate",
+        "vendor-intermediate-certs",
+    ]
+
+
+def test_all_from_the_server_that_the_advertising_names() -> None:
+    unit = make_unit({}, uri=WHERE)
+    candidate = heard(unit)
+    assert candidate.oob_information == 0
+    candidate = Candidate(UUID, static_oob=STATIC, oob_information=1 << 7, uri=WHERE)
+    enrolled(Line(unit, candidate, server=serving(Published(DER, ISSUER.intermediates))))
+
+
+def test_intermediates_from_the_server_for_the_certificate_of_the_device() -> None:
+    line = Line(make_unit({0: WHERE, 1: DER}), server=serving(Published(b"", ISSUER.intermediates)))
+    enrolled(line)
+    assert len(line.requests) == 1
+
+
+def test_a_server_is_not_asked_for_what_is_there() -> None:
+    enrolled(Line(make_unit(ALL_RECORDS | {0: WHERE})))
+    direct = device_certificate(key("device").public, issuer=root())
+    enrolled(Line(make_unit({0: WHERE, 1: direct})))
+
+
+def test_a_device_may_have_other_records() -> None:
+    enrolled(Line(make_unit(ALL_RECORDS | {0x11: b"fob", 0x12: b"\0\0", 0xFFFF: bytes(5000)})))
+
+
+# ---- who is never invited --------------------------------------------------------------------------------------------
+
+OTHER = bytes.fromhex("b09dc847540840cc9c540fe8c87429e7")
+SERVED = serving(Published(DER, ISSUER.intermediates))
+REFUSED: dict[str, tuple[dict[int, bytes], dict[str, Any], type[KeywrightError], str]] = {
+    "a rule broken": ({1: forge(key_usage=usage("digital_signature"))}, {}, AuthenticationError, "keyUsage is"),
+    "junk": ({1: b"\x30\x00"}, {}, AuthenticationError, "device certificate not accepted"),
+    "an empty record": ({1: b""}, {}, PolicyError, "offers no certificate"),
+    "another device's": (
+        ISSUER.records(device_certificate(key("device").public, OTHER, issuer=ISSUER)),
+        {},
+        AuthenticationError,
+        "it is for b09dc847",
+    ),
+    "expired": (ALL_RECORDS, {"at": "2036-01-01T00:00:01Z"}, AuthenticationError, "it expired at 2036"),
+    "not yet valid": (ALL_RECORDS, {"at": "2025-12-31T23:59:59Z"}, AuthenticationError, "valid from 2026"),
+    "an unknown root": (
+        ALL_RECORDS,
+        {"certificates": CertificatePolicy(roots=(authority(5).intermediates[0],))},
+        AuthenticationError,
+        "no trusted root is its issuer",
+    ),
+    "a root among the records": (ALL_RECORDS | {4: root().root}, {}, AuthenticationError, "3 .* it is a root"),
+    "an intermediate missing": (
+        {one: data for one, data in ALL_RECORDS.items() if one != 3},
+        {},
+        AuthenticationError,
+        "intermediate certificate 1 .* no trusted root",
+    ),
+    "revoked by us": (
+        ALL_RECORDS,
+        {"certificates": CertificatePolicy(roots=(root().root,), revoked=frozenset({UUID}))},
+        AuthenticationError,
+        "revoked by our own list",
+    ),
+    "revoked by the vendor": (
+        {0: WHERE},
+        {"server": serving(Published(is_revoked=True))},
+        AuthenticationError,
+        "410: the certificate of .* is revoked",
+    ),
+    "unknown to the vendor": ({0: WHERE}, {"server": lambda _: HttpAnswer(404)}, KeywrightError, "404"),
+    "a server that cannot be asked": (
+        {0: WHERE},
+        {"server": lambda _: LinkError("vendor.example cannot be asked")},
+        LinkError,
+        "cannot be asked",
+    ),
+    "a server that may not be asked": (
+        {0: uri_data("https://evil.example/oob")},
+        {"server": SERVED},
+        PolicyError,
+        "evil.example, which is not asked",
+    ),
+    "a server without TLS": ({0: b"\x16//vendor.example/oob"}, {"server": SERVED}, DecodeError, "only https is asked"),
+    "no certificate": ({0x11: b"fob"}, {}, PolicyError, "offers no certificate"),
+    "no records": ({}, {}, PolicyError, "offers no certificate"),
+    "a record too long": ({1: bytes(5000)}, {}, KeywrightError, "5000 octets, more than 4096"),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_who_is_refused_is_not_invited_and_gets_nothing(case: str) -> None:
+    records, changes, error, why = REFUSED[case]
+    memory = RamMemory()
+    line = Line(make_unit(records), database=network(memory), **changes)
+    before = {name: memory.load(name) for name in memory.names()}
+    end = line.go()
+    assert isinstance(end, Failed), end
+    with pytest.raises(error, match=why):
+        raise end.error
+    assert not end.may_be_node
+    assert {name: memory.load(name) for name in memory.names()} == before, "nothing is reserved"
+    assert not [event for event in line.seen if isinstance(event, Attention)], "it was invited"
+    assert line.unit.node is None
+
+
+def test_a_key_that_was_given_is_the_certified_one() -> None:
+    unit = make_unit(ALL_RECORDS)
+    enrolled(Line(unit, heard(unit, public_key=key("device").public)))
+    unit = make_unit(ALL_RECORDS)
+    end = Line(unit, heard(unit, public_key=key("other").public)).go()
+    assert isinstance(end, Failed)
+    assert isinstance(end.error, AuthenticationError)
+    assert "another key than the one that was given" in str(end.error)
+
+
+# ---- if offered ------------------------------------------------------------------------------------------------------
+
+IF_OFFERED = CertificatePolicy(roots=(root().root,), required=False)
+
+
+@pytest.mark.parametrize("information", [0, None])
+def test_a_device_that_offers_none_need_not_have_one(information: int | None) -> None:
+    candidate = Candidate(UUID, static_oob=STATIC, oob_information=information)
+    end = Line(make_unit({}), candidate, certificates=IF_OFFERED).go()
+    assert isinstance(end, Enrolled)
+    assert end.certificate is None
+
+
+def test_one_that_is_offered_must_be_good() -> None:
+    enrolled(Line(make_unit(ALL_RECORDS), certificates=IF_OFFERED))
+    end = Line(make_unit({1: forge(basic=None)}), certificates=IF_OFFERED).go()
+    assert isinstance(end, Failed)
+    assert isinstance(end.error, AuthenticationError)
+
+
+def test_what_was_not_heard_is_asked_for_only_where_it_is_required() -> None:
+    assert next(obtain_certificate(TRUSTING, UUID, at=AT)) == RecordsGet()
+    with pytest.raises(StopIteration) as stop:
+        next(obtain_certificate(IF_OFFERED, UUID, at=AT))
+    assert stop.value.value is None
+    dialogue = obtain_certificate(TRUSTING, UUID, at=AT, uri=WHERE)
+    next(dialogue)
+    with pytest.raises(PolicyError, match="offers no certificate"):
+        dialogue.send(RecordsList(0))
+
+
+# ---- the owner -------------------------------------------------------------------------------------------------------
+
+
+def test_a_policy_has_roots_and_a_time_one_form() -> None:
+    with pytest.raises(PolicyError, match="no root is trusted"):
+        CertificatePolicy(roots=())
+    with pytest.raises(PolicyError, match="trusted root not accepted"):
+        CertificatePolicy(roots=(DER,))
+    with pytest.raises(ValueError, match="a time as 2026"):
+        Line(make_unit(ALL_RECORDS), at="2026-06-01T00:00:00+02:00")
+
+
+def test_an_answer_that_nobody_waits_for_is_refused() -> None:
+    line = Line(make_unit(ALL_RECORDS))
+    with pytest.raises(SequenceError, match="no certificate is waited for"):
+        line.run.retrieved(HttpAnswer(200), 0.0)
+    line.go()
+    with pytest.raises(SequenceError, match="no certificate is waited for"):
+        line.run.not_retrieved(LinkError("x"), 0.0)
+
+
+def test_a_link_that_is_lost_while_a_server_is_asked_ends_it_all() -> None:
+    """Whoever asks the server for minutes finds that the device is gone."""
+    line = Line(make_unit({0: WHERE}), server=lambda _: None)
+    end = line.go()
+    assert isinstance(end, Failed)
+    assert isinstance(end.error, LinkError)
+    assert len(line.requests) == 1
+    with pytest.raises(SequenceError):
+        line.run.retrieved(HttpAnswer(404), line.air.now)
+
+
+# ---- power cuts and bad air --------------------------------------------------------------------------------
+
+
+FRAMES = 142
+"""Of an undisturbed session of these certificates."""
+IS_NIGHTLY = (settings.default or settings()).max_examples > 100  # the profile of `make nightly` draws more
+CUTS = range(1, FRAMES) if IS_NIGHTLY else sorted(random.Random(8).sample(range(1, FRAMES), 12))
+
+
+@pytest.mark.parametrize("side", ["device", "provisioner"])
+@pytest.mark.parametrize("cut", CUTS)
+def test_a_cut_at_any_frame_loses_nothing(cut: int, side: str) -> None:
+    owner, memory = RamMemory(), RamMemory()
+    line = Line(make_unit(ALL_RECORDS, memory), database=network(owner))
+    air = line.air
+    air.run(400.0, lambda: line._turn() or air.sent >= cut)
+    air.leave(line.place if side == "device" else line.number)
+    air.run(air.now + 130.0)
+    database = NetworkDatabase(owner)
+    unit = line.unit
+    if side == "device":
+        unit = make_unit(ALL_RECORDS, memory, now=air.now)
+    if unit.node is not None:
+        promised, known = database.pending(UUID), database.node(UUID)
+        held = unit.node.memory.state
+        assert held is not None
+        found = known.device_key if known else promised.device_key.hex().upper() if promised else None
+        assert held.device_key.hex().upper() == found
+        return
+    if side == "provisioner":
+        air.leave(line.place)
+    assert database.node(UUID) is None
+    database.give_up(UUID)
+    candidate = Candidate(UUID, static_oob=STATIC, oob_information=0x180)
+    again = Line(unit, candidate, air=air, database=database, link_id=1000 + cut)
+    assert isinstance(again.go(), Enrolled)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_in_bad_air_it_ends_one_way_or_the_other(seed: int) -> None:
+    air = Air(random.Random(seed).random, Conditions(0.3, 0.3, 0.001, 0.2))
+    line = Line(make_unit(ALL_RECORDS), air=air)
+    end = line.go(900.0)
+    if isinstance(end, Enrolled):
+        assert line.unit.node is not None
+    else:
+        assert isinstance(end.error, LinkError)
+        assert (line.database.pending(UUID) is not None) == end.may_be_node
+
+
+def test_cuts_are_in_the_session() -> None:
+    line = Line(make_unit(ALL_RECORDS))
+    line.go()
+    assert abs(line.air.sent - FRAMES) < 20
