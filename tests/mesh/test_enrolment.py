@@ -187,6 +187,30 @@ def test_in_bad_air_no_address_is_lost(seed: int) -> None:
         assert (database.pending(UUID) is not None) == end.may_be_node
 
 
+@pytest.mark.parametrize("seed", range(6))
+def test_with_frames_lost_a_node_says_complete_all_the_same(seed: int) -> None:
+    """A device that has become a node goes on with its link: what was lost of it is sent again until it arrives."""
+    air, database = Air(random.Random(seed).random, Conditions(0.2, 0.2, 0.001, 0.1)), network()
+    air.join(unit(RamMemory()))
+    run = enrolment(database, air)
+    air.join(run)
+    assert isinstance(end_of(air, run, 600.0), Enrolled)
+
+
+def test_a_node_that_comes_once_more_keeps_its_addresses() -> None:
+    """Its device was reset without a word: it is refused, and its addresses go to nobody else."""
+    air, database = Air(random.Random(1).random), network()
+    for link_id, kind in ((1, Enrolled), (2, Failed)):
+        place, run = air.join(unit(RamMemory(), now=air.now)), enrolment(database, air, link_id)
+        other = air.join(run)
+        assert isinstance(end_of(air, run), kind)
+        air.leave(place)
+        air.leave(other)
+    node = database.node(UUID)
+    assert node is not None
+    assert database.reserve(bytes(16), 1).first == node.last_address + 1
+
+
 def test_a_memory_that_takes_nothing_gives_nothing_away() -> None:
     class Full:
         """Takes the network itself, then nothing."""

@@ -91,7 +91,7 @@ class Unit:
         for kind, content in ad_structures(data):
             if kind == MESH_MESSAGE and self.node is not None:
                 self.node.receive(content, now)
-            elif kind == PB_ADV and self.node is None:
+            elif kind == PB_ADV:
                 self._provisioning(content, data, now)
         self._turn(now)
 
@@ -134,7 +134,8 @@ class Unit:
         return [*beacons, build_ad(URI, design.uri)] if design.uri else beacons
 
     def _provisioning(self, content: bytes, data: bytes, now: float) -> None:
-        if self._session is None or self._session.is_over:
+        # A node goes on with its link until that is closed: Complete and what is before it may have to be sent again.
+        if self.node is None and (self._session is None or self._session.is_over):
             self._open(content, now)
         if self._session is not None:
             self._session.receive(data, now)

@@ -209,7 +209,7 @@ class NetworkDatabase:
         if self.node(uuid) is not None:
             raise PolicyError(
                 f"{uuid_text(uuid)} is a node of this network already",
-                hint="remove the node first, if the device was reset",
+                hint="if the device was reset, remove the node first: keywright mesh network remove",
             )
         net_key = self.net_key(net_index)
         address = self.reserve(uuid, elements).first
@@ -248,7 +248,8 @@ class NetworkDatabase:
 
     def give_up(self, uuid: bytes) -> None:
         """Nothing was taken by this device, for certain: its promise and its addresses are free. Raises StoreError."""
-        kept = tuple(one for one in self._reservations if one.uuid != uuid or one.rests_since is not None)
+        is_node = self.node(uuid) is not None  # one that came once more: its addresses stay its own
+        kept = tuple(one for one in self._reservations if is_node or one.uuid != uuid or one.rests_since is not None)
         self._write_reservations(kept, {_PENDING + uuid.hex(): None})
 
     # ---- a node changes ---------------------------------------------------------------------------------------
