@@ -90,10 +90,15 @@ def _begins_as_trace(descriptor: int) -> bool:
 
 def confirm(uri: str, what: str, *, yes: bool) -> None:
     """Ask before `what` is done to a real device. Raises PolicyError for a no, and where nobody can be asked."""
-    if yes or is_simulated(uri or DEFAULT):
+    insist(f"{what} on {uri}", yes=yes or is_simulated(uri or DEFAULT))
+
+
+def insist(what: str, *, yes: bool) -> None:
+    """Ask before `what` is done, unless `yes`. Raises PolicyError for a no, and where nobody can be asked."""
+    if yes:
         return
     if not is_attended():
-        raise PolicyError(f"{what} on {uri} needs a confirmation", hint="repeat it with --yes")
-    note(f"This will {what} on {uri}. It may not be possible to undo it.")
+        raise PolicyError(f"{what} needs a confirmation", hint="repeat it with --yes")
+    note(f"This will {what}. It may not be possible to undo it.")
     if ask("Go on? [y/N]").strip().lower() not in ("y", "yes"):
         raise PolicyError("not confirmed; nothing was done", hint="repeat it when you are sure")

@@ -50,6 +50,11 @@ NOUNS: Final[dict[str, Noun]] = {
     ),
     "reader": Noun("keywright.cli.reader", "PC/SC readers and what is in them.", "list watch features escape"),
     "element": Noun("keywright.cli.element", "The virtual secure element.", "new serve show"),
+    "mesh": Noun(
+        "keywright.cli.mesh.verbs",
+        "Bluetooth Mesh: networks, and devices to provision.",
+        "scan provision device network",
+    ),
     "keystore": Noun(
         "keywright.cli.keystore_verbs",
         "Issuer keys, their states, and what came from them.",

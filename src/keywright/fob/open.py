@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias, final
 import msgspec
 
 from keywright.errors import LinkError, StoreError, UsageError
-from keywright.fob.uri import Uri, forms, parse_uri
+from keywright.fob.uri import AIR, MESH, Uri, forms, parse_uri
 from keywright.link.base import Exchange
 from keywright.store.journal import Journal
 from keywright.store.memory import Memory, RamMemory
@@ -39,6 +39,7 @@ def open_link(uri: str) -> Exchange:
     Raises UsageError for a URI that cannot be used, LinkError and StoreError for what is behind it.
     """
     parsed = parse_uri(uri)
+    _refuse_radio(parsed)
     opener = _OPENERS.get(parsed.scheme)
     if opener is None:
         raise UsageError(
@@ -51,12 +52,26 @@ def open_link(uri: str) -> Exchange:
 def check_link(text: str) -> Uri:
     """Take a URI apart and see that such a device can be asked; opens nothing and keeps nothing. Raises UsageError."""
     uri = parse_uri(text)
+    if str(uri) == MESH:
+        from keywright.fob.mesh_radio import mesh_model  # noqa: PLC0415 - loads only where one is simulated
+
+        mesh_model(uri)
+        return uri
+    _refuse_radio(uri)
     if uri.scheme not in _OPENERS:
         raise UsageError(f"{text}: this form serves a device; it cannot be asked", hint=f"one of: {forms()}")
     if uri.is_simulated:
         _transport(uri)
         _made(uri, DEFAULT_SERIAL, RamMemory())
     return uri
+
+
+def _refuse_radio(uri: Uri) -> None:
+    if str(uri) == MESH or uri.scheme == AIR:
+        raise UsageError(
+            f"{uri}: there is an air with mesh devices, and no card to be asked",
+            hint=f"use keywright mesh, or a link to a card: {forms()}",
+        )
 
 
 @final

@@ -12,15 +12,22 @@ import msgspec
 from keywright.errors import UsageError
 
 SIMULATED: Final = "sim"
+AIR: Final = "air"
+MESH: Final = "sim:mesh"
+"""The link to simulated mesh devices."""
 
 
 class Form(NamedTuple):
-    """One form of link URI: how it is written, what it does, and whether it is to ask, to serve, or both."""
+    """One form of link URI: how it is written, what it does, and whether it is to ask, to serve, or both.
+
+    radio: it is the air that mesh devices are on, for `keywright mesh`.
+    """
 
     text: str
     what: str
     asks: bool = True
     serves: bool = False
+    radio: bool = False
 
 
 FORMS: Final[tuple[Form, ...]] = (
@@ -36,6 +43,20 @@ FORMS: Final[tuple[Form, ...]] = (
         "a card in a PC/SC reader: its name, a part only one has, or a number (?mode=exclusive|transaction|shared, "
         "&protocol=t0|t1|any, &extended=yes|no, &wait=SECONDS)",
     ),
+    Form(
+        "sim:mesh",
+        "simulated mesh devices on an air of their own, in virtual time (?count=N&memory=FILE keeps them, &uuid=HEX, "
+        "&oob=FILE with their static OOB values, &algorithm=cmac|hmac, &elements=N, &output=numeric:6, "
+        "&input=alphanumeric:8, &loss=, &duplication=, &reordering= in percent and milliseconds)",
+        asks=False,
+        radio=True,
+    ),
+    Form(
+        "air:HOST:PORT",
+        "advertising data between processes of this machine: who serves a mesh device there is heard by all others",
+        asks=False,
+        radio=True,
+    ),
     Form("tcp:HOST:PORT", "APDUs over TCP, each after two length bytes", serves=True),
     Form("replay:FILE", "a recorded trace (?lenient=yes answers by position)"),
     Form("vpcd:HOST:PORT", "as a card in the virtual reader, the driver dials", asks=False, serves=True),
@@ -45,6 +66,10 @@ FORMS: Final[tuple[Form, ...]] = (
 _LATER: Final = frozenset({"serial", "ble", "http", "https"})
 _PARAMETERS: Final = {
     SIMULATED: ("memory", "serial", "kvn", "i", "stay", "profile", "transport", "msl"),
+    "sim:mesh": (
+        *("memory", "count", "uuid", "oob", "algorithm", "elements", "output", "input"),
+        *("loss", "duplication", "reordering"),
+    ),
     "pcsc": ("mode", "protocol", "extended", "wait"),
     "replay": ("lenient",),
 }
@@ -85,6 +110,15 @@ class Uri(msgspec.Struct, frozen=True):
         if not 0 <= value <= 0xFF:
             raise UsageError(f"{self}: {name} is one byte in hex, not {text!r}", hint=f"for example {name}=30")
         return value
+
+    def count(self, name: str, default: int, most: int, *, least: int = 0) -> int:
+        """A parameter that is a decimal number within limits. Raises UsageError."""
+        text = self.parameters.get(name)
+        if text is None:
+            return default
+        if not text.isascii() or not text.isdecimal() or not least <= int(text) <= most:
+            raise UsageError(f"{self}: {name} is a number from {least} to {most}, not {text!r}")
+        return int(text)
 
     def choice(self, name: str, choices: tuple[str, ...]) -> str:
         """A parameter that is one of some words, the first without it. Raises UsageError."""
@@ -136,9 +170,9 @@ def is_simulated(text: str) -> bool:
     return parse_uri(text).is_simulated
 
 
-def forms(*, serving: bool = False) -> str:
+def forms(*, serving: bool = False, radio: bool = False) -> str:
     """The forms that can be used, as a list for messages."""
-    return ", ".join(form.text for form in FORMS if (form.serves if serving else form.asks))
+    return ", ".join(form.text for form in FORMS if (form.radio if radio else form.serves if serving else form.asks))
 
 
 def _schemes() -> set[str]:
@@ -157,11 +191,12 @@ def _unknown(text: str, scheme: str) -> UsageError:
 
 def _parameters(uri: str, scheme: str, query: str) -> dict[str, str]:
     found: dict[str, str] = {}
+    known = _PARAMETERS.get(uri, _PARAMETERS[scheme])
     for part in filter(None, query.split("&")):
         name, equals, value = part.partition("=")
-        if name not in _PARAMETERS[scheme]:
-            close = difflib.get_close_matches(name, _PARAMETERS[scheme], 1)
-            hint = f"did you mean {close[0]}?" if close else f"there are: {', '.join(_PARAMETERS[scheme])}"
+        if name not in known:
+            close = difflib.get_close_matches(name, known, 1)
+            hint = f"did you mean {close[0]}?" if close else f"there are: {', '.join(known)}"
             raise UsageError(f"{uri}: unknown parameter {name!r}", hint=hint)
         if not equals or not value:
             raise UsageError(f"{uri}: parameter {name} has no value", hint=f"write {name}=VALUE")

@@ -1,0 +1,1 @@
+"""`keywright mesh`: Bluetooth Mesh networks and devices."""
