@@ -12,11 +12,15 @@ from typing import Final, TypeAlias, final
 import msgspec
 
 from keywright.errors import KeywrightError, StoreError
-from keywright.mesh.models.configuration import NodeReset, NodeResetStatus
+from keywright.mesh.ends import RandomBytes
+from keywright.mesh.models.configuration import NodeReset, NodeResetStatus, Status
+from keywright.mesh.models.configuration_keys import finish_refresh
 from keywright.mesh.models.configuration_server import ConfigurationServer
-from keywright.mesh.models.state import NodeMemory, state_of
+from keywright.mesh.models.state import NodeMemory, saved, state_of
 from keywright.mesh.network.access import AccessMessage
+from keywright.mesh.network.beaconing import Beaconing, Kinds
 from keywright.mesh.network.iv_index import IvIndex
+from keywright.mesh.network.keyring import SWITCHED
 from keywright.mesh.network.segmentation import Retransmission
 from keywright.mesh.network.stack import Received, Stack, StackEvent
 
@@ -41,9 +45,15 @@ class Node:
         now: float,
         *,
         random: Callable[[], float],
+        random_bytes: RandomBytes | None = None,
+        test_mode: bool = False,
         retransmission: Retransmission | None = None,
     ) -> None:
-        """Take up a node from its memory. random(): a number from 0 up to 1."""
+        """Take up a node from its memory. random(): a number from 0 up to 1.
+
+        random_bytes(n): n octets, for private beacons; without it none are sent. test_mode: the IV index changes
+        without waiting (MshPRT 3.11.5.1).
+        """
         state = state_of(memory)
         iv_index = IvIndex(memory.memory, state.iv_state, now, may_change_at_once=state.iv_state.is_updating)
         self.memory = memory
@@ -61,6 +71,15 @@ class Node:
         self._is_leaving = False
         self._events: list[NodeEvent] = []
         self._refresh()
+        self.beaconing = Beaconing(
+            self.stack,
+            now,
+            kinds=self._beacon_kinds,
+            random_bytes=random_bytes,
+            go_on=self._go_on_refreshing,
+            test_mode=test_mode,
+        )
+        """The node's beacons; a bearer that carries beacons runs them beside the node."""
 
     def receive(self, data: bytes, now: float) -> None:
         """Take one network PDU."""
@@ -119,6 +138,22 @@ class Node:
         else:
             self._answers.clear()
             self._is_leaving = True
+
+    def _beacon_kinds(self) -> Kinds:
+        state = self.memory.state
+        return Kinds() if state is None else Kinds(bool(state.beacon), bool(state.private_beacon))
+
+    def _go_on_refreshing(self, net_index: int, phase: int) -> None:
+        """A beacon under the new key says that the network is in this phase (MshPRT 3.11.4)."""
+        state = self.memory.state
+        if state is None:
+            return
+        if phase == SWITCHED:
+            state.net_keys[net_index].phase = SWITCHED
+        else:
+            finish_refresh(self.memory, net_index)
+        saved(self.memory, Status.SUCCESS)
+        self._refresh()
 
     def _refresh(self) -> None:
         """Let the stack use the keys and groups that the memory has now."""

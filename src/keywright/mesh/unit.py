@@ -79,7 +79,7 @@ class Unit:
         if self._memory.state is None:
             self._beacon_at = now
         else:
-            self.node = Node(self._memory, now, random=random)
+            self.node = Node(self._memory, now, random=random, random_bytes=random_bytes)
 
     @property
     def device(self) -> Device | None:
@@ -91,6 +91,8 @@ class Unit:
         for kind, content in ad_structures(data):
             if kind == MESH_MESSAGE and self.node is not None:
                 self.node.receive(content, now)
+            elif kind == MESH_BEACON and self.node is not None:
+                self.node.beaconing.receive(content, now)
             elif kind == PB_ADV:
                 self._provisioning(content, data, now)
         self._turn(now)
@@ -104,6 +106,8 @@ class Unit:
         if self.node is not None:
             frames += [build_ad(MESH_MESSAGE, pdu) for pdu in self.node.outgoing(now)]
             self._turn(now)
+        if self.node is not None:
+            frames += [build_ad(MESH_BEACON, beacon) for beacon in self.node.beaconing.outgoing(now)]
         if self._beacon_at is not None and now >= self._beacon_at:
             frames += self._beacons()
             self._beacon_at = now + BEACON_S
@@ -111,7 +115,7 @@ class Unit:
 
     def deadline(self) -> float | None:
         """When `outgoing` is due."""
-        ends = (self._session, self.node)
+        ends = (self._session, self.node, self.node.beaconing if self.node is not None else None)
         times = [end.deadline() for end in ends if end is not None]
         return min((time for time in (*times, self._beacon_at) if time is not None), default=None)
 
@@ -177,7 +181,7 @@ class Unit:
             for told in session.events():
                 self._events.append(told)
                 if isinstance(told, Provisioned):
-                    self.node = Node(self._memory, now, random=self._random)
+                    self.node = Node(self._memory, now, random=self._random, random_bytes=self._random_bytes)
             if session.is_over:
                 self._session = None
                 if self.node is None:

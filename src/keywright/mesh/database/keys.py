@@ -7,7 +7,7 @@ it: after a crash the refresh goes on with the nodes that were not reached.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any, Final, Literal, TypeAlias
+from typing import Any, Final, Literal, NamedTuple, TypeAlias
 
 import msgspec
 
@@ -95,41 +95,54 @@ def refreshes_under_way(database: NetworkDatabase) -> list[int]:
     return sorted(int(name[len(_REFRESH) :]) for name in database.memory.names() if name.startswith(_REFRESH))
 
 
+class NewKeys(NamedTuple):
+    """What a NetKey and the AppKeys bound to it, by index, are replaced by."""
+
+    net_key: bytes
+    app_keys: Mapping[int, bytes]
+
+    def __repr__(self) -> str:
+        return f"<NewKeys, {len(self.app_keys)} AppKeys>"
+
+
 def begin_refresh(
     database: NetworkDatabase,
-    net_index: int,
-    key: bytes,
-    app_keys: Mapping[int, bytes],
+    keys: Mapping[int, NewKeys],
     *,
     timestamp: str,
     excluded: Iterable[bytes] = (),
 ) -> None:
-    """Phase 1: write the new keys beside the old ones. excluded: UUIDs of the nodes that are not to get them.
+    """Phase 1 of one or several NetKeys, at once: write the new keys beside the old ones.
 
-    app_keys: new AppKeys by index, of those bound to this NetKey. Raises UsageError if a refresh is under way.
+    keys: by NetKey index. excluded: UUIDs of the nodes that are not to get them. Raises UsageError if one of the
+    NetKeys is being refreshed already.
     """
-    if refresh_under_way(database, net_index) is not None or _phase(database, net_index) != NORMAL:
-        raise UsageError(f"NetKey {net_index} is being refreshed already", hint="let that refresh end first")
+    for net_index in keys:
+        if refresh_under_way(database, net_index) is not None or _phase(database, net_index) != NORMAL:
+            raise UsageError(f"NetKey {net_index} is being refreshed already", hint="let that refresh end first")
     document, out = database.document, set(excluded)
+    new = {index: key for part in keys.values() for index, key in part.app_keys.items()}
     net_keys = [
-        {**one, "oldKey": one["key"], "key": key.hex().upper(), "phase": DISTRIBUTING, "timestamp": timestamp}
-        if one["index"] == net_index
+        {**_replaced(one, keys[one["index"]].net_key), "phase": DISTRIBUTING, "timestamp": timestamp}
+        if one["index"] in keys
         else one
         for one in document["netKeys"]
     ]
-    replaced = [
-        {**one, "oldKey": one["key"], "key": app_keys[one["index"]].hex().upper()}
-        if one["boundNetKey"] == net_index and one["index"] in app_keys
-        else one
-        for one in document.get("appKeys", [])
+    app_keys = [
+        _replaced(one, new[one["index"]]) if one["index"] in new else one for one in document.get("appKeys", [])
     ]
-    nodes = [_with_updated(node, net_index, set(app_keys), updated=False) for node in document.get("nodes", [])]
+    nodes = document.get("nodes", [])
+    for net_index, part in keys.items():
+        nodes = [_with_updated(node, net_index, set(part.app_keys), updated=False) for node in nodes]
     nodes = [{**node, "excluded": True} if uuid_bytes(node["UUID"]) in out else node for node in nodes]
-    _write(
-        database,
-        Refresh(net_index, "distribute"),
-        {"netKeys": net_keys, "appKeys": replaced, "nodes": nodes, "timestamp": timestamp},
+    database.write(
+        {"netKeys": net_keys, "appKeys": app_keys, "nodes": nodes, "timestamp": timestamp},
+        {f"{_REFRESH}{index}": msgspec.msgpack.encode(Refresh(index, "distribute")) for index in keys},
     )
+
+
+def _replaced(entry: dict[str, Any], key: bytes) -> dict[str, Any]:
+    return {**entry, "oldKey": entry["key"], "key": key.hex().upper()}
 
 
 def nodes_to_reach(database: NetworkDatabase, refresh: Refresh) -> list[NodeEntry]:
@@ -163,7 +176,7 @@ def reached(database: NetworkDatabase, refresh: Refresh, uuid: bytes) -> Refresh
             _with_updated(node, refresh.net_index, apps, updated=True) if uuid_bytes(node["UUID"]) == uuid else node
             for node in nodes
         ]
-    _write(database, after, {"nodes": nodes})
+    database.write({"nodes": nodes}, {f"{_REFRESH}{refresh.net_index}": msgspec.msgpack.encode(after)})
     return after
 
 
@@ -194,10 +207,6 @@ def _with_updated(node: dict[str, Any], net_index: int, apps: set[int], *, updat
     nets = [{**one, "updated": updated} if one["index"] == net_index else one for one in node.get("netKeys", [])]
     held = [{**one, "updated": updated} if one["index"] in apps else one for one in node.get("appKeys", [])]
     return {**node, "netKeys": nets, "appKeys": held}
-
-
-def _write(database: NetworkDatabase, refresh: Refresh, fields: Mapping[str, Any]) -> None:
-    database.write(fields, {f"{_REFRESH}{refresh.net_index}": msgspec.msgpack.encode(refresh)})
 
 
 def _phase(database: NetworkDatabase, net_index: int) -> int:

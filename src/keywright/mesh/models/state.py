@@ -74,6 +74,8 @@ class NodeState(msgspec.Struct):
     app_keys: dict[int, AppKeyState] = msgspec.field(default_factory=dict)
     models: dict[str, ModelState] = msgspec.field(default_factory=dict)
     beacon: int = 1
+    private_beacon: int = 0
+    """Whether it sends private beacons too; there is no model here that changes it."""
     ttl: int = DEFAULT_TTL
     network_transmit: int = 0
     relay_retransmit: int = 0

@@ -70,17 +70,25 @@ class IvIndex:
         self._check_time(now, test_mode=test_mode)
         self._change(IvState(self.state.index), now)
 
-    def heard(self, told: IvState, now: float) -> bool:
-        """What an authenticated beacon says; gives whether it changed this node's state (MshPRT 3.11.6)."""
+    @property
+    def may_change_at(self) -> float:
+        """When the 96 hours of this state are over."""
+        return self._since + LEAST_S
+
+    def heard(self, told: IvState, now: float, *, test_mode: bool = False) -> bool:
+        """What an authenticated beacon says; gives whether it changed this node's state (MshPRT 3.11.6).
+
+        test_mode: as in `begin_update`.
+        """
         mine = self.state
         ahead = told.index - mine.index
         if ahead < 0 or ahead > FARTHEST or (ahead == 0 and told.is_updating):
             return False
         if ahead == 0:
-            if not mine.is_updating or now - self._since < LEAST_S:
+            if not mine.is_updating or self._is_early(now, test_mode=test_mode):
                 return False
         elif ahead == 1 and told.is_updating and not mine.is_updating:
-            if now - self._since < LEAST_S:
+            if self._is_early(now, test_mode=test_mode):
                 return False
         elif not self._may_recover(now):
             return False
@@ -93,8 +101,11 @@ class IvIndex:
         return self._recovered_at is None or now - self._recovered_at >= RECOVERY_S
 
     def _check_time(self, now: float, *, test_mode: bool) -> None:
-        if not test_mode and now - self._since < LEAST_S:
+        if self._is_early(now, test_mode=test_mode):
             raise SequenceError(f"the IV index stays as it is for {LEAST_HOURS} hours (MshPRT 3.11.5)")
+
+    def _is_early(self, now: float, *, test_mode: bool) -> bool:
+        return not test_mode and now < self.may_change_at
 
     def _change(self, state: IvState, now: float) -> None:
         self._memory.commit({_NAME: msgspec.msgpack.encode(state)})

@@ -13,9 +13,9 @@ from typing import Final, TypeAlias, final
 
 import msgspec
 
-from keywright.errors import AuthenticationError, KeywrightError
+from keywright.errors import AuthenticationError, KeywrightError, SequenceError
 from keywright.mesh.network.access import AccessMessage, parse_access
-from keywright.mesh.network.iv_index import IvIndex
+from keywright.mesh.network.iv_index import IvIndex, IvState
 from keywright.mesh.network.keyring import Keyring
 from keywright.mesh.network.keys import AppKey, virtual_address
 from keywright.mesh.network.lower import (
@@ -119,7 +119,7 @@ class Stack:
         self._events: list[StackEvent] = []
         self._sending: dict[int, tuple[Outgoing, _Route]] = {}
         self._incoming: dict[int, tuple[Incoming, _Route]] = {}
-        self._whole: dict[int, tuple[int, SegmentAck]] = {}
+        self._whole: dict[int, tuple[tuple[int, int], SegmentAck]] = {}
         self._seen: deque[bytes] = deque(maxlen=_SEEN)
         self._numbers = itertools.count(1)
 
@@ -167,6 +167,50 @@ class Stack:
         self._sending[number] = (outgoing, route)
         self._send_segments(outgoing, route, now, first=seq)
         return number
+
+    # ---- the IV index -----------------------------------------------------------------------------------------
+
+    @property
+    def sequence_left(self) -> int:
+        """Sequence numbers that are left under this IV index."""
+        return self._sequence.left
+
+    @property
+    def is_sending(self) -> bool:
+        """Whether a message in segments is on its way: the IV index that is sent under stays until it is through."""
+        return bool(self._sending)
+
+    def follow(self, told: IvState, now: float, *, test_mode: bool = False) -> bool:
+        """What an authenticated beacon says of the IV index; whether that changed it (MshPRT 3.11.5, 3.11.6).
+
+        Nothing changes while a message in segments is on its way under the index that would go; the beacon comes again.
+        Raises StoreError, with nothing changed.
+        """
+        before = self.iv_index.state.sending
+        if self.is_sending and told.sending != before:
+            return False
+        changed = self.iv_index.heard(told, now, test_mode=test_mode)
+        self._restart_sequence(before)
+        return changed
+
+    def update_iv_index(self, now: float, *, test_mode: bool = False) -> None:
+        """Begin the IV update, or end the one that is in progress.
+
+        Raises SequenceError before its time or while a message in segments is on its way, StoreError.
+        """
+        before = self.iv_index.state
+        if not before.is_updating:
+            self.iv_index.begin_update(now, test_mode=test_mode)
+            return
+        if self.is_sending:
+            raise SequenceError("a message in segments is on its way under the old IV index", hint="wait for its end")
+        self.iv_index.end_update(now, test_mode=test_mode)
+        self._restart_sequence(before.sending)
+
+    def _restart_sequence(self, before: int) -> None:
+        # After the new index is in memory: a crash in between wastes numbers, the other order would use some twice.
+        if self.iv_index.state.sending != before:
+            self._sequence.restart()
 
     # ---- endpoint ---------------------------------------------------------------------------------------------
 
@@ -252,19 +296,21 @@ class Stack:
         # The answer goes the way back, from the element that was asked.
         back = _Route(pdu.dst if self._is_mine(pdu.dst) else self.address, pdu.src, pdu.ttl, net_index)
         whole = self._whole.get(pdu.src)
-        if whole is not None and whole[0] == seq_auth:
+        if whole is not None and whole[0] == (iv_index, seq_auth):
             if self._is_mine(pdu.dst):
                 self._put(back, build_ack(whole[1]), ctl=True)
             return
         if seq_auth < 0 or not self._replay.is_fresh(pdu.src, iv_index, seq_auth):
             return
         found = self._incoming.get(pdu.src)
-        if found is None or found[0].seq_auth < seq_auth:
+        # Sequence numbers begin at 0 again under the next IV index.
+        place = (iv_index, seq_auth)
+        if found is None or (found[0].iv_index, found[0].seq_auth) < place:
             incoming = Incoming(
                 segment, seq_auth=seq_auth, iv_index=iv_index, is_for_me=self._is_mine(pdu.dst), ttl=pdu.ttl, now=now
             )
             self._incoming[pdu.src] = (incoming, back)
-        elif found[0].seq_auth > seq_auth:
+        elif (found[0].iv_index, found[0].seq_auth) > place:
             return
         else:
             incoming = found[0]
@@ -272,7 +318,7 @@ class Stack:
         if upper is None:
             return
         del self._incoming[pdu.src]
-        self._whole[pdu.src] = (seq_auth, incoming.ack())
+        self._whole[pdu.src] = (place, incoming.ack())
         if self._is_mine(pdu.dst):
             self._put(back, build_ack(self._whole[pdu.src][1]), ctl=True)
         self._access(pdu, seq_auth, segment.form, upper, net_index, iv_index, long_mic=segment.long_mic)
