@@ -60,8 +60,8 @@ class End(Generic[Event]):
         return pdus
 
     def deadline(self) -> float | None:
-        """When the provisioning timer is over, None while it does not run."""
-        return self._until
+        """At once while a PDU waits, else when the provisioning timer is over; None while it does not run."""
+        return float("-inf") if self._pdus else self._until
 
     def events(self) -> Sequence[Event]:
         """What has happened."""

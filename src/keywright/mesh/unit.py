@@ -15,6 +15,7 @@ from keywright.crypto.aes import AesKey
 from keywright.errors import DecodeError
 from keywright.mesh.advertising import MESH_BEACON, MESH_MESSAGE, PB_ADV, URI, ad_structures, build_ad
 from keywright.mesh.beacons import SUPPORTS_CERTIFICATES, SUPPORTS_RECORDS, unprovisioned
+from keywright.mesh.bearer import Bearer
 from keywright.mesh.device import Abilities, Device, DeviceEvent, Provisioned
 from keywright.mesh.ends import AgreementKey, RandomBytes
 from keywright.mesh.messages import IV_UPDATE, KEY_REFRESH, ProvisioningData
@@ -74,6 +75,7 @@ class Unit:
         self._random = random
         self._session: DeviceSession | None = None
         self._link: PbAdvLink | None = None
+        self._is_elsewhere = False
         self._beacon_at: float | None = None
         self._events: list[UnitEvent] = []
         if self._memory.state is None:
@@ -100,7 +102,7 @@ class Unit:
     def outgoing(self, now: float) -> Sequence[bytes]:
         """Advertising data to send now."""
         frames: list[bytes] = []
-        if self._session is not None:
+        if self._session is not None and not self._is_elsewhere:
             frames += self._session.outgoing(now)
         self._turn(now)
         if self.node is not None:
@@ -124,24 +126,68 @@ class Unit:
         events, self._events = self._events, []
         return events
 
+    # ---- on another bearer ------------------------------------------------------------------------------------
+
+    def take_link(self, link: Bearer, now: float) -> bool:
+        """Be provisioned on a link of another bearer, whose owner carries its frames; whether the unit is free for it.
+
+        The owner calls `link_receive` and `link_outgoing` until the link is closed, and once more then.
+        """
+        del now
+        if self.node is not None or self._session is not None:
+            return False
+        self._session = self._new_session(link)
+        self._is_elsewhere = True
+        self._beacon_at = None
+        return True
+
+    def link_receive(self, data: bytes, now: float) -> None:
+        """Take one frame of that link."""
+        if self._session is not None and self._is_elsewhere:
+            self._session.receive(data, now)
+            self._turn(now)
+
+    def link_outgoing(self, now: float) -> Sequence[bytes]:
+        """Frames of that link to send now."""
+        frames: Sequence[bytes] = ()
+        if self._session is not None and self._is_elsewhere:
+            frames = self._session.outgoing(now)
+        self._turn(now)
+        return frames
+
+    def link_deadline(self) -> float | None:
+        """When `link_outgoing` is due."""
+        return self._session.deadline() if self._session is not None else None
+
+    def proxied(self, now: float) -> Sequence[bytes]:
+        """Network PDUs of the node to send now, for another bearer than advertising."""
+        frames = () if self.node is None else self.node.outgoing(now)
+        self._turn(now)
+        return frames
+
     # ---- as a device ------------------------------------------------------------------------------------------
 
-    def _beacons(self) -> list[bytes]:
-        design = self.design
-        information = design.oob_information
-        listed = design.records.listed().records
+    @property
+    def oob_information(self) -> int:
+        """OOB information of its beacon: what the design says, and whether it has records and certificates."""
+        information = self.design.oob_information
+        listed = self.design.records.listed().records
         if listed:
             information |= SUPPORTS_RECORDS
         if BASE_URI in listed or DEVICE_CERTIFICATE in listed:
             information |= SUPPORTS_CERTIFICATES
+        return information
+
+    def _beacons(self) -> list[bytes]:
+        design, information = self.design, self.oob_information
         beacons = [build_ad(MESH_BEACON, unprovisioned(design.uuid, information, design.uri))]
         return [*beacons, build_ad(URI, design.uri)] if design.uri else beacons
 
     def _provisioning(self, content: bytes, data: bytes, now: float) -> None:
         # A node goes on with its link until that is closed: Complete and what is before it may have to be sent again.
-        if self._session is None and self.node is None:
-            self._open(content, now)  # which acknowledges what came
-        elif self._session is not None:
+        if self.node is None and (self._session is None or self._session.is_over):
+            self._open(content, now)
+        if self._session is not None and not self._is_elsewhere:
             self._session.receive(data, now)
 
     def _open(self, content: bytes, now: float) -> None:
@@ -154,6 +200,11 @@ class Unit:
         if not isinstance(message, LinkOpen) or message.uuid != self.design.uuid or is_over:
             return
         self._link = PbAdvLink.accept(pdu.link_id, now, random=self._random, timing=self.design.timing)
+        self._session = self._new_session(self._link)
+        self._is_elsewhere = False
+        self._beacon_at = None
+
+    def _new_session(self, link: Bearer) -> DeviceSession:
         device = Device(
             self.design.abilities,
             new_key=self._new_key,
@@ -161,8 +212,7 @@ class Unit:
             remember=self._remember,
             records=self.design.records,
         )
-        self._session = DeviceSession(device, self._link)
-        self._beacon_at = None
+        return DeviceSession(device, link)
 
     def _remember(self, data: ProvisioningData, device_key: AesKey) -> None:
         iv_state = IvState(int.from_bytes(data.iv_index), bool(data.flags & IV_UPDATE))

@@ -32,16 +32,16 @@ _KIND_BITS: Final = 6
 
 
 class Service(NamedTuple):
-    """A GATT service of one characteristic in and one out, by the 16-bit UUIDs."""
+    """A GATT service of one characteristic in and one out, by their 16-bit UUIDs in hex."""
 
-    uuid: int
-    data_in: int
-    data_out: int
+    uuid: str
+    data_in: str
+    data_out: str
 
 
-PROVISIONING_SERVICE: Final = Service(0x1827, 0x2ADB, 0x2ADC)
+PROVISIONING_SERVICE: Final = Service("1827", "2ADB", "2ADC")
 """Mesh Provisioning Service, of a device (MshPRT 7.1)."""
-PROXY_SERVICE: Final = Service(0x1828, 0x2ADD, 0x2ADE)
+PROXY_SERVICE: Final = Service("1828", "2ADD", "2ADE")
 """Mesh Proxy Service, of a node; never beside the other (MshPRT 7.2)."""
 
 

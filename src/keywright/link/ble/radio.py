@@ -1,0 +1,186 @@
+"""A Bluetooth host of this process on some controller, as a client: scan and connect. For asynchronous callers."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from typing import TYPE_CHECKING, Any, Final, final
+
+from keywright.errors import KeywrightError, LinkError, UsageError
+from keywright.link.ble.connection import Connection
+from keywright.link.ble.library import errors_of, require_bumble
+from keywright.link.ble.pipe import GOOD_MTU, LEAST_MTU, Advertisement, Pipe
+
+if TYPE_CHECKING:
+    from bumble.controller import Controller
+    from bumble.device import Device
+    from bumble.link import LocalLink
+    from bumble.transport.common import Transport
+
+
+NAME: Final = "keywright"
+CONNECT_S: Final = 10.0
+_CANCEL_S: Final = 0.5
+_NOT_MEASURED: Final = 127
+
+
+@final
+class VirtualAir:
+    """The air between virtual controllers of one event loop: no hardware, no loss, no distance."""
+
+    def __init__(self) -> None:
+        """Raise UsageError without the extra `ble`."""
+        require_bumble()
+        from bumble.link import LocalLink  # noqa: PLC0415 - loads only where Bluetooth is meant
+
+        self.link: LocalLink = LocalLink()
+
+
+@final
+class Radio:
+    """A Bluetooth host. Made by `open`; give it up with `close`."""
+
+    def __init__(self, device: Device, name: str, transport: Transport | None, controller: Controller | None) -> None:
+        self.device = device
+        """Of bumble; for `server` and for tests."""
+        self.name = name
+        self._transport = transport
+        self._controller = controller
+        self._connecting = asyncio.Lock()
+        self._scans: list[asyncio.Queue[Advertisement]] = []
+        device.on("advertisement", self._heard)
+
+    @classmethod
+    async def open(cls, hci: str = "", *, air: VirtualAir | None = None, address: str = "") -> Radio:
+        """A host on the controller that `hci` names, as bumble writes it (usb:0, tcp-client:HOST:PORT, pty:PATH ...).
+
+        Without `hci`, on a virtual controller, which hears the others of the same `air`. address: random static
+        address, drawn if empty. Raises UsageError without the extra `ble`, LinkError if there is no such controller.
+        """
+        require_bumble()
+        from bumble.device import Device, DeviceConfiguration  # noqa: PLC0415 - loads only where Bluetooth is meant
+        from bumble.hci import Address  # noqa: PLC0415 - as above
+        from bumble.host import Host  # noqa: PLC0415 - as above
+
+        own = Address(address) if address else Address.generate_static_address()
+        name = f"ble:?hci={hci}" if hci else "ble:"
+        config = DeviceConfiguration(name=NAME, address=own, keystore="None", gatt_service_enabled=True)
+        transport = controller = None
+        if hci:
+            transport = await _transport(hci, name)
+            host = Host(transport.source, transport.sink)
+        else:
+            controller, host = _virtual(air or VirtualAir())
+        radio = cls(Device(config=config, host=host), name, transport, controller)
+        radio.device.random_address = radio.device.static_address = own
+        try:
+            async with asyncio.timeout(CONNECT_S):
+                with errors_of(f"{name}: the controller does not start"):
+                    await radio.device.power_on()
+        except TimeoutError as error:
+            await radio.close()
+            raise LinkError(
+                f"{name}: the controller does not answer", delivered=False, hint="see that it speaks HCI"
+            ) from error
+        except KeywrightError:
+            await radio.close()
+            raise
+        return radio
+
+    @property
+    def address(self) -> str:
+        """Address under which others see this host."""
+        return str(self.device.random_address)
+
+    async def scan(self) -> AsyncIterator[Advertisement]:
+        """What is heard, as it comes, until the caller leaves the loop. Raises LinkError."""
+        heard: asyncio.Queue[Advertisement] = asyncio.Queue()
+        self._scans.append(heard)
+        try:
+            if len(self._scans) == 1:
+                with errors_of(f"{self.name}: cannot scan"):
+                    await self.device.start_scanning(filter_duplicates=False)
+            while True:
+                yield await heard.get()
+        finally:
+            self._scans.remove(heard)
+            if not self._scans:
+                with contextlib.suppress(KeywrightError), errors_of("scan"):
+                    await self.device.stop_scanning()
+
+    async def connect(
+        self, address: str, pipe: Pipe, *, mtu: int = GOOD_MTU, timeout_s: float = CONNECT_S
+    ) -> Connection:
+        """Connect, exchange the ATT_MTU, find the service of `pipe`, and listen to it.
+
+        address: as `Advertisement` has it, or the name of a device. mtu: the most to ask for, 23 asks for nothing.
+        Raises LinkError: nobody there, no such service, or the connection lost.
+        """
+        if mtu < LEAST_MTU:
+            raise ValueError(f"ATT_MTU is {LEAST_MTU} or more, not {mtu}")
+        what = f"ble:{address}"
+        async with self._connecting:
+            raw = await self._connected(address, what, timeout_s)
+        connection = Connection(raw, what)
+        try:
+            async with asyncio.timeout(timeout_s):
+                await connection.listen(pipe, mtu)
+        except TimeoutError as error:
+            await connection.close()
+            raise LinkError(f"{what}: the device does not answer", delivered=False) from error
+        except BaseException:
+            await connection.close()
+            raise
+        return connection
+
+    async def close(self) -> None:
+        """Give the controller up; twice does no harm."""
+        with contextlib.suppress(Exception):  # a controller that is gone cannot be told to stop
+            async with asyncio.timeout(1.0):
+                await self.device.power_off()
+        if self._transport is not None:
+            await self._transport.close()
+            self._transport = None
+        if self._controller is not None:
+            self._controller.le_legacy_advertiser.stop()
+            self._controller.link.controllers.discard(self._controller)
+            self._controller = None
+
+    async def _connected(self, address: str, what: str, timeout_s: float) -> Any:
+        hint = "see that the device is near and advertises"
+        try:
+            async with asyncio.timeout(timeout_s + _CANCEL_S):
+                with errors_of(f"{what}: cannot connect", hint):
+                    return await self.device.connect_le(address, timeout=timeout_s)
+        except TimeoutError as error:
+            # The virtual controller says nothing of an attempt that was cancelled, and keeps it.
+            if self._controller is not None:
+                self._controller.pending_le_connection = None
+            raise LinkError(f"{what}: nobody answers", delivered=False, hint=hint) from error
+
+    def _heard(self, heard: Any) -> None:
+        measured = None if heard.rssi == _NOT_MEASURED else heard.rssi
+        one = Advertisement(str(heard.address), bytes(heard.data_bytes), measured, heard.is_connectable)
+        for queue in self._scans:
+            queue.put_nowait(one)
+
+
+async def _transport(hci: str, name: str) -> Transport:
+    from bumble.transport import open_transport  # noqa: PLC0415 - loads only where Bluetooth is meant
+
+    hint = "write it as bumble does: usb:0, tcp-client:HOST:PORT, serial:PATH, pty:PATH, hci-socket:0"
+    try:
+        with errors_of(f"{name}: cannot open the controller", hint):
+            return await open_transport(hci)
+    except (ValueError, AssertionError, ImportError, TypeError, IndexError) as error:
+        raise UsageError(f"{name}: no controller by that name ({error})", hint=hint) from error
+
+
+def _virtual(air: VirtualAir) -> tuple[Controller, Any]:
+    from bumble.controller import Controller  # noqa: PLC0415 - loads only where Bluetooth is meant
+    from bumble.host import Host  # noqa: PLC0415 - as above
+    from bumble.transport.common import AsyncPipeSink  # noqa: PLC0415 - as above
+
+    controller = Controller(NAME, link=air.link)
+    return controller, Host(controller, AsyncPipeSink(controller))
