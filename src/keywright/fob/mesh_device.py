@@ -19,6 +19,7 @@ from keywright.mesh.ends import CURVE
 from keywright.mesh.keys import CMAC, HMAC
 from keywright.mesh.models.composition import CONFIGURATION_SERVER, HEALTH_SERVER, Composition, Element
 from keywright.mesh.oob import INPUT_ACTIONS, OUTPUT_ACTIONS, Authentication, Value
+from keywright.mesh.records import NO_RECORDS, Records
 from keywright.mesh.session import earliest
 from keywright.mesh.unit import Design, Unit, UnitEvent
 from keywright.sansio.air import Air, Conditions
@@ -43,13 +44,15 @@ class MeshModel(msgspec.Struct, frozen=True):
     """How simulated mesh devices leave their maker.
 
     output, input: action and size of a value that a person carries, as `numeric:6`; empty for none. static_oob: whether
-    a device has one; its maker's key pair is there whenever `has_key`.
+    a device has one; its maker's key pair is there whenever `has_key`. has_certificate: whether its records have a
+    certificate for it, of `mesh_vendor`.
     """
 
     elements: int = 1
     algorithms: Literal["both", "cmac", "hmac"] = "both"
     static_oob: bool = True
     has_key: bool = True
+    has_certificate: bool = False
     output: str = ""
     input: str = ""
     conditions: Conditions = Conditions()
@@ -84,13 +87,14 @@ def design_of(
     Raises ValueError for a model that no device can be.
     """
     value = static_oob if static_oob is not None else static_oob_of(name) if model.static_oob else b""
+    key = key_of(name) if model.has_key or model.has_certificate else None
     output_size, output_actions = _carried(model.output, OUTPUT_ACTIONS)
     input_size, input_actions = _carried(model.input, INPUT_ACTIONS)
     abilities = Abilities(
         elements=model.elements,
         algorithms={"both": CMAC.bit | HMAC.bit, "cmac": CMAC.bit, "hmac": HMAC.bit}[model.algorithms],
         static_oob=value,
-        static_key=key_of(name) if model.has_key else None,
+        static_key=key,
         output_size=output_size,
         output_actions=output_actions,
         input_size=input_size,
@@ -98,7 +102,13 @@ def design_of(
     )
     first = Element(0, (CONFIGURATION_SERVER, HEALTH_SERVER, _ONOFF_SERVER))
     elements = (first, *[_GENERIC_ONOFF_ELEMENT] * (model.elements - 1))
-    return Design(uuid or uuid_of(name), Composition(COMPANY, PRODUCT, 1, 64, 0, elements), abilities)
+    own = uuid or uuid_of(name)
+    records = NO_RECORDS
+    if model.has_certificate and key is not None:
+        from keywright.fob.mesh_vendor import certified_records  # noqa: PLC0415 - loads X.509
+
+        records = Records(certified_records(own, key.public, company=COMPANY, product=PRODUCT))
+    return Design(own, Composition(COMPANY, PRODUCT, 1, 64, 0, elements), abilities, records)
 
 
 def make_unit(design: Design, memory: Memory, now: float, chance: Chance) -> Unit:

@@ -65,6 +65,7 @@ def mesh_model(uri: Uri) -> MeshModel:
         algorithms="both" if algorithm == "both" else "cmac" if algorithm == "cmac" else "hmac",
         output=uri.parameters.get("output", ""),
         input=uri.parameters.get("input", ""),
+        has_certificate=uri.choice("certificate", ("no", "yes")) == "yes",
         conditions=Conditions(
             loss=uri.count("loss", 0, 100) / 100,
             duplication=uri.count("duplication", 0, 100) / 100,

@@ -47,7 +47,7 @@ FORMS: Final[tuple[Form, ...]] = (
         "sim:mesh",
         "simulated mesh devices on an air of their own, in virtual time (?count=N&memory=FILE keeps them, &uuid=HEX, "
         "&oob=FILE with their static OOB values, &algorithm=cmac|hmac, &elements=N, &output=numeric:6, "
-        "&input=alphanumeric:8, &loss=, &duplication=, &reordering= in percent and milliseconds)",
+        "&input=alphanumeric:8, &certificate=yes, &loss=, &duplication=, &reordering= in percent and milliseconds)",
         asks=False,
         radio=True,
     ),
@@ -67,7 +67,7 @@ _LATER: Final = frozenset({"serial", "ble", "http", "https"})
 _PARAMETERS: Final = {
     SIMULATED: ("memory", "serial", "kvn", "i", "stay", "profile", "transport", "msl"),
     "sim:mesh": (
-        *("memory", "count", "uuid", "oob", "algorithm", "elements", "output", "input"),
+        *("memory", "count", "uuid", "oob", "algorithm", "elements", "output", "input", "certificate"),
         *("loss", "duplication", "reordering"),
     ),
     "pcsc": ("mode", "protocol", "extended", "wait"),

@@ -50,6 +50,9 @@ def serve(
     output: Annotated[str, typer.Option("--output", metavar="ACTION:SIZE", help="Output OOB, as numeric:6.")] = "",
     input_: Annotated[str, typer.Option("--input", metavar="ACTION:SIZE", help="Input OOB, as alphanumeric:8.")] = "",
     elements: Annotated[int, typer.Option("--elements", min=1, max=255, help="How many elements it has.")] = 1,
+    certificate: Annotated[
+        bool, typer.Option("--certificate", help="Have a certificate of the simulated vendor in its records.")
+    ] = False,
     json: Json = False,
     trace: Trace = None,
 ) -> None:
@@ -64,7 +67,7 @@ def serve(
         raise UsageError(f"{link}: a device is served on an air", hint=f"for example --link {DEFAULT_LINK}")
     values = read_static_oob(oob_file) if oob_file is not None else {}
     own = uuid_in(uuid) if uuid else None
-    model = MeshModel(elements=elements, algorithms=algorithm, output=output, input=input_)
+    model = MeshModel(elements=elements, algorithms=algorithm, output=output, input=input_, has_certificate=certificate)
     try:
         design = design_of(name, model, uuid=own, static_oob=b"")
         design = design_of(name, model, uuid=own, static_oob=values.get(design.uuid, values.get(b"", b"")))

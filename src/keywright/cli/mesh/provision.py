@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated, Final, Literal, NamedTuple
 
 import typer
 
 from keywright.cli.keyring import read_public_key
+from keywright.cli.mesh.certificates import certificate_policy, fetcher
 from keywright.cli.mesh.options import NetworkFile, RadioLink, radio_at, uuid_in, value_in
 from keywright.cli.options import Json, Trace
 from keywright.cli.person import ask
@@ -20,16 +21,18 @@ from keywright.errors import KeywrightError, LinkError, UsageError
 from keywright.fob.mesh_device import Attendant
 from keywright.fob.mesh_radio import Radio, read_static_oob
 from keywright.fob.uri import is_simulated
+from keywright.mesh.cbp import CertificatePolicy
 from keywright.mesh.database.cdb import uuid_text
 from keywright.mesh.database.network import NetworkDatabase
 from keywright.mesh.ends import CURVE
-from keywright.mesh.enrolment import Candidate, Enrolled, Enrolment, EnrolmentEvent, Failed
+from keywright.mesh.enrolment import Candidate, Enrolled, Enrolment, EnrolmentEvent, Failed, RetrievalWanted
 from keywright.mesh.keys import CMAC, HMAC
 from keywright.mesh.oob import Authentication, Method, Value, show
 from keywright.mesh.pb_adv.link import PbAdvLink
 from keywright.mesh.policy import SIX_DIGITS_BITS, Policy
 from keywright.mesh.provisioner import Provisioner, ValueShown, ValueWanted
-from keywright.mesh.scanner import Scanner
+from keywright.mesh.retrieval import HttpAnswer, HttpGet
+from keywright.mesh.scanner import DeviceSeen, Scanner
 from keywright.mesh.session import ProvisionerSession
 from keywright.production.mesh_network import opened_network, timestamp
 
@@ -71,13 +74,36 @@ def provision(
     short: Annotated[
         bool, typer.Option("--allow-short", help="Take values that can be guessed while a session lasts, too.")
     ] = False,
+    cert_root: Annotated[
+        list[Path] | None,
+        typer.Option("--cert-root", metavar="FILE", help="A vendor's root whose devices are taken by certificate."),
+    ] = None,
+    cert_policy: Annotated[
+        Literal["required", "offered"] | None,
+        typer.Option("--cert-policy", help="Whether a device must have one; required if not said."),
+    ] = None,
+    cert_alone: Annotated[
+        bool, typer.Option("--cert-alone", help="A certificate does without OOB, if --oob none is said too.")
+    ] = False,
+    cert_revoked: Annotated[
+        Path | None, typer.Option("--cert-revoked", metavar="FILE", help="Device UUIDs that are refused, one a line.")
+    ] = None,
+    cert_server: Annotated[
+        list[str] | None,
+        typer.Option("--cert-server", metavar="HOST", help="A server that may be asked for certificates."),
+    ] = None,
+    cert_server_ca: Annotated[
+        Path | None,
+        typer.Option("--cert-server-ca", metavar="FILE", help="CA of that server's TLS, if not one of the system's."),
+    ] = None,
     name: Annotated[str, typer.Option("--name", metavar="TEXT", help="What the node is called in the database.")] = "",
     json: Json = False,
     trace: Trace = None,
 ) -> None:
     """Provision devices over PB-ADV. Without --uuid the one device that is heard, or all of them with --all.
 
-    Address and device key are written to the network's file before the device is given them. Values that a person
+    With --cert-root a device proves its key by certificate before it is invited, and by OOB besides. Address and device
+    key are written to the network's file before the device is given them. Values that a person
     carries are asked for and shown at the terminal; a static value never stands on the command line.
 
     Example: keywright mesh provision --network home.mesh --link 'sim:mesh?output=numeric:6'
@@ -86,17 +112,37 @@ def provision(
     values = read_static_oob(oob_file) if oob_file is not None else {}
     key = None if public_key is None else _public(public_key)
     wanted = [uuid_in(text) for text in uuid or ()]
+    certificates = certificate_policy(
+        cert_root, wanted=cert_policy, servers=cert_server, revoked=cert_revoked, alone=cert_alone
+    )
+    accepted = Accepted(policy, certificates, fetcher(cert_server_ca) if cert_server else None)
     hands = _Hands(is_simulated=is_simulated(link) if link else True)
     failed: list[KeywrightError] = []
     with opened_network(network) as database, radio_at(link, trace, hands.attendant) as radio:
-        for one in wanted or _heard(radio, every=every):
-            candidate = Candidate(one, name, values.get(one, values.get(b"", b"")), key)
-            end = _enrol(radio, database, candidate, policy, hands)
+        for seen in [DeviceSeen(one, 0) for one in wanted] or _heard(radio, every=every):
+            one = seen.uuid
+            candidate = Candidate(
+                one,
+                name,
+                values.get(one, values.get(b"", b"")),
+                key,
+                oob_information=None if wanted else seen.oob_information,
+                uri=seen.uri,
+            )
+            end = _enrol(radio, database, candidate, accepted, hands)
             if isinstance(end, Failed):
                 failed.append(end.error)
             _tell(one, end, as_json=json, is_only=len(wanted) == 1)
     if failed:
         raise failed[0]
+
+
+class Accepted(NamedTuple):
+    """What is taken of a device, and how its certificates are got from a server."""
+
+    policy: Policy
+    certificates: CertificatePolicy | None
+    fetch: Callable[[HttpGet], HttpAnswer | KeywrightError] | None
 
 
 def _policy(oob: Sequence[str] | None, algorithm: str, *, short: bool) -> Policy:
@@ -121,27 +167,34 @@ def _public(path: Path) -> EcPublicKey:
     return key
 
 
-def _heard(radio: Radio, *, every: bool) -> list[bytes]:
-    """The UUIDs to provision. Raises LinkError for none, UsageError for several that nobody chose from."""
+def _heard(radio: Radio, *, every: bool) -> list[DeviceSeen]:
+    """The devices to provision. Raises LinkError for none, UsageError for several that nobody chose from."""
     scanner = Scanner()
     radio.run(scanner, SCAN_S, lambda: bool(scanner.devices) and not every and radio.now > 2 * SCAN_S)
-    found = [one.uuid for one in scanner.devices]
+    found = list(scanner.devices)
     if not found:
         raise LinkError(
             f"no unprovisioned device was heard in {SCAN_S:.0f} s", delivered=False, hint="see: keywright mesh scan"
         )
     if len(found) > 1 and not every:
-        some = ", ".join(map(uuid_text, found[:3]))
+        some = ", ".join(uuid_text(one.uuid) for one in found[:3])
         raise UsageError(f"{len(found)} devices are heard: {some}…", hint="name one with --uuid, or take --all")
     return found
 
 
 def _enrol(
-    radio: Radio, database: NetworkDatabase, candidate: Candidate, policy: Policy, hands: _Hands
+    radio: Radio, database: NetworkDatabase, candidate: Candidate, accepted: Accepted, hands: _Hands
 ) -> Enrolled | Failed:
     bearer = PbAdvLink.connect(candidate.uuid, int.from_bytes(os.urandom(4)), radio.now, random=radio.chance)
     session = ProvisionerSession(Provisioner(EcPrivateKey.generate(CURVE), os.urandom), bearer)
-    run = Enrolment(session, database, candidate, policy=policy, timestamp=timestamp(time.time()))
+    run = Enrolment(
+        session,
+        database,
+        candidate,
+        policy=accepted.policy,
+        timestamp=timestamp(time.time()),
+        certificates=accepted.certificates,
+    )
     told: list[EnrolmentEvent] = []
 
     def some() -> bool:
@@ -157,12 +210,22 @@ def _enrol(
         match event:
             case ValueWanted():
                 run.enter(hands.read(event.authentication), radio.now)
+            case RetrievalWanted():
+                _retrieve(run, event.request, accepted, radio.now)
             case ValueShown():
                 hands.carry(candidate.uuid, event.authentication, event.value)
             case Enrolled() | Failed():
                 end = event
     radio.run(run, GOODBYE_S)
     return end
+
+
+def _retrieve(run: Enrolment, request: HttpGet, accepted: Accepted, now: float) -> None:
+    answer = accepted.fetch(request) if accepted.fetch is not None else UsageError("no server may be asked")
+    if isinstance(answer, HttpAnswer):
+        run.retrieved(answer, now)
+    else:
+        run.not_retrieved(answer, now)
 
 
 class _Hands:
@@ -191,10 +254,14 @@ def _tell(uuid: bytes, end: Enrolled | Failed, *, as_json: bool, is_only: bool) 
     if isinstance(end, Enrolled):
         node = end.node
         if as_json:
-            show_json({"uuid": node.uuid, "address": node.unicast_address, "security": node.security})
+            vendor = None if end.certificate is None else end.certificate.vendor
+            show_json(
+                {"uuid": node.uuid, "address": node.unicast_address, "security": node.security, "certified_by": vendor}
+            )
         else:
             secure = "authenticated" if node.security == "secure" else "not authenticated"
-            say(f"{good('provisioned')} {node.uuid} at {node.unicast_address}, {secure}")
+            certified = "" if end.certificate is None else f", certified by {printable(end.certificate.vendor)}"
+            say(f"{good('provisioned')} {node.uuid} at {node.unicast_address}, {secure}{certified}")
         return
     if end.may_be_node:
         note(f"{uuid_text(uuid)} may be a node all the same: its address and device key are kept")

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import typer
 
-from keywright.cli.mesh import device, network, provision, scan
+from keywright.cli.mesh import certificates, device, network, provision, scan
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
-for topic in (scan.app, provision.app):
+for topic in (scan.app, provision.app, certificates.app):
     app.registered_commands += topic.registered_commands
 app.add_typer(device.app, name="device", help="A mesh device with its own memory.")
 app.add_typer(network.app, name="network", help="Networks: their keys, addresses and nodes.")
