@@ -10,7 +10,7 @@ from typing import final
 
 from keywright.mesh.bearer import Bearer, LinkClosed, LinkOpened, PduReceived
 from keywright.mesh.device import Device, DeviceEvent, Refused
-from keywright.mesh.ends import CloseReason
+from keywright.mesh.ends import TIMEOUT_S, CloseReason
 from keywright.mesh.provisioner import Ended, Provisioned, Provisioner, ProvisionerEvent
 
 
@@ -21,6 +21,7 @@ class ProvisionerSession:
     def __init__(self, provisioner: Provisioner, link: Bearer) -> None:
         self.provisioner = provisioner
         self._link = link
+        self._is_closing = False
         self._events: list[ProvisionerEvent | LinkOpened] = []
 
     def receive(self, data: bytes, now: float) -> None:
@@ -44,8 +45,14 @@ class ProvisionerSession:
         events, self._events = self._events, []
         return events
 
+    @property
+    def is_over(self) -> bool:
+        """Whether the session has ended and its link has nothing more to send."""
+        return self._is_closing and self._link.deadline() is None
+
     def give_up(self, now: float) -> None:
         """Close the link, as after a failure."""
+        self._is_closing = True
         self._link.close(CloseReason.FAIL, now)
 
     def _turn(self, now: float) -> None:
@@ -63,8 +70,10 @@ class ProvisionerSession:
             self._events.append(told)
             match told:
                 case Provisioned():
+                    self._is_closing = True
                     self._link.close(CloseReason.SUCCESS, now)
                 case Ended():
+                    self._is_closing = True
                     self._link.close(told.reason, now)
                 case _:
                     pass
@@ -76,9 +85,9 @@ class DeviceSession:
 
     def __init__(self, device: Device, link: Bearer) -> None:
         self.device = device
-        self.is_over = False
-        """Whether the link is closed, so that the device may take another one."""
         self._link = link
+        self._is_closing = False
+        self._close_at: float | None = None
         self._events: list[DeviceEvent] = []
 
     def receive(self, data: bytes, now: float) -> None:
@@ -95,7 +104,13 @@ class DeviceSession:
 
     def deadline(self) -> float | None:
         """When `outgoing` is due."""
-        return earliest(self.device.deadline(), self._link.deadline())
+        lingers = None if self._is_closing else self._close_at
+        return earliest(self.device.deadline(), self._link.deadline(), lingers)
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the link is closed, so that the device may take another one."""
+        return self._is_closing and self._link.deadline() is None
 
     def events(self) -> Sequence[DeviceEvent]:
         """What has happened."""
@@ -109,7 +124,7 @@ class DeviceSession:
                     self.device.receive(event.pdu, now)
                 case LinkClosed():
                     self.device.link_closed()
-                    self.is_over = True
+                    self._is_closing = True
                 case LinkOpened():
                     pass
         for pdu in self.device.outgoing(now):
@@ -118,8 +133,19 @@ class DeviceSession:
             self._events.append(told)
             # Timed out: no Failed is sent, the link is closed (MshPRT 5.4.4). Else the provisioner closes it.
             if isinstance(told, Refused) and not told.error_code:
-                self._link.close(CloseReason.TIMEOUT, now)
-                self.is_over = True
+                self._close(now)
+        self._linger(now)
+
+    def _linger(self, now: float) -> None:
+        # The provisioner closes the link, and says so unacknowledged: a device that never hears it waits no longer.
+        if self.device.state in {"provisioned", "failed"} and self._close_at is None:
+            self._close_at = now + TIMEOUT_S
+        if self._close_at is not None and now >= self._close_at and not self._is_closing:
+            self._close(now)
+
+    def _close(self, now: float) -> None:
+        self._is_closing = True
+        self._link.close(CloseReason.TIMEOUT, now)
 
 
 def earliest(*times: float | None) -> float | None:

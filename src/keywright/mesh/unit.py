@@ -185,9 +185,9 @@ class Unit:
 
     def _provisioning(self, content: bytes, data: bytes, now: float) -> None:
         # A node goes on with its link until that is closed: Complete and what is before it may have to be sent again.
-        if self.node is None and (self._session is None or self._session.is_over):
-            self._open(content, now)
-        if self._session is not None and not self._is_elsewhere:
+        if self._session is None and self.node is None:
+            self._open(content, now)  # which acknowledges what came
+        elif self._session is not None and not self._is_elsewhere:
             self._session.receive(data, now)
 
     def _open(self, content: bytes, now: float) -> None:

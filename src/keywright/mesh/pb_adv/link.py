@@ -41,6 +41,8 @@ FIRST_TRANSACTION: Final[dict[Role, int]] = {"provisioner": 0x00, "device": 0x80
 _HALF: Final = 0x80
 _CLOSES: Final = 3
 """A Link Close is not acknowledged, so it is sent this often (MshPRT 5.3.1.4.3)."""
+_MOST_WAITING: Final = 16
+"""Answers that wait to be sent at most: who floods a link with copies must not delay what it has to say."""
 
 
 class Timing(msgspec.Struct, frozen=True):
@@ -182,7 +184,7 @@ class PbAdvLink:
             case LinkOpen():
                 # Only the device is asked, and only until the first PDU is the question still open.
                 if self._role == "device" and self._until is not None:
-                    self._put(LinkAck().build(), 0, now)
+                    self._answer(LinkAck().build(), 0, now)
             case LinkAck():
                 self._opened(now)
             case LinkClose():
@@ -242,7 +244,11 @@ class PbAdvLink:
     # ---- out --------------------------------------------------------------------------------------------------
 
     def _acknowledge(self, transaction: int, now: float) -> None:
-        self._put(TransactionAck().build(), transaction, now)
+        self._answer(TransactionAck().build(), transaction, now)
+
+    def _answer(self, generic: bytes, transaction: int, now: float) -> None:
+        if len(self._frames) < _MOST_WAITING or all(frame[2] != generic for frame in self._frames):
+            self._put(generic, transaction, now)
 
     def _acknowledged(self, now: float) -> None:
         self._drop_frames(self._transaction)
