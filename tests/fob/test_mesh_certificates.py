@@ -19,10 +19,13 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from keywright.errors import AuthenticationError, KeywrightError, LinkError, UsageError, WireError
-from keywright.fob.mesh_certificates import certificate_server, retrieve_chain
+from keywright.fob.mesh_certificates import certificate_server, get, retrieve_chain
 from keywright.link.https import Fetched, https_get, tls_client
+from keywright.mesh.cbp import CertificatePolicy
+from keywright.mesh.certificate_uri import uri_data
 from keywright.mesh.certificates import check_path
 from keywright.mesh.retrieval import CertificateServer, Chain, Published
+from support.mesh_line import Line, enrolled, make_unit
 from support.mesh_pki import AT, UUID, authority, device_certificate, key, root
 
 DER = device_certificate(key("device").public, issuer=authority(2))
@@ -93,6 +96,17 @@ def test_a_chain_comes_over_https_and_is_followed_to_the_root(tmp_path: Path) ->
             retrieve_chain(base, bytes(16), tls_client(pem))
     found = check_path(chain.certificate, chain.intermediates, (root().root,), uuid=UUID, at=AT)
     assert found.public_key == key("device").public
+
+
+def test_a_device_becomes_a_node_by_what_its_vendor_serves(tmp_path: Path) -> None:
+    """From the beacon to the node: records over the air, certificates over TLS, static OOB besides."""
+    context, pem = server_certificate(tmp_path)
+    answers = CertificateServer("/oob", {UUID: Published(*_published())})
+    with running(certificate_server(answers, ("127.0.0.1", 0), context)) as port:
+        unit = make_unit({0: uri_data(f"https://localhost:{port}/oob")})
+        policy = CertificatePolicy(roots=(root().root,), hosts=("localhost",))
+        client = tls_client(pem)
+        enrolled(Line(unit, certificates=policy, server=lambda request: get(request, client)))
 
 
 def _published() -> tuple[bytes, tuple[bytes, ...]]:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from keywright.errors import WireError
 from keywright.mesh.messages import RecordResponse, RecordsList, build_pdu
 from keywright.mesh.pb_adv.messages import PbAdvPdu, TransactionContinuation, TransactionStart, fcs, parse_generic
-from keywright.mesh.provisioner import Ended, Provisioner
+from keywright.mesh.provisioner import Ended, Provisioned, Provisioner
 from keywright.mesh.record_fetch import LONGEST_PART, Answer, FetchLimits, answer_in, ask, fetch_records
 from keywright.mesh.records import Records, RecordStatus
 from support.mesh import make_device, make_provisioner
@@ -177,6 +177,10 @@ def test_random_answers_end_in_an_error_or_in_records() -> None:
                     break
         except WireError:
             continue
+
+
+def test_what_is_not_about_records_is_no_answer() -> None:
+    assert answer_in(Provisioned()) is None
 
 
 def test_records_are_asked_for_before_the_invitation_alone() -> None:

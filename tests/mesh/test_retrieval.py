@@ -69,6 +69,22 @@ def test_the_standards_tag() -> None:
     assert base == "https://mesh.example.com/omb"  # an erratum of the sample, for "oob"
 
 
+@pytest.mark.parametrize(
+    "tag",
+    [
+        "",
+        "d1013f5503" + b"a.example/?uuid=".hex(),  # http
+        "d1010655046d657368" + "2f",  # no UUID
+        "d101065504c3b6c3b6c3",  # no ASCII
+        "d1010755046d65736869",  # longer than it says
+        "91010655046d6573682f",  # not the last record
+    ],
+)
+def test_another_tag_is_refused(tag: str) -> None:
+    with pytest.raises(DecodeError, match=r"MshPRT 5\.6"):
+        read_ndef(bytes.fromhex(tag))
+
+
 def test_a_printed_code_may_be_in_capitals() -> None:
     text = f"HTTPS://VENDOR.EXAMPLE/OOB?UUID={UUID.hex().upper()}"
     assert read_printed(text) == ("https://vendor.example/OOB", UUID)
@@ -150,6 +166,11 @@ def test_parts_come_back_as_they_were(bodies: list[bytes]) -> None:
     parts = [Part(CERTIFICATE_TYPE, body) for body in bodies]
     whole = build_multipart(parts)
     assert parse_multipart(whole.content_type, whole.body) == parts
+
+
+def test_a_body_has_parts() -> None:
+    with pytest.raises(ValueError, match="has parts"):
+        build_multipart([])
 
 
 GOOD_BODY = b"--x\r\nContent-Type: a/b\r\n\r\none\r\n--x\r\ncontent-type: a/b\r\nContent-ID: 1\r\n\r\ntwo\r\n--x--"
