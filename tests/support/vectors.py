@@ -55,6 +55,7 @@ FILES: dict[str, Source] = {
         (
             "mesh/pb_adv/test_pb_adv_link.py",
             "mesh/pb_adv/test_pb_adv_messages.py",
+            "mesh/pb_gatt/test_bumble_peers.py",
             "mesh/pb_gatt/test_pb_gatt_link.py",
             "mesh/pb_gatt/test_proxy_pdus.py",
         ),
@@ -66,6 +67,8 @@ FILES: dict[str, Source] = {
         2,
         (
             "mesh/pb_adv/test_pb_adv_link.py",
+            "mesh/pb_gatt/test_btmesh.py",
+            "mesh/pb_gatt/test_bumble_peers.py",
             "mesh/pb_gatt/test_pb_gatt_link.py",
             "mesh/test_device.py",
             "mesh/test_mesh_keys.py",

@@ -90,8 +90,10 @@ class _Server:
             await asyncio.wait([self._starting])
         with contextlib.suppress(Exception):  # of a controller that is gone
             await self._device.stop_advertising()
-            if self._connection is not None:
-                await self._connection.disconnect()
+            # One that is lost already would never tell that it is.
+            if self._connection is not None and self._connection.handle in self._device.connections:
+                async with asyncio.timeout(1.0):
+                    await self._connection.disconnect()
 
     # ---- what the peripherals do ------------------------------------------------------------------------------
 
