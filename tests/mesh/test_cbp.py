@@ -16,14 +16,17 @@ from keywright.mesh.database.network import NetworkDatabase
 from keywright.mesh.device import Attention
 from keywright.mesh.device import ValueShown as DeviceShows
 from keywright.mesh.device import ValueWanted as DeviceWants
-from keywright.mesh.enrolment import Candidate, Enrolled, Failed
+from keywright.mesh.enrolment import Candidate, Enrolled, Enrolment, Failed
 from keywright.mesh.keys import HMAC
 from keywright.mesh.messages import RecordsGet, RecordsList
 from keywright.mesh.oob import Method
+from keywright.mesh.pb_gatt.link import PbGattLink
 from keywright.mesh.policy import Policy
 from keywright.mesh.retrieval import CertificateServer, HttpAnswer, HttpGet, Published
+from keywright.mesh.session import DeviceSession, ProvisionerSession
 from keywright.sansio.air import Air, Conditions
 from keywright.store.memory import RamMemory
+from support.mesh import make_device, make_provisioner
 from support.mesh_line import ISSUER, STATIC, TRUSTING, Line, enrolled, heard, make_unit, network
 from support.mesh_pki import AT, UUID, authority, device_certificate, forge, key, root, usage
 
@@ -327,3 +330,30 @@ def test_cuts_are_in_the_session() -> None:
     line = Line(make_unit(ALL_RECORDS))
     line.go()
     assert abs(line.air.sent - FRAMES) < 20
+
+
+# ---- over another bearer ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("mtu", [23, 69, 517])
+def test_certificates_come_over_gatt_too(mtu: int) -> None:
+    design, database = make_unit(ALL_RECORDS).design, network()
+    device = make_device(design.abilities, records=design.records)
+    far = DeviceSession(device, PbGattLink.accept(mtu, 0.0))
+    run = Enrolment(
+        ProvisionerSession(make_provisioner(), PbGattLink.connect(mtu, 0.0)),
+        database,
+        Candidate(UUID, static_oob=STATIC, oob_information=0x180),
+        policy=Policy(),
+        timestamp=AT,
+        certificates=TRUSTING,
+    )
+    while down := run.outgoing(0.0):
+        for frame in down:
+            far.receive(frame, 0.0)
+        for frame in far.outgoing(0.0):
+            run.receive(frame, 0.0)
+    (end,) = run.events()
+    assert isinstance(end, Enrolled)
+    assert end.certificate is not None
+    assert device.state == "provisioned"

@@ -138,7 +138,10 @@ class Enrolment:
     def outgoing(self, now: float) -> Sequence[bytes]:
         """Frames of the bearer to send now."""
         self._turn(now)
-        frames = self._session.outgoing(now)
+        frames = list(self._session.outgoing(now))
+        self._turn(now)
+        # What the link told only then, as that it is open from the start on GATT, made more to send.
+        frames += self._session.outgoing(now)
         self._turn(now)
         return frames
 
