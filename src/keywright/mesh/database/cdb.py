@@ -161,6 +161,9 @@ Document: TypeAlias = dict[str, Any]
 def read_document(text: bytes | str) -> Document:
     """The JSON as it is. Raises DecodeError for what is no JSON object, or has a name twice in an object."""
 
+    def no_number(_: str) -> None:
+        raise DecodeError("mesh database: NaN and Infinity are no JSON")
+
     def once(pairs: list[tuple[str, Any]]) -> Document:
         found = dict(pairs)
         if len(found) != len(pairs):
@@ -168,7 +171,8 @@ def read_document(text: bytes | str) -> Document:
         return found
 
     try:
-        document = json.loads(text, object_pairs_hook=once)
+        document = json.loads(text, object_pairs_hook=once, parse_constant=no_number)
+        write_document(document).encode()  # half a surrogate pair reads, and could not be written again
     except (ValueError, RecursionError) as error:
         if isinstance(error, DecodeError):
             raise
@@ -178,10 +182,13 @@ def read_document(text: bytes | str) -> Document:
     return document
 
 
-def check_document(document: Document) -> Cdb:
-    """What the document says. Raises DecodeError that names the place, also for what contradicts itself."""
+def check_document(document: Document, before: tuple[Document, Cdb] | None = None) -> Cdb:
+    """What the document says. Raises DecodeError that names the place, also for what contradicts itself.
+
+    before: a document that was checked, and what it said; nodes that are the same objects are not read again.
+    """
     try:
-        cdb = msgspec.convert(document, Cdb)
+        cdb = msgspec.convert(document, Cdb) if before is None else _changed(document, *before)
     except msgspec.ValidationError as error:
         # The message may repeat no value: a key may be one.
         raise DecodeError(f"mesh database: {_place(str(error))}") from None
@@ -198,6 +205,16 @@ def check_document(document: Document) -> Cdb:
             )
     _check_addresses(cdb)
     return cdb
+
+
+def _changed(document: Document, old_document: Document, old: Cdb) -> Cdb:
+    nodes = document.get("nodes", [])
+    if not isinstance(nodes, list):
+        return msgspec.convert(document, Cdb)
+    known = {id(one): entry for one, entry in zip(old_document.get("nodes", ()), old.nodes, strict=True)}
+    rest = msgspec.convert({**document, "nodes": [one for one in nodes if id(one) not in known]}, Cdb)
+    fresh = iter(rest.nodes)
+    return msgspec.structs.replace(rest, nodes=tuple(known.get(id(one)) or next(fresh) for one in nodes))
 
 
 def write_document(document: Document) -> str:

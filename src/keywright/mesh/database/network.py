@@ -7,12 +7,13 @@ Whatever is cut between two of them, the next run finds what the device may have
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final, final
 
 import msgspec
 
-from keywright.errors import PolicyError, StoreError, UsageError
+from keywright.errors import DecodeError, PolicyError, StoreError, UsageError
 from keywright.mesh.database.addresses import Range, Reservation, reserve, with_reservation
 from keywright.mesh.database.cdb import (
     ID,
@@ -34,6 +35,11 @@ from keywright.mesh.network.keyring import DISTRIBUTING
 from keywright.store.memory import Memory
 
 _DOCUMENT: Final = "document"
+"""The document without its nodes."""
+_NODES: Final = "nodes"
+"""UUIDs of the nodes, in the order of the document."""
+_NODE: Final = "node/"
+"""Each node by itself: a lot of a thousand devices changes one of them at a time."""
 _RESERVATIONS: Final = "reservations"
 _IV_INDEX: Final = "iv_index"
 _PENDING: Final = "pending/"
@@ -60,11 +66,8 @@ class NetworkDatabase:
 
     def __init__(self, memory: Memory) -> None:
         """Take up a network. Raises StoreError if the memory has none, DecodeError if it does not read."""
-        kept = memory.load(_DOCUMENT)
-        if kept is None:
-            raise StoreError("there is no network in this memory", hint="begin one with: keywright mesh network new")
         self.memory = memory
-        self._document = read_document(kept)
+        self._document = _load(memory)
         self.cdb = check_document(self._document)
         reservations = memory.load(_RESERVATIONS)
         self._reservations = msgspec.msgpack.decode(reservations, type=tuple[Reservation, ...]) if reservations else ()
@@ -137,7 +140,7 @@ class NetworkDatabase:
             held += [Reservation(int(one, 16), int(one, 16), b"", exclusion.iv_index) for one in exclusion.addresses]
         memory.commit(
             {
-                _DOCUMENT: write_document(document).encode(),
+                **_pieces(document, {}),
                 _RESERVATIONS: msgspec.msgpack.encode(tuple(held)),
                 _IV_INDEX: msgspec.msgpack.encode(iv_index or IvState(0)),
             }
@@ -196,9 +199,11 @@ class NetworkDatabase:
 
     def reserve(self, uuid: bytes, elements: int) -> Reservation:
         """Addresses for a device, written before they are returned. Raises PolicyError, StoreError."""
-        given = reserve(self._reservations, self._ranges(), uuid, elements, self.iv_state.index)
+        # While an update is in progress nodes still send under the old index, and remember who sent what under it.
+        sent_under = self.iv_state.sending
+        given = reserve(self._reservations, self._ranges(), uuid, elements, sent_under)
         if given not in self._reservations:
-            self._write_reservations(with_reservation(self._reservations, given, self.iv_state.index))
+            self._write_reservations(with_reservation(self._reservations, given, sent_under))
         return given
 
     def promise(self, uuid: bytes, elements: int, device_key: bytes, net_index: int = 0) -> ProvisioningData:
@@ -327,8 +332,8 @@ class NetworkDatabase:
         Raises DecodeError for what would not read again, StoreError; nothing is changed then.
         """
         document = {**self._document, **fields}
-        cdb = check_document(document)
-        self.memory.commit({_DOCUMENT: write_document(document).encode(), **(others or {})})
+        cdb = check_document(document, (self._document, self.cdb))
+        self.memory.commit({**_pieces(document, self._document), **(others or {})})
         self._document, self.cdb = document, cdb
 
     def _write_reservations(
@@ -352,6 +357,38 @@ class NetworkDatabase:
 
     def _pending_names(self) -> Iterable[str]:
         return [name for name in self.memory.names() if name.startswith(_PENDING)]
+
+
+def _load(memory: Memory) -> Document:
+    kept = memory.load(_DOCUMENT)
+    if kept is None:
+        raise StoreError("there is no network in this memory", hint="begin one with: keywright mesh network new")
+    document = read_document(kept)
+    order = memory.load(_NODES)
+    if order is not None:
+        uuids = msgspec.msgpack.decode(order, type=list[bytes])
+        nodes = [(uuid, memory.load(_NODE + uuid.hex())) for uuid in uuids]
+        missing = [uuid_text(uuid) for uuid, node in nodes if node is None]
+        if missing:
+            raise DecodeError(f"mesh database: node {missing[0]} is listed and not here")
+        document["nodes"] = [read_document(node) for _, node in nodes if node is not None]
+    return document
+
+
+def _pieces(document: Document, before: Document) -> dict[str, bytes | None]:
+    """What is to be written of a document, where the memory holds what was before."""
+    old = {uuid_bytes(node["UUID"]): node for node in before.get("nodes", [])}
+    new = {uuid_bytes(node["UUID"]): node for node in document.get("nodes", [])}
+    pieces: dict[str, bytes | None] = {_NODE + uuid.hex(): None for uuid in old if uuid not in new}
+    pieces |= {_NODE + uuid.hex(): _compact(node) for uuid, node in new.items() if old.get(uuid) is not node}
+    if "nodes" in document:
+        pieces[_NODES] = msgspec.msgpack.encode([*new])
+    # The name stays in its place, so that the document is put together as it was.
+    return pieces | {_DOCUMENT: _compact({name: [] if name == "nodes" else document[name] for name in document})}
+
+
+def _compact(document: Document) -> bytes:
+    return json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode()
 
 
 __all__ = ["ALL_UNICAST", "Cdb", "NetworkDatabase", "Pending"]
