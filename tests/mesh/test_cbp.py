@@ -9,16 +9,31 @@ from typing import Any
 import pytest
 from hypothesis import settings
 
-from keywright.errors import AuthenticationError, DecodeError, KeywrightError, LinkError, PolicyError, SequenceError
+from keywright.crypto.ec import EcPrivateKey
+from keywright.errors import (
+    AuthenticationError,
+    DecodeError,
+    KeywrightError,
+    LinkError,
+    PolicyError,
+    SequenceError,
+    UsageError,
+)
 from keywright.mesh.cbp import CertificatePolicy, obtain_certificate
 from keywright.mesh.certificate_uri import uri_data
+from keywright.mesh.configuring import first_configuration
+from keywright.mesh.conversation import Conversation, Done, Stopped
+from keywright.mesh.database.keys import keyring, owner_stack
 from keywright.mesh.database.network import NetworkDatabase
 from keywright.mesh.device import Attention
 from keywright.mesh.device import ValueShown as DeviceShows
 from keywright.mesh.device import ValueWanted as DeviceWants
-from keywright.mesh.enrolment import Candidate, Enrolled, Enrolment, Failed
+from keywright.mesh.enrolment import Candidate, Enrolled, Enrolment, Failed, RetrievalWanted
+from keywright.mesh.enrolments import Enrolments, Radio
 from keywright.mesh.keys import HMAC
 from keywright.mesh.messages import RecordsGet, RecordsList
+from keywright.mesh.models.composition import Composition
+from keywright.mesh.network.advertised import Advertised
 from keywright.mesh.oob import Method
 from keywright.mesh.pb_gatt.link import PbGattLink
 from keywright.mesh.policy import Policy
@@ -27,8 +42,8 @@ from keywright.mesh.session import DeviceSession, ProvisionerSession
 from keywright.sansio.air import Air, Conditions
 from keywright.store.memory import RamMemory
 from support.mesh import make_device, make_provisioner
-from support.mesh_line import ISSUER, STATIC, TRUSTING, Line, enrolled, heard, make_unit, network
-from support.mesh_pki import AT, UUID, authority, device_certificate, forge, key, root, usage
+from support.mesh_line import COMPOSITION, ISSUER, STATIC, TRUSTING, Line, enrolled, heard, make_unit, network
+from support.mesh_pki import AT, COMPANY, PRODUCT, UUID, authority, device_certificate, forge, key, root, usage
 
 DER = device_certificate(key("device").public, issuer=ISSUER)
 BASE = "https://vendor.example/oob"
@@ -357,3 +372,72 @@ def test_certificates_come_over_gatt_too(mtu: int) -> None:
     assert isinstance(end, Enrolled)
     assert end.certificate is not None
     assert device.state == "provisioned"
+
+
+# ---- after provisioning ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("product", [PRODUCT, PRODUCT ^ 1])
+def test_the_node_is_asked_whether_it_is_what_its_certificate_says(product: int) -> None:
+    """Composition Data is read over the network, and judged by the certificate that let the device in."""
+    composition = Composition(COMPANY, product, 3, 10, 0, COMPOSITION.elements)
+    line = Line(make_unit(ALL_RECORDS, composition=composition))
+    end = line.go()
+    assert isinstance(end, Enrolled)
+    assert end.certificate is not None
+    database = line.database
+    dialogue = first_configuration(database, UUID, timestamp=AT, judge=end.certificate.check_composition)
+    talk = Conversation(owner_stack(database, line.air.now), dialogue, line.air.now, keyring=lambda: keyring(database))
+    line.air.join(Advertised(talk))
+    line.air.run(line.air.now + 60.0, lambda: talk.is_over)
+    (told,) = [event for event in talk.events() if isinstance(event, Done | Stopped)]
+    node = database.node(UUID)
+    assert node is not None
+    if product == PRODUCT:
+        assert isinstance(told, Done)
+        assert node.pid == f"{PRODUCT:04X}"
+    else:
+        assert isinstance(told, Stopped)
+        assert isinstance(told.error, AuthenticationError)
+        assert "certified is BCID 8001 BPID 03FF" in str(told.error)
+        assert not node.config_complete
+
+
+# ---- a lot -----------------------------------------------------------------------------------------------------------
+
+
+def test_a_lot_is_taken_by_certificate_and_who_has_none_is_not() -> None:
+    """Twelve devices over one radio: from records, from the server, one revoked there, one without any."""
+    air, chance = Air(random.Random(3).random), random.Random(4)
+    database = network()
+    uuids = [UUID[:-1] + bytes((number,)) for number in range(12)]
+    published = {
+        uuid: Published(device_certificate(key("device").public, uuid, issuer=ISSUER), ISSUER.intermediates)
+        for uuid in uuids[6:10]
+    }
+    server = CertificateServer("/oob", published | {uuids[10]: Published(is_revoked=True)})
+    radio = Radio(lambda: EcPrivateKey.generate("P-256"), chance.randbytes, chance.random, at_once=5)
+    run = Enrolments(radio, database, policy=Policy(), timestamp=AT, certificates=TRUSTING)
+    for number, uuid in enumerate(uuids):
+        own = ISSUER.records(device_certificate(key("device").public, uuid, issuer=ISSUER))
+        unit = make_unit(own if number < 6 else {0: WHERE} if number < 11 else {}, uuid=uuid, seed=number)
+        run.add(heard(unit), 0.0)
+        air.join(unit)
+    place = air.join(run)
+    ended: dict[bytes, Enrolled | Failed] = {}
+
+    def turn() -> bool:
+        for told in run.events():
+            if isinstance(told.event, RetrievalWanted):
+                target = told.event.request.uri.removeprefix("https://vendor.example")
+                run.retrieved(told.candidate.uuid, server.handle("GET", target), air.now)
+                air.wake(place)
+            elif isinstance(told.event, Enrolled | Failed):
+                ended[told.candidate.uuid] = told.event
+        return not len(run)
+
+    air.run(2000.0, turn)
+    assert [isinstance(ended[uuid], Enrolled) for uuid in uuids] == [True] * 10 + [False] * 2
+    assert len({node.address for node in database.cdb.nodes}) == 10
+    with pytest.raises(UsageError, match="is not being provisioned"):
+        run.retrieved(UUID, LinkError("x"), air.now)

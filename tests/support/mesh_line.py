@@ -36,26 +36,37 @@ TRUSTING = CertificatePolicy(roots=(root().root,), hosts=("vendor.example",))
 
 
 def abilities(**changes: Any) -> Abilities:
+    """Of a device with a static value and a key of its maker's."""
     values: dict[str, Any] = {"elements": 2, "static_oob": STATIC, "static_key": key("device")}
     return Abilities(**(values | changes))
 
 
 def network(memory: RamMemory | None = None) -> NetworkDatabase:
+    """A new network."""
     return NetworkDatabase.begin(
         memory or RamMemory(), name="line", uuid=bytes(16), net_key=bytes(16), provisioner_uuid=bytes(16), timestamp=AT
     )
 
 
 def make_unit(
-    records: dict[int, bytes], memory: RamMemory | None = None, *, now: float = 0.0, uri: bytes = b"", **changes: Any
+    records: dict[int, bytes],
+    memory: RamMemory | None = None,
+    *,
+    now: float = 0.0,
+    uri: bytes = b"",
+    uuid: bytes = UUID,
+    composition: Composition = COMPOSITION,
+    seed: int = 7,
+    **changes: Any,
 ) -> Unit:
+    """A unit with these records; `changes` are to its abilities."""
     return Unit(
-        Design(UUID, COMPOSITION, abilities(**changes), Records(records), uri=uri),
+        Design(uuid, composition, abilities(**changes), Records(records), uri=uri),
         memory or RamMemory(),
         now,
         new_key=lambda: EcPrivateKey.generate("P-256"),
-        random_bytes=counting(7),
-        random=random.Random(3).random,
+        random_bytes=counting(seed),
+        random=random.Random(seed).random,
     )
 
 
@@ -66,7 +77,11 @@ def heard(unit: Unit, **values: Any) -> Candidate:
     assert kind == MESH_BEACON
     information = parse_unprovisioned(content).oob_information
     return Candidate(
-        UUID, static_oob=STATIC, oob_information=information, uri=unit.design.uri, **({"name": "fob"} | values)
+        unit.design.uuid,
+        static_oob=STATIC,
+        oob_information=information,
+        uri=unit.design.uri,
+        **({"name": "fob"} | values),
     )
 
 
@@ -109,6 +124,7 @@ class Line:
         self.number = self.air.join(self.run)
 
     def go(self, seconds: float = 400.0) -> Enrolled | Failed:
+        """Until it ends."""
         self.air.run(self.air.now + seconds, self._turn)
         assert self.end is not None, "neither enrolled nor failed"
         self.air.run(self.air.now + 5.0)
@@ -148,6 +164,7 @@ class Line:
 
 
 def enrolled(line: Line) -> Enrolled:
+    """Let it end well, by certificate."""
     end = line.go()
     assert isinstance(end, Enrolled), end
     assert line.unit.node is not None

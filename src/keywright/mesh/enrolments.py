@@ -12,7 +12,9 @@ from typing import final
 
 import msgspec
 
-from keywright.errors import LinkError, UsageError
+from keywright.errors import KeywrightError, LinkError, UsageError
+from keywright.mesh.cbp import CertificatePolicy
+from keywright.mesh.certificates import check_time
 from keywright.mesh.database.network import NetworkDatabase
 from keywright.mesh.ends import AgreementKey, RandomBytes
 from keywright.mesh.enrolment import Candidate, Enrolled, Enrolment, EnrolmentEvent, Failed
@@ -21,6 +23,7 @@ from keywright.mesh.pb_adv.link import PbAdvLink, Timing
 from keywright.mesh.pb_adv.links import Links
 from keywright.mesh.policy import Policy
 from keywright.mesh.provisioner import Provisioner
+from keywright.mesh.retrieval import HttpAnswer
 from keywright.mesh.session import ProvisionerSession
 
 
@@ -59,13 +62,17 @@ class Enrolments:
         policy: Policy,
         timestamp: str,
         opening: Callable[[bytes, int], None] = lambda _, __: None,
+        certificates: CertificatePolicy | None = None,
     ) -> None:
-        """timestamp: RFC 3339, for the database. opening(uuid, link_id): told before a link is opened."""
+        """timestamp, certificates: as for `Enrolment`. opening(uuid, link_id): told before a link is opened."""
+        if certificates is not None:
+            check_time(timestamp)
         self._radio = radio
         self._database = database
         self._policy = policy
         self._timestamp = timestamp
         self._opening = opening
+        self._certificates = certificates
         self._links: Links[EnrolmentEvent] = Links()
         self._waiting: deque[tuple[Candidate, int]] = deque()
         self._running: dict[int, tuple[Candidate, int, Enrolment]] = {}
@@ -86,9 +93,19 @@ class Enrolments:
 
     def enter(self, uuid: bytes, value: Value, now: float) -> None:
         """The value that this device shows. Raises UsageError for no such device, and as `Enrolment.enter`."""
+        self._do(uuid, lambda enrolment: enrolment.enter(value, now), now)
+
+    def retrieved(self, uuid: bytes, answer: HttpAnswer | KeywrightError, now: float) -> None:
+        """What came of a `RetrievalWanted` of this device. Raises UsageError for no such device, SequenceError."""
+        if isinstance(answer, HttpAnswer):
+            self._do(uuid, lambda enrolment: enrolment.retrieved(answer, now), now)
+        else:
+            self._do(uuid, lambda enrolment: enrolment.not_retrieved(answer, now), now)
+
+    def _do(self, uuid: bytes, step: Callable[[Enrolment], None], now: float) -> None:
         for link_id, (candidate, _, enrolment) in self._running.items():
             if candidate.uuid == uuid:
-                enrolment.enter(value, now)
+                step(enrolment)
                 self._links.wake(link_id, now)
                 return
         raise UsageError(f"{uuid.hex()} is not being provisioned")
@@ -133,6 +150,7 @@ class Enrolments:
                 candidate,
                 policy=self._policy,
                 timestamp=self._timestamp,
+                certificates=self._certificates,
             )
             self._running[link_id] = (candidate, attempt, enrolment)
             self._links.add(link_id, enrolment, now)
