@@ -22,7 +22,6 @@ from keywright.mesh.network.iv_index import IvState
 from keywright.mesh.unit import Design, Unit
 from keywright.sansio.air import Air, Conditions
 from keywright.store.memory import RamMemory
-from support.mesh import counting
 
 Result = TypeVar("Result")
 
@@ -60,6 +59,7 @@ class Network:
         seed: int = 1,
         composition: Composition = COMPOSITION,
     ) -> None:
+        self._boots = 0
         self.air = Air(random.Random(seed).random, conditions)
         self.owner = RamMemory()
         self.database = begin_network(self.owner)
@@ -81,12 +81,13 @@ class Network:
 
     def switch_on(self, number: int) -> None:
         """Put a unit on the air, as its memory says."""
+        self._boots += 1
         self.units[number] = Unit(
             Design(uuid_of(number), self.composition, Abilities(elements=len(self.composition.elements))),
             self.memories[number],
             self.air.now,
             new_key=lambda: EcPrivateKey.generate("P-256"),
-            random_bytes=counting(number + 10),
+            random_bytes=random.Random(number + 1000 * self._boots).randbytes,  # a Link ID is never drawn twice
             random=random.Random(number).random,
         )
         self.places[number] = self.air.join(self.units[number])

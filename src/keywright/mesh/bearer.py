@@ -24,6 +24,8 @@ class LinkClosed(msgspec.Struct, frozen=True):
     reason: int
     """As `ends.CloseReason`; what a bearer without reasons has for a plain end is SUCCESS."""
     why: str
+    is_own: bool = False
+    """Whether this side gave up, because the peer did not answer."""
 
 
 BearerEvent: TypeAlias = LinkOpened | PduReceived | LinkClosed

@@ -13,6 +13,7 @@ import msgspec
 
 from keywright.errors import KeywrightError, StoreError
 from keywright.mesh.ends import RandomBytes
+from keywright.mesh.models.composition import REMOTE_PROVISIONING_SERVER
 from keywright.mesh.models.configuration import NodeReset, NodeResetStatus, Status
 from keywright.mesh.models.configuration_keys import finish_refresh
 from keywright.mesh.models.configuration_server import ConfigurationServer
@@ -22,7 +23,10 @@ from keywright.mesh.network.beaconing import Beaconing, Kinds
 from keywright.mesh.network.iv_index import IvIndex
 from keywright.mesh.network.keyring import SWITCHED
 from keywright.mesh.network.segmentation import Retransmission
-from keywright.mesh.network.stack import Received, Stack, StackEvent
+from keywright.mesh.network.stack import Delivered, Received, Stack, StackEvent, Undelivered
+from keywright.mesh.remote.messages import MESSAGES as REMOTE_MESSAGES
+from keywright.mesh.remote.scanning import Client, Own
+from keywright.mesh.remote.server import RemoteServer
 
 DELAY_S: Final = (0.020, 0.050)
 """Random delay of an answer to a message that came to this node alone (MshPRT 3.7.3.1)."""
@@ -47,12 +51,14 @@ class Node:
         random: Callable[[], float],
         random_bytes: RandomBytes | None = None,
         test_mode: bool = False,
+        own: Own | None = None,
         retransmission: Retransmission | None = None,
     ) -> None:
         """Take up a node from its memory. random(): a number from 0 up to 1.
 
         random_bytes(n): n octets, for private beacons; without it none are sent. test_mode: the IV index changes
-        without waiting (MshPRT 3.11.5.1).
+        without waiting (MshPRT 3.11.5.1). own: what it tells of itself in an extended scan; with it and `random_bytes`,
+        and the model in its primary element, the node is a Remote Provisioning Server.
         """
         state = state_of(memory)
         iv_index = IvIndex(memory.memory, state.iv_state, now, may_change_at_once=state.iv_state.is_updating)
@@ -69,6 +75,7 @@ class Node:
         self._random = random
         self._answers: list[tuple[float, AccessMessage, Received]] = []
         self._is_leaving = False
+        self._reports: set[int] = set()
         self._events: list[NodeEvent] = []
         self._refresh()
         self.beaconing = Beaconing(
@@ -80,6 +87,11 @@ class Node:
             test_mode=test_mode,
         )
         """The node's beacons; a bearer that carries beacons runs them beside the node."""
+        self.remote: RemoteServer | None = None
+        """Its Remote Provisioning Server; a bearer that carries advertising data runs it beside the node."""
+        has_model = memory.composition.elements[0].has(REMOTE_PROVISIONING_SERVER)
+        if own is not None and random_bytes is not None and has_model:
+            self.remote = RemoteServer(own, self._say, random=random, random_bytes=random_bytes)
 
     def receive(self, data: bytes, now: float) -> None:
         """Take one network PDU."""
@@ -109,10 +121,17 @@ class Node:
     def _turn(self, now: float) -> None:
         for event in self.stack.events():
             if isinstance(event, Received) and event.app_index is None and event.dst == self.stack.address:
+                if self.remote is not None and event.message.opcode in REMOTE_MESSAGES:
+                    self.remote.handle(event.message, Client(event.src, event.net_index), now)
+                    continue
                 answer = self._server.handle(event.message, event.net_index)
                 if answer is not None:
                     least, most = DELAY_S
                     self._answers.append((now + least + (most - least) * self._random(), answer, event))
+            elif isinstance(event, Delivered | Undelivered) and event.number in self._reports:
+                self._reports.discard(event.number)
+                if self.remote is not None:
+                    self.remote.arrived(event.number, now, is_delivered=isinstance(event, Delivered))
             else:
                 self._events.append(event)
         due, self._answers = (
@@ -138,6 +157,19 @@ class Node:
         else:
             self._answers.clear()
             self._is_leaving = True
+
+    def _say(self, message: AccessMessage, client: Client, acknowledged: bool, now: float) -> int:  # noqa: FBT001 - as `Say` has it
+        number = self.stack.send(
+            message,
+            client.address,
+            now,
+            device=self.stack.address,
+            net_index=client.net_index,
+            acknowledged=acknowledged,
+        )
+        if acknowledged:
+            self._reports.add(number)
+        return number
 
     def _beacon_kinds(self) -> Kinds:
         state = self.memory.state

@@ -63,6 +63,11 @@ class Policy(msgspec.Struct, frozen=True):
     needs_oob_key: bool = False
     """Whether the device's public key must come out of band (with certificates: from the device certificate)."""
 
+    def for_remote(self) -> Policy:
+        """The same through a remote node: with an OOB public key, and never without OOB (MshPRT 5.2.3)."""
+        methods = tuple(method for method in self.methods if method != Method.NONE)
+        return msgspec.structs.replace(self, methods=methods, needs_oob_key=True)
+
     def choose(self, capabilities: Capabilities, *, static_oob: bytes = b"", has_oob_key: bool = False) -> Choice:
         """What to ask of a device with these capabilities. Raises PolicyError, with what would help.
 

@@ -27,6 +27,7 @@ from keywright.mesh.node import Node, NodeEvent, WasReset
 from keywright.mesh.pb_adv.link import PbAdvLink, Timing
 from keywright.mesh.pb_adv.messages import LinkOpen, PbAdvPdu, parse_generic
 from keywright.mesh.records import BASE_URI, DEVICE_CERTIFICATE, NO_RECORDS, Records
+from keywright.mesh.remote.scanning import Own
 from keywright.mesh.session import DeviceSession
 from keywright.store.memory import Memory
 
@@ -81,7 +82,7 @@ class Unit:
         if self._memory.state is None:
             self._beacon_at = now
         else:
-            self.node = Node(self._memory, now, random=random, random_bytes=random_bytes)
+            self.node = self._take_up(now)
 
     @property
     def device(self) -> Device | None:
@@ -97,6 +98,8 @@ class Unit:
                 self.node.beaconing.receive(content, now)
             elif kind == PB_ADV:
                 self._provisioning(content, data, now)
+        if self.node is not None and self.node.remote is not None:
+            self.node.remote.hear(data, now)
         self._turn(now)
 
     def outgoing(self, now: float) -> Sequence[bytes]:
@@ -106,6 +109,8 @@ class Unit:
             frames += self._session.outgoing(now)
         self._turn(now)
         if self.node is not None:
+            if self.node.remote is not None:
+                frames += self.node.remote.outgoing(now)
             frames += [build_ad(MESH_MESSAGE, pdu) for pdu in self.node.outgoing(now)]
             self._turn(now)
         if self.node is not None:
@@ -117,7 +122,9 @@ class Unit:
 
     def deadline(self) -> float | None:
         """When `outgoing` is due."""
-        ends = (self._session, self.node, self.node.beaconing if self.node is not None else None)
+        node = self.node
+        beside = (None, None) if node is None else (node.beaconing, node.remote)
+        ends = (self._session, node, *beside)
         times = [end.deadline() for end in ends if end is not None]
         return min((time for time in (*times, self._beacon_at) if time is not None), default=None)
 
@@ -223,6 +230,10 @@ class Unit:
             NodeState(data.unicast_address, device_key.reveal(), {data.key_index: net_key}, iv_state=iv_state)
         )
 
+    def _take_up(self, now: float) -> Node:
+        own = Own(self.design.uuid, self.oob_information, self.design.uri)
+        return Node(self._memory, now, random=self._random, random_bytes=self._random_bytes, own=own)
+
     # ---- what changes the one into the other ------------------------------------------------------------------
 
     def _turn(self, now: float) -> None:
@@ -231,7 +242,7 @@ class Unit:
             for told in session.events():
                 self._events.append(told)
                 if isinstance(told, Provisioned):
-                    self.node = Node(self._memory, now, random=self._random, random_bytes=self._random_bytes)
+                    self.node = self._take_up(now)
             if session.is_over:
                 self._session = None
                 if self.node is None:

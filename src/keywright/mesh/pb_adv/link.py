@@ -294,7 +294,7 @@ class PbAdvLink:
 
     def _expired(self, why: str, now: float) -> None:
         self.close(CloseReason.TIMEOUT, now)
-        self._events.append(LinkClosed(CloseReason.TIMEOUT, why))
+        self._events.append(LinkClosed(CloseReason.TIMEOUT, why, is_own=True))
 
     def _lost(self, reason: int, why: str) -> None:
         self._stop()
