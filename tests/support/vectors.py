@@ -44,7 +44,13 @@ FILES: dict[str, Source] = {
     "factory/merkle.json": Source(57, ("production/audit/test_audit_merkle.py",)),
     "mesh/auth_values.json": Source(7, ("mesh/test_oob.py",)),
     "mesh/beacons_and_proxy.json": Source(
-        7, ("mesh/test_beacons.py", "mesh/network/test_network_pdu.py", "mesh/pb_gatt/test_proxy_pdus.py")
+        7,
+        (
+            "mesh/test_beacons.py",
+            "mesh/test_identities.py",
+            "mesh/network/test_network_pdu.py",
+            "mesh/pb_gatt/test_proxy_pdus.py",
+        ),
     ),
     "mesh/certificate_based.json": Source(3, ("mesh/test_certificates.py", "mesh/test_retrieval.py")),
     "mesh/composition_data.json": Source(3, ("mesh/models/test_configuration_messages.py",)),
