@@ -8,12 +8,11 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from hypothesis import settings
 
+from support.faults import OF_RAY, Kind, is_nightly
 from support.namespace import inside
 
-_USUAL = 100
-IS_NIGHTLY = (settings.default or settings()).max_examples > _USUAL
+IS_NIGHTLY = is_nightly()
 LIMIT_S = 3600.0 if IS_NIGHTLY else 400.0
 SAMPLE = {"station": 1, "driver": 1, "database": 1, "tray": 1, "head": 1}
 """In a normal run."""
@@ -32,12 +31,15 @@ def test_a_night_kills_as_often_as_was_promised() -> None:
 
 
 @pytest.mark.parametrize("seed", range(LOTS))
-def test_a_lot_ends_whole_though_everything_that_carries_it_is_killed(tmp_path: Path, seed: int) -> None:
+def test_a_lot_ends_whole_though_everything_that_carries_it_is_killed(
+    tmp_path: Path, injected: Counter[Kind], seed: int
+) -> None:
     """It ends within 60 s of the last fault, without help; `support.ray_lots` looks at every unit."""
     faults = [kind for kind, number in KINDS.items() for _ in range(number)]
     random.Random(seed).shuffle(faults)
     body = "support.ray_lots:disturbed"
     output = inside(body, tmp_path, LIMIT_S, units=EACH * len(faults), faults=faults, seed=seed)
     told = json.loads(output.splitlines()[-1])
+    injected.update(OF_RAY[fault["kind"]] for fault in told["faults"])
     assert Counter(fault["kind"] for fault in told["faults"]) == Counter(KINDS)
     assert all(fault["pids"] for fault in told["faults"])
