@@ -1,9 +1,9 @@
 """What the token's registry says of each key: one MACed data object for each, so that the token carries everything.
 
 A record is never changed: a newer version of it is written, then the older one destroyed, so a cut leaves both, and
-the newer one counts. What `production.registry` says of the key is in it. The MAC is AES-CMAC with a key of the token
-that does nothing else. Whoever has the PIN can have a record MACed, or put an older one back; what the MAC shows is
-damage, and records of another token.
+the newer one counts; of two that were written at once, the one in which the key may do less. What the key registry
+says of the key is in it. The MAC is AES-CMAC with a key of the token that does nothing else. Whoever has the PIN can
+have a record MACed, or put an older one back; what the MAC shows is damage, and records of another token.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import msgspec
 from keywright.crypto.compare import equal
 from keywright.crypto.kcv import Rule
 from keywright.errors import StoreError
+from keywright.production.keystores.key_states import KeyState
 from keywright.production.keystores.registry import KeyRecord
 
 HEAD_LABEL: Final = "keywright keystore"
@@ -26,6 +27,15 @@ _HEAD_DOMAIN: Final = b"keywright token head 1\x00"
 _ACCEPTED_DOMAIN: Final = b"keywright token accepted 1\x00"
 _RECORD_DOMAIN: Final = b"keywright token record 1\x00"
 _MAC_BYTES: Final = 16
+_FINALITY: Final = (
+    KeyState.PRE_ACTIVE,
+    KeyState.ACTIVE,
+    KeyState.SUSPENDED,
+    KeyState.DEACTIVATED,
+    KeyState.COMPROMISED,
+    KeyState.DESTROYED,
+)
+"""States from what may still become anything to what nothing undoes."""
 
 _Found = TypeVar("_Found")
 
@@ -150,18 +160,19 @@ def changed(record: TokenRecord, entry: KeyRecord) -> TokenRecord:
 
 
 def newest(records: Iterable[TokenRecord]) -> dict[str, TokenRecord]:
-    """The version of each record that counts, by name. Raises StoreError for two different ones of one version."""
+    """The version of each record that counts, by name: the highest, and of equal ones the one that allows less."""
     found: dict[str, TokenRecord] = {}
     for record in records:
         other = found.get(record.name)
-        if other is not None and other.version == record.version and other != record:
-            raise StoreError(
-                f"the token has two records of {record.name!r} with the version {record.version}",
-                hint="restore the token from its backup",
-            )
-        if other is None or other.version < record.version:
+        if other is None or _precedence(other) < _precedence(record):
             found[record.name] = record
     return dict(sorted(found.items()))
+
+
+def _precedence(record: TokenRecord) -> tuple[int, bool, int, bytes]:
+    """Orders the versions of a record the same way for everybody who reads them; the last that counts is greatest."""
+    entry = record.entry
+    return record.version, entry.was_compromised, _FINALITY.index(entry.state), msgspec.msgpack.encode(record)
 
 
 def _sealed(domain: bytes, body: bytes, mac: Mac) -> bytes:

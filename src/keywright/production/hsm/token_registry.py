@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import Any, Final, final
 
+import pkcs11
 from pkcs11 import Attribute, ObjectClass
 
 from keywright.errors import StoreError
@@ -85,7 +87,9 @@ def store_record(session: TokenSession, record: TokenRecord) -> None:
     older = [handle for handle, found, _ in session.data() if found == label]
     session.store_data(label, records.sealed_record(record, lambda message: session.cmac(key, message)))
     for handle in older:
-        handle.destroy()
+        # Somebody who changed the same key at the same time may have destroyed it.
+        with contextlib.suppress(pkcs11.ObjectHandleInvalid):
+            handle.destroy()
 
 
 def store_head(session: TokenSession, head: Head) -> None:

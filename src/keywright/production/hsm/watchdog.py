@@ -185,11 +185,18 @@ class HsmClient(Secret):
             body = _encoder.encode(m.Envelope(question, tuple(forgotten)))
             try:
                 frames.send(lane.stream, body)
-                answer = frames.receive(lane.stream)
-            except (EOFError, OSError) as error:
+                reply = _replies.decode(frames.receive(lane.stream))
+                return _value(reply, kind), lane.place
+            except (EOFError, OSError, msgspec.MsgspecError) as error:
+                # A client that answers what was not asked is not to be asked again either.
                 self._lost(lane.place.generation)
                 raise _lost(delivered=delivered) from error
-        return _value(_replies.decode(answer), kind), lane.place
+            except (KeywrightError, ValueError):
+                raise  # What the client told, or a message too long to be sent.
+            except BaseException:
+                # Interrupted while the answer is on its way: whoever asked next on this lane would get it.
+                self._lost(lane.place.generation)
+                raise
 
     @contextmanager
     def _lane(self, place: Place | None, *, delivered: bool) -> Iterator[Lane]:
@@ -279,13 +286,13 @@ class HsmClient(Secret):
         stream.settimeout(_ANSWER_S if self._hello.pin_file else None)
         try:
             frames.send(stream, _encoder.encode(m.Envelope(self._hello)))
-            answer = frames.receive(stream)
-        except (EOFError, OSError) as error:
+            reply = _replies.decode(frames.receive(stream))
+        except (EOFError, OSError, msgspec.MsgspecError) as error:
             raise StoreError(
                 "the HSM client ended while it started",
                 hint="look at the token's library: try it with `softhsm2-util` or the vendor's own tool",
             ) from error
-        _value(_replies.decode(answer), type(None))
+        _value(reply, type(None))
 
     def _watch(self, process: subprocess.Popen[bytes], generation: int) -> None:
         """Wait for the end of a client; start the next one, slower each time while they end at once."""
@@ -295,20 +302,17 @@ class HsmClient(Secret):
         while not self._closed:
             time.sleep(pause)
             try:
-                self._restart()
+                self._start()
             except PolicyError as error:
                 # A PIN that is not accepted is never tried again by itself: the token would lock.
                 with self._ready:
                     self._failure = error
                     self._ready.notify_all()
                 return
-            except KeywrightError:
+            except (KeywrightError, OSError):
                 pause = min(_LONGEST_PAUSE_S, 2 * max(pause, _FIRST_PAUSE_S))
                 continue
             return
-
-    def _restart(self) -> None:
-        self._start()
 
     def _lost(self, generation: int) -> None:
         """A client of that generation is not to be asked any more."""
