@@ -58,8 +58,10 @@ def test_a_count_that_differs_does_not_close(keywright: Keywright, store: Path) 
     error = json.loads(ran.out)["error"]
     assert error["code"] == "closing"
     assert "counted -1 'good'" in error["message"]
-    for wrong in ("sealed", "gold=1", "sealed=x"):
+    for wrong in ("sealed", "gold=1", "sealed=x", "sealed=\N{SUPERSCRIPT TWO}"):
         assert keywright("campaign", "close", "--store", store, "--counted", wrong).code == 2
+    twice = keywright("campaign", "close", "--store", store, "--counted", "sealed=1", "--counted", "sealed=2")
+    assert (twice.code, "names an account twice" in twice.err) == (2, True)
 
 
 def test_real_units_have_to_be_counted_by_two(keywright: Keywright, tmp_path: Path) -> None:

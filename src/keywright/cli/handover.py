@@ -141,7 +141,10 @@ def close_(
 
     A production lot takes two persons: --by asks for it with the counts, another one signs the same counts.
     """
-    numbers = dict(_count(text) for text in counted or ())
+    given = [_count(text) for text in counted or ()]
+    numbers = dict(given)
+    if len(numbers) != len(given):
+        raise UsageError("--counted names an account twice", hint="give each account once, with all its units")
     with UnitStore.open(store, wait_s=_WAIT_S) as units:
         lot = lot_in(units, store)
         if counted is None and needs_people(lot):
@@ -293,7 +296,7 @@ def _consent(
 
 def _count(text: str) -> tuple[str, int]:
     account, _, number = text.partition("=")
-    if ("units", account) not in MEANING or not number.isdigit():
+    if ("units", account) not in MEANING or not number.isdecimal():
         accounts = " ".join(name for book, name in MEANING if book == "units")
         raise UsageError(f"--counted {text}: not ACCOUNT=N", hint=f"accounts: {accounts}")
     return account, int(number)

@@ -64,8 +64,7 @@ def people(approver: str = "sue") -> AskFor:
         with pytest.raises(AskedError):
             given_or_asked(store, operation, CREW, key("sam"), at_ms=NOW_MS, rng=rng)
         with reading(store) as connection:
-            found = approval_rows.unused_for(connection, operation)
-        assert found is not None
+            (found,) = approval_rows.unused_for(connection, operation)
         done = approve(found, key(approver), CREW, at_ms=NOW_MS)
         store.commit([signed(done, done.approved[0])])
         return given_or_asked(store, operation, CREW, None, at_ms=NOW_MS)

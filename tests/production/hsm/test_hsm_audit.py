@@ -130,13 +130,12 @@ def test_a_token_that_lets_a_probe_be_changed_is_not_asked_to_change_its_keys(
     from pkcs11 import Attribute
 
     from keywright.production.hsm import audit
+    from keywright.production.hsm.attributes import KINDS
+    from keywright.production.hsm.token import template
 
-    changeable = {**audit.template(audit.KINDS["static"], in_token=False), Attribute.MODIFIABLE: True}
-    make = audit.template
+    changeable = {**template(KINDS["static"], in_token=False), Attribute.MODIFIABLE: True}
     monkeypatch.setattr(
-        audit,
-        "template",
-        lambda kind, **how: changeable if kind is audit.KINDS["static"] else make(kind, **how),
+        audit, "template", lambda kind, **how: changeable if kind is KINDS["static"] else template(kind, **how)
     )
     found = [(one.subject, one.check) for one in audited(inside) if one.result == "wrong"]
     assert ("a session object (static)", "turn encrypt on") in found

@@ -15,8 +15,8 @@ import pytest
 
 from keywright.errors import PolicyError, SequenceError, StoreError, UsageError
 from keywright.iso7816.apdu import Command
+from keywright.production.hsm import frames, watchdog
 from keywright.production.hsm import messages as m
-from keywright.production.hsm import watchdog
 from keywright.production.hsm.keystore import Pkcs11Keystore
 from keywright.production.hsm.session import Pkcs11Session
 from keywright.production.keystores.keystore import Diversified, FactorySet, KeystoreBusyError, KeystoreLostError
@@ -135,7 +135,7 @@ def test_whoever_asks_after_an_interrupted_question_does_not_get_its_answer(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(watchdog.frames, "receive", interrupted)
+        patch.setattr(frames, "receive", interrupted)
         with pytest.raises(KeyboardInterrupt):
             first.kcvs  # noqa: B018 - it is asked for
     other = keystore.card_keys(Diversified("issuer", "ecb", b"another", 16))
@@ -150,7 +150,7 @@ def test_an_answer_that_is_none_ends_the_client_that_gave_it(
     keys, process = keystore.card_keys(UNIT), keystore.client.client_pid
     with monkeypatch.context() as patch:
         patch.setattr(watchdog, "_REPEATS", 1)
-        patch.setattr(watchdog.frames, "receive", lambda _: answer)
+        patch.setattr(frames, "receive", lambda _: answer)
         with pytest.raises(KeystoreLostError):
             keys.kcvs  # noqa: B018 - it is asked for
     assert keys.kcvs

@@ -46,9 +46,9 @@ def found(connection: sa.Connection, approval_id: str) -> Approval | None:
     return next(_read(connection, approval.c.id == approval_id), None)
 
 
-def unused_for(connection: sa.Connection, operation: Operation) -> Approval | None:
-    """The newest approval of exactly this operation that has not been used, whether complete or not."""
-    return next(_read(connection, approval.c.digest == operation.digest, used=False), None)
+def unused_for(connection: sa.Connection, operation: Operation) -> list[Approval]:
+    """The approvals of exactly this operation that have not been used, newest first, whether complete or not."""
+    return list(_read(connection, approval.c.digest == operation.digest, used=False))
 
 
 def listed(connection: sa.Connection, *, used: bool | None = None) -> Iterator[Approval]:
