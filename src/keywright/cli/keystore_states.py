@@ -22,7 +22,7 @@ from keywright.production.keystores.keystore import Keystore
 from keywright.production.keystores.keystore_uri import open_keystore
 from keywright.production.keystores.registry import KeyRecord
 from keywright.production.people import approval_file
-from keywright.production.people.approvals import Operation, request
+from keywright.production.people.approvals import Approval, Operation, request
 from keywright.production.people.people import Directory
 from keywright.production.unit_store.units import UnitStore
 
@@ -176,21 +176,21 @@ def _changed(held: Keystore, name: str, to: KeyState, reason: str, signing: Sign
         raise UsageError("--reason is empty", hint="say why: it is kept with the key")
     before = held.registry.named(name)
     check_transition(name, before.state, to)
-    approved = ""
+    approved, known = "", ""
     if not held.test:
         facts = {"keystore": held.keystore_id, "id": before.id, "from": str(before.state), "to": str(to), "why": reason}
         found = approval_for(Operation("key.state", name, facts), signing, json=json)
-        if not found:
+        if found is None:
             return None
-        approved = found
-    record = held.change_state(name, to, reason=reason, approval=approved)
+        approved, known = found.id, found.directory
+    record = held.change_state(name, to, reason=reason, approval=approved, people=known)
     if not json:
         say(f"{record.name} is {record.state} (was {before.state})")
     return record
 
 
-def approval_for(operation: Operation, signing: Signing, *, json: bool) -> str:
-    """The id of the approval that was used; empty when it was only asked for."""
+def approval_for(operation: Operation, signing: Signing, *, json: bool) -> Approval | None:
+    """The approval that was used; None when it was only asked for."""
     file, people = signing.approval, signing.people
     if file is None or people is None:
         raise PolicyError(
@@ -199,7 +199,7 @@ def approval_for(operation: Operation, signing: Signing, *, json: bool) -> str:
         )
     directory = Directory.load(people)
     if file.exists():
-        return approval_file.use(file, operation, directory, at_ms=now_ms()).id
+        return approval_file.use(file, operation, directory, at_ms=now_ms())
     if signing.by is None:
         raise UsageError(f"{file}: there is no approval", hint="ask for it with --by KEY")
     (key,) = opened([signing.by], signing.passphrase_file)
@@ -210,7 +210,7 @@ def approval_for(operation: Operation, signing: Signing, *, json: bool) -> str:
     else:
         say(f"asked for {operation.action} of {operation.object}; nothing was changed yet")
         say(f"  have it signed: keywright approve sign {file} --people {people} --by KEY; then repeat this command")
-    return ""
+    return None
 
 
 def _freeze(url: str, held: Keystore, record: KeyRecord) -> None:

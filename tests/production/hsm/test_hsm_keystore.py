@@ -190,18 +190,26 @@ def test_production_keys_begin_pre_active_and_no_single_person_changes_that(
         keystore.card_keys(UNIT)
     with pytest.raises(KeyStateError, match="not changed by one person"):
         keystore.change_state("issuer", KeyState.ACTIVE, reason="alone")
-    changed = keystore.change_state("issuer", KeyState.ACTIVE, reason="together", approval="id of an approval")
+    changed = keystore.change_state(
+        "issuer", KeyState.ACTIVE, reason="together", approval="id of an approval", people="id"
+    )
     assert changed.history[-1].approval == "id of an approval"
     assert keystore.card_keys(UNIT).kcvs
     # A copy of the approval's file allows nothing any more: what it allowed stands in the token.
     for name, to in (("issuer", KeyState.SUSPENDED), ("unit-records", KeyState.ACTIVE)):
         with pytest.raises(KeyStateError, match="has changed a key of this token before"):
             keystore.change_state(name, to, reason="again", approval="id of an approval")
+    # And the people of another directory, which anybody can make, are nobody here.
+    with pytest.raises(KeyStateError, match="people of another directory \\(id\\)"):
+        keystore.change_state("unit-records", KeyState.ACTIVE, reason="mine", approval="another", people="mine")
+    with pytest.raises(KeyStateError, match="people of another directory"):
+        keystore.accept(keystore.audit(), "another", "mine")
+    keystore.change_state("unit-records", KeyState.ACTIVE, reason="ours", approval="another", people="id")
     keystore.close()
 
 
 def test_a_change_whose_answer_was_lost_may_be_asked_again(keystore: Pkcs11Keystore) -> None:
-    question = m.ChangeState("issuer", KeyState.SUSPENDED, int(NOW.timestamp()) + 60, "a test", "")
+    question = m.ChangeState("issuer", KeyState.SUSPENDED, int(NOW.timestamp()) + 60, "a test", "", "")
     for _ in range(2):
         loaded = keystore.client.ask(question, m.Loaded)
         (record,) = (one for one in loaded.records if one.name == "issuer")

@@ -20,7 +20,13 @@ from keywright.production.hsm.mechanisms import Abilities
 from keywright.production.hsm.probe import abilities_of
 from keywright.production.hsm.signing import Signing
 from keywright.production.hsm.token import TokenSession, find_token, initialize_for_threads, load_library, log_in
-from keywright.production.hsm.token_registry import TokenRegistry, destroy_objects, store_accepted, store_record
+from keywright.production.hsm.token_registry import (
+    TokenRegistry,
+    destroy_objects,
+    keep_people,
+    store_accepted,
+    store_record,
+)
 from keywright.production.keystores.key_states import KeyState, KeyStateError
 
 REGISTRY_S: Final = 2.0
@@ -155,6 +161,7 @@ class Lane:
         if not _is_done(record, question):
             if not registry.head.test:
                 _check_approval(registry, question)
+                keep_people(self._session, registry, question.people)
             changed = registry.known.with_state(
                 question.name, question.to, at=question.at, reason=question.reason, approval=question.approval
             )
@@ -165,7 +172,16 @@ class Lane:
         return self._load(m.Load())
 
     def _accept(self, question: m.Accept) -> m.Loaded:
-        store_accepted(self._session, records.Accepted(question.digest, question.approval, question.at))
+        registry = TokenRegistry.read(self._session)
+        accepted = records.Accepted(question.digest, question.approval, question.at)
+        # Asked again, because the answer was lost with the client before, it is there.
+        if accepted not in registry.accepted:
+            if question.approval in {one.approval for one in registry.accepted}:
+                raise KeyStateError(
+                    f"the approval {question.approval} has been used for this token", hint="ask for a new approval"
+                )
+            keep_people(self._session, registry, question.people)
+            store_accepted(self._session, accepted)
         self._client.forget()
         return self._load(m.Load())
 

@@ -109,13 +109,13 @@ class Pkcs11Keystore(Secret):
                 self._take(self._client.ask(m.Load(), m.Loaded))
             return self._registry
 
-    def change_state(self, name: str, to: KeyState, *, reason: str, approval: str = "") -> KeyRecord:
+    def change_state(self, name: str, to: KeyState, *, reason: str, approval: str = "", people: str = "") -> KeyRecord:
         """Bring a key into another state; in the token when this returns. A destroyed key's objects are destroyed.
 
         Raises KeyStateError for a change that is not allowed or, with production keys, not approved; StoreError for an
         unknown key.
         """
-        question = m.ChangeState(name, to, int(self._clock()), reason, approval)
+        question = m.ChangeState(name, to, int(self._clock()), reason, approval, people)
         with self._mutex:
             self._take(self._client.ask(question, m.Loaded))
             return self._registry.named(name)
@@ -230,9 +230,13 @@ class Pkcs11Keystore(Secret):
         digest = accepted_digest(self.abilities, findings)
         return not digest or digest in {one.digest for one in self._loaded.accepted}
 
-    def accept(self, findings: tuple[m.Finding, ...], approval: str) -> None:
-        """Keep in the token that two persons accepted what it does not enforce. `approval`: id of theirs, used up."""
-        question = m.Accept(accepted_digest(self.abilities, findings), approval, int(self._clock()))
+    def accept(self, findings: tuple[m.Finding, ...], approval: str, people: str) -> None:
+        """Keep in the token that two persons accepted what it does not enforce.
+
+        `approval`: id of theirs, used up; `people`: id of the directory they stand in. Raises KeyStateError if it was
+        used here before, or is of people whom the token does not know.
+        """
+        question = m.Accept(accepted_digest(self.abilities, findings), approval, int(self._clock()), people)
         with self._mutex:
             self._take(self._client.ask(question, m.Loaded))
 

@@ -21,10 +21,12 @@ from keywright.production.keystores.registry import KeyRecord
 
 HEAD_LABEL: Final = "keywright keystore"
 ACCEPTED_LABEL: Final = "keywright accepted"
+PEOPLE_LABEL: Final = "keywright people"
 MAC_LABEL: Final = "keywright record-mac"
 _RECORD_LABEL: Final = "keywright key "
 _HEAD_DOMAIN: Final = b"keywright token head 1\x00"
 _ACCEPTED_DOMAIN: Final = b"keywright token accepted 1\x00"
+_PEOPLE_DOMAIN: Final = b"keywright token people 1\x00"
 _RECORD_DOMAIN: Final = b"keywright token record 1\x00"
 _MAC_BYTES: Final = 16
 _FINALITY: Final = (
@@ -102,6 +104,12 @@ class Accepted(msgspec.Struct, frozen=True):
     at: int
 
 
+class People(msgspec.Struct, frozen=True):
+    """Whose approvals count: id of the directory of people that the first one came from."""
+
+    directory: str
+
+
 Mac = Callable[[bytes], bytes]
 """AES-CMAC with the token's record key."""
 
@@ -124,6 +132,16 @@ def sealed_accepted(accepted: Accepted, mac: Mac) -> bytes:
 def open_accepted(value: bytes, mac: Mac) -> Accepted:
     """What was accepted. Raises StoreError if it is damaged."""
     return _opened(_ACCEPTED_DOMAIN, value, mac, Accepted, ACCEPTED_LABEL)
+
+
+def sealed_people(people: People, mac: Mac) -> bytes:
+    """Whose approvals count, as it is stored."""
+    return _sealed(_PEOPLE_DOMAIN, msgspec.msgpack.encode(people), mac)
+
+
+def open_people(value: bytes, mac: Mac) -> People:
+    """Whose approvals count. Raises StoreError if it is damaged."""
+    return _opened(_PEOPLE_DOMAIN, value, mac, People, PEOPLE_LABEL)
 
 
 def label_of(record: TokenRecord) -> str:
