@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-from collections.abc import Iterator
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -135,6 +136,47 @@ def test_a_lot_goes_on_with_another_number_of_workers(order: Path, tmp_path: Pat
     with UnitStore.open(store, readonly=True) as units:
         assert units.leased() == 0
     assert campaign.resume(store, Means()).exit_code == 0
+    everything_was_done_once(store)
+
+
+LEASER = """
+import sys
+from keywright.production.unit_store.units import UnitStore
+
+store = UnitStore.open(sys.argv[1], station="worker 1", ttl_s=3600)
+print(len(store.claim(9)), flush=True)
+sys.stdin.readline()
+"""
+
+
+def test_a_process_alone_waits_for_what_others_have_in_hand_and_takes_it_up(order: Path, tmp_path: Path) -> None:
+    store = str(tmp_path / "lot.db")
+
+    class Until(Unwatched):
+        """Does something when so many units were finished."""
+
+        def __init__(self, count: int, then: Callable[[], object]) -> None:
+            self.count = count
+            self.then = then
+
+        def finished(self, unit: int, serial: str, state: str, failure: str) -> None:
+            self.count -= 1
+            if not self.count:
+                self.then()
+
+    def end() -> None:
+        raise EndError
+
+    with pytest.raises(EndError):
+        campaign.run(RECIPE, order, store, Means(watcher=Until(5, end)))
+    with UnitStore.open(store, readonly=True) as units:
+        left = UNITS - units.counts()["sealed"]
+    with subprocess.Popen(
+        [sys.executable, "-c", LEASER, store], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as worker:
+        assert worker.stdout is not None
+        assert worker.stdout.readline() == "9\n"
+        assert campaign.resume(store, Means(watcher=Until(left - 9, worker.communicate))).exit_code == 0
     everything_was_done_once(store)
 
 

@@ -7,6 +7,7 @@ simulated units), `lot.db.fobs` (the simulated units' own memory) and `lot.db.tr
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib import import_module
@@ -55,6 +56,8 @@ from keywright.sansio.dialogue import drive, through
 
 LATEST: Final = 300
 """Units of which `status` tells the times."""
+_LOOK_S: Final = 0.1
+"""How often to look whether others have left something to do."""
 
 
 class Run(msgspec.Struct, frozen=True):
@@ -253,7 +256,7 @@ def _work(units: UnitStore, recipe: Recipe, keystore: Keystore, link: str, means
             outcome = workers.run()
     else:
         with _station(means, link, units.path, keep=True) as station, units.keep_alive(), notarised(notary):
-            outcome = take_through(units, station, recipe, keystore, means)
+            outcome = take_all(units, station, recipe, keystore, means)
     outcome.stopped = settle(units, lot, means)
     notary.make()
     return Run(summarise(units), outcome)
@@ -285,6 +288,18 @@ def _on_cluster(store: str, link: str, means: Means) -> Run:
         outcome.stopped = settle(units, lot, means) or stopped
         notary.make()
         return Run(summarise(units), outcome)
+
+
+def take_all(units: UnitStore, station: Station, recipe: Recipe, keystore: Keystore, means: Means) -> Outcome:
+    """Take up units until none is left that could be worked on here.
+
+    A tray has every unit at hand, so that those are waited for that others have in hand: theirs may end without them.
+    """
+    outcome = take_through(units, station, recipe, keystore, means)
+    while not (isinstance(station, LinkStation) or outcome.stopped) and units.is_work_left():
+        time.sleep(_LOOK_S)
+        outcome.add(take_through(units, station, recipe, keystore, means, proven=outcome.sealed))
+    return outcome
 
 
 def take_through(

@@ -9,24 +9,20 @@ from __future__ import annotations
 import os
 import sys
 import threading
-import time
 from pathlib import Path
-from typing import Final, final
+from typing import final
 
 import msgspec
 
 from keywright.errors import KeywrightError
 from keywright.fob.pool import FobPool
-from keywright.production.campaign import take_through
+from keywright.production.campaign import take_all
 from keywright.production.crew_messages import Ended, Finished, Started, Told, Trouble, WorkerPlan
 from keywright.production.means import Means
 from keywright.production.readiness import lot_in, the_keystore
 from keywright.production.recipe import parse_recipe
 from keywright.production.unit_store.units import UnitStore
 from keywright.production.watch import Unwatched
-
-_LOOK_S: Final = 0.1
-"""How often to look whether others have left something to do."""
 
 
 @final
@@ -59,13 +55,7 @@ def work(plan: WorkerPlan) -> None:
         means = Means(keystore=plan.keystore, unlock=unlock, link=plan.link, width=plan.width, watcher=_Telling())
         keystore = the_keystore(means, plan.link, units.path, lot)
         with FobPool.connect(plan.tray) as station:
-            while True:
-                outcome = take_through(units, station, recipe, keystore, means)
-                units.reap()
-                if outcome.stopped or not (units.leased() or units.is_claimable()):
-                    tell(Ended(outcome.stopped))
-                    return
-                time.sleep(_LOOK_S)
+            tell(Ended(take_all(units, station, recipe, keystore, means).stopped))
 
 
 def main() -> None:

@@ -249,6 +249,21 @@ sys.stdin.readline()
 """
 
 
+def test_whoever_has_the_store_alone_finds_units_of_killed_stations_to_be_recovered(
+    store_url: str, opened: Opened
+) -> None:
+    opened("here")
+    worker = subprocess.run([sys.executable, "-c", WORKER, store_url], input="\n", stdout=subprocess.PIPE, text=True)
+    assert worker.stdout == "[1, 2, 3]\n"  # it ended without a word to the store
+    with UnitStore.open(store_url) as alone:
+        assert [(unit.n, unit.recover) for unit in alone.claim(4)] == [
+            (1, True),
+            (2, True),
+            (3, True),
+            (4, False),
+        ]
+
+
 def test_units_of_a_killed_process_of_this_machine_are_recovered_at_once(store_url: str, opened: Opened) -> None:
     worker = subprocess.Popen(
         [sys.executable, "-c", WORKER, store_url], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True

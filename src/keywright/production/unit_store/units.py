@@ -248,9 +248,10 @@ class UnitStore(StoreReader):
             self._held[n] = found.epoch
         return found
 
-    def is_claimable(self) -> bool:
-        """Whether `claim` could find something now."""
-        return bool(self._all(leases.claimable(self.station)))
+    def is_work_left(self) -> bool:
+        """Whether others have units in hand that may come back, or left some that `claim` could find."""
+        self.reap()
+        return bool(self.leased()) or bool(self._all(leases.claimable(self.station)))
 
     def drop(self, n: int) -> None:
         """Forget a lease that was lost: `commit` said so, and nobody here works on the unit any more."""
@@ -286,12 +287,7 @@ class UnitStore(StoreReader):
 
     def reap(self) -> int:
         """Leases that ended, and those of this machine's processes that have, become units to recover; how many."""
-
-        def work(transaction: Transaction) -> int:
-            dead = [row.name for row in leases.holders(transaction) if is_gone(row.host, row.process)]
-            return leases.expire(transaction, self._now()) + leases.expire_of(transaction, dead)
-
-        return self._write(work)
+        return self._write(self._reap)
 
     def pin(self, n: int, *, released: bool = False) -> None:
         """The unit stands on this station's reader: no other one gets it, until it is released."""
@@ -330,10 +326,15 @@ class UnitStore(StoreReader):
         if self._lock is not None:
             earlier = [row.name for row in leases.holders(transaction) if row.name.startswith(_ALONE)]
             leases.expire_of(transaction, earlier)
+            self._reap(transaction)
             leases.begin_run(transaction)
         else:
             leases.expire_of(transaction, [self.station])
         leases.register(transaction, self.station, this_host(), this_process(), self._now())
+
+    def _reap(self, transaction: Transaction) -> int:
+        dead = [row.name for row in leases.holders(transaction) if is_gone(row.host, row.process)]
+        return leases.expire(transaction, self._now()) + leases.expire_of(transaction, dead)
 
     def _lock_again(self) -> None:
         """A server that restarted has forgotten who had the store."""
