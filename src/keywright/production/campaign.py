@@ -316,6 +316,7 @@ def take_through(
 
     `proven`: so many units went through on this station before.
     """
+    units.recipe = recipe.digest
     if source is None:
         source = presented(units, station, means) if isinstance(station, LinkStation) else claimed(units, means.width)
     jobs = (job_of(units, unit, recipe, keystore, means) for unit in source)

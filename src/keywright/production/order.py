@@ -231,15 +231,18 @@ def _row(place: _Place, n: int, values: dict[str, str]) -> OrderRow:
         if name in REQUIRED[1:] and len(value.encode()) > VALUE_BYTES:
             place.refuse(f"the value has {len(value.encode())} bytes; at most {VALUE_BYTES} are allowed", column)
     serial, model, owner_group = (values.pop(name) for name in REQUIRED)
-    if why := _fault(serial):
+    if why := fault_of_serial(serial):
         place.refuse(f"the serial {serial[:80]!r} {why}", place.columns.index("serial") + 1)
     return OrderRow(n, serial, model, owner_group, values)
 
 
-def _fault(serial: str) -> str:
+def fault_of_serial(serial: str) -> str:
     """Why a serial may not name a unit, or nothing: it reaches file names, certificates, labels and spreadsheets."""
-    if len(serial.encode()) > SERIAL_BYTES:
-        return f"has {len(serial.encode())} bytes in UTF-8; at most {SERIAL_BYTES} are allowed"
+    if not serial or serial != serial.strip():
+        return "is empty or has spaces at an end"
+    size = len(serial.encode("utf-8", "surrogatepass"))
+    if size > SERIAL_BYTES:
+        return f"has {size} bytes in UTF-8; at most {SERIAL_BYTES} are allowed"
     if "/" in serial or "\\" in serial or ".." in serial:
         return "contains / or \\ or .., which would lead a file name astray"
     if serial[0] in _FORMULA:

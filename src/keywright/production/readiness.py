@@ -69,10 +69,10 @@ def check_memory(units: UnitStore, link: str, means: Means) -> None:
 
 def check_stations(units: UnitStore) -> None:
     """Raise PolicyError if units that were begun, and are not finished, stand on stations of a cluster."""
-    stations = sorted({unit.pinned for unit in units.units(("running", "rework")) if unit.pinned})
+    stations = units.stations_pinned()
     if stations:
         raise PolicyError(
-            f"units of this lot stand on stations ({', '.join(stations)}) and only those can go on with them",
+            f"units of this lot stand on stations ({', '.join(sorted(stations))}) and only those can go on with them",
             hint="go on with the engine it was begun with: --engine ray://…",
         )
 

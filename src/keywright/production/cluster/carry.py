@@ -77,7 +77,7 @@ def run(store: str, link: str, means: Means) -> str:
         raise AssertionError("asked for a lot that no cluster is to carry")
     with UnitStore.open(store, readonly=True) as units:
         lot = lot_in(units, store)
-        names = {str(number) for number in range(1, means.workers + 1)} | set(units.standing()) - {""}
+        names = {str(number) for number in range(1, means.workers + 1)} | units.stations_pinned()
     planned = stations(store, link, means, tuple(sorted(names)))
     return carry(means.engine, lot, planned, meanwhile=means.meanwhile).stopped
 

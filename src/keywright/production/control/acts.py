@@ -9,7 +9,17 @@ from __future__ import annotations
 from typing import Any
 
 from keywright.errors import PolicyError, UsageError
-from keywright.production.control.admission import RECIPE, AskFor, asked, first_article, is_production_lot
+from keywright.production.control.admission import (
+    FIRST_ARTICLE,
+    RECIPE,
+    AskFor,
+    asked,
+    cause_of_waiting,
+    first_article,
+    is_production,
+    is_production_lot,
+)
+from keywright.production.order import fault_of_serial
 from keywright.production.people.approvals import Operation
 from keywright.production.people.consent import Consent
 from keywright.production.readiness import lot_in
@@ -34,6 +44,8 @@ def release(units: UnitStore, reason: str, ask_for: AskFor | None, *, at: float)
     if stood.cause == RECIPE and lot.state == "waiting":
         raise TransitionError(f"the lot {lot.lot!r}: {stood.text}", hint="keywright campaign run … --people --by KEY")
     move: LotMove = "accept" if lot.state == "waiting" else "release"
+    if move == "accept":
+        _check_article(units)
     action = "campaign.first-article" if move == "accept" else "campaign.resume"
     counts = {state: number for state, number in units.counts().items() if number}
     facts = {"stop": stood.seq, "cause": stood.cause, "text": stood.text, "reason": _given(reason), "units": counts}
@@ -41,6 +53,15 @@ def release(units: UnitStore, reason: str, ask_for: AskFor | None, *, at: float)
     moved = LotMoved(event=move, at=at, cause=stood.cause, text=reason, person=consent.actor, approval=consent.approval)
     units.commit([moved, *consent.changes])
     return stood.text
+
+
+def _check_article(units: UnitStore) -> None:
+    """Raise PolicyError if there is no good unit that could be accepted as first article."""
+    if not units.counts()["sealed"]:
+        raise PolicyError(
+            "no unit of the first article is sealed: there is nothing to accept",
+            hint="rework one that is quarantined (campaign rework), or make one anew (campaign remake)",
+        )
 
 
 def rework(units: UnitStore, serial: str, reason: str, ask_for: AskFor | None, *, at: float) -> Unit:
@@ -68,7 +89,7 @@ def rework(units: UnitStore, serial: str, reason: str, ask_for: AskFor | None, *
         [
             UnitChange(unit.n, state),
             Event(unit=unit.n, step="rework", phase="note", attempt=number, facts=told, at=at),
-            *_reopened(lot, at, f"{serial} is worked on again", consent),
+            *_reopened(units, lot, at, f"{serial} is worked on again", consent),
             *consent.changes,
         ]
     )
@@ -81,13 +102,16 @@ def remake(units: UnitStore, serial: str, new_serial: str, reason: str, ask_for:
     Raises UsageError for a serial that the lot does not have, TransitionError unless it is rejected or scrapped,
     ConflictError if it was made anew before or the new serial is taken.
     """
+    if why := fault_of_serial(new_serial):
+        raise UsageError(f"the serial {new_serial[:80]!r} {why}", hint="give another one with --serial")
     lot, old = lot_in(units, units.name), _unit(units, serial)
     facts = {"lot": lot.lot, "serial": new_serial, "state": old.state, "reason": _given(reason)}
     consent = _consent(units, lot, ask_for, Operation("unit.remake", serial, facts))
     made = Remade(
         instead_of=old.n, serial=new_serial, reason=reason, at=at, person=consent.actor, approval=consent.approval
     )
-    units.commit([made, *_reopened(lot, at, f"{new_serial} is made instead of {serial}", consent), *consent.changes])
+    text = f"{new_serial} is made instead of {serial}"
+    units.commit([made, *_reopened(units, lot, at, text, consent), *consent.changes])
     return _unit(units, new_serial)
 
 
@@ -104,7 +128,9 @@ def change_recipe(units: UnitStore, recipe: Recipe, reason: str, ask_for: AskFor
             hint="finish the lot by it, or return its blank units and begin another lot",
         )
     facts = {"lot": lot.lot, "instead_of": lot.recipe_digest, "reason": _given(reason)}
-    consent = _consent(units, lot, ask_for, Operation("recipe.approve", recipe.digest, facts))
+    operation = Operation("recipe.approve", recipe.digest, facts)
+    produces = is_production_lot(lot) or is_production(recipe, test=lot.test, link=lot.link)
+    consent = asked(ask_for, units, operation) if produces else Consent()
     moved = LotMoved(
         event="recipe",
         at=at,
@@ -118,8 +144,10 @@ def change_recipe(units: UnitStore, recipe: Recipe, reason: str, ask_for: AskFor
     units.commit([moved, *consent.changes])
 
 
-def _reopened(lot: Lot, at: float, text: str, consent: Consent) -> list[Change]:
-    if lot.state != "complete":
+def _reopened(units: UnitStore, lot: Lot, at: float, text: str, consent: Consent) -> list[Change]:
+    """A lot that was done, or whose first article waits, is worked on again; any other stays as it is."""
+    waits = lot.state == "waiting" and cause_of_waiting(units) == FIRST_ARTICLE
+    if not (waits or lot.state == "complete"):
         return []
     return [LotMoved(event="reopen", at=at, text=text, person=consent.actor, approval=consent.approval)]
 

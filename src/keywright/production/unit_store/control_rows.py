@@ -106,6 +106,7 @@ def write_lot_moves(transaction: Transaction, changes: Sequence[LotMoved]) -> No
         if change.event == "accept":
             values["allowed"] = None
         if change.recipe is not None:
+            _check_untouched(transaction)
             values["recipe"], values["recipe_digest"] = change.recipe
             values["allowed"] = change.allowed
         transaction.execute(campaign.update().values(values))
@@ -122,6 +123,17 @@ def write_lot_moves(transaction: Transaction, changes: Sequence[LotMoved]) -> No
                 sealed=_SEALED,
                 at=change.at,
             )
+        )
+
+
+def _check_untouched(transaction: Transaction) -> None:
+    """Raise TransitionError unless every unit is as it was ordered and nobody has one in hand."""
+    begun = (unit.c.state != "planned") | (unit.c.recover == 1) | unit.c.until.is_not(None)
+    found = transaction.one(sa.select(unit.c.n).where(begun).limit(1))
+    if found is not None:
+        raise TransitionError(
+            f"unit {found.n} is in work, or was begun: the lot is pinned to its recipe",
+            hint="finish the lot by it, or return its blank units and begin another lot",
         )
 
 
@@ -146,7 +158,15 @@ def write_remakes(transaction: Transaction, changes: Sequence[Remade]) -> None:
         del values["serial"]
         transaction.execute(remake.insert().values(values | {"unit": n}))
         transaction.execute(campaign.update().values(units=campaign.c.units + 1))
+        _replace_article(transaction, change.instead_of)
         write_entries(transaction, opening(1))
+
+
+def _replace_article(transaction: Transaction, instead_of: int) -> None:
+    """Where the first article lost a unit, the next planned one takes its place."""
+    following = sa.select(sa.func.min(unit.c.n)).where(unit.c.n > campaign.c.allowed, unit.c.state == "planned")
+    lost = campaign.c.allowed >= instead_of
+    transaction.execute(campaign.update().where(lost).values(allowed=following.scalar_subquery()))
 
 
 # ---- reading

@@ -52,10 +52,17 @@ def write_leaves(transaction: Transaction, changes: Sequence[Leave]) -> None:
 _ENDED: Final[dict[str, object]] = {"station": "", "until": None}
 _RUN: Final = sa.select(campaign.c.run).scalar_subquery()
 _LOCK: Final = {"sqlite": "", "postgresql": " FOR UPDATE"}
-_GOING: Final = sa.select(campaign.c.state).scalar_subquery() == "open"
-"""Nobody takes up a unit of a lot that was stopped."""
 _ALLOWED: Final = unit.c.n <= sa.select(sa.func.coalesce(campaign.c.allowed, 2**31 - 1)).scalar_subquery()
 """While the first article is not accepted, no other fresh unit is taken up."""
+
+
+def _is_going(transaction: Transaction, recipe: str) -> bool:
+    """Nobody takes up a unit of a lot that was stopped, or that has another recipe by now; nor can that change until
+    the lease is there.
+    """
+    query = sa.select(campaign.c.state, campaign.c.recipe_digest).with_for_update(read=True)
+    lot = transaction.one(query)
+    return lot is not None and lot.state == "open" and recipe in ("", lot.recipe_digest)
 
 
 def begin_run(transaction: Transaction) -> None:
@@ -71,12 +78,16 @@ def claim(
     *,
     without: Iterable[int] = (),
     pinned: bool = False,
+    recipe: str = "",
 ) -> list[Unit]:
     """Lease at most `limit` units to a station until then: first those to recover, then planned ones, each by number.
 
     Units pinned to another station are its own, those left open in this run are for the next, and `without` lists
-    more that are not wanted. `pinned`: from now on they stand on this station's reader.
+    more that are not wanted. `pinned`: from now on they stand on this station's reader. `recipe`: digest of the one
+    that they are to be worked on by.
     """
+    if not _is_going(transaction, recipe):
+        return []
     begun = _begun(name)
     if left_out := tuple(without):
         begun &= unit.c.n.not_in(left_out)
@@ -86,9 +97,12 @@ def claim(
     return found
 
 
-def claimable(name: str) -> sa.Select[tuple[int]]:
+def claimable(name: str, recipe: str = "") -> sa.Select[tuple[int]]:
     """What finds a unit, if there is one, that a station could claim."""
-    return sa.select(unit.c.n).where(_FREE, _begun(name) | _planned(name)).limit(1)
+    going = campaign.c.state == "open"
+    if recipe:
+        going &= campaign.c.recipe_digest == recipe
+    return sa.select(unit.c.n).where(_FREE, _begun(name) | _planned(name), sa.exists().where(going)).limit(1)
 
 
 def _begun(name: str) -> sa.ColumnElement[bool]:
@@ -97,19 +111,26 @@ def _begun(name: str) -> sa.ColumnElement[bool]:
         & unit.c.state.in_(_UNFINISHED)
         & (unit.c.left_in != _RUN)
         & _open_to(name)
-        & _GOING
     )
 
 
 def _planned(name: str) -> sa.ColumnElement[bool]:
-    return (unit.c.state == "planned") & (unit.c.recover == 0) & _open_to(name) & _GOING & _ALLOWED
+    return (unit.c.state == "planned") & (unit.c.recover == 0) & _open_to(name) & _ALLOWED
 
 
 def take(
-    transaction: Transaction, name: str, n: int, until: sa.ColumnElement[float], *, pinned: bool = False
+    transaction: Transaction,
+    name: str,
+    n: int,
+    until: sa.ColumnElement[float],
+    *,
+    pinned: bool = False,
+    recipe: str = "",
 ) -> Unit | None:
     """Lease one unit that is not finished and that nobody else has; None for any other."""
-    mine = (unit.c.n == n) & unit.c.state.in_(_UNFINISHED) & _open_to(name) & _GOING
+    if not _is_going(transaction, recipe):
+        return None
+    mine = (unit.c.n == n) & unit.c.state.in_(_UNFINISHED) & _open_to(name)
     mine &= (unit.c.state != "planned") | (unit.c.recover == 1) | _ALLOWED
     return next(iter(_lease(transaction, name, mine, 1, until, pinned=pinned)), None)
 
@@ -135,10 +156,22 @@ def _lease(
     return sorted(map(unit_row, transaction.returning(leased)), key=lambda one: one.n)
 
 
-def extend(transaction: Transaction, name: str, now: sa.ColumnElement[float], until: sa.ColumnElement[float]) -> int:
-    """Heartbeat: all leases of a station last until then; returns how many it has."""
-    transaction.execute(station.update().where(station.c.name == name).values(seen_at=now))
+def extend(
+    transaction: Transaction,
+    name: str,
+    host: str,
+    process: str,
+    now: sa.ColumnElement[float],
+    until: sa.ColumnElement[float],
+) -> int:
+    """Heartbeat: all leases of a station last until then; returns how many it has: none once another is the station."""
+    if not transaction.execute(station.update().where(_is_of(name, host, process)).values(seen_at=now)):
+        return 0
     return transaction.execute(unit.update().where(unit.c.station == name, ~_FREE).values(until=until))
+
+
+def _is_of(name: str, host: str, process: str) -> sa.ColumnElement[bool]:
+    return (station.c.name == name) & (station.c.host == host) & (station.c.process == process)
 
 
 def register(transaction: Transaction, name: str, host: str, process: str, now: sa.ColumnElement[float]) -> None:
@@ -167,20 +200,26 @@ def expire_of(transaction: Transaction, names: Sequence[str]) -> int:
     return _end(transaction, unit.c.station.in_(names)) if names else 0
 
 
+_TOUCHED: Final = (unit.c.state != "planned") | sa.exists().where(event.c.unit == unit.c.n)
+_STANDS: Final = sa.case((_TOUCHED, unit.c.pinned), else_="")
+"""The station whose reader holds a unit; one that nothing happened to stands nowhere."""
+
+
 def _end(transaction: Transaction, ended: sa.ColumnElement[bool]) -> int:
-    values = _ENDED | {"epoch": unit.c.epoch + 1, "recover": 1}
+    values = _ENDED | {"epoch": unit.c.epoch + 1, "recover": 1, "pinned": _STANDS}
     return transaction.execute(unit.update().where(~_FREE, ended).values(values))
 
 
-def give_back(transaction: Transaction, name: str) -> int:
-    """A station ends in order: units it began are to recover, untouched ones are as they were; returns how many."""
-    touched = sa.exists().where(event.c.unit == unit.c.n)
-    begun = sa.case((unit.c.recover == 1, 1), (unit.c.state != "planned", 1), (touched, 1), else_=0)
-    stands = sa.case((begun == 1, unit.c.pinned), else_="")
-    values = _ENDED | {"epoch": unit.c.epoch + 1, "recover": begun, "pinned": stands}
-    found = transaction.execute(unit.update().where(unit.c.station == name, ~_FREE).values(values))
-    transaction.execute(station.delete().where(station.c.name == name))
-    return found
+def give_back(transaction: Transaction, name: str, host: str, process: str) -> int:
+    """A station ends in order: units it began are to recover, untouched ones are as they were; returns how many.
+
+    A process whose name another one has by now has nothing to give back.
+    """
+    if not transaction.execute(station.delete().where(_is_of(name, host, process))):
+        return 0
+    begun = sa.case(((unit.c.recover == 1) | _TOUCHED, 1), else_=0)
+    values = _ENDED | {"epoch": unit.c.epoch + 1, "recover": begun, "pinned": _STANDS}
+    return transaction.execute(unit.update().where(unit.c.station == name, ~_FREE).values(values))
 
 
 def pin(transaction: Transaction, n: int, name: str) -> None:

@@ -14,7 +14,7 @@ from sqlalchemy.exc import DatabaseError
 from keywright.production.unit_store.database import Database
 from keywright.production.unit_store.durable import attempts, is_passing
 from keywright.production.unit_store.rows import Certificate, Event, Lot, Unit, event_row, lot_row, unit_row
-from keywright.production.unit_store.tables import CLOSING, STATES, State, campaign, certificate, event, unit
+from keywright.production.unit_store.tables import CLOSING, OPEN, STATES, State, campaign, certificate, event, unit
 
 _CHUNK: Final = 1000
 """Rows held in memory at a time."""
@@ -96,13 +96,9 @@ class StoreReader:
         return int(self._all(query)[0].units)
 
     def stations_pinned(self) -> set[str]:
-        """Stations on whose readers units stand, or stood when they were finished."""
-        query = (
-            sa.select(unit.c.pinned)
-            .where((unit.c.state != "planned") | (unit.c.recover == 1), unit.c.pinned != "")
-            .distinct()
-        )
-        return {row.pinned for row in self._all(query)}
+        """Stations on whose readers unfinished units stand that were begun: only those can go on with them."""
+        begun = unit.c.state.in_(OPEN) & ((unit.c.state != "planned") | (unit.c.recover == 1))
+        return {row.pinned for row in self._all(sa.select(unit.c.pinned).where(begun, unit.c.pinned != "").distinct())}
 
     def standing(self) -> dict[str, int]:
         """How many units that were begun stand on each station; those that stand nowhere in particular under ""."""

@@ -93,6 +93,8 @@ class UnitStore(StoreReader):
         self.station = station
         self.url = ""
         """As it was opened."""
+        self.recipe = ""
+        """Digest of the recipe that this process works by: of a lot that has another one by now it gets no unit."""
         self.ttl_s = ttl_s
         self._clock = clock
         self._engine = engine
@@ -151,7 +153,10 @@ class UnitStore(StoreReader):
         if self._writer is not None:
             try:
                 if self._held:
-                    self._writer.run(lambda transaction: leases.give_back(transaction, self.station), again=False)
+                    host, process = this_host(), this_process()
+                    self._writer.run(
+                        lambda transaction: leases.give_back(transaction, self.station, host, process), again=False
+                    )
             except StoreError:
                 pass  # the server is gone: the leases end by themselves
             finally:
@@ -233,7 +238,9 @@ class UnitStore(StoreReader):
         """
 
         def work(transaction: Transaction) -> list[Unit]:
-            return leases.claim(transaction, self.station, limit, self._until(), without=tuple(self._held), pinned=pin)
+            held = tuple(self._held)
+            until = self._until()
+            return leases.claim(transaction, self.station, limit, until, without=held, pinned=pin, recipe=self.recipe)
 
         found = self._write(work)
         self._held |= {one.n: one.epoch for one in found}
@@ -243,7 +250,9 @@ class UnitStore(StoreReader):
         """Lease one unit, such as the one that was put on the reader; None if it is finished or another's."""
         if n in self._held:
             return self.unit(n)
-        found = self._write(lambda transaction: leases.take(transaction, self.station, n, self._until(), pinned=pin))
+        found = self._write(
+            lambda transaction: leases.take(transaction, self.station, n, self._until(), pinned=pin, recipe=self.recipe)
+        )
         if found is not None:
             self._held[n] = found.epoch
         return found
@@ -251,7 +260,7 @@ class UnitStore(StoreReader):
     def is_work_left(self) -> bool:
         """Whether others have units in hand that may come back, or left some that `claim` could find."""
         self.reap()
-        return bool(self.leased()) or bool(self._all(leases.claimable(self.station)))
+        return bool(self.leased()) or bool(self._all(leases.claimable(self.station, self.recipe)))
 
     def drop(self, n: int) -> None:
         """Forget a lease that was lost: `commit` said so, and nobody here works on the unit any more."""
@@ -263,7 +272,10 @@ class UnitStore(StoreReader):
 
     def heartbeat(self) -> int:
         """Have this station's leases last another `ttl_s`; returns how many it has."""
-        return self._write(lambda transaction: leases.extend(transaction, self.station, self._now(), self._until()))
+        host, process = this_host(), this_process()
+        return self._write(
+            lambda transaction: leases.extend(transaction, self.station, host, process, self._now(), self._until())
+        )
 
     @contextmanager
     def keep_alive(self) -> Iterator[None]:
