@@ -15,6 +15,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
+import sqlalchemy as sa
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from sqlalchemy.dialects import sqlite
@@ -334,6 +335,27 @@ def test_a_full_disk_is_an_error_and_no_loss(file: UnitStore) -> None:
     assert list(file.events()) == []
     file.commit([event(1)])
     assert list(file.events()) == [event(1)]
+
+
+@pytest.mark.parametrize("what", ["removed", "replaced"])
+def test_nothing_is_committed_into_a_file_that_nobody_finds_again(path: Path, what: str) -> None:
+    with UnitStore.open(str(path), create=True) as store:
+        store.import_order(LOT, rows(3))
+        store.commit([UnitChange(1, {"state": "running"})])
+        away = path.rename(path.with_name("away"))
+        if what == "replaced":
+            path.write_bytes(away.read_bytes())
+        for _ in range(2):
+            with pytest.raises(StoreError, match="was removed or replaced while it was in use"):
+                store.commit([UnitChange(2, {"state": "running"})])
+        if what == "removed":
+            with pytest.raises(StoreError), store.reading() as reader:
+                reader.execute(sa.text("SELECT 1"))
+            assert not path.exists(), "reading makes none either"
+        away.replace(path)
+        store.commit([UnitChange(3, {"state": "running"})])
+    with UnitStore.open(str(path)) as store:
+        assert [unit.state for unit in store.units()] == ["running", "planned", "running"]
 
 
 def test_events_are_never_changed_or_deleted(store: UnitStore) -> None:

@@ -76,6 +76,10 @@ class Database(Protocol):
         """Keep a copy of a store of that schema, where the database cannot undo a change. Raises StoreError."""
         ...
 
+    def check_in_place(self) -> None:
+        """Raise StoreError if what is committed now would not be found where the store is."""
+        ...
+
     def checkpoint(self, connection: sa.Connection) -> int:
         """Do what is due after some thousand changes; returns how many syncs it took."""
         ...

@@ -95,6 +95,7 @@ class Durable:
             transaction = Transaction(connection)
             begun.result = result = work(transaction)
             begun.mark = self._marked(transaction)
+            self._database.check_in_place()
             begun.committing = True
         return result
 
