@@ -23,7 +23,7 @@ from keywright.production.audit.note import Checkpoint, NoteKey, Signer, sign_no
 from keywright.production.audit.witness import add_note, read_notes
 from keywright.production.unit_store.rows import Change
 from keywright.production.unit_store.tables import audit_checkpoint, audit_head
-from keywright.production.unit_store.transaction import Prepared, Transaction
+from keywright.production.unit_store.transaction import Transaction, added
 
 EVERY_ENTRIES: Final = 10_000
 EVERY_S: Final = 60.0
@@ -52,7 +52,7 @@ class Store(Protocol):
         ...
 
 
-_ADD: Final = Prepared(audit_checkpoint.insert(), CheckpointMade.__struct_fields__)
+_ADD: Final = added(audit_checkpoint, CheckpointMade.__struct_fields__)
 
 
 def write_checkpoints(transaction: Transaction, changes: Sequence[CheckpointMade]) -> None:

@@ -44,7 +44,7 @@ from keywright.production.audit.told import TOLD, told
 from keywright.production.unit_store.control_rows import LotMoved, Remade
 from keywright.production.unit_store.rows import Change, UnitChange
 from keywright.production.unit_store.tables import audit, audit_head, unit
-from keywright.production.unit_store.transaction import Prepared, Row, Transaction
+from keywright.production.unit_store.transaction import Prepared, Row, Transaction, added
 
 __all__ = [
     "IMPORTED",
@@ -72,17 +72,11 @@ KINDS: Final[tuple[type[Change], ...]] = (UnitChange, LotMoved, Remade, *TOLD)
 """Kinds of change that the log tells of."""
 
 _HEAD: Final = "SELECT size, edge, last, at_ms, host FROM audit_head"
-_LOCK: Final = {"sqlite": "", "postgresql": " FOR UPDATE"}
-_PLACE: Final = {"sqlite": "?", "postgresql": "%s"}
-_ADD: Final = Prepared(audit.insert(), ("seq", "body", "leaf"))
+_ADD: Final = added(audit, ("seq", "body", "leaf"))
 _MOVE: Final = Prepared(
-    audit_head.update().ordered_values(
-        *((audit_head.c[name], sa.bindparam(f"{name}_")) for name in ("size", "edge", "last", "at_ms", "host"))
-    ),
-    ("size_", "edge_", "last_", "at_ms_", "host_"),
+    {name: audit_head.c[name].type for name in ("size", "edge", "last", "at_ms", "host")},
+    lambda given: audit_head.update().ordered_values(*((audit_head.c[name], given[name]) for name in given)),
 )
-_UNITS: Final = f"SELECT {', '.join(UNIT.columns)} FROM unit WHERE n IN "  # noqa: S608 - our own columns
-_UNITS_ASKED: Final = 500
 
 
 @final
@@ -110,7 +104,7 @@ class Log:
         entries += _lot_entries(transaction, changes)
         if not entries:
             return
-        found: Any = transaction.fetch(_HEAD + _LOCK[transaction.dialect])
+        found: Any = transaction.fetch(_HEAD, lock=True)
         size, stack, before, at_ms, host = found[0]
         edge, last = Edge(size, stack), before.hex()
         if not size and not any(entry.action == IMPORTED for entry in entries):
@@ -201,7 +195,7 @@ def _step_back(by_ms: int, host: str) -> AuditEvent:
 
 def _unit_entries(transaction: Transaction, changes: Sequence[Change]) -> list[AuditEvent]:
     """One entry for each unit whose row the batch changed, with the hash of the whole row as it is now."""
-    numbers = sorted({change.unit for change in changes if type(change) is UnitChange})
+    numbers = {change.unit for change in changes if type(change) is UnitChange}
     if not numbers:
         return []
     return [
@@ -212,16 +206,8 @@ def _unit_entries(transaction: Transaction, changes: Sequence[Change]) -> list[A
             reason=str(row[len(ORDERED)]),
             after_hash=row_hash(row),
         )
-        for row in _rows_of(transaction, numbers)
+        for row in transaction.units(UNIT.columns, numbers)
     ]
-
-
-def _rows_of(transaction: Transaction, numbers: Sequence[int]) -> Iterator[Row]:
-    """The rows of units, in the order of their numbers."""
-    for at in range(0, len(numbers), _UNITS_ASKED):
-        asked = tuple(numbers[at : at + _UNITS_ASKED])
-        places = ", ".join([_PLACE[transaction.dialect]] * len(asked))
-        yield from transaction.fetch(f"{_UNITS}({places}) ORDER BY n", asked)
 
 
 def _lot_entries(transaction: Transaction, changes: Sequence[Change]) -> Iterator[AuditEvent]:

@@ -16,7 +16,7 @@ import sqlalchemy as sa
 from keywright.errors import KeywrightError, LinkError
 from keywright.production.unit_store.handover_tables import outbox, unit_record
 from keywright.production.unit_store.rows import Change
-from keywright.production.unit_store.transaction import Prepared, Transaction
+from keywright.production.unit_store.transaction import Transaction, added
 
 FIRST_WAIT_S: Final = 1.0
 LONGEST_WAIT_S: Final = 3600.0
@@ -215,5 +215,5 @@ def _rows() -> sa.Select[Any, Any, Any, Any, Any]:
     )
 
 
-_RECORD: Final = Prepared(unit_record.insert().inline(), UnitRecord.__struct_fields__)
-_POST: Final = Prepared(outbox.insert().inline(), ("unit", "hash", "state", "tries", "next_at", "last_error"))
+_RECORD: Final = added(unit_record, UnitRecord.__struct_fields__)
+_POST: Final = added(outbox, ("unit", "hash", "state", "tries", "next_at", "last_error"))

@@ -19,13 +19,13 @@ from keywright.production.people.approvals import (
     Signature,
 )
 from keywright.production.unit_store.handover_tables import approval, approval_signature, approval_use
-from keywright.production.unit_store.transaction import Prepared, Transaction
+from keywright.production.unit_store.transaction import Transaction, added
 
 KINDS: Final = (ApprovalRequested, ApprovalSigned, ApprovalUsed)
 
-_REQUESTED: Final = Prepared(approval.insert().inline(), ApprovalRequested.__struct_fields__)
-_SIGNED: Final = Prepared(approval_signature.insert().inline(), ApprovalSigned.__struct_fields__)
-_USED: Final = Prepared(approval_use.insert().inline(), ApprovalUsed.__struct_fields__)
+_REQUESTED: Final = added(approval, ApprovalRequested.__struct_fields__)
+_SIGNED: Final = added(approval_signature, ApprovalSigned.__struct_fields__)
+_USED: Final = added(approval_use, ApprovalUsed.__struct_fields__)
 _STATEMENTS: Final = ((ApprovalRequested, _REQUESTED), (ApprovalSigned, _SIGNED), (ApprovalUsed, _USED))
 
 

@@ -9,9 +9,10 @@ clock where stations may stand on several machines.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Final
+from typing import Any, Final, final
 
 import sqlalchemy as sa
+from sqlalchemy.sql.dml import ReturningUpdate
 
 from keywright.errors import StoreError
 from keywright.production.unit_store.rows import Certificate, Change, Event, Unit, UnitChange, unit_row
@@ -51,17 +52,18 @@ def write_leaves(transaction: Transaction, changes: Sequence[Leave]) -> None:
 
 _ENDED: Final[dict[str, object]] = {"station": "", "until": None}
 _RUN: Final = sa.select(campaign.c.run).scalar_subquery()
-_LOCK: Final = {"sqlite": "", "postgresql": " FOR UPDATE"}
 _ALLOWED: Final = unit.c.n <= sa.select(sa.func.coalesce(campaign.c.allowed, 2**31 - 1)).scalar_subquery()
 """While the first article is not accepted, no other fresh unit is taken up."""
+
+
+_STANDING: Final = sa.select(campaign.c.state, campaign.c.recipe_digest).with_for_update(read=True)
 
 
 def _is_going(transaction: Transaction, recipe: str) -> bool:
     """Nobody takes up a unit of a lot that was stopped, or that has another recipe by now; nor can that change until
     the lease is there.
     """
-    query = sa.select(campaign.c.state, campaign.c.recipe_digest).with_for_update(read=True)
-    lot = transaction.one(query)
+    lot = transaction.one(_STANDING)
     return lot is not None and lot.state == "open" and recipe in ("", lot.recipe_digest)
 
 
@@ -70,31 +72,45 @@ def begin_run(transaction: Transaction) -> None:
     transaction.execute(campaign.update().values(run=campaign.c.run + 1))
 
 
-def claim(
-    transaction: Transaction,
-    name: str,
-    limit: int,
-    until: sa.ColumnElement[float],
-    *,
-    without: Iterable[int] = (),
-    pinned: bool = False,
-    recipe: str = "",
-) -> list[Unit]:
-    """Lease at most `limit` units to a station until then: first those to recover, then planned ones, each by number.
+@final
+class Leasing:
+    """How one station leases units. Its statements are made once: to make one takes longer than to run it.
 
-    Units pinned to another station are its own, those left open in this run are for the next, and `without` lists
-    more that are not wanted. `pinned`: from now on they stand on this station's reader. `recipe`: digest of the one
-    that they are to be worked on by.
+    Leases last until `until`. Units pinned to another station are its own, and those left open in this run are for
+    the next. `recipe` is the digest of the one that units are to be worked on by.
     """
-    if not _is_going(transaction, recipe):
-        return []
-    begun = _begun(name)
-    if left_out := tuple(without):
-        begun &= unit.c.n.not_in(left_out)
-    found = _lease(transaction, name, begun, limit, until, pinned=pinned)
-    if len(found) < limit:
-        found += _lease(transaction, name, _planned(name), limit - len(found), until, pinned=pinned)
-    return found
+
+    def __init__(self, name: str, until: sa.ColumnElement[float]) -> None:
+        begun = _begun(name) & unit.c.n.not_in(sa.bindparam("without", expanding=True))
+        one = (unit.c.n == sa.bindparam("asked")) & unit.c.state.in_(_UNFINISHED) & _open_to(name)
+        one &= (unit.c.state != "planned") | (unit.c.recover == 1) | _ALLOWED
+        self._begun, self._planned, self._one = (_lease(name, what, until) for what in (begun, _planned(name), one))
+
+    def claim(
+        self,
+        transaction: Transaction,
+        limit: int,
+        *,
+        without: Iterable[int] = (),
+        pinned: bool = False,
+        recipe: str = "",
+    ) -> list[Unit]:
+        """Lease at most `limit` units: first those to recover, then planned ones, each by number.
+
+        `without` lists more that are not wanted. `pinned`: from now on they stand on this station's reader.
+        """
+        if not _is_going(transaction, recipe):
+            return []
+        found = _leased(transaction, self._begun[pinned], {"most": limit, "without": list(without)})
+        if len(found) < limit:
+            found += _leased(transaction, self._planned[pinned], {"most": limit - len(found)})
+        return found
+
+    def take(self, transaction: Transaction, n: int, *, pinned: bool = False, recipe: str = "") -> Unit | None:
+        """Lease one unit that is not finished and that nobody else has; None for any other."""
+        if not _is_going(transaction, recipe):
+            return None
+        return next(iter(_leased(transaction, self._one[pinned], {"most": 1, "asked": n})), None)
 
 
 def claimable(name: str, recipe: str = "") -> sa.Select[tuple[int]]:
@@ -118,42 +134,23 @@ def _planned(name: str) -> sa.ColumnElement[bool]:
     return (unit.c.state == "planned") & (unit.c.recover == 0) & _open_to(name) & _ALLOWED
 
 
-def take(
-    transaction: Transaction,
-    name: str,
-    n: int,
-    until: sa.ColumnElement[float],
-    *,
-    pinned: bool = False,
-    recipe: str = "",
-) -> Unit | None:
-    """Lease one unit that is not finished and that nobody else has; None for any other."""
-    if not _is_going(transaction, recipe):
-        return None
-    mine = (unit.c.n == n) & unit.c.state.in_(_UNFINISHED) & _open_to(name)
-    mine &= (unit.c.state != "planned") | (unit.c.recover == 1) | _ALLOWED
-    return next(iter(_lease(transaction, name, mine, 1, until, pinned=pinned)), None)
-
-
 def _open_to(name: str) -> sa.ColumnElement[bool]:
     return unit.c.pinned.in_(("", name))
 
 
 def _lease(
-    transaction: Transaction,
-    name: str,
-    wanted: sa.ColumnElement[bool],
-    limit: int,
-    until: sa.ColumnElement[float],
-    *,
-    pinned: bool,
-) -> list[Unit]:
-    chosen = sa.select(unit.c.n).where(wanted, _FREE).order_by(unit.c.n).limit(limit).with_for_update(skip_locked=True)
-    values: dict[str, Any] = {"epoch": unit.c.epoch + 1, "station": name, "until": until}
-    if pinned:
-        values["pinned"] = name
-    leased = unit.update().where(unit.c.n.in_(chosen)).values(values).returning(*unit.c)
-    return sorted(map(unit_row, transaction.returning(leased)), key=lambda one: one.n)
+    name: str, wanted: sa.ColumnElement[bool], until: sa.ColumnElement[float]
+) -> dict[bool, ReturningUpdate[Any]]:
+    """What leases the first `most` of the wanted units that are free: as they stand, or pinned to the station."""
+    most = sa.bindparam("most", type_=sa.Integer)
+    chosen = sa.select(unit.c.n).where(wanted, _FREE).order_by(unit.c.n).limit(most).with_for_update(skip_locked=True)
+    values = {"epoch": unit.c.epoch + 1, "station": name, "until": until}
+    leased = unit.update().where(unit.c.n.in_(chosen)).values(values)
+    return {False: leased.returning(*unit.c), True: leased.values(pinned=name).returning(*unit.c)}
+
+
+def _leased(transaction: Transaction, statement: ReturningUpdate[Any], values: Mapping[str, object]) -> list[Unit]:
+    return sorted(map(unit_row, transaction.returning(statement, values)), key=lambda one: one.n)
 
 
 def extend(
@@ -231,9 +228,7 @@ def fence(transaction: Transaction, held: Mapping[int, int], touched: frozenset[
     """Those of the units that the writer may not change, by the epochs it holds. Nobody can lease them meanwhile."""
     if not touched:
         return []
-    places = ", ".join(("?" if transaction.dialect == "sqlite" else "%s",) * len(touched))
-    query = f"SELECT n, epoch, until FROM unit WHERE n IN ({places}) ORDER BY n{_LOCK[transaction.dialect]}"  # noqa: S608 - places only
-    found: Any = transaction.fetch(query, tuple(sorted(touched)))
+    found: Any = transaction.units(("n", "epoch", "until"), touched, lock=True)
     return [n for n, epoch, until in found if _is_stale(held.get(n), epoch, until)]
 
 

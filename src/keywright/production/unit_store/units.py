@@ -96,7 +96,9 @@ class UnitStore(StoreReader):
         self.recipe = ""
         """Digest of the recipe that this process works by: of a lot that has another one by now it gets no unit."""
         self.ttl_s = ttl_s
-        self._clock = clock
+        self._now = _now(database, clock)
+        self._until = self._now + sa.literal(ttl_s)
+        self._leasing = leases.Leasing(station, self._until)
         self._engine = engine
         self._lock = lock
         self._writer = Durable(database, engine, station, self._lock_again) if station else None
@@ -238,9 +240,7 @@ class UnitStore(StoreReader):
         """
 
         def work(transaction: Transaction) -> list[Unit]:
-            held = tuple(self._held)
-            until = self._until()
-            return leases.claim(transaction, self.station, limit, until, without=held, pinned=pin, recipe=self.recipe)
+            return self._leasing.claim(transaction, limit, without=self._held, pinned=pin, recipe=self.recipe)
 
         found = self._write(work)
         self._held |= {one.n: one.epoch for one in found}
@@ -250,9 +250,7 @@ class UnitStore(StoreReader):
         """Lease one unit, such as the one that was put on the reader; None if it is finished or another's."""
         if n in self._held:
             return self.unit(n)
-        found = self._write(
-            lambda transaction: leases.take(transaction, self.station, n, self._until(), pinned=pin, recipe=self.recipe)
-        )
+        found = self._write(lambda transaction: self._leasing.take(transaction, n, pinned=pin, recipe=self.recipe))
         if found is not None:
             self._held[n] = found.epoch
         return found
@@ -274,7 +272,7 @@ class UnitStore(StoreReader):
         """Have this station's leases last another `ttl_s`; returns how many it has."""
         host, process = this_host(), this_process()
         return self._write(
-            lambda transaction: leases.extend(transaction, self.station, host, process, self._now(), self._until())
+            lambda transaction: leases.extend(transaction, self.station, host, process, self._now, self._until)
         )
 
     @contextmanager
@@ -342,27 +340,17 @@ class UnitStore(StoreReader):
             leases.begin_run(transaction)
         else:
             leases.expire_of(transaction, [self.station])
-        leases.register(transaction, self.station, this_host(), this_process(), self._now())
+        leases.register(transaction, self.station, this_host(), this_process(), self._now)
 
     def _reap(self, transaction: Transaction) -> int:
         dead = [row.name for row in leases.holders(transaction) if is_gone(row.host, row.process)]
-        return leases.expire(transaction, self._now()) + leases.expire_of(transaction, dead)
+        return leases.expire(transaction, self._now) + leases.expire_of(transaction, dead)
 
     def _lock_again(self) -> None:
         """A server that restarted has forgotten who had the store."""
         if self._lock is not None:
             self._lock.release()
             self._lock = self.database.lock(self.ttl_s)
-
-    def _now(self) -> sa.ColumnElement[float]:
-        if self._clock is not None:
-            return sa.literal(self._clock())
-        if self.database.dialect == "sqlite":
-            return sa.literal(time.time())
-        return sa.cast(sa.extract("epoch", sa.func.clock_timestamp()), sa.Float)
-
-    def _until(self) -> sa.ColumnElement[float]:
-        return self._now() + sa.literal(self.ttl_s)
 
     def _count(self, changes: int) -> None:
         with self._count_mutex:
@@ -375,6 +363,13 @@ class UnitStore(StoreReader):
         syncs = self._writer.checkpoint()
         with self._count_mutex:
             self._syncs += syncs
+
+
+def _now(database: Database, clock: Callable[[], float] | None) -> sa.ColumnElement[float]:
+    """The time at which a statement runs: a given clock's, else the database's where that is a server."""
+    if clock is None and database.dialect == "postgresql":
+        return sa.cast(sa.extract("epoch", sa.func.clock_timestamp()), sa.Float)
+    return sa.bindparam("now", callable_=clock or time.time, type_=sa.Float)
 
 
 def _told(rows: Iterator[Row], entries: list[AuditEvent]) -> Iterator[Row]:
