@@ -293,18 +293,22 @@ def test_a_recipe_that_is_wrong_is_named_with_its_line(keywright: Keywright, tmp
     assert "did you mean 'identify'?" in ran.err
 
 
-def test_a_lot_that_is_interrupted_says_so_and_can_be_resumed(keywright: Keywright, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("number", "told"), [(signal.SIGINT, ""), (signal.SIGTERM, " by SIGTERM")])
+def test_a_lot_that_is_interrupted_says_so_and_can_be_resumed(
+    keywright: Keywright, tmp_path: Path, number: signal.Signals, told: str
+) -> None:
     store = tmp_path / "lot.db"
     words = ("campaign", "run", RECIPE, "--order", order(tmp_path, 400), "--store", store)
     with started(*words) as process:
         assert process.stderr is not None
         process.stderr.readline()
-        process.send_signal(signal.SIGINT)
+        process.send_signal(number)
         _, err = process.communicate(timeout=30)
-    assert process.returncode == 130
-    assert (
-        f"keywright: interrupted; nothing is lost\n  next: go on with: keywright campaign resume --store {store}" in err
+    assert process.returncode == 128 + number
+    said = (
+        f"keywright: interrupted{told}; nothing is lost\n  next: go on with: keywright campaign resume --store {store}"
     )
+    assert said in err
     assert "Traceback" not in err
     assert lot_of(str(store)).ordered == 400
     assert lot_of(str(store)).finished < 400

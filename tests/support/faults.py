@@ -16,7 +16,7 @@ from hypothesis import settings
 
 from support.peers import peers_required
 
-Kind = Literal["worker", "cut", "hsm", "card", "connections", "database", "command", "ray", "tray", "driver", "head"]
+Kind = Literal["worker", "cut", "hsm", "card", "connections", "database", "command", "ray", "tray", "driver", "head", "machine"]
 
 TOLD: Final[dict[Kind, str]] = {
     "worker": "kill -9 of a forked worker by itself",
@@ -30,6 +30,7 @@ TOLD: Final[dict[Kind, str]] = {
     "tray": "kill -9 of a station's simulated cards",
     "driver": "kill -9 of the Ray driver",
     "head": "kill -9 of the Ray head",
+    "machine": "kill -9 of a machine of the cluster",
 }
 OF_RAY: Final[dict[str, Kind]] = {
     "station": "ray",
@@ -41,6 +42,9 @@ OF_RAY: Final[dict[str, Kind]] = {
     "gcs": "head",
     "database": "database",
     "postmaster": "database",
+    "hsm": "hsm",
+    "command": "command",
+    "machine": "machine",
 }
 """What `support.ray_lots` kills, by what it counts as."""
 

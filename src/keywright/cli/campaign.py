@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
@@ -26,6 +27,7 @@ from keywright.fob.uri import is_simulated
 from keywright.iso7816.apdu import Command, Response
 from keywright.production import campaign
 from keywright.production.campaign import Run
+from keywright.production.cluster.address import LOCAL
 from keywright.production.keystores.keystore import Unlock
 from keywright.production.means import Means
 from keywright.production.recipe import parse_recipe, read_recipe
@@ -33,6 +35,7 @@ from keywright.production.reports.report import Summary, summarise
 from keywright.production.reports.report_csv import write_csv
 from keywright.production.reports.report_html import write_html
 from keywright.production.reports.sequence import Recorder, SequenceFile, trace_path
+from keywright.production.stopping import ToldToStop, stoppable
 from keywright.production.unit_store.database import store_path
 from keywright.production.unit_store.tables import OPEN
 from keywright.production.unit_store.units import UnitStore
@@ -44,13 +47,23 @@ app.registered_commands += decisions.app.registered_commands
 app.registered_commands += handover.app.registered_commands
 
 DISAGREE: Final = 1
+_KILLED: Final = 128
+"""And the number of the signal: what shells show as exit code of a command that a signal ended."""
+_RESUME: Final = "go on with: keywright campaign resume"
 
 
 class InterruptedLotError(KeywrightError):
-    """A person stopped the run of a lot (Ctrl-C). Units in work are probed when it goes on."""
+    """The run of a lot was stopped (Ctrl-C: exit code 130, SIGTERM: 143). Units in work are probed when it goes on."""
 
     code = "interrupted"
     exit_code = 130
+
+    def __init__(self, store: str, engine: str, how: KeyboardInterrupt) -> None:
+        told = f" by {signal.Signals(how.number).name}" if isinstance(how, ToldToStop) else ""
+        more = f" --engine {engine}" if engine not in ("", LOCAL) else ""
+        super().__init__(f"interrupted{told}; nothing is lost", hint=f"{_RESUME} --store {store}{more}")
+        if isinstance(how, ToldToStop):
+            self.exit_code = _KILLED + how.number
 
 
 RecipeFile = Annotated[Path, typer.Argument(metavar="RECIPE", help="What every unit gets (TOML).")]
@@ -105,7 +118,7 @@ def run(
     means = _means(keystore, unlock_with(unlock, passphrase=passphrase), link, yes=yes)
     means.ask_for = decisions.ask_for(people, by, passphrase_file)
     carried = carried_by(means, engine, workers, store, trace)
-    with _unseen(store) if carried else watching(store, link or read_recipe(recipe).link, trace) as watcher:
+    with _unseen(store, engine) if carried else watching(store, link or read_recipe(recipe).link, trace) as watcher:
         means.watcher = watcher
         means.witness = witness
         done = campaign.run(recipe, order, store, means)
@@ -130,7 +143,7 @@ def resume(
     """Go on with a lot by the recipe and order it was begun with. Exit codes as `run`."""
     means = _means(keystore, unlock_with(unlock, passphrase=passphrase), link, yes=yes)
     carried = carried_by(means, engine, workers, store, trace)
-    with _unseen(store) if carried else watching(store, link or lot_link(store), trace) as watcher:
+    with _unseen(store, engine) if carried else watching(store, link or lot_link(store), trace) as watcher:
         means.watcher = watcher
         means.witness = witness
         done = campaign.resume(store, means)
@@ -203,13 +216,13 @@ def watching(store: str, link: str, trace: Path | None = None) -> Iterator[Watch
 
 
 @contextmanager
-def _unseen(store: str) -> Iterator[Watcher]:
-    """Nothing to see, but a person may interrupt it."""
+def _unseen(store: str, engine: str = LOCAL) -> Iterator[Watcher]:
+    """Nothing to see, but a person may interrupt it, and so may SIGTERM and SIGHUP."""
     try:
-        yield Unwatched()
+        with stoppable():
+            yield Unwatched()
     except KeyboardInterrupt as error:
-        hint = f"go on with: keywright campaign resume --store {store}"
-        raise InterruptedLotError("interrupted; nothing is lost", hint=hint) from error
+        raise InterruptedLotError(store, engine, error) from error
 
 
 class _FirstUnit(Unwatched):

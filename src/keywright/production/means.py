@@ -33,9 +33,9 @@ class Means(msgspec.Struct, kw_only=True):
     devices counts more. `confirm` is asked before real devices are changed, with the lot's name and the link. `swap`
     has the next device put on the link: it is told the serial expected and what is wrong with the device that is
     there, and answers False to stop. `ask_for` gets the approval of what needs one, or raises. `workers` processes
-    share the simulated units of a lot; where `engine`, a cluster, carries it, as many stations do. `meanwhile` is
-    called often while a cluster works. `witness` is the file that checkpoints of the log go to, None the one beside
-    the store.
+    share the simulated units of a lot; where `engine`, a cluster, carries it, as many stations do (0: as many as is
+    usual). `meanwhile` is called often while a cluster works. `witness` is the file that checkpoints of the log go to,
+    None the one beside the store.
     """
 
     keystore: str = ""
