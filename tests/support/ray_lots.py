@@ -180,7 +180,9 @@ class RayLot:
         Returns what the command says of the lot.
         """
         left = list(faults)
-        at = [round(self.units * share * (number + 0.5) / max(1, len(left))) for number in range(len(left))]
+        before = self.sealed()
+        step = (self.units - before) * share / max(1, len(left))
+        at = [before + round(step * (number + 0.5)) for number in range(len(left))]
         self.began = time.monotonic()
         self.start()
         assert self.command is not None

@@ -25,6 +25,7 @@ _OBJECT_BYTES: Final = 100_000_000
 """Ray's shared memory. A lot's arguments and results are a few bytes each; the library refuses less than 75 MB."""
 _SESSIONS: Final = "r"
 """Ray lets everybody into its own folder, so that it stands inside one that only we may enter."""
+_CURRENT: Final = "ray_current_cluster"
 _MOST_SOCKET_PATH: Final = 28
 """Ray puts sockets some 70 bytes below the folder, and a socket's path ends at 107."""
 PORTS: Final = 100
@@ -79,6 +80,15 @@ def node(place: Path, cluster: Cluster, token: Path, links: tuple[str, ...]) -> 
     where = (f"--address={cluster.gcs}", *_folder(place), *_ports(cluster.port))
     command = (*_RAY, "--block", *where, *_resources(links), *_SMALL)
     return _kept("node", place, environment(cluster, token), command)
+
+
+def forget(place: Path) -> None:
+    """What ran with this folder has ended.
+
+    Ray would start no head at an address that it finds written down there, as long as any machine whose processes it
+    can see still looks for it.
+    """
+    (place / _SESSIONS / _CURRENT).unlink(missing_ok=True)
 
 
 def _head(cluster: Cluster, place: Path, links: tuple[str, ...] = ()) -> tuple[str, ...]:

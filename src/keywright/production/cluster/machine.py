@@ -46,6 +46,7 @@ def _keep(make: Callable[[Path], Kept], told: Callable[[str], None]) -> None:
         kept = make(place)
 
         def ended(name: str, code: int) -> None:
+            head.forget(place)
             why = "was killed" if code >= KILLED else f"ended: {last_words(kept.log, code)}"
             told(f"the {name} {why}; it is started again")
 
