@@ -16,7 +16,9 @@ from hypothesis import settings
 
 from support.peers import peers_required
 
-Kind = Literal["worker", "cut", "hsm", "card", "connections", "database", "command", "ray", "tray", "driver", "head", "machine"]
+Kind = Literal[
+    "worker", "cut", "hsm", "card", "connections", "database", "command", "ray", "tray", "driver", "head", "machine"
+]
 
 TOLD: Final[dict[Kind, str]] = {
     "worker": "kill -9 of a forked worker by itself",

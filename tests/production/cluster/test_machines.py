@@ -11,13 +11,12 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from hypothesis import settings
 
+from support.faults import OF_RAY, Kind, is_nightly
 from support.namespace import inside
 from support.peers import require_peer
 
-_USUAL = 100
-IS_NIGHTLY = (settings.default or settings()).max_examples > _USUAL
+IS_NIGHTLY = is_nightly()
 LIMIT_S = 3600.0 if IS_NIGHTLY else 400.0
 KINDS = (
     {"machine": 6, "station": 6, "driver": 3, "command": 2, "raylet": 2, "gcs": 1, "database": 2}
@@ -29,7 +28,9 @@ EACH = 12
 
 
 @pytest.mark.parametrize("softhsm", [False, True] if IS_NIGHTLY else [False], ids=lambda there: "hsm" if there else "")
-def test_a_lot_on_machines_ends_whole_though_they_are_killed(tmp_path: Path, *, softhsm: bool) -> None:
+def test_a_lot_on_machines_ends_whole_though_they_are_killed(
+    tmp_path: Path, injected: Counter[Kind], *, softhsm: bool
+) -> None:
     """Each station stands on a machine of its own; its units wait for it, or for another machine with a reader."""
     require_peer("several networks", shutil.which("ip") is not None, "apt-get install iproute2")
     faults = list(Counter(KINDS).elements())
@@ -38,4 +39,5 @@ def test_a_lot_on_machines_ends_whole_though_they_are_killed(tmp_path: Path, *, 
     output = inside("support.ray_machines:disturbed", tmp_path, LIMIT_S, **lot)
     print(output)  # noqa: T201 - what fell when, for whoever runs it with -s
     told = json.loads(output.splitlines()[-1])
+    injected.update(OF_RAY[fault["kind"]] for fault in told["faults"])
     assert Counter(fault["kind"] for fault in told["faults"]) == Counter(KINDS)
