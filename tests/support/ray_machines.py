@@ -18,7 +18,7 @@ from keywright.production.cluster.drive import wait_for_head
 from keywright.production.cluster.library import TOKEN_PATH
 from support.machines import HERE, Machine, Machines
 from support.ray_bodies import HSM_COMPARED, command, lot_of
-from support.ray_lots import COMMANDS, FINISH_S, RayLot, processes, say
+from support.ray_lots import COMMANDS, RayLot, processes, say
 
 _PORT: Final = 6400
 _HEAD: Final = f"{HERE}:{_PORT}"
@@ -86,7 +86,6 @@ def disturbed(
         assert spread, "the stations never stood on different machines"
         lot.wait_until_gone(_OF_A_LOT)
         lot.check(compared=HSM_COMPARED if softhsm else 0)
-        assert lot.finished_in_s() < FINISH_S
         told = {"faults": msgspec.to_builtins(lot.faults), "finished_in_s": round(lot.finished_in_s(), 1)}
         say(json.dumps(told))
 

@@ -11,6 +11,7 @@ import pytest
 
 from support.faults import OF_RAY, Kind, is_nightly
 from support.namespace import inside
+from support.ray_lots import FINISH_S
 
 IS_NIGHTLY = is_nightly()
 LIMIT_S = 3600.0 if IS_NIGHTLY else 400.0
@@ -63,3 +64,4 @@ def test_a_lot_ends_whole_though_everything_that_carries_it_is_killed(
     injected.update(OF_RAY[fault["kind"]] for fault in told["faults"])
     assert Counter(fault["kind"] for fault in told["faults"]) == kinds
     assert all(fault["pids"] for fault in told["faults"])
+    assert told["finished_in_s"] < FINISH_S

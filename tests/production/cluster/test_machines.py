@@ -15,6 +15,7 @@ import pytest
 from support.faults import OF_RAY, Kind, is_nightly
 from support.namespace import inside
 from support.peers import require_peer
+from support.ray_lots import FINISH_S
 
 IS_NIGHTLY = is_nightly()
 LIMIT_S = 3600.0 if IS_NIGHTLY else 400.0
@@ -41,3 +42,4 @@ def test_a_lot_on_machines_ends_whole_though_they_are_killed(
     told = json.loads(output.splitlines()[-1])
     injected.update(OF_RAY[fault["kind"]] for fault in told["faults"])
     assert Counter(fault["kind"] for fault in told["faults"]) == Counter(KINDS)
+    assert told["finished_in_s"] < FINISH_S
