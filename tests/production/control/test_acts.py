@@ -20,6 +20,7 @@ from keywright.production.people.consent import AskedError, Consent, given_or_as
 from keywright.production.recipe import parse_recipe
 from keywright.production.reports.report import reading, summarise
 from keywright.production.unit_store import approval_rows
+from keywright.production.unit_store.closing_rows import Closed
 from keywright.production.unit_store.control_rows import LotMoved, Setback, lot_events, remakes
 from keywright.production.unit_store.rows import Lot, UnitChange
 from keywright.production.unit_store.tables import State
@@ -247,6 +248,15 @@ def test_nothing_is_made_anew_whose_record_may_still_be_used(store: UnitStore) -
     with pytest.raises(ConflictError):
         acts.remake(store, "K-4", "K-5", "the serial is taken", people(), at=NOW)
     assert summarise(store).remade == 0
+
+
+def test_nothing_is_made_anew_in_a_closed_lot(store: UnitStore) -> None:
+    for n in range(1, 6):
+        go(store, f"K-{n}", "rejected")
+    store.commit([Closed("{}", "", NOW)])
+    with pytest.raises(TransitionError, match="the lot is closed"):
+        acts.remake(store, "K-1", "K-1b", "r", people(), at=NOW)
+    assert (summarise(store).remade, lot_of(store).state) == (0, "closed")
 
 
 @pytest.mark.parametrize("serial", ["", " K-9", "../K-9", "=K-9", "K\t9", "\udcff", "K" * 65])

@@ -141,7 +141,13 @@ _SPOILED: Final = ("scrapped", "rejected")
 
 
 def write_remakes(transaction: Transaction, changes: Sequence[Remade]) -> None:
-    """A planned unit each, after the last one. Raises TransitionError unless the old one's record is spoiled."""
+    """A planned unit each, after the last one.
+
+    Raises TransitionError unless the old one's record is spoiled, and for a lot that is closed: nobody would make it.
+    """
+    lot = transaction.one(sa.select(campaign.c.state).with_for_update())
+    if lot is None or lot.state == "closed":
+        raise TransitionError("the lot is closed: nothing is made anew in it", hint="order it in another lot")
     for change in changes:
         old = transaction.one(sa.select(unit).where(unit.c.n == change.instead_of).with_for_update())
         if old is None or old.state not in _SPOILED:
