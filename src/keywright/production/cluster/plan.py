@@ -34,10 +34,7 @@ class StationPlan(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class LotPlan(msgspec.Struct, frozen=True, kw_only=True):
-    """A whole lot: the cluster's head (HOST:PORT), the lot's own name there, its stations, and where to tell the end.
-
-    `simulated`: units that were begun elsewhere get their station back, by name, from `pattern`.
-    """
+    """A whole lot: its cluster's head (HOST:PORT), its own name there, its stations, and where to tell the end."""
 
     gcs: str
     identity: str

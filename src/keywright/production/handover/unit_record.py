@@ -20,8 +20,8 @@ from keywright.crypto.ec import EcPublicKey
 from keywright.crypto.jws import sign_jws, verify_jws
 from keywright.crypto.signing import algorithm_of
 from keywright.errors import AuthenticationError, DecodeError
-from keywright.production.canonical import canonical, digest
-from keywright.production.handover.outbox import UnitRecord, body_hash
+from keywright.production.canonical import canonical
+from keywright.production.handover.outbox import UnitRecord
 from keywright.production.job import Job, StepDialogue
 from keywright.production.keystores.keystore import Keystore
 from keywright.production.unit_store.rows import Lot, to_json
@@ -170,11 +170,6 @@ def read_cose_record(data: bytes, public: EcPublicKey) -> RecordContent:
 
     found = decode_cbor(verify_cose(data, key_for).payload)
     return _read(msgspec.json.encode(_in_hex(found)))
-
-
-def manifest_id(jws: list[str]) -> str:
-    """SHA-256 over the hashes of all records of a manifest, hex."""
-    return digest([body_hash(one) for one in jws]).hex()
 
 
 def _check_header(kid: object, version: object, expected: object) -> None:
