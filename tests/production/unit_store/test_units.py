@@ -100,7 +100,15 @@ def test_a_store_is_named_by_path_or_url(path: Path, form: str) -> None:
     assert path.exists()
 
 
-@pytest.mark.parametrize("url", ["", "sqlite:///", "sqlite://x", "sqlite:x", "postgresql:x", "mysql://h/d", "a\0b"])
+@pytest.mark.parametrize("name", ["a?mode=memory", "b#c", "d%20e", "ü &x=y;z"])
+def test_the_name_of_a_file_is_nothing_but_its_name(tmp_path: Path, name: str) -> None:
+    UnitStore.open(str(tmp_path / name), create=True).close()
+    assert {path.name.removesuffix(".lock") for path in tmp_path.iterdir()} == {name}
+
+
+@pytest.mark.parametrize(
+    "url", ["", "sqlite:///", "sqlite://x", "sqlite:x", "postgresql:x", "mysql://h/d", "a\0b", "a\udcff"]
+)
 def test_another_address_is_refused(url: str) -> None:
     with pytest.raises(UsageError, match="not an address of a store"):
         UnitStore.open(url, create=True)

@@ -112,6 +112,11 @@ def database_at(url: str) -> Database:
             f"--store {url}: not an address of a store",
             hint="give a path, sqlite:///PATH or postgresql://USER@HOST:PORT/DATABASE",
         )
+    if any("\ud800" <= sign <= "\udfff" for sign in path):
+        raise UsageError(
+            f"--store {path!r}: not an address of a store: not UTF-8",
+            hint="give a name that other programs can be told",
+        )
     return SqliteFile(Path(path))
 
 

@@ -165,7 +165,7 @@ def engine_for(path: Path, *, write: bool) -> sa.Engine:
     """
 
     def connected() -> sqlite3.Connection:
-        place = f"file:{quote(str(path.absolute()))}?mode=rw"
+        place = f"file:{quote(os.fsencode(path.absolute()))}?mode=rw"
         # Without the level the driver would begin transactions by itself, too late for DDL and for reads.
         return sqlite3.connect(place, uri=True, isolation_level=None, check_same_thread=False)
 
