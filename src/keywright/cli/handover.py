@@ -15,6 +15,7 @@ from keywright.cli.passphrases import PassphraseFile, now_ms, opened
 from keywright.cli.text import bad, good, note, pairs, say, show_json, table
 from keywright.cli.unlock import Passphrase, UnlockFile, unlock_with
 from keywright.errors import StoreError, UsageError
+from keywright.production.campaign import notary_of
 from keywright.production.handover import outbox
 from keywright.production.handover.closing import Standing, close, needs_people, operation, standing_of
 from keywright.production.handover.disposal import STATE_AFTER, Disposal, disposable, dispose
@@ -52,6 +53,10 @@ KeystoreOption = Annotated[
 ]
 
 
+WitnessFile = Annotated[
+    Path | None,
+    typer.Option("--witness", metavar="FILE", help="Where checkpoints of the log go, not beside the store."),
+]
 Serials = Annotated[list[str], typer.Argument(metavar="SERIAL...", help="The units.")]
 Why = Annotated[str, typer.Option("--why", metavar="TEXT", help="Why, for the records.")]
 
@@ -135,6 +140,7 @@ def close_(
     people: PeopleFile = None,
     by: AskedBy = None,
     passphrase_file: PassphraseFile = None,
+    witness: WitnessFile = None,
     json: Json = False,
 ) -> None:
     """Close a lot: only with nothing undecided and no difference between ledger, store and what was counted.
@@ -152,10 +158,12 @@ def close_(
         stands = standing_of(units)
         numbers = numbers if counted is not None else dict(stands.books[0].accounts)
         consent = Consent()
+        notary = notary_of(units, lot.lot, witness)
         stands = standing_of(units, numbers)
         if needs_people(lot) and not stands.obstacles:
             consent = _consent(units, operation(lot, numbers, stands.books), people, by, passphrase_file)
         close(units, numbers, consent, at=time.time())
+        notary.make()
         stands = standing_of(units)
     if json:
         show_json(msgspec.to_builtins(stands) | {"counted": numbers, "approval": consent.approval})

@@ -24,7 +24,10 @@ from keywright.globalplatform.host import Dialogue, identify
 from keywright.iso7816.apdu import Command, Response
 from keywright.iso7816.layers import complete
 from keywright.production.audit.checkpoints import Notary, notarised
-from keywright.production.audit.key_file import open_or_make
+from keywright.production.audit.key_file import FIRST, open_or_make, signer_of
+from keywright.production.audit.log_key import key_changes
+from keywright.production.audit.note import NoteKey
+from keywright.production.audit.witness import beside_store
 from keywright.production.control.admission import admit, at_import, brake_of, first_article, recipe_of, settle
 from keywright.production.crew import check_workers, crew
 from keywright.production.engine import Engine, Outcome, whole_recipe
@@ -230,7 +233,11 @@ def _import(
         created_at=means.clock(),
         allowed=first_article(recipe, test=keystore.test, link=link),
     )
-    beside = at_import(recipe, test=keystore.test, link=link, at=means.clock())
+    signer = open_or_make(units.path, recipe.name)
+    beside = [
+        *key_changes(NoteKey(signer.name, signer.public), FIRST),
+        *at_import(recipe, test=keystore.test, link=link, at=means.clock()),
+    ]
     units.import_order(lot, _unchanged(order, digest), beside)
 
 
@@ -330,9 +337,9 @@ def take_through(
 
 
 def notary_of(units: UnitStore, lot: str, witness: Path | None) -> Notary:
-    """Who signs the log of a lot, with the key beside its store."""
-    signer = open_or_make(units.path, lot)
-    return Notary(units, signer, witness or units.path.with_name(f"{units.path.name}.witness"))
+    """Who signs the log of a lot, with the key beside its store. Raises as `key_file.signer_of`."""
+    signer = signer_of(units, units.path, lot)
+    return Notary(units, signer, witness or beside_store(units.path))
 
 
 def job_of(units: UnitStore, unit: Unit, recipe: Recipe, keystore: Keystore, means: Means) -> Job:

@@ -29,6 +29,7 @@ SILENT = {
     "Closed": "its writer makes the entries, with the state of the lot",
     "Setback": "counts for the breakers; the event of the failure is an entry",
     "BodiesGivenUp": "comes with an entry that says so",
+    "KeyNamed": "comes with an entry that says so",
     "CheckpointMade": "speaks of the log, from outside it",
 }
 """Kinds of change that the log does not tell of, and why."""

@@ -7,10 +7,11 @@ from collections.abc import Iterator
 from typing import Any, Final, NamedTuple, final
 
 import msgspec
+import sqlalchemy as sa
 
 from keywright.production.audit.diagnosis import Kind
 from keywright.production.audit.events import Body
-from keywright.production.audit.subjects import BY_TYPE, ORDER, ORDERED, UNIT, UNTOUCHED, ordered_hash
+from keywright.production.audit.subjects import BY_TYPE, DIGITS, ORDER, ORDERED, UNIT, UNTOUCHED, Rows, ordered_hash
 
 _UNTOUCHED: Final = msgspec.json.encode(UNTOUCHED)
 
@@ -47,7 +48,7 @@ class Standing:
         kind, name = body.object.type, body.object.id
         if kind == ORDER:
             first, _, last = name.partition("-")
-            if first.isdecimal() and last.isdecimal():
+            if _is_number(first) and _is_number(last):
                 self._orders.append(_Order(int(first), int(last), body.after_hash, body.seq))
         elif kind in BY_TYPE and BY_TYPE[kind].is_changing and body.after_hash:
             self._said[kind, name] = (_unhex(body.after_hash), body.seq)
@@ -55,8 +56,11 @@ class Standing:
     def stands(self, kind: str, payload: bytes, end: int) -> Iterator[Wrong]:
         """Compare a row, in the order of the export; `end` is the number of entries."""
         rows = BY_TYPE.get(kind)
-        values = msgspec.json.decode(payload)
-        if rows is None or not rows.is_changing or not isinstance(values, list) or len(values) != len(rows.columns):
+        try:
+            values = msgspec.json.decode(payload)
+        except RecursionError as error:
+            raise msgspec.DecodeError("nested too deeply") from error
+        if rows is None or not rows.is_changing or not _is_row(rows, values):
             yield Wrong(end, "format", f"a row of {kind} that is none")
             return
         name = rows.name_of(values)
@@ -121,6 +125,18 @@ class Standing:
     def _ordered_at(self, n: int, end: int) -> int:
         order = self._order_of(n)
         return end if order is None else order.position
+
+
+def _is_row(rows: Rows, values: Any) -> bool:
+    """Whether it has the columns of the table, and a number as the key where that is one."""
+    if not isinstance(values, list) or len(values) != len(rows.columns):
+        return False
+    found = dict(zip(rows.columns, values, strict=True))
+    return all(type(found[name]) is int for name in rows.key if isinstance(rows.table.c[name].type, sa.Integer))
+
+
+def _is_number(text: str) -> bool:
+    return text.isdecimal() and len(text) <= DIGITS
 
 
 def _unhex(text: str) -> bytes:

@@ -51,7 +51,8 @@ _UNIT: Final = (
     "finished_at",
 )
 
-_DIGITS: Final = 9
+DIGITS: Final = 9
+"""Numbers in the names of objects have no more."""
 
 
 class Rows(NamedTuple):
@@ -88,7 +89,7 @@ class Rows(NamedTuple):
         for key, text in zip(self.key, texts, strict=True):
             if not isinstance(self.table.c[key].type, sa.Integer):
                 found.append(text)
-            elif text.isdecimal() and len(text) <= _DIGITS:
+            elif text.isdecimal() and len(text) <= DIGITS:
                 found.append(int(text))
             else:
                 return None

@@ -48,8 +48,14 @@ def release(units: UnitStore, reason: str, ask_for: AskFor | None, *, at: float)
         _check_article(units)
     action = "campaign.first-article" if move == "accept" else "campaign.resume"
     counts = {state: number for state, number in units.counts().items() if number}
-    facts = {"stop": stood.seq, "cause": stood.cause, "text": stood.text, "reason": _given(reason), "units": counts}
-    consent = _consent(units, lot, ask_for, Operation(action, lot.lot, facts))
+    facts = {
+        "stop": stood.seq,
+        "cause": stood.cause,
+        "text": stood.text,
+        "reason": given_reason(reason),
+        "units": counts,
+    }
+    consent = consent_of(units, lot, ask_for, Operation(action, lot.lot, facts))
     moved = LotMoved(event=move, at=at, cause=stood.cause, text=reason, person=consent.actor, approval=consent.approval)
     units.commit([moved, *consent.changes])
     return stood.text
@@ -79,10 +85,10 @@ def rework(units: UnitStore, serial: str, reason: str, ask_for: AskFor | None, *
     facts: dict[str, Any] = {
         "failure": unit.failure_code,
         "step": unit.step,
-        "reason": _given(reason),
+        "reason": given_reason(reason),
         "rework": number,
     }
-    consent = _consent(units, lot, ask_for, Operation("unit.rework", serial, {"lot": lot.lot, **facts}))
+    consent = consent_of(units, lot, ask_for, Operation("unit.rework", serial, {"lot": lot.lot, **facts}))
     told = facts | {"text": unit.failure_text, "person": consent.actor, "approval": consent.approval}
     state = {"state": "rework", "failure_code": "", "failure_text": "", "finished_at": None}
     units.commit(
@@ -105,8 +111,8 @@ def remake(units: UnitStore, serial: str, new_serial: str, reason: str, ask_for:
     if why := fault_of_serial(new_serial):
         raise UsageError(f"the serial {new_serial[:80]!r} {why}", hint="give another one with --serial")
     lot, old = lot_in(units, units.name), _unit(units, serial)
-    facts = {"lot": lot.lot, "serial": new_serial, "state": old.state, "reason": _given(reason)}
-    consent = _consent(units, lot, ask_for, Operation("unit.remake", serial, facts))
+    facts = {"lot": lot.lot, "serial": new_serial, "state": old.state, "reason": given_reason(reason)}
+    consent = consent_of(units, lot, ask_for, Operation("unit.remake", serial, facts))
     made = Remade(
         instead_of=old.n, serial=new_serial, reason=reason, at=at, person=consent.actor, approval=consent.approval
     )
@@ -127,7 +133,7 @@ def change_recipe(units: UnitStore, recipe: Recipe, reason: str, ask_for: AskFor
             f"{max(begun, 1)} units of lot {lot.lot!r} were begun by its recipe; it is pinned to it",
             hint="finish the lot by it, or return its blank units and begin another lot",
         )
-    facts = {"lot": lot.lot, "instead_of": lot.recipe_digest, "reason": _given(reason)}
+    facts = {"lot": lot.lot, "instead_of": lot.recipe_digest, "reason": given_reason(reason)}
     operation = Operation("recipe.approve", recipe.digest, facts)
     produces = is_production_lot(lot) or is_production(recipe, test=lot.test, link=lot.link)
     consent = asked(ask_for, units, operation) if produces else Consent()
@@ -152,7 +158,8 @@ def _reopened(units: UnitStore, lot: Lot, at: float, text: str, consent: Consent
     return [LotMoved(event="reopen", at=at, text=text, person=consent.actor, approval=consent.approval)]
 
 
-def _consent(units: UnitStore, lot: Lot, ask_for: AskFor | None, operation: Operation) -> Consent:
+def consent_of(units: UnitStore, lot: Lot, ask_for: AskFor | None, operation: Operation) -> Consent:
+    """The approval that a production lot needs; any other needs none. Raises as `asked`."""
     return asked(ask_for, units, operation) if is_production_lot(lot) else Consent()
 
 
@@ -163,7 +170,8 @@ def _unit(units: UnitStore, serial: str) -> Unit:
     return found
 
 
-def _given(reason: str) -> str:
+def given_reason(reason: str) -> str:
+    """The reason. Raises UsageError for an empty one."""
     if not reason.strip():
         raise UsageError("a reason is missing", hint="say why with --why")
     return reason

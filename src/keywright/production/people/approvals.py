@@ -69,6 +69,7 @@ ACTIONS: Final[Mapping[str, Rule]] = {
     "key.state": Rule("change the state of a key", _KEYS, _KEYS),
     "token.accept": Rule("use a token in spite of what it does not enforce", _KEYS, _KEYS),
     "policy.change": Rule("change a rule of the line", _KEYS, _KEYS),
+    "audit.rekey": Rule("give the audit log another key", _ADMINISTRATOR, ("auditor",)),
     "witness.disable": Rule("stop sending checkpoints of the audit log to a witness", _ADMINISTRATOR, ("auditor",)),
 }
 """Every action that needs an approval. An action that is not here cannot be approved."""

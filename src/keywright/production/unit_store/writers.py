@@ -13,6 +13,7 @@ from typing import Any, Final, NamedTuple
 
 from keywright.production.audit.checkpoints import CheckpointMade, write_checkpoints
 from keywright.production.audit.log import KINDS, append
+from keywright.production.audit.log_key import KeyNamed, write_keys
 from keywright.production.audit.retention import BodiesGivenUp, write_given_up
 from keywright.production.handover import outbox
 from keywright.production.handover.ledger import LedgerEntry, write_entries, write_moves
@@ -64,6 +65,7 @@ WRITERS: Final[tuple[Writer, ...]] = (
     Writer((Closed,), write_closed),
     Writer((CheckpointMade,), write_checkpoints),
     Writer((BodiesGivenUp,), write_given_up),
+    Writer((KeyNamed,), write_keys),
     Writer((Setback,), write_setbacks),
     Writer((Remade,), write_remakes),
     Writer((LotMoved,), write_lot_moves),

@@ -80,6 +80,7 @@ def _audit() -> None:
         sa.Column("last", sa.LargeBinary, nullable=False),
         sa.Column("at_ms", sa.BigInteger, nullable=False),
         sa.Column("host", sa.Text, nullable=False),
+        sa.Column("vkey", sa.Text, nullable=False, server_default=sa.text("''")),
     )
     op.create_table(
         "audit_checkpoint",
