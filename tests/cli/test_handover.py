@@ -33,7 +33,7 @@ def run_once(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def store(run_once: Path, tmp_path: Path) -> Path:
-    for name in ("lot.db", "lot.db.keystore", "lot.db.keystore.unlock"):
+    for name in ("lot.db", "lot.db.keystore", "lot.db.keystore.unlock", "lot.db.audit-key"):
         copy = tmp_path / name
         copy.write_bytes(run_once.with_name(name).read_bytes())
         copy.chmod(0o600)

@@ -55,7 +55,7 @@ KeystoreOption = Annotated[
 
 WitnessFile = Annotated[
     Path | None,
-    typer.Option("--witness", metavar="FILE", help="Where checkpoints of the log go, not beside the store."),
+    typer.Option("--witness", metavar="FILE", help="Where checkpoints go, if not beside the store."),
 ]
 Serials = Annotated[list[str], typer.Argument(metavar="SERIAL...", help="The units.")]
 Why = Annotated[str, typer.Option("--why", metavar="TEXT", help="Why, for the records.")]
