@@ -15,7 +15,6 @@ from pathlib import Path
 
 import msgspec
 import pytest
-import sqlalchemy as sa
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from sqlalchemy.dialects import sqlite
@@ -98,12 +97,6 @@ def event(unit: int, phase: str = "intent", step: str = "own_keys", attempt: int
 def test_a_store_is_named_by_path_or_url(path: Path, form: str) -> None:
     UnitStore.open(form.format(path), create=True).close()
     assert path.exists()
-
-
-@pytest.mark.parametrize("name", ["a?mode=memory", "b#c", "d%20e", "ü &x=y;z"])
-def test_the_name_of_a_file_is_nothing_but_its_name(tmp_path: Path, name: str) -> None:
-    UnitStore.open(str(tmp_path / name), create=True).close()
-    assert {path.name.removesuffix(".lock") for path in tmp_path.iterdir()} == {name}
 
 
 @pytest.mark.parametrize(
@@ -345,27 +338,6 @@ def test_a_full_disk_is_an_error_and_no_loss(file: UnitStore) -> None:
     assert list(file.events()) == [event(1)]
 
 
-@pytest.mark.parametrize("what", ["removed", "replaced"])
-def test_nothing_is_committed_into_a_file_that_nobody_finds_again(path: Path, what: str) -> None:
-    with UnitStore.open(str(path), create=True) as store:
-        store.import_order(LOT, rows(3))
-        store.commit([UnitChange(1, {"state": "running"})])
-        away = path.rename(path.with_name("away"))
-        if what == "replaced":
-            path.write_bytes(away.read_bytes())
-        for _ in range(2):
-            with pytest.raises(StoreError, match="was removed or replaced while it was in use"):
-                store.commit([UnitChange(2, {"state": "running"})])
-        if what == "removed":
-            with pytest.raises(StoreError), store.reading() as reader:
-                reader.execute(sa.text("SELECT 1"))
-            assert not path.exists(), "reading makes none either"
-        away.replace(path)
-        store.commit([UnitChange(3, {"state": "running"})])
-    with UnitStore.open(str(path)) as store:
-        assert [unit.state for unit in store.units()] == ["running", "planned", "running"]
-
-
 def test_events_are_never_changed_or_deleted(store: UnitStore) -> None:
     store.commit([event(1)])
     engine = store.database.engine(write=True)
@@ -513,7 +485,6 @@ def test_a_newer_schema_is_refused_by_name(path: Path) -> None:
 
 
 NEXT = """
-import sqlalchemy as sa
 from alembic import op
 revision = "0999"
 down_revision = "0002"
