@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from keywright.cli.campaign import lot_of
+from keywright.production.reports.sequence import read_sequence
 from keywright.production.unit_store.units import UnitStore
 from keywright.store import Journal
 from support.commands import Keywright, started
@@ -282,6 +283,32 @@ def test_real_devices_need_a_yes_before_they_are_touched(keywright: Keywright, t
     )
     assert ran.code == 5
     assert "--yes" in ran.err
+
+
+def dialogues(trace: Path) -> dict[str, list[tuple[str, str]]]:
+    """Direction and INS or status of each event, by unit."""
+    found: dict[str, list[tuple[str, str]]] = {}
+    for line in trace.read_text().splitlines():
+        event = json.loads(line)
+        what = event["hex"][2:4] if event["dir"] == "command" else event["hex"][-4:]
+        found.setdefault(event["link"].partition("#")[2], []).append((event["dir"], what))
+    return found
+
+
+def test_what_several_workers_exchange_is_traced_as_what_one_does(
+    keywright: Keywright, sealed: Path, tmp_path: Path
+) -> None:
+    store, trace = tmp_path / "lot.db", tmp_path / "all.jsonl"
+    words = ("campaign", "run", RECIPE, "--order", order(tmp_path, 3), "--store", store, "--workers", 2)
+    assert keywright(*words, "--trace", trace).code == 0
+    assert trace.stat().st_mode & 0o777 == 0o600
+    usual = sealed.with_name("all.jsonl")
+    assert dialogues(trace) == dialogues(usual)
+    assert trace.read_text().count("data masked") == usual.read_text().count("data masked") > 0
+    first, alone = (list(read_sequence(one.with_name("lot.db.trace.jsonl"))) for one in (store, sealed))
+    assert [(one.dir, one.step, len(one.plain)) for one in first] == [
+        (one.dir, one.step, len(one.plain)) for one in alone
+    ]
 
 
 def test_a_recipe_that_is_wrong_is_named_with_its_line(keywright: Keywright, tmp_path: Path) -> None:

@@ -121,6 +121,7 @@ def run(
     with _unseen(store, engine) if carried else watching(store, link or read_recipe(recipe).link, trace) as watcher:
         means.watcher = watcher
         means.witness = witness
+        means.traced = trace is not None
         done = campaign.run(recipe, order, store, means)
     finish(done, store, as_json=json)
 
@@ -146,6 +147,7 @@ def resume(
     with _unseen(store, engine) if carried else watching(store, link or lot_link(store), trace) as watcher:
         means.watcher = watcher
         means.witness = witness
+        means.traced = trace is not None
         done = campaign.resume(store, means)
     finish(done, store, as_json=json)
 

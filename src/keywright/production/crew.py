@@ -20,7 +20,8 @@ import msgspec
 
 from keywright.errors import KeywrightError, UsageError
 from keywright.fob.pool import FobPool, Plan
-from keywright.production.crew_messages import Ended, Finished, Started, Told, Trouble, WorkerPlan
+from keywright.iso7816.apdu import Command, Response
+from keywright.production.crew_messages import Ended, Exchanged, Finished, Passed, Started, Told, Trouble, WorkerPlan
 from keywright.production.engine import Outcome
 from keywright.production.means import SIM, Means
 from keywright.production.unit_store.tables import FINISHED
@@ -159,6 +160,11 @@ class Crew:
                     self._deaths.clear()
                     self.outcome.left_open += state == "open"
                     self._watcher.finished(unit, serial, state, failure)
+                case Passed(phase, unit, step):
+                    self._watcher.moment(phase, unit, step)
+                case Exchanged(unit):
+                    sent, plain = Command.parse(one.sent), Command.parse(one.plain)
+                    self._watcher.exchanged(unit, sent, plain, Response.parse(one.got), Response.parse(one.opened))
                 case Ended(stopped):
                     worker.ended = True
                     self.outcome.stopped = self.outcome.stopped or stopped
@@ -222,6 +228,7 @@ def crew(units: UnitStore, link: str, tray: Plan, means: Means) -> Iterator[Crew
                 keystore=means.keystore,
                 unlock="" if means.unlock is None else str(means.unlock),
                 width=means.width,
+                traced=means.traced,
             )
             for number in range(1, means.workers + 1)
         ]

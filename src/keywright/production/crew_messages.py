@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import msgspec
 
+from keywright.production.watch import Phase
+
 
 class WorkerPlan(msgspec.Struct, frozen=True, kw_only=True):
     """What a worker is to do. Keys are named, never given: `keystore` and `unlock` are places."""
@@ -16,6 +18,8 @@ class WorkerPlan(msgspec.Struct, frozen=True, kw_only=True):
     unlock: str = ""
     width: int = 64
     ttl_s: float = 30.0
+    traced: bool = False
+    """Whether the exchanges of every unit are told, and not only those of the first one."""
 
 
 class Started(msgspec.Struct, frozen=True, tag=True):
@@ -34,6 +38,24 @@ class Finished(msgspec.Struct, frozen=True, tag=True):
     failure: str
 
 
+class Passed(msgspec.Struct, frozen=True, tag=True):
+    """A moment of a unit whose exchanges are told."""
+
+    phase: Phase
+    unit: int
+    step: str
+
+
+class Exchanged(msgspec.Struct, frozen=True, tag=True):
+    """A command and its answer, encoded: as they travelled, and as they read without their protection."""
+
+    unit: int
+    sent: bytes
+    plain: bytes
+    got: bytes
+    opened: bytes
+
+
 class Ended(msgspec.Struct, frozen=True, tag=True):
     """Nothing is left to do for this worker; `stopped` says why the lot has to stop, or is empty."""
 
@@ -49,4 +71,4 @@ class Trouble(msgspec.Struct, frozen=True, tag=True):
     exit_code: int
 
 
-Told = Started | Finished | Ended | Trouble
+Told = Started | Finished | Passed | Exchanged | Ended | Trouble

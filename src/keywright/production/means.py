@@ -34,8 +34,9 @@ class Means(msgspec.Struct, kw_only=True):
     has the next device put on the link: it is told the serial expected and what is wrong with the device that is
     there, and answers False to stop. `ask_for` gets the approval of what needs one, or raises. `workers` processes
     share the simulated units of a lot; where `engine`, a cluster, carries it, as many stations do (0: as many as is
-    usual). `meanwhile` is called often while a cluster works. `witness` is the file that checkpoints of the log go to,
-    None the one beside the store.
+    usual). `traced`: the watcher hears the exchanges of every unit also where workers have them, else only those of
+    the first. `meanwhile` is called often while a cluster works. `witness` is the file that checkpoints of the log go
+    to, None the one beside the store.
     """
 
     keystore: str = ""
@@ -52,6 +53,7 @@ class Means(msgspec.Struct, kw_only=True):
     rng: Callable[[int], bytes] = os.urandom
     width: int = WIDTH
     workers: int = 1
+    traced: bool = False
     engine: Cluster | None = None
     meanwhile: Callable[[], None] = lambda: None
     wait_s: float = 0.0
