@@ -43,8 +43,8 @@ LOT: Final = Lot(
 )
 
 
-def figures(*, ordered: int = 1_000_000, worked: int = 10_000, units: int = 400) -> list[Figure]:
-    """The rows; those with a server only where PostgreSQL is installed."""
+def figures(*, ordered: int = 1_000_000, worked: int = 10_000, units: int = 400, each: int = 80) -> list[Figure]:
+    """The rows; those with a server only where PostgreSQL is installed. `each`: units of one of several processes."""
     with tempfile.TemporaryDirectory() as folder, postgresql() as server:
         sync = sync_s(Path(folder))
         found = [_transitions("SQLite", f"{folder}/t.db", units, sync, 5_000)]
@@ -52,9 +52,9 @@ def figures(*, ordered: int = 1_000_000, worked: int = 10_000, units: int = 400)
             there = sync_s(server.folder)
             found.append(_transitions("PostgreSQL", url_of(server, folder), units, there, _target(there)))
         found += _large(f"{folder}/large.db", ordered, worked)
-        found += _processes("SQLite", f"{folder}/p.db", sync)
+        found += _processes("SQLite", f"{folder}/p.db", sync, each)
         if server is not None:
-            found += _processes("PostgreSQL", url_of(server, folder), there)
+            found += _processes("PostgreSQL", url_of(server, folder), there, each)
     return found
 
 
@@ -115,12 +115,12 @@ def _large(path: str, ordered: int, worked: int) -> list[Figure]:
     ]
 
 
-def _processes(name: str, url: str, sync: float) -> list[Figure]:
+def _processes(name: str, url: str, sync: float, units: int) -> list[Figure]:
     """With the device's time in each step, and without it: then both processes want the same disk and processors."""
     found = []
     with UnitStore.open(url, create=True) as store:
-        store.import_order(LOT, _order(840))
-    for device_s, units, target in ((DEVICE_S, 80, 1.7), (0.0, 200, None)):
+        store.import_order(LOT, _order(6 * units))
+    for device_s, target in ((DEVICE_S, 1.7), (0.0, None)):
         one = units / _work_together(url, 1, units, device_s)
         two = 2 * units / _work_together(url, 2, units, device_s)
         where = f"{device_s * 1e3:.0f} ms of device in each step, one sync {sync * 1e3:.2f} ms"

@@ -27,7 +27,7 @@ class Prepared:
     """A statement for many rows of parameters, compiled once for each kind of database.
 
     SQLite runs it for each row; a server runs it once, over a table of all rows that comes as an array for each
-    parameter: to run it for each row would cost both ends more than the change itself.
+    parameter: to run it for each row would cost both ends more than the change itself. One row comes as it is.
     """
 
     def __init__(
@@ -36,24 +36,25 @@ class Prepared:
         """`parameters` in the order of a row. On SQLite the statement must name them in this order, each once."""
         self._parameters = dict(parameters)
         self._build = build
-        self._texts: dict[str, str] = {}
+        self._texts: dict[tuple[str, bool], str] = {}
 
-    def text(self, dialect: str) -> str:
+    def text(self, dialect: str, *, arrays: bool = False) -> str:
         """The statement as the driver takes it. Raises ValueError if it names its parameters otherwise."""
-        found = self._texts.get(dialect)
+        found = self._texts.get((dialect, arrays))
         if found is None:
-            found = self._texts[dialect] = self._compiled(dialect)
+            given = self._unnested() if arrays else self._bound(dialect)
+            found = self._texts[dialect, arrays] = self._compiled(dialect, given)
         return found
 
-    def _compiled(self, dialect: str) -> str:
-        given = self._bound() if dialect == "sqlite" else self._unnested()
+    def _compiled(self, dialect: str, given: Given) -> str:
         compiled = self._build(given).compile(dialect=_POSITIONAL[dialect])
         if compiled.positiontup != list(self._parameters):
             raise ValueError(f"parameters stand as {compiled.positiontup}, not {list(self._parameters)}")
         return str(compiled).replace("%s", "%b")  # in binary form: as text, an array is escaped piece by piece
 
-    def _bound(self) -> Given:
-        return {name: sa.bindparam(name, type_=kind) for name, kind in self._parameters.items()}
+    def _bound(self, dialect: str) -> Given:
+        bound = {name: sa.bindparam(name, type_=kind) for name, kind in self._parameters.items()}
+        return bound if dialect == "sqlite" else {name: sa.cast(one, one.type) for name, one in bound.items()}
 
     def _unnested(self) -> Given:
         arrays = (sa.cast(sa.bindparam(name), sa.ARRAY(kind)) for name, kind in self._parameters.items())
@@ -90,9 +91,13 @@ class Transaction:
             return 0
         if is_change:
             self.rows_written += len(rows)
-        text = statement.text(self.dialect)
+        many = len(rows) > 1
+        is_file = self.dialect == "sqlite"
+        text = statement.text(self.dialect, arrays=many and not is_file)
         with self._cursor(text) as cursor:
-            if self.dialect == "sqlite":
+            if not many:
+                cursor.execute(text, rows[0])
+            elif is_file:
                 cursor.executemany(text, rows)
             else:
                 cursor.execute(text, [list(column) for column in zip(*rows, strict=True)])
