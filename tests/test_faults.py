@@ -11,9 +11,11 @@ from support.faults import NIGHTLY, NIGHTLY_TOTAL, TOLD, USUAL_TOTAL, Kind, Tall
 
 
 def enough(*, nightly: bool) -> Counter[str]:
-    counts = Counter(dict.fromkeys(TOLD, 1) | (NIGHTLY if nightly else {}))
+    counts = Counter[str](
+        {str(kind): 1 for kind in TOLD} | ({str(k): n for k, n in NIGHTLY.items()} if nightly else {})
+    )
     counts["worker"] += (NIGHTLY_TOTAL if nightly else USUAL_TOTAL) - counts.total()
-    return Counter(counts)
+    return counts
 
 
 @pytest.mark.parametrize("nightly", [False, True])
