@@ -11,7 +11,7 @@ from typing import Annotated, Final
 import msgspec
 import typer
 
-from keywright.cli import decisions, handover
+from keywright.cli import decisions, handover, preparation
 from keywright.cli.campaign_text import checked_lines, summary_lines, verified_lines
 from keywright.cli.engines import Engine, Workers, carried_by
 from keywright.cli.links import trace_sink
@@ -45,6 +45,7 @@ app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 
 app.registered_commands += decisions.app.registered_commands
 app.registered_commands += handover.app.registered_commands
+app.registered_commands += preparation.app.registered_commands
 
 DISAGREE: Final = 1
 _KILLED: Final = 128

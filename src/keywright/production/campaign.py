@@ -23,6 +23,7 @@ from keywright.fob.pool import FobPool, Plan
 from keywright.globalplatform.host import Dialogue, identify
 from keywright.iso7816.apdu import Command, Response
 from keywright.iso7816.layers import complete
+from keywright.production.ahead import ahead as preparing_ahead
 from keywright.production.audit.checkpoints import Notary, notarised
 from keywright.production.audit.key_file import FIRST, open_or_make, signer_of
 from keywright.production.audit.log_key import key_changes
@@ -33,10 +34,12 @@ from keywright.production.crew import check_workers, crew
 from keywright.production.engine import Engine, Outcome, whole_recipe
 from keywright.production.handover.unit_record import recording
 from keywright.production.job import Commit, Job, StepDialogue
+from keywright.production.jobs import job_of
 from keywright.production.keystores.keystore import Keystore
 from keywright.production.means import SIM, Means
 from keywright.production.order import OrderRow, check_order, order_digest, read_order
 from keywright.production.parameters import Identify
+from keywright.production.preparation import Standing, check_names, left, prepare_chunk, standing
 from keywright.production.present import claimed, presented, sealed_on
 from keywright.production.readiness import (
     check_lot_link,
@@ -157,6 +160,46 @@ def resume(store: str, means: Means) -> Run:
         admit(units, lot, means)
         units.begin_run()
     return _on_cluster(store, link, means)
+
+
+def prepare(
+    recipe: Path, order: Path, store: str, means: Means, told: Callable[[int, int], None] = lambda _done, _of: None
+) -> Standing:
+    """Do for the units of an order what can be done before their devices are there; no device is touched.
+
+    Begins the lot if there is none. May be ended at any time and run again. `told` hears how many units were looked
+    at, of how many. Raises UsageError when the order says nothing of its devices from which a step prepares.
+    """
+    read = read_recipe(recipe)
+    link = means.link or read.link
+    check_lot_link(link)
+    facts = check_order(order)
+    check_names(read, facts.columns, str(order))
+    agreed = msgspec.structs.replace(means, confirm=lambda _lot, _link: True)  # asked once devices are to be changed
+    if not database_at(store).is_begun():
+        with closing_lock(store, means.wait_s):
+            agreed.opened_keystore = ready(agreed, read, link, database_at(store).beside, None)
+    with UnitStore.open(store, create=True, wait_s=means.wait_s) as units:
+        lot = units.lot()
+        if lot is not None:
+            check_same_lot(lot, read, facts.digest, link, units.name)
+        keystore = ready(agreed, read, link, units.path, lot)
+        if lot is None:
+            _import(units, read, order, facts.digest, keystore, link, means)
+        admit(units, lot_in(units, units.name), means)
+        notary = notary_of(units, read.name, means.witness)
+        with notarised(notary):
+            for first, last in left(units, read):
+                prepare_chunk(units, read, keystore, first, last, clock=means.clock, rng=means.rng)
+                told(last, facts.rows)
+        notary.make()
+        return standing(units, read)
+
+
+def prepared(store: str) -> Standing:
+    """How far the preparation of a lot is, and whether what was prepared stands as it was written."""
+    with UnitStore.open(store, readonly=True) as units:
+        return standing(units, recipe_of(lot_in(units, store)))
 
 
 def status(store: str) -> Summary:
@@ -326,34 +369,21 @@ def take_through(
     units.recipe = recipe.digest
     if source is None:
         source = presented(units, station, means) if isinstance(station, LinkStation) else claimed(units, means.width)
-    jobs = (job_of(units, unit, recipe, keystore, means) for unit in source)
     work = recording(whole_recipe, units, keystore)
     brake = brake_of(units, lot_in(units, units.name), means)
-    engine = Engine(units, station, jobs, watcher=means.watcher, work=work, brake=brake, proven=proven)
-    try:
-        return engine.run()
-    finally:
-        engine.close()
+    with preparing_ahead(units, recipe, keystore, means.clock, prepares=means.prepares) as ready:
+        jobs = (job_of(units, unit, recipe, keystore, means, ready.take(unit.n)) for unit in source)
+        engine = Engine(units, station, jobs, watcher=means.watcher, work=work, brake=brake, proven=proven)
+        try:
+            return engine.run()
+        finally:
+            engine.close()
 
 
 def notary_of(units: UnitStore, lot: str, witness: Path | None) -> Notary:
     """Who signs the log of a lot, with the key beside its store. Raises as `key_file.signer_of`."""
     signer = signer_of(units, units.path, lot)
     return Notary(units, signer, witness or beside_store(units.path))
-
-
-def job_of(units: UnitStore, unit: Unit, recipe: Recipe, keystore: Keystore, means: Means) -> Job:
-    """A leased unit as its steps see it, with its history if it was begun before."""
-    fresh = unit.state == "planned" and not unit.recover  # one whose link failed at once has a history too
-    return Job(
-        unit,
-        recipe,
-        keystore,
-        clock=means.clock,
-        rng=means.rng,
-        history=() if fresh else tuple(units.events(unit.n)),
-        certificate=None if fresh else units.certificate(unit.n),
-    )
 
 
 @contextmanager

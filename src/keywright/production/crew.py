@@ -229,6 +229,7 @@ def crew(units: UnitStore, link: str, tray: Plan, means: Means) -> Iterator[Crew
                 unlock="" if means.unlock is None else str(means.unlock),
                 width=means.width,
                 traced=means.traced,
+                prepares=number == 1,
             )
             for number in range(1, means.workers + 1)
         ]

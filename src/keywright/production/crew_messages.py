@@ -20,6 +20,8 @@ class WorkerPlan(msgspec.Struct, frozen=True, kw_only=True):
     ttl_s: float = 30.0
     traced: bool = False
     """Whether the exchanges of every unit are told, and not only those of the first one."""
+    prepares: bool = True
+    """It prepares units ahead of the devices; one worker of a crew does."""
 
 
 class Started(msgspec.Struct, frozen=True, tag=True):

@@ -58,3 +58,5 @@ class Means(msgspec.Struct, kw_only=True):
     meanwhile: Callable[[], None] = lambda: None
     wait_s: float = 0.0
     witness: Path | None = None
+    prepares: bool = True
+    """This process prepares units ahead of its devices; of many that work on a lot one need do it."""

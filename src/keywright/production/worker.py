@@ -68,6 +68,7 @@ def work(plan: WorkerPlan) -> None:
         unlock = Path(plan.unlock) if plan.unlock else None
         watcher = _Telling(traced=plan.traced)
         means = Means(keystore=plan.keystore, unlock=unlock, link=plan.link, width=plan.width, watcher=watcher)
+        means.prepares = plan.prepares
         keystore = the_keystore(means, plan.link, units.path, lot)
         with FobPool.connect(plan.tray) as station:
             tell(Ended(take_all(units, station, recipe, keystore, means).stopped))

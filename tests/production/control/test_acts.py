@@ -239,6 +239,14 @@ def test_a_unit_is_made_anew_once_under_another_serial_and_the_old_record_is_nev
     assert (summary.ordered, summary.remade, summary.open) == (5, 1, 5)
 
 
+def test_a_unit_made_anew_is_another_device_than_the_one_the_order_names(tmp_path: Path) -> None:
+    extra = {"colour": "red", "kdd": "00112233445566778899", "uid": "01", "public_key": ""}
+    with UnitStore.open(str(tmp_path / "named.db"), create=True) as store:
+        store.import_order(lot(), [OrderRow(1, "K-1", "m", "o", extra)])
+        go(store, "K-1", "rejected")
+        assert acts.remake(store, "K-1", "K-1b", "broken", people(), at=NOW).extra == {"colour": "red"}
+
+
 def test_nothing_is_made_anew_whose_record_may_still_be_used(store: UnitStore) -> None:
     for n, state in enumerate(("sealed", "quarantined", "running"), 1):
         go(store, f"K-{n}", state)  # type: ignore[arg-type]  # a state, as text

@@ -20,6 +20,7 @@ from keywright.production.unit_store.handover_tables import (
     label,
     unit_record,
 )
+from keywright.production.unit_store.prepared_tables import prepared_chunk
 from keywright.production.unit_store.tables import campaign, certificate, event, unit
 
 _LOT: Final = (
@@ -131,6 +132,9 @@ APPROVAL_SIGNATURE: Final = Rows(
 )
 APPROVAL_USE: Final = Rows("approval-use", approval_use, ("approval",), ("approval", "digest", "at_ms"))
 LABEL: Final = Rows("label-row", label, ("unit", "number"), ("unit", "number", "approval", "at"))
+PREPARED: Final = Rows(
+    "prepared-chunk", prepared_chunk, ("recipe", "first"), ("recipe", "first", "last", "units", "digest", "at")
+)
 CLOSING: Final = Rows("closing-row", closing, ("id",), ("id", "counted", "approval", "at"))
 
 SUBJECTS: Final[tuple[Rows, ...]] = (
@@ -144,6 +148,7 @@ SUBJECTS: Final[tuple[Rows, ...]] = (
     APPROVAL_USE,
     LABEL,
     CLOSING,
+    PREPARED,
 )
 BY_TYPE: Final = {rows.type: rows for rows in SUBJECTS}
 

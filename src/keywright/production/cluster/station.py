@@ -141,6 +141,7 @@ class Station:
         recipe = recipe_of(lot)
         unlock = Path(plan.unlock) if plan.unlock else None
         means = Means(keystore=plan.keystore, unlock=unlock, link=plan.link, plan=plan.plan, width=plan.width)
+        means.prepares = False  # the bulk lane of the cluster does
         keystore = the_keystore(means, plan.link, store_path(plan.store), lot)
         place = self._place(store_path(plan.store))
         stack.callback(place.close)

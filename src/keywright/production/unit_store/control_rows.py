@@ -10,6 +10,7 @@ import sqlalchemy as sa
 
 from keywright.production.control.control import WINDOWS, Failed
 from keywright.production.handover.ledger import opening, write_entries
+from keywright.production.order_names import without_names
 from keywright.production.unit_store.control_tables import lot_event, remake, setback
 from keywright.production.unit_store.rows import PLANNED, Change, to_json
 from keywright.production.unit_store.tables import campaign, unit
@@ -158,7 +159,8 @@ def write_remakes(transaction: Transaction, changes: Sequence[Remade]) -> None:
             )
         last = transaction.one(sa.select(sa.func.max(unit.c.n)))
         n = 1 + (last[0] if last is not None else 0)
-        row = (n, change.serial, old.model, old.owner_group, old.extra, "planned", "", to_json({}), "", "", 0)
+        extra = to_json(without_names(msgspec.json.decode(old.extra)))  # it is another device
+        row = (n, change.serial, old.model, old.owner_group, extra, "planned", "", to_json({}), "", "", 0)
         transaction.copy("unit", PLANNED, [row])
         values = msgspec.structs.asdict(change)
         del values["serial"]

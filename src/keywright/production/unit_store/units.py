@@ -30,6 +30,7 @@ from keywright.production.unit_store import leases
 from keywright.production.unit_store.database import Database, Lock, database_at
 from keywright.production.unit_store.durable import ConflictError, Durable
 from keywright.production.unit_store.leases import FencedError, Leave
+from keywright.production.unit_store.prepared_rows import PreparedChunk, changes_of
 from keywright.production.unit_store.processes import is_gone, this_host, this_process
 from keywright.production.unit_store.reader import StoreReader
 from keywright.production.unit_store.rows import PLANNED, Certificate, Change, Event, Lot, Unit, UnitChange, planned
@@ -228,6 +229,22 @@ class UnitStore(StoreReader):
             if type(change) is Leave or (type(change) is UnitChange and change.values.get("state") in FINISHED):
                 self._held.pop(change.unit, None)
         self._count(written)
+
+    def add_prepared(self, chunk: PreparedChunk) -> tuple[int, ...]:
+        """Write what was prepared for a chunk of the order, in one transaction; the units that it was written for.
+
+        Units that somebody has taken up meanwhile are left out. Raises ConflictError if the chunk was prepared already.
+        """
+
+        def work(transaction: Transaction) -> tuple[PreparedChunk, int]:
+            changes = changes_of(transaction, chunk)
+            write(transaction, changes)
+            (kept,) = (change for change in changes if type(change) is PreparedChunk)
+            return kept, transaction.rows_written
+
+        kept, written = self._write(work)
+        self._count(written)
+        return tuple(one.unit for one in kept.units)
 
     # ---- leases
 

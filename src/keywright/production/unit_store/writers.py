@@ -31,6 +31,8 @@ from keywright.production.unit_store.control_rows import (
 from keywright.production.unit_store.label_rows import LabelPrinted
 from keywright.production.unit_store.label_rows import write as write_labels
 from keywright.production.unit_store.leases import Leave, write_leaves
+from keywright.production.unit_store.prepared_rows import PreparedChunk
+from keywright.production.unit_store.prepared_rows import write as write_prepared
 from keywright.production.unit_store.rows import (
     Certificate,
     Change,
@@ -58,6 +60,7 @@ WRITERS: Final[tuple[Writer, ...]] = (
     Writer((UnitChange,), write_units),
     Writer((Certificate,), write_certificates),
     Writer((Event,), write_events),
+    Writer((PreparedChunk,), write_prepared),
     Writer((Leave,), write_leaves),
     Writer(approval_rows.KINDS, approval_rows.write),
     Writer(outbox.KINDS, outbox.write),

@@ -25,6 +25,7 @@ def upgrade() -> None:
     _handover()
     _keys()
     _control()
+    _preparation()
 
 
 def _leases() -> None:
@@ -242,4 +243,30 @@ def _control() -> None:
         sa.CheckConstraint("unit <> instead_of", name="remake_another"),
     )
     for table in ("setback", "lot_event", "remake"):
+        append_only(table)
+
+
+def _preparation() -> None:
+    """What was prepared for units before their devices were there, a chunk of the order in each transaction."""
+    op.create_table(
+        "prepared_chunk",
+        sa.Column("recipe", sa.Text, primary_key=True),
+        sa.Column("first", sa.Integer, primary_key=True, autoincrement=False),
+        sa.Column("last", sa.Integer, nullable=False),
+        sa.Column("units", sa.Integer, nullable=False),
+        sa.Column("digest", sa.Text, nullable=False),
+        sa.Column("at", sa.Float, nullable=False),
+        sa.CheckConstraint("first <= last", name="prepared_chunk_order"),
+    )
+    op.create_table(
+        "prepared",
+        sa.Column("recipe", sa.Text, primary_key=True),
+        sa.Column("unit", sa.Integer, sa.ForeignKey("unit.n"), primary_key=True, autoincrement=False),
+        sa.Column("kdd", sa.LargeBinary),
+        sa.Column("uid", sa.LargeBinary),
+        sa.Column("steps", sa.Text, nullable=False),
+        sa.UniqueConstraint("recipe", "kdd", name="prepared_kdd"),
+        sa.UniqueConstraint("recipe", "uid", name="prepared_uid"),
+    )
+    for table in ("prepared_chunk", "prepared"):
         append_only(table)
