@@ -25,10 +25,13 @@ from keywright.errors import StoreError
 from keywright.fob.fobs import simulated_fob
 from keywright.production import campaign
 from keywright.production.means import Means
+from keywright.production.preparation import standing
+from keywright.production.recipe import read_recipe
 from keywright.production.unit_store.units import Unit, UnitStore
 from keywright.store import Journal, RamMemory
 from support.endings import COUNTING, check_end
 from support.house import ROOT
+from support.named_orders import by_kdd, serials
 from support.postgresql import Server
 
 RECIPE: Final = ROOT / "examples/fob.toml"
@@ -104,8 +107,7 @@ class RayLot:
         self.watched: Callable[[], object] = lambda: None
         """Called often while the lot runs."""
         self.order = place / "order.csv"
-        rows = "".join(f"K-{n:06d},fob-one,north\n" for n in range(1, units + 1))
-        self.order.write_text(f"serial,model,owner_group\n{rows}", encoding="utf-8")
+        self.order.write_text(by_kdd(serials(units)), encoding="utf-8")
         self.server = Server(*filter(None, [host]))
         self.url = f"{self.server.url(self.server.create_database())}?beside={place}"
         self.command: subprocess.Popen[bytes] | None = None
@@ -240,6 +242,8 @@ class RayLot:
                 events[event.unit].append(event)
             assert not list(store.open_intents())
             assert store.leased() == 0
+            found = standing(store, read_recipe(self.recipe))
+            assert (found.looked_at, found.damaged) == (self.units, ()), "tasks looked at every unit of the order"
             assert [unit.state for unit in units] == ["sealed"] * self.units
             assert len({unit.device_uid for unit in units}) == self.units
             for unit in units:

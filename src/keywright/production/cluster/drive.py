@@ -15,11 +15,13 @@ from typing import Final, final
 import msgspec
 
 from keywright.errors import KeywrightError, StoreError
+from keywright.production.cluster.bulk import bulk_lane
 from keywright.production.cluster.driver import Driver
 from keywright.production.cluster.library import ClusterLostError, ray
 from keywright.production.cluster.plan import End, LotPlan, actor_name
 from keywright.production.cluster.supervisor import PASSING
 from keywright.production.cluster.watchdog import Watchdog
+from keywright.production.control.admission import recipe_of
 from keywright.production.readiness import lot_in
 from keywright.production.unit_store.tables import FINISHED
 from keywright.production.unit_store.units import UnitStore
@@ -82,7 +84,8 @@ def _driven(plan: LotPlan, watchdog: Watchdog) -> End:
     with _opened(plan.stations[0].store, watchdog.alive) as units:
         lot = lot_in(units, plan.stations[0].store)
         stations = [(actor_name(one, lot.recipe_digest), one) for one in plan.stations]
-        driver = Driver(library, StoredLot(units), stations)
+        bulk = bulk_lane(library, plan.stations[0], units, recipe_of(lot))
+        driver = Driver(library, StoredLot(units), stations, bulk=bulk)
         end = driver.run(watchdog.alive)
         driver.close()
         return end

@@ -235,7 +235,7 @@ class Driver:
             if seat is not None:
                 self._take(seat)
             elif self._bulk is not None and self._bulk.take(call):
-                self._heard = self._clock()
+                self._wake()  # rows that a task has hold of are passed over by whoever looks for units
 
     def _take(self, seat: _Seat) -> None:
         call, seat.call = seat.call, None
@@ -294,7 +294,8 @@ class Driver:
         self._look = now + _LOOK_S
         if not self._lot.left():
             return End()
-        if not at_rest or not resting or self._lot.leased() or self._reap():
+        preparing = self._bulk is not None and bool(self._bulk.calls())
+        if not at_rest or not resting or preparing or self._lot.leased() or self._reap():
             return None
         troubles = [found for seat in self._seats if (found := seat.ended or seat.missing) is not None]
         return End(trouble=troubles[0].trouble, hint=troubles[0].hint) if troubles else End()

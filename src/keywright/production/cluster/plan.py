@@ -40,8 +40,6 @@ class LotPlan(msgspec.Struct, frozen=True, kw_only=True):
     identity: str
     stations: tuple[StationPlan, ...]
     end: str
-    chunk: int = 250
-    """Units in one task of the bulk lane."""
 
 
 class Report(msgspec.Struct, kw_only=True):
