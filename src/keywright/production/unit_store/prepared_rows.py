@@ -18,7 +18,7 @@ from keywright.production.audit.subjects import PREPARED, row_hash
 from keywright.production.unit_store.prepared_tables import prepared, prepared_chunk
 from keywright.production.unit_store.rows import Certificate, Change, Facts, Unit, to_json, unit_row
 from keywright.production.unit_store.tables import certificate, unit
-from keywright.production.unit_store.transaction import Prepared, Row, Transaction
+from keywright.production.unit_store.transaction import Row, Transaction, added
 
 _RECIPE_DIGITS: Final = 16
 
@@ -184,5 +184,5 @@ def _rows(change: PreparedChunk) -> Iterator[Row]:
     return ((change.recipe, one.unit, one.kdd, one.uid, to_json(one.steps)) for one in change.units)
 
 
-_ADD_CHUNK: Final = Prepared(prepared_chunk.insert().inline(), tuple(prepared_chunk.c.keys()))
-_ADD: Final = Prepared(prepared.insert().inline(), tuple(prepared.c.keys()))
+_ADD_CHUNK: Final = added(prepared_chunk, prepared_chunk.c.keys())
+_ADD: Final = added(prepared, prepared.c.keys())
