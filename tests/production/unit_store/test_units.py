@@ -485,6 +485,7 @@ def test_a_newer_schema_is_refused_by_name(path: Path) -> None:
 
 
 NEXT = """
+import sqlalchemy as sa
 from alembic import op
 revision = "0999"
 down_revision = "0002"
