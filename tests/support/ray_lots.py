@@ -53,9 +53,9 @@ COMMANDS: Final = {
     "head": "ray.scripts.scripts start",
     "hsm": "keywright.production.hsm.process",
 }
-FAULTS: Final = (*COMMANDS, "command", "database", "postmaster")
+FAULTS: Final = (*COMMANDS, "command", "stop", "database", "postmaster")
 """What can be killed. `worker` is a process of the bulk lane, `hsm` the client of a token, `command` the whole run,
-which is then given again, `database` an immediate restart of the server.
+which is then given again, `stop` its end by SIGTERM, `database` an immediate restart of the server.
 """
 OWN: Final = "ray://local"
 GONE_S: Final = 20.0
@@ -120,8 +120,8 @@ class RayLot:
 
     def kill(self, kind: str) -> tuple[int, ...]:
         """Kill it; the numbers of what was killed, none if there was nothing of the kind."""
-        if kind == "command":
-            return self._kill_command()
+        if kind in ("command", "stop"):
+            return self._end_command(signal.SIGKILL if kind == "command" else signal.SIGTERM)
         if kind == "database":
             self.server.restart(signal.SIGQUIT)
             return (self.server.pid,)
@@ -135,11 +135,16 @@ class RayLot:
         found = [pid for pid in processes(COMMANDS[kind]) if pid not in bound()]
         return self.chance.sample(found, 1) if found else []
 
-    def _kill_command(self) -> tuple[int, ...]:
-        """Kill the whole command, see that nothing of it lives on, and give it again."""
+    def _end_command(self, number: signal.Signals) -> tuple[int, ...]:
+        """Kill the whole command, or tell it to stop; see that nothing of it lives on, and give it again."""
         assert self.command is not None
-        self.command.kill()
-        self.command.wait()
+        self.command.send_signal(number)
+        self.command.wait(GONE_S)
+        if number == signal.SIGTERM:
+            assert self.command.returncode == 128 + number
+            error = json.loads(self.output.read_bytes())["error"]
+            assert error["message"] == "interrupted by SIGTERM; nothing is lost"
+            assert error["hint"].endswith(f"--store {self.url} --engine {self.engine}")
         self.wait_until_gone(tuple(COMMANDS.values()) if self.engine == OWN else (COMMANDS["driver"],))
         pid = self.command.pid
         self.start()
