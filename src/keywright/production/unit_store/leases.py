@@ -124,7 +124,7 @@ def claimable(name: str, recipe: str = "") -> sa.Select[tuple[int]]:
 def _begun(name: str) -> sa.ColumnElement[bool]:
     return (
         (unit.c.recover == sa.literal_column("1"))
-        & unit.c.state.in_(_UNFINISHED)
+        & unit.c.state.not_in(FINISHED)  # as a list of the others, SQLite would look through all planned units by state
         & (unit.c.left_in != _RUN)
         & _open_to(name)
     )
