@@ -71,7 +71,7 @@ def _supplied(job: Job, channel: HostSession, named: bytes) -> StepDialogue[Fact
     if job.is_settled(GENERATE):
         return job.facts(GENERATE)
     point = yield from job.under(channel, credential.read_public_key())
-    if point != named:
+    if point is None or point != named:
         found = "no key pair" if point is None else "another one"
         raise MismatchError(f"the order names a key pair that the device comes with; it has {found}")
     made = {"point": point.hex(), "supplied": True}
