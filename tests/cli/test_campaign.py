@@ -7,11 +7,13 @@ import io
 import json
 import os
 import signal
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
-from keywright.cli.campaign import lot_of
+from keywright.cli.lot_eye import LotEye
+from keywright.cli.progress import Lot
 from keywright.production.reports.sequence import read_sequence
 from keywright.production.unit_store.units import UnitStore
 from keywright.store import Journal
@@ -19,6 +21,11 @@ from support.commands import Keywright, started
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 RECIPE = EXAMPLES / "fob.toml"
+
+
+def looked_at(store: Path) -> Lot:
+    with closing(LotEye(str(store))) as eye:
+        return eye.lot()
 
 
 def order(folder: Path, units: int, name: str = "order.csv") -> Path:
@@ -337,12 +344,12 @@ def test_a_lot_that_is_interrupted_says_so_and_can_be_resumed(
     )
     assert said in err
     assert "Traceback" not in err
-    assert lot_of(str(store)).ordered == 400
-    assert lot_of(str(store)).finished < 400
+    assert looked_at(store).ordered == 400
+    assert looked_at(store).finished < 400
 
 
 def test_the_live_picture_knows_the_lot_from_its_store(sealed: Path) -> None:
-    lot = lot_of(str(sealed))
+    lot = looked_at(sealed)
     assert (lot.name, lot.ordered, lot.finished, lot.is_test) == ("fob", 3, 3, True)
     assert lot.steps == ("identify", "authenticate", "own_keys", "personalise", "lock_down")
 

@@ -19,7 +19,7 @@ from keywright.production import campaign, crew
 from keywright.production.crew import WorkerError
 from keywright.production.means import Means
 from keywright.production.unit_store.units import UnitStore
-from keywright.production.watch import Unwatched
+from keywright.production.watch import Phase, Unwatched
 from support.house import ROOT
 
 UNITS = 60
@@ -62,6 +62,16 @@ class Killer(Unwatched):
         self._after = after
         self.finished_units: list[int] = []
         self.kills = 0
+        self.notices: list[str] = []
+        self.steps: set[str] = set()
+
+    def noticed(self, text: str) -> None:
+        """Keep it."""
+        self.notices.append(text)
+
+    def moment(self, phase: Phase, unit: int, step: str) -> None:
+        """Keep the step: workers tell when a unit comes to it."""
+        self.steps.add(step)
 
     def finished(self, unit: int, serial: str, state: str, failure: str) -> None:
         """Count, and perhaps kill."""
@@ -108,6 +118,9 @@ def test_workers_killed_in_the_middle_lose_nothing_and_do_nothing_twice(
     run = campaign.run(RECIPE, order, store_url, Means(workers=3, watcher=killer))
     assert killer.kills == 5
     assert len(workers) == 3 + 5
+    assert len(killer.notices) == 5
+    assert all(text.endswith("ended (-9) and was started again") for text in killer.notices)
+    assert killer.steps == {"identify", "authenticate", "own_keys", "personalise", "lock_down"}
     assert (run.exit_code, run.outcome.sealed, run.outcome.stopped) == (0, UNITS, "")
     assert len(set(killer.finished_units)) == len(killer.finished_units)  # a killed one may not have told its last
     everything_was_done_once(store_url)

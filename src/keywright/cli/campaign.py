@@ -15,7 +15,8 @@ from keywright.cli import decisions, handover, preparation
 from keywright.cli.campaign_text import checked_lines, summary_lines, verified_lines
 from keywright.cli.engines import Engine, Workers, carried_by
 from keywright.cli.links import trace_sink
-from keywright.cli.live import EMPTY, Lot, Watchers, shown
+from keywright.cli.live import Watchers, shown
+from keywright.cli.lot_eye import LotEye
 from keywright.cli.lot_trace import LotTrace
 from keywright.cli.options import Json, Yes
 from keywright.cli.passphrases import PassphraseFile
@@ -30,14 +31,13 @@ from keywright.production.campaign import Run
 from keywright.production.cluster.address import LOCAL
 from keywright.production.keystores.keystore import Unlock
 from keywright.production.means import Means
-from keywright.production.recipe import parse_recipe, read_recipe
+from keywright.production.recipe import read_recipe
 from keywright.production.reports.report import Summary, summarise
 from keywright.production.reports.report_csv import write_csv
 from keywright.production.reports.report_html import write_html
 from keywright.production.reports.sequence import Recorder, SequenceFile, trace_path
 from keywright.production.stopping import ToldToStop, stoppable
 from keywright.production.unit_store.database import store_path
-from keywright.production.unit_store.tables import OPEN
 from keywright.production.unit_store.units import UnitStore
 from keywright.production.watch import Phase, Unwatched, Watcher
 
@@ -213,7 +213,8 @@ def watching(store: str, link: str, trace: Path | None = None) -> Iterator[Watch
         if trace is not None:
             watchers.append(LotTrace(stack.enter_context(trace_sink(trace)), link or path.name))
         watchers.append(_FirstUnit(path, stack))
-        watchers += stack.enter_context(shown(lambda: lot_of(store), moving=not link or is_simulated(link)))
+        eye = stack.enter_context(closing(LotEye(store)))
+        watchers += stack.enter_context(shown(eye.lot, look=eye.now, moving=not link or is_simulated(link)))
         with _unseen(store):
             yield Watchers(watchers)
 
@@ -253,18 +254,6 @@ class _FirstUnit(Unwatched):
         """Pass it on."""
         if self._recorder is not None:
             self._recorder.exchanged(unit, sent, plain, got, opened)
-
-
-def lot_of(store: str) -> Lot:
-    """The lot in a store, as the live picture needs it."""
-    with UnitStore.open(store, readonly=True) as units:
-        lot = units.lot()
-        counts = units.counts()
-    if lot is None:
-        return EMPTY
-    steps = tuple(spec.name for spec in parse_recipe(lot.recipe.encode(), lot.lot).steps)
-    finished = lot.units - sum(counts[state] for state in OPEN)
-    return Lot(lot.lot, lot.units, steps, finished, lot.test)
 
 
 def finish(done: Run, store: str, *, as_json: bool) -> None:

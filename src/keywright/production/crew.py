@@ -21,7 +21,18 @@ import msgspec
 from keywright.errors import KeywrightError, UsageError
 from keywright.fob.pool import FobPool, Plan
 from keywright.iso7816.apdu import Command, Response
-from keywright.production.crew_messages import Ended, Exchanged, Finished, Passed, Started, Told, Trouble, WorkerPlan
+from keywright.production.crew_messages import (
+    Ended,
+    Exchanged,
+    Finished,
+    Noticed,
+    Passed,
+    Reached,
+    Started,
+    Told,
+    Trouble,
+    WorkerPlan,
+)
 from keywright.production.engine import Outcome
 from keywright.production.means import SIM, Means
 from keywright.production.unit_store.tables import FINISHED
@@ -156,6 +167,10 @@ class Crew:
             match one:
                 case Started(unit, serial):
                     self._watcher.started(unit, serial)
+                case Reached(unit, step):
+                    self._watcher.moment("after send", unit, step)
+                case Noticed(text):
+                    self._watcher.noticed(f"{worker.plan.name}: {text}")
                 case Finished(unit, serial, state, failure):
                     self._deaths.clear()
                     self.outcome.left_open += state == "open"
@@ -193,6 +208,7 @@ class Crew:
         if self._tray is None or not self._tray.is_running:
             self._start_tray()
         self._start(worker.plan)
+        self._watcher.noticed(f"{name} ended ({worker.process.returncode}) and was started again")
 
     def _start(self, plan: WorkerPlan) -> None:
         worker = self._workers[plan.name] = _Worker(plan)

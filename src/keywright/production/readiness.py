@@ -110,7 +110,7 @@ def the_keystore(means: Means, link: str, path: Path, lot: Lot | None) -> Keysto
 
 def _open_or_make(means: Means, link: str, path: Path, lot: Lot | None) -> Keystore:
     if means.keystore:
-        return open_keystore(means.keystore, means.unlock, clock=means.clock)
+        return open_keystore(means.keystore, means.unlock, clock=means.clock, noticed=means.watcher.noticed)
     beside = path.with_name(f"{path.name}.keystore")
     if not link.startswith(SIM):
         raise UsageError("real devices need a keystore of your own", hint="make one: keywright keystore new FILE")

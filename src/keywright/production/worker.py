@@ -18,7 +18,18 @@ from keywright.errors import KeywrightError
 from keywright.fob.pool import FobPool
 from keywright.iso7816.apdu import Command, Response
 from keywright.production.campaign import take_all
-from keywright.production.crew_messages import Ended, Exchanged, Finished, Passed, Started, Told, Trouble, WorkerPlan
+from keywright.production.crew_messages import (
+    Ended,
+    Exchanged,
+    Finished,
+    Noticed,
+    Passed,
+    Reached,
+    Started,
+    Told,
+    Trouble,
+    WorkerPlan,
+)
 from keywright.production.means import Means
 from keywright.production.readiness import lot_in, the_keystore
 from keywright.production.recipe import parse_recipe
@@ -32,19 +43,28 @@ class _Telling(Unwatched):
 
     def __init__(self, *, traced: bool) -> None:
         self._traced = traced
+        self._at: dict[int, str] = {}
 
     def started(self, unit: int, serial: str) -> None:
         """Tell it."""
         tell(Started(unit, serial))
 
+    def noticed(self, text: str) -> None:
+        """Tell it."""
+        tell(Noticed(text))
+
     def finished(self, unit: int, serial: str, state: str, failure: str) -> None:
         """Tell it."""
+        self._at.pop(unit, None)
         tell(Finished(unit, serial, state, failure))
 
     def moment(self, phase: Phase, unit: int, step: str) -> None:
-        """Tell when the first unit was told something, and answered; the report draws it."""
+        """Tell when the first unit was told something, and answered: the report draws it. Of others, each new step."""
         if unit == 1 and phase in ("after send", "after answer"):
             tell(Passed(phase, unit, step))
+        elif phase == "after send" and self._at.get(unit) != step:
+            self._at[unit] = step
+            tell(Reached(unit, step))
 
     def exchanged(self, unit: int, sent: Command, plain: Command, got: Response, opened: Response) -> None:
         """Tell it."""

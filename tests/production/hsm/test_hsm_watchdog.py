@@ -69,6 +69,20 @@ def test_a_killed_client_is_started_again_and_makes_the_same_keys(keystore: Pkcs
     assert keystore.client.restarts == 1
 
 
+def test_whoever_opened_the_keystore_is_told_of_every_new_client(token: SoftHsm, keystore: Pkcs11Keystore) -> None:
+    told: list[str] = []
+    other = Pkcs11Keystore.open(token.parsed, token.pin_file, noticed=told.append)
+    try:
+        killed(other)
+        assert other.card_keys(UNIT).kcvs == keystore.card_keys(UNIT).kcvs
+        deadline = time.monotonic() + WAIT_S
+        while not told and time.monotonic() < deadline:
+            time.sleep(0.01)
+    finally:
+        other.close()
+    assert told == ["the HSM client was started again (1)"]
+
+
 def test_a_client_that_is_killed_again_and_again_comes_back(keystore: Pkcs11Keystore) -> None:
     before = keystore.card_keys(UNIT).kcvs
     for _ in range(3):

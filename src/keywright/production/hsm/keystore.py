@@ -76,10 +76,18 @@ class Pkcs11Keystore(Secret):
 
     @classmethod
     def open(
-        cls, uri: TokenUri, unlock: Unlock | None = None, *, clock: Callable[[], float] = time.time
+        cls,
+        uri: TokenUri,
+        unlock: Unlock | None = None,
+        *,
+        clock: Callable[[], float] = time.time,
+        noticed: Callable[[str], object] | None = None,
     ) -> Pkcs11Keystore:
-        """Start the HSM client and read the token's registry. Raises StoreError, PolicyError."""
-        client = HsmClient(_hello(uri, unlock), lanes=uri.sessions)
+        """Start the HSM client and read the token's registry. Raises StoreError, PolicyError.
+
+        `noticed`: told of every time the client was started again, by a thread of its own.
+        """
+        client = HsmClient(_hello(uri, unlock), lanes=uri.sessions, noticed=noticed)
         try:
             return cls(client, client.ask(m.Load(), m.Loaded), clock)
         except BaseException:

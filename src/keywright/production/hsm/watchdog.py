@@ -13,7 +13,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Final, NamedTuple, TypeVar, final
 
@@ -98,6 +98,7 @@ class HsmClient(Secret):
         "_generation",
         "_hello",
         "_lanes",
+        "_noticed",
         "_pid",
         "_process",
         "_ready",
@@ -106,9 +107,13 @@ class HsmClient(Secret):
         "restarts",
     )
 
-    def __init__(self, hello: m.Hello, *, lanes: int = LANES) -> None:
-        """Start the client and log in to the token. Raises what the client raises: StoreError, PolicyError."""
+    def __init__(self, hello: m.Hello, *, lanes: int = LANES, noticed: Callable[[str], object] | None = None) -> None:
+        """Start the client and log in to the token. Raises what the client raises: StoreError, PolicyError.
+
+        `noticed` is told, by a thread of its own, whenever the client was started again.
+        """
         self._hello = hello
+        self._noticed = noticed
         self._ready = threading.Condition()
         self._lanes: list[Lane] = []
         self._turn = 0
@@ -312,6 +317,8 @@ class HsmClient(Secret):
             except (KeywrightError, OSError):
                 pause = min(_LONGEST_PAUSE_S, 2 * max(pause, _FIRST_PAUSE_S))
                 continue
+            if self._noticed is not None and not self._closed:
+                self._noticed(f"the HSM client was started again ({self.restarts})")
             return
 
     def _lost(self, generation: int) -> None:

@@ -156,7 +156,7 @@ def summarise(store: UnitStore, *, exceptions: int = EXCEPTIONS_SHOWN, latest: i
         test=lot.test,
         lot=lot.lot,
         state=lot.state,
-        stands=_stands(lot.state, decisions),
+        stands=why_it_stands(lot.state, decisions),
         decisions=decisions,
         recipe_digest=lot.recipe_digest,
         order_file=lot.order_file,
@@ -182,8 +182,8 @@ def summarise(store: UnitStore, *, exceptions: int = EXCEPTIONS_SHOWN, latest: i
     )
 
 
-def _stands(state: str, decisions: Sequence[LotEvent]) -> str:
-    """The last reason for which the lot stands, if it does."""
+def why_it_stands(state: str, decisions: Sequence[LotEvent]) -> str:
+    """The last reason for which a lot in this state stands; empty if it may go on."""
     if state not in ("stopped", "waiting"):
         return ""
     return next((one.text for one in reversed(decisions) if one.event in ("stop", "wait")), "")
