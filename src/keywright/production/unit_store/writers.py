@@ -31,6 +31,8 @@ from keywright.production.unit_store.control_rows import (
 from keywright.production.unit_store.label_rows import LabelPrinted
 from keywright.production.unit_store.label_rows import write as write_labels
 from keywright.production.unit_store.leases import Leave, write_leaves
+from keywright.production.unit_store.mark_rows import UnitsMarked
+from keywright.production.unit_store.mark_rows import write as write_marks
 from keywright.production.unit_store.prepared_rows import PreparedChunk
 from keywright.production.unit_store.prepared_rows import write as write_prepared
 from keywright.production.unit_store.rows import (
@@ -71,6 +73,7 @@ WRITERS: Final[tuple[Writer, ...]] = (
     Writer((KeyNamed,), write_keys),
     Writer((Setback,), write_setbacks),
     Writer((Remade,), write_remakes),
+    Writer((UnitsMarked,), write_marks),
     Writer((LotMoved,), write_lot_moves),
     # The last: it reads what the others wrote, and every other process waits for the row it locks.
     Writer(KINDS, append),

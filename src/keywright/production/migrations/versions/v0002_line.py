@@ -242,7 +242,15 @@ def _control() -> None:
         sa.UniqueConstraint("instead_of", name="remake_once"),
         sa.CheckConstraint("unit <> instead_of", name="remake_another"),
     )
-    for table in ("setback", "lot_event", "remake"):
+    op.create_table(
+        "unit_mark",
+        sa.Column("unit", sa.Integer, sa.ForeignKey("unit.n"), primary_key=True, autoincrement=False),
+        sa.Column("key", sa.Text, primary_key=True),
+        sa.Column("name", sa.Text, nullable=False),
+        sa.Column("reason", sa.Text, nullable=False),
+        sa.Column("at", sa.Float, nullable=False),
+    )
+    for table in ("setback", "lot_event", "remake", "unit_mark"):
         append_only(table)
 
 
