@@ -16,6 +16,7 @@ from keywright.cli.text import bad, good, note, pairs, say, show_json, table
 from keywright.cli.unlock import Passphrase, UnlockFile, unlock_with
 from keywright.errors import StoreError, UsageError
 from keywright.production.campaign import notary_of
+from keywright.production.control.admission import recipe_of
 from keywright.production.handover import outbox
 from keywright.production.handover.closing import Standing, close, needs_people, operation, standing_of
 from keywright.production.handover.disposal import STATE_AFTER, Disposal, disposable, dispose
@@ -201,11 +202,12 @@ def send(
         tally = outbox.send(next_due, units.commit, receiver, clock=time.time, rng=os.urandom)
         with reading(units) as connection:
             left = outbox.counts(connection)
+            withheld = outbox.withheld(connection)
             troubles = list(outbox.troubles(connection))
     if json:
-        show_json(msgspec.to_builtins(tally) | {"left": left, "troubles": troubles})
+        show_json(msgspec.to_builtins(tally) | {"left": left, "withheld": withheld, "troubles": troubles})
     else:
-        _say_sent(tally, left, troubles)
+        _say_sent(tally, left, troubles, withheld)
     if sum(left.values()):
         raise typer.Exit(NOT_DONE)
 
@@ -218,13 +220,16 @@ def manifest(
     keystore: KeystoreOption = "",
     unlock: UnlockFile = None,
     passphrase: Passphrase = False,
+    identity: Annotated[
+        str, typer.Option("--identity", metavar="NAME", help="The key that signed them, if not the recipe's.")
+    ] = "",
     json: Json = False,
 ) -> None:
     """Write the signed records of all sealed units as one file, and beside it the key that checks them (FILE.pem)."""
     with UnitStore.open(store, readonly=True) as units:
         held = open_keystore(keystore or _beside(units), unlock_with(unlock, passphrase=passphrase))
         try:
-            signer = signer_of(held)
+            signer = signer_of(held, identity or recipe_of(lot_in(units, store)).identity)
             if signer is None:
                 raise StoreError(
                     "the keystore has no identity: it signs no records", hint="give the lot's own keystore"
@@ -326,7 +331,7 @@ def _say_standing(stands: Standing) -> None:
         say(good("  it can be closed"))
 
 
-def _say_sent(tally: outbox.Tally, left: dict[str, int], troubles: list[dict[str, Any]]) -> None:
+def _say_sent(tally: outbox.Tally, left: dict[str, int], troubles: list[dict[str, Any]], withheld: int) -> None:
     for line in pairs([("stored", str(tally.stored)), ("known already", str(tally.same))]):
         say(line)
     for name, number in left.items():
@@ -334,8 +339,10 @@ def _say_sent(tally: outbox.Tally, left: dict[str, int], troubles: list[dict[str
             say(bad(f"  {number} {_LEFT[name]}"))
     for trouble in troubles[:5]:
         say(f"  unit {trouble['unit']}: {trouble['tries']} tries, {trouble['last_error']}")
+    if withheld:
+        say(bad(f"  {withheld} are withheld: a key that reached their units is compromised"))
     if not sum(left.values()):
-        say(good("  every record has been acknowledged"))
+        say(good("  every record has been acknowledged" if not withheld else "  every other one has been acknowledged"))
 
 
 _LEFT = {

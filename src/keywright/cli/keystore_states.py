@@ -130,7 +130,10 @@ def compromise(
     yes: Yes = False,
     json: Json = False,
 ) -> None:
-    """Say that a key may be known to others: it and all that came from it make nothing new; list what is concerned."""
+    """Say that a key may be known to others: it and all that came from it make nothing new.
+
+    Lots of --store are stopped and their units marked that it reached: nothing of them is handed over any more.
+    """
     _sure(f"{name!r} and every key that came from it will never make anything new again.", name, yes=yes)
     held = open_keystore(keystore, unlock_with(unlock, passphrase=passphrase))
     signing = Signing(approval, people, by, passphrase_file)
@@ -149,11 +152,24 @@ def affected(
     store: Stores = None,
     unlock: UnlockFile = None,
     passphrase: Passphrase = False,
+    mark: Annotated[
+        bool, typer.Option("--mark", help="Stop these lots and mark their units, as when it became compromised.")
+    ] = False,
     json: Json = False,
 ) -> None:
-    """List the keys that came from a key, and the units of lots that hold or were opened with any of them."""
+    """List the keys that came from a key, and the units of lots that hold or were opened with any of them.
+
+    With --mark a lot is marked that was not there, or busy, when the key became compromised.
+    """
     held = open_keystore(keystore, unlock_with(unlock, passphrase=passphrase))
-    _show_affected(held, name, store or [], record_document(held.registry.named(name)), json=json)
+    record = held.registry.named(name)
+    if mark and record.state is not KeyState.COMPROMISED:
+        raise PolicyError(
+            f"{name!r} is {record.state}: units are marked for a compromised key", hint="leave --mark out"
+        )
+    for url in (store or []) if mark else []:
+        _freeze(url, held, record)
+    _show_affected(held, name, store or [], record_document(record), json=json)
 
 
 def _sure(what: str, name: str, *, yes: bool) -> None:
@@ -214,7 +230,7 @@ def approval_for(operation: Operation, signing: Signing, *, json: bool) -> Appro
 
 
 def _freeze(url: str, held: Keystore, record: KeyRecord) -> None:
-    """Stop the lot. One that is being worked on by a process alone stops by itself before its next unit."""
+    """Stop the lot and mark its units. One that a process has for itself stops before its next unit by itself."""
     try:
         with UnitStore.open(url, station=f"keystore-{os.getpid()}") as store:
             lot = affected_lot(store, held.keystore_id, concerned(held.registry, record.name))
@@ -222,6 +238,7 @@ def _freeze(url: str, held: Keystore, record: KeyRecord) -> None:
                 note(f"{url}: the lot was stopped; it goes on once it is released")
     except StoreError as error:
         note(f"{url}: could not be stopped from here ({error}); it stops before its next unit")
+        note(f"  then mark its units: keywright keystore affected … {record.name} --store {url} --mark")
 
 
 def _show_affected(held: Keystore, name: str, stores: list[str], document: dict[str, Any], *, json: bool) -> None:

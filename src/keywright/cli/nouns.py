@@ -38,7 +38,7 @@ NOUNS: Final[dict[str, Noun]] = {
     "campaign": Noun(
         "keywright.cli.campaign",
         "Take a lot of units through a recipe.",
-        "prepare prepared run status resume report verify release rework remake change-recipe "
+        "prepare prepared run status resume report verify release rework unpin remake change-recipe "
         "ledger destroy return close send manifest labels",
     ),
     "card": Noun(

@@ -97,6 +97,58 @@ def lot_of(store: UnitStore) -> Lot:
     return found
 
 
+# ---- unpin ----------------------------------------------------------------------------------------------------
+
+
+def on_station(store: UnitStore, name: str) -> None:
+    """Unit 1 was begun on the reader of a station that is gone."""
+    with UnitStore.open(store.url, station=name) as station:
+        assert [unit.n for unit in station.claim(1, pin=True)] == [1]
+        station.commit([UnitChange(1, {"state": "running"})])
+
+
+def test_a_unit_whose_station_is_gone_is_let_go_and_the_next_one_recovers_it(tmp_path: Path) -> None:
+    url = str(tmp_path / "lot.db")
+    with UnitStore.open(url, create=True) as made:
+        made.import_order(lot(test=False, link="pcsc:X"), [OrderRow(1, "K-1", "m", "o", {})])
+    with UnitStore.open(url, station="desk") as store:
+        on_station(store, "north")
+        with UnitStore.open(url, station="south") as other:
+            assert other.claim(1) == []
+            with pytest.raises(UsageError, match="a reason is missing"):
+                acts.unpin(store, "K-1", " ", people(), at=NOW)
+            with pytest.raises(PolicyError, match="two persons"):
+                acts.unpin(store, "K-1", "the reader broke", None, at=NOW)
+            assert acts.unpin(store, "K-1", "the reader broke", people(), at=NOW) == "north"
+            (found,) = other.claim(1, pin=True)
+            assert (found.recover, found.pinned) == (True, "south")
+            with pytest.raises(TransitionError, match="south works on K-1"):
+                acts.unpin(store, "K-1", "again", people(), at=NOW)
+        (told,) = [event for event in store.events(1) if event.step == "unpin"]
+        assert (told.facts["station"], told.facts["reason"], told.facts["person"]) == (
+            "north",
+            "the reader broke",
+            "sam",
+        )
+        assert told.facts["approval"]
+        assert acts.unpin(store, "K-1", "south is gone, too", people(), at=NOW) == "south"
+        with pytest.raises(TransitionError, match="stands on no station"):
+            acts.unpin(store, "K-1", "again", people(), at=NOW)
+
+
+def test_a_simulated_unit_is_in_the_memory_of_its_station_and_a_finished_one_needs_none(tmp_path: Path) -> None:
+    url = str(tmp_path / "lot.db")
+    with UnitStore.open(url, create=True) as made:
+        made.import_order(lot(), [OrderRow(1, "K-1", "m", "o", {})])
+    with UnitStore.open(url, station="desk") as store:
+        on_station(store, "north")
+        with pytest.raises(PolicyError, match="in the memory of north"):
+            acts.unpin(store, "K-1", "why not", None, at=NOW)
+        go(store, "K-1", "sealed")
+        with pytest.raises(TransitionError, match="is sealed"):
+            acts.unpin(store, "K-1", "why not", None, at=NOW)
+
+
 # ---- release --------------------------------------------------------------------------------------------------
 
 

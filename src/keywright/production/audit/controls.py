@@ -136,7 +136,7 @@ CONTROLS: Final[tuple[Control, ...]] = (
         "R17",
         "incidents: compromise, loss, shortage",
         "partly",
-        "a compromised key stops everything below it, and the units it reached are listed",
+        "a compromised key stops everything below it, and the units it reached are marked and held back",
         "telling people, and keeping evidence",
     ),
     Control(

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from keywright.errors import PolicyError, UsageError
+from keywright.production.audit.events import AuditEvent
 from keywright.production.control.admission import (
     FIRST_ARTICLE,
     RECIPE,
@@ -19,6 +20,7 @@ from keywright.production.control.admission import (
     is_production,
     is_production_lot,
 )
+from keywright.production.means import SIM
 from keywright.production.order import fault_of_serial
 from keywright.production.people.approvals import Operation
 from keywright.production.people.consent import Consent
@@ -27,6 +29,7 @@ from keywright.production.recipe import Recipe
 from keywright.production.reports.report import reading
 from keywright.production.unit_store.control_rows import LotMoved, Remade, last_event
 from keywright.production.unit_store.rows import Change, Event, UnitChange
+from keywright.production.unit_store.tables import FINISHED
 from keywright.production.unit_store.transitions import LotMove, TransitionError
 from keywright.production.unit_store.units import Lot, Unit, UnitStore
 
@@ -100,6 +103,45 @@ def rework(units: UnitStore, serial: str, reason: str, ask_for: AskFor | None, *
         ]
     )
     return unit
+
+
+def unpin(units: UnitStore, serial: str, reason: str, ask_for: AskFor | None, *, at: float) -> str:
+    """Let any station go on with a unit that stood on one station's reader; the name of that station.
+
+    Whoever takes it up probes it first. Raises UsageError for a serial that the lot does not have, TransitionError for
+    a unit that stands on no station, is finished, or that somebody works on, PolicyError for a simulated one: its
+    device is in its station's memory and cannot be carried to another.
+    """
+    lot, unit = lot_in(units, units.name), _unit(units, serial)
+    if not unit.pinned:
+        raise TransitionError(f"{serial} stands on no station: any of them may take it up")
+    if unit.state in FINISHED:
+        raise TransitionError(f"{serial} is {unit.state}: nobody has to go on with it")
+    if unit.until is not None:
+        raise TransitionError(
+            f"{unit.station} works on {serial}", hint="stop that station first; its lease ends by itself"
+        )
+    if lot.link.startswith(SIM):
+        raise PolicyError(
+            f"{serial} is simulated: its device is in the memory of {unit.pinned}, not on a reader",
+            hint="start that station again",
+        )
+    number = sum(event.step == "unpin" for event in units.events(unit.n)) + 1
+    facts: dict[str, Any] = {"station": unit.pinned, "reason": given_reason(reason), "unpin": number}
+    consent = consent_of(units, lot, ask_for, Operation("unit.unpin", serial, {"lot": lot.lot, **facts}))
+    told = facts | {"person": consent.actor, "approval": consent.approval}
+    entry = AuditEvent(
+        action="unit.unpin",
+        object_type="unit",
+        object_id=str(unit.n),
+        actor=consent.actor,
+        reason=reason,
+        approvals=(consent.approval,) if consent.approval else (),
+    )
+    released = UnitChange(unit.n, {"pinned": ""})
+    event = Event(unit=unit.n, step="unpin", phase="note", attempt=number, facts=told, at=at)
+    units.commit([released, event, *consent.changes, entry])
+    return unit.pinned
 
 
 def remake(units: UnitStore, serial: str, new_serial: str, reason: str, ask_for: AskFor | None, *, at: float) -> Unit:

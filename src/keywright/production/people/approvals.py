@@ -56,6 +56,7 @@ ACTIONS: Final[Mapping[str, Rule]] = {
     "campaign.scrap": Rule("give the lot up and destroy its units", _SUPERVISOR, _SUPERVISOR, 2),
     "recipe.approve": Rule("produce by this recipe", _LINE, _SUPERVISOR),
     "unit.rework": Rule("take a unit that was set aside through the recipe again", _LINE, _SUPERVISOR),
+    "unit.unpin": Rule("let another station go on with a unit", _LINE, _SUPERVISOR),
     "unit.remake": Rule("make a unit anew, with new secrets only", _LINE, _SUPERVISOR),
     "unit.return": Rule("take a unit back from the customer", _LINE, _SUPERVISOR),
     "unit.destroy": Rule("destroy units for good", _LINE, _SUPERVISOR),

@@ -14,9 +14,9 @@ import sqlalchemy as sa
 from keywright.production.unit_store.control_tables import unit_mark
 from keywright.production.unit_store.rows import Change
 from keywright.production.unit_store.tables import unit
-from keywright.production.unit_store.transaction import Prepared, Transaction
+from keywright.production.unit_store.transaction import Transaction, added
 
-_ADD: Final = Prepared(unit_mark.insert().inline(), ("unit", "key", "name", "reason", "at"))
+_ADD: Final = added(unit_mark, ("unit", "key", "name", "reason", "at"))
 
 
 class UnitsMarked(Change, frozen=True, kw_only=True):
