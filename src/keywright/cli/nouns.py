@@ -53,7 +53,7 @@ NOUNS: Final[dict[str, Noun]] = {
     "keystore": Noun(
         "keywright.cli.keystore_verbs",
         "Issuer keys, their states, and what came from them.",
-        "new show audit activate suspend deactivate compromise affected",
+        "new show audit import-factory activate suspend deactivate compromise affected",
     ),
     "cluster": Noun(
         "keywright.cli.cluster", "Machines that carry a lot together, each with its readers.", "token head node"
