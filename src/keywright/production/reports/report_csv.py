@@ -41,8 +41,8 @@ COLUMNS: Final = (
 `compromised`: the name of a compromised key that reached the unit.
 """
 
-_OPENING: Final = ",".join(COLUMNS)
-"""How every file begins: by this an older one is known, which a new one may replace."""
+_OPENING: Final = ",".join(COLUMNS[: COLUMNS.index("compromised")])
+"""How every file begins: by this an older one is known, which a new one may replace. It had fewer columns at first."""
 
 _MARKED: Final = (
     sa.select(sa.func.max(unit_mark.c.name)).where(unit_mark.c.unit == unit.c.n).scalar_subquery().label("compromised")
