@@ -11,6 +11,8 @@ import pytest
 
 from keywright.crypto.aes import AesKey
 from keywright.crypto.keyblocks import Header, Kbpk, wrap
+from keywright.production.hsm.factory_set import keep_in_token
+from keywright.production.keystores.key_states import KeyState, KeyStateError
 from keywright.production.keystores.keystore import FactorySet
 from keywright.production.keystores.sealed import Content, Entry, SealedFile
 from keywright.production.keystores.software_keystore import SoftwareKeystore
@@ -132,6 +134,8 @@ def test_what_makes_no_sense_is_refused(keywright: Keywright, made: Path, words:
 def test_a_set_goes_into_a_token_and_a_production_token_wants_two_persons(
     keywright: Keywright, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    # Both before the library is loaded: it lists the tokens once.
+    real = make_token(tmp_path, monkeypatch, label="real")
     token = make_token(tmp_path, monkeypatch)
     assert keywright("keystore", "new", token.uri, "--unlock", token.pin_file).code == 0
     keys = tmp_path / "maker.toml"
@@ -143,9 +147,13 @@ def test_a_set_goes_into_a_token_and_a_production_token_wants_two_persons(
     shown = json.loads(keywright("keystore", "show", token.uri, "--unlock", token.pin_file, "--json").out)
     assert next(one["check"] for one in shown["keys"] if one["name"] == "maker").upper() == KCVS
     assert keywright("keystore", "audit", token.uri, "--unlock", token.pin_file).code == 0
-    real = make_token(tmp_path, monkeypatch, label="real")
     assert keywright("keystore", "new", real.uri, "--unlock", real.pin_file, "--production").code == 0
     words = ("keystore", "import-factory", real.uri, "maker", "--unlock", real.pin_file)
     assert "do not stand in a file" in keywright(*words, "--key-file", keys).err
     assert "--expected is missing" in keywright(*words, "--components", 2).err
     assert "changed by two people" in keywright(*words, "--components", 2, "--expected", KCVS).err
+    uri, keys_of = real.parsed, KeySet.of(*KEYS)
+    record = keep_in_token(uri, real.pin_file, "maker", keys_of, at=1_795_453_200, owner="", people="aa" * 16)
+    assert record.state is KeyState.PRE_ACTIVE
+    with pytest.raises(KeyStateError, match="people of another directory"):
+        keep_in_token(uri, real.pin_file, "other", keys_of, at=1_795_453_200, owner="", people="bb" * 16)

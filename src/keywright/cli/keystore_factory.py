@@ -79,14 +79,20 @@ def import_factory(
         raise UsageError("--blocks and --kek go together", hint="name the transport key that the blocks are under")
     opening = unlock_with(unlock, passphrase=passphrase)
     file = None if is_token(keystore) else FactoryFile(keystore_path(keystore), opening)
-    registry = _registry_of(keystore, opening) if file is None else file.registry
-    check_free(registry, name)
-    if registry.environment == "production":
-        _check_production(key_file, expected)
-        facts = {"purpose": "factory", "keystore": keystore, "expected": expected.upper(), "components": components}
-        signing = Signing(approval, people, by, passphrase_file)
-        if not approval_for(Operation("key.import", name, facts), signing, json=json):
-            return
+    known = ""
+    if file is not None:
+        check_free(file.registry, name)
+    else:
+        keystore_id, registry = _looked_at(keystore, opening)
+        check_free(registry, name)
+        if registry.environment == "production":
+            _check_production(key_file, expected)
+            facts = {"keystore": keystore_id, "purpose": "factory", "expected": expected.upper(), "parts": components}
+            signing = Signing(approval, people, by, passphrase_file)
+            found = approval_for(Operation("key.import", name, facts), signing, json=json)
+            if found is None:
+                return
+            known = found.directory
     if blocks is not None:
         keys = from_blocks(blocks, _kek(file, kek))
     else:
@@ -94,7 +100,7 @@ def import_factory(
     check_expected(keys, expected)
     at = int(time.time())
     if file is None:
-        record = _into_token(keystore, opening, name, keys, owner, at)
+        record = _into_token(keystore, opening, name, keys, owner, at, known)
     else:
         record = file.keep(name, keys, at=at, owner=owner, kek=kek)
     if json:
@@ -105,10 +111,10 @@ def import_factory(
         note("compare them with those that the keys' sender has")
 
 
-def _registry_of(keystore: str, unlock: Unlock | None) -> Registry:
+def _looked_at(keystore: str, unlock: Unlock | None) -> tuple[str, Registry]:
     held = open_keystore(keystore, unlock)
     try:
-        return held.registry
+        return held.keystore_id, held.registry
     finally:
         held.close()
 
@@ -149,8 +155,10 @@ def _of_file(path: Path) -> KeySet:
     return KeySet.of(enc, mac, dek)
 
 
-def _into_token(keystore: str, unlock: Unlock | None, name: str, keys: KeySet, owner: str, at: int) -> KeyRecord:
+def _into_token(
+    keystore: str, unlock: Unlock | None, name: str, keys: KeySet, owner: str, at: int, people: str
+) -> KeyRecord:
     from keywright.production.hsm.factory_set import keep_in_token  # noqa: PLC0415 - nobody else needs it
     from keywright.production.hsm.uri import TokenUri  # noqa: PLC0415 - as above
 
-    return keep_in_token(TokenUri.parse(keystore), unlock, name, keys, at=at, owner=owner)
+    return keep_in_token(TokenUri.parse(keystore), unlock, name, keys, at=at, owner=owner, people=people)
