@@ -27,7 +27,6 @@ from keywright.production.crew_messages import (
     Finished,
     Noticed,
     Passed,
-    Reached,
     Started,
     Told,
     Trouble,
@@ -167,8 +166,6 @@ class Crew:
             match one:
                 case Started(unit, serial):
                     self._watcher.started(unit, serial)
-                case Reached(unit, step):
-                    self._watcher.moment("after send", unit, step)
                 case Noticed(text):
                     self._watcher.noticed(f"{worker.plan.name}: {text}")
                 case Finished(unit, serial, state, failure):

@@ -31,13 +31,6 @@ class Started(msgspec.Struct, frozen=True, tag=True):
     serial: str
 
 
-class Reached(msgspec.Struct, frozen=True, tag=True):
-    """A unit is at a step that it was not at before."""
-
-    unit: int
-    step: str
-
-
 class Noticed(msgspec.Struct, frozen=True, tag=True):
     """Something that is of no unit alone."""
 
@@ -86,4 +79,4 @@ class Trouble(msgspec.Struct, frozen=True, tag=True):
     exit_code: int
 
 
-Told = Started | Reached | Noticed | Finished | Passed | Exchanged | Ended | Trouble
+Told = Started | Noticed | Finished | Passed | Exchanged | Ended | Trouble

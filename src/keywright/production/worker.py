@@ -24,7 +24,6 @@ from keywright.production.crew_messages import (
     Finished,
     Noticed,
     Passed,
-    Reached,
     Started,
     Told,
     Trouble,
@@ -64,7 +63,7 @@ class _Telling(Unwatched):
             tell(Passed(phase, unit, step))
         elif phase == "after send" and self._at.get(unit) != step:
             self._at[unit] = step
-            tell(Reached(unit, step))
+            tell(Passed(phase, unit, step))
 
     def exchanged(self, unit: int, sent: Command, plain: Command, got: Response, opened: Response) -> None:
         """Tell it."""
