@@ -67,6 +67,8 @@ _CHECKPOINT_CHANGES: Final = 4096
 class Settings(msgspec.Struct, frozen=True):
     """How durable the store is, and what was written in this process; None when it only reads."""
 
+    dialect: str
+    """`sqlite` or `postgresql`."""
     journal_mode: str
     synchronous: str
     commits: int | None
@@ -327,9 +329,10 @@ class UnitStore(StoreReader):
         """Journal mode, synchronous mode and counts, to be printed beside every figure."""
         with self._engine.connect() as reader:
             journal_mode, synchronous = self.database.settings(reader)
+        how = (self.database.dialect, journal_mode, synchronous)
         if self._writer is None:
-            return Settings(journal_mode, synchronous, None, None, None)
-        return Settings(journal_mode, synchronous, self._commits, self._changes, self._commits + self._syncs)
+            return Settings(*how, None, None, None)
+        return Settings(*how, self._commits, self._changes, self._commits + self._syncs)
 
     def _write(self, work: Callable[[Transaction], Got], *, again: bool = True) -> Got:
         if self._writer is None:
