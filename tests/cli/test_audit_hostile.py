@@ -150,7 +150,7 @@ def test_the_first_wrong_position_is_named_however_it_was_hashed(
     """All that the log's key signed up to the edit is kept: the checkpoint after it says where it cannot have been."""
     (tmp_path / "changed").write_bytes(mended(rehashed(lines, edited)))
     first = keywright("audit", "verify", str(tmp_path / "changed")).out.splitlines()[0]
-    assert first == "NOT WHOLE: first at entries 0-18: edit"
+    assert first == "NOT WHOLE: first at entries 0-19: edit"
 
 
 def test_the_lines_of_two_stores_do_not_mix(keywright: Keywright, lines: Lines, tmp_path: Path) -> None:

@@ -12,12 +12,16 @@ from typing import Annotated, Final
 import msgspec
 import typer
 
+from keywright.cli import audit_witness
 from keywright.cli.decisions import AskedBy, PeopleFile, ask_for
 from keywright.cli.options import Json
-from keywright.cli.passphrases import PassphraseFile
+from keywright.cli.passphrases import By, PassphraseFile, People, now_ms, opened
 from keywright.cli.text import bad, caution, faint, good, note, printable, say, show_json
 from keywright.cli.unlock import Passphrase, UnlockFile, unlock_with
 from keywright.errors import DecodeError, KeywrightError, UsageError
+from keywright.production.audit.cosignature import is_cosigned
+from keywright.production.audit.entries import Wanted, entries
+from keywright.production.audit.events import Body
 from keywright.production.audit.evidence import Report, evidence
 from keywright.production.audit.evidence_html import write_evidence
 from keywright.production.audit.export import export as write_export
@@ -26,15 +30,19 @@ from keywright.production.audit.log_key import key_of
 from keywright.production.audit.note import NOTE_BYTES, NoteKey, Signer
 from keywright.production.audit.proofs import prove_consistency, prove_inclusion
 from keywright.production.audit.retention import give_up
+from keywright.production.audit.review import is_good, reviews, sign_off, to_review
+from keywright.production.audit.second_host import witness_key as key_of_witness
 from keywright.production.audit.verdict import Finding, Verdict
 from keywright.production.audit.verify import verify as judge
 from keywright.production.audit.witness import read_notes
 from keywright.production.control.rekey import rekey as give_key
 from keywright.production.keystores.keystore_uri import open_keystore
+from keywright.production.people.people import Directory
 from keywright.production.private_file import read_plain
 from keywright.production.unit_store.units import UnitStore
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
+app.add_typer(audit_witness.app, name="witness", help="The second host that cosigns checkpoints.")
 
 NOT_WHOLE: Final = 1
 _WAIT_S: Final = 5.0
@@ -95,6 +103,9 @@ def verify(
     store: Annotated[str, typer.Option("--store", metavar="URL", help="Judge a store as it is, without a file.")] = "",
     key: Key = None,
     witness: Witness = None,
+    witness_key: Annotated[
+        Path | None, typer.Option("--witness-key", metavar="FILE", help="Take only what this witness cosigned.")
+    ] = None,
     unsealed: Annotated[
         bool, typer.Option("--unsealed", help="Take an export without the seal of the log's key, too.")
     ] = False,
@@ -104,7 +115,12 @@ def verify(
     if (path is None) == (not store):
         raise UsageError("what is to be judged?", hint="give the PATH of an export, or --store URL")
     keys = [_key(one) for one in key or ()]
+    if witness_key is not None and witness is None:
+        raise UsageError("--witness-key without --witness", hint="give the file with the checkpoints, too")
     notes = None if witness is None else read_notes(witness)
+    if notes is not None and witness_key is not None:
+        trusted = key_of_witness(witness_key)
+        notes = [one for one in notes if is_cosigned(one, trusted)]
     if path is not None:
         place = path / IN_FOLDER if path.is_dir() else path
         verdict = judge(place, keys=keys, witness=notes, need_seal=not unsealed)
@@ -203,6 +219,91 @@ def rekey(
     say(good("The log has another key"))
     say(f"Key  {printable(str(key))}")
     say(f"Give {printable(str(public))} to whoever verifies; they keep the one they have, too")
+
+
+@app.command()
+def show(
+    *,
+    store: Store,
+    first: Annotated[int, typer.Option("--from", metavar="N", help="From entry N on.")] = 0,
+    last: Annotated[int | None, typer.Option("--to", metavar="N", help="Up to entry N.")] = None,
+    action: Annotated[str, typer.Option("--action", metavar="PATTERN", help="As in unit.* or lot.stop.")] = "",
+    about: Annotated[
+        str, typer.Option("--object", metavar="PATTERN", help="A type, or TYPE/ID: unit, unit/3, event/3/*.")
+    ] = "",
+    actor: Annotated[str, typer.Option("--actor", metavar="PATTERN", help="Who did it.")] = "",
+    json: Json = False,
+) -> None:
+    """Show entries of the log, one in a line."""
+    wanted = Wanted(first=first, last=last, action=action, object=about, actor=actor)
+    with UnitStore.open(store, readonly=True) as units, units.reading() as reader:
+        for body in entries(reader, wanted):
+            if json:
+                show_json(msgspec.to_builtins(body))
+            else:
+                say(_entry_line(body))
+
+
+def _entry_line(body: Body) -> str:
+    who = body.actor.id if body.actor.auth == "os" else f"{body.actor.id} ({body.actor.auth})"
+    told = [body.action, f"{body.object.type} {body.object.id}", f"by {who}"]
+    told += [f"result {body.result}"] * (body.result != "ok") + [f"({body.reason})"] * bool(body.reason)
+    told += [f"approvals {' '.join(body.approvals)}"] * bool(body.approvals)
+    return f"{body.seq:>7}  {_time(body.t)}  {printable('  '.join(told))}"
+
+
+@app.command()
+def review(
+    *,
+    store: Store,
+    every: Annotated[bool, typer.Option("--all", help="From the first entry on, not from the last sign-off.")] = False,
+    people: PeopleFile = None,
+    json: Json = False,
+) -> None:
+    """List what an auditor has to look at since the last sign-off; with --people check who signed the ones before."""
+    directory = None if people is None else Directory.load(people)
+    with UnitStore.open(store, readonly=True) as units, units.reading() as reader:
+        for done in reviews(reader):
+            found = "" if directory is None else "good" if is_good(done, directory) else "NOT GOOD"
+            if json:
+                signed = {"first": done.first, "size": done.size, "root": done.root.hex(), "person": done.person}
+                show_json({"signed_off": signed | {"at_ms": done.at_ms, "text": done.text, "signature": found}})
+            else:
+                text = f"Entries {done.first} to {done.size - 1} signed off by {done.person}, {_time(done.at_ms)}"
+                say(printable(f"{text}: {done.text}") + (f" (signature {found})" if found else ""))
+        number = 0
+        for item in to_review(reader, 0 if every else None):
+            number += 1
+            if json:
+                show_json({"kind": item.kind} | msgspec.to_builtins(item.body))
+            else:
+                say(f"{item.kind:<10}{_entry_line(item.body)}")
+    if not json:
+        say(f"{number} entries to look at" if number else good("Nothing to look at"))
+
+
+@app.command(name="sign-off")
+def sign_off_entries(
+    *,
+    store: Store,
+    people: People,
+    by: By,
+    text: Annotated[str, typer.Option("--why", metavar="TEXT", help="What was looked at, and what came of it.")],
+    end: Annotated[int | None, typer.Option("--before", metavar="N", help="Only the entries before entry N.")] = None,
+    passphrase_file: PassphraseFile = None,
+    json: Json = False,
+) -> None:
+    """Sign off what was listed by review, as an auditor; the log then says who has seen it."""
+    if len(by) != 1:
+        raise UsageError("one auditor signs off", hint="give one --by")
+    directory = Directory.load(people)
+    (key,) = opened(by, passphrase_file)
+    with UnitStore.open(store, wait_s=_WAIT_S) as units:
+        done = sign_off(units, key, directory, text, at_ms=now_ms(), end=end)
+    if json:
+        show_json({"first": done.first, "size": done.size, "root": done.root.hex(), "person": done.person})
+    else:
+        say(good(f"Entries {done.first} to {done.size - 1} signed off by {done.person}"))
 
 
 @app.command(name="give-up")

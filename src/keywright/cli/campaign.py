@@ -78,8 +78,15 @@ Trace = Annotated[
     Path | None, typer.Option("--trace", metavar="FILE", help="Append every exchange to FILE (mode 0600, keys masked).")
 ]
 Witness = Annotated[
-    Path | None,
-    typer.Option("--witness", metavar="FILE", help="Where checkpoints of the log go, if not beside the store."),
+    str,
+    typer.Option(
+        "--witness",
+        metavar="FILE|URL",
+        help="Where checkpoints of the log go, if not beside the store, or who cosigns.",
+    ),
+]
+WitnessKey = Annotated[
+    Path | None, typer.Option("--witness-key", metavar="FILE", help="The key of the witness at that URL.")
 ]
 Check = Annotated[bool, typer.Option("--check", help="Identify every unit that can be reached, and change nothing.")]
 
@@ -100,7 +107,8 @@ def run(
     yes: Yes = False,
     json: Json = False,
     trace: Trace = None,
-    witness: Witness = None,
+    witness: Witness = "",
+    witness_key: WitnessKey = None,
     people: decisions.PeopleFile = None,
     by: decisions.AskedBy = None,
     passphrase_file: PassphraseFile = None,
@@ -121,10 +129,18 @@ def run(
     carried = carried_by(means, engine, workers, store, trace)
     with _unseen(store, engine) if carried else watching(store, link or read_recipe(recipe).link, trace) as watcher:
         means.watcher = watcher
-        means.witness = witness
+        _witness(means, witness, witness_key)
         means.traced = trace is not None
         done = campaign.run(recipe, order, store, means)
     finish(done, store, as_json=json)
+
+
+def _witness(means: Means, named: str, key: Path | None) -> None:
+    """A file, or a second host: then the file is the one beside the store."""
+    if named.startswith(("http://", "https://")):
+        means.witness_url, means.witness_key = named, key
+    elif named:
+        means.witness = Path(named)
 
 
 @app.command()
@@ -140,14 +156,15 @@ def resume(
     yes: Yes = False,
     json: Json = False,
     trace: Trace = None,
-    witness: Witness = None,
+    witness: Witness = "",
+    witness_key: WitnessKey = None,
 ) -> None:
     """Go on with a lot by the recipe and order it was begun with. Exit codes as `run`."""
     means = _means(keystore, unlock_with(unlock, passphrase=passphrase), link, yes=yes)
     carried = carried_by(means, engine, workers, store, trace)
     with _unseen(store, engine) if carried else watching(store, link or lot_link(store), trace) as watcher:
         means.watcher = watcher
-        means.witness = witness
+        _witness(means, witness, witness_key)
         means.traced = trace is not None
         done = campaign.resume(store, means)
     finish(done, store, as_json=json)

@@ -17,7 +17,7 @@ from typing import Final
 
 import msgspec
 
-from keywright.errors import KeywrightError, LinkError, OrderError, StoreError, UsageError
+from keywright.errors import KeywrightError, LinkError, OrderError, PolicyError, StoreError, UsageError
 from keywright.fob.open import check_link, model_of, open_link
 from keywright.fob.pool import FobPool, Plan
 from keywright.globalplatform.host import Dialogue, identify
@@ -28,6 +28,7 @@ from keywright.production.audit.checkpoints import Notary, notarised
 from keywright.production.audit.key_file import FIRST, open_or_make, signer_of
 from keywright.production.audit.log_key import key_changes
 from keywright.production.audit.note import NoteKey
+from keywright.production.audit.second_host import SecondHost, witness_at
 from keywright.production.audit.witness import beside_store
 from keywright.production.control.admission import admit, at_import, brake_of, first_article, recipe_of, settle
 from keywright.production.crew import check_workers, crew
@@ -299,7 +300,7 @@ def _work(units: UnitStore, recipe: Recipe, keystore: Keystore, link: str, means
     lot = lot_in(units, units.name)
     admit(units, lot, means)
     check_stations(units)
-    notary = notary_of(units, recipe.name, means.witness)
+    notary = _notary(units, recipe, means)
     if means.workers > 1:
         plan = _plan(means, link, units.path, keep=True, name="")
         with crew(units, link, plan, means) as workers, notarised(notary):
@@ -328,7 +329,7 @@ def _cluster() -> ModuleType:
 def _on_cluster(store: str, link: str, means: Means) -> Run:
     with UnitStore.open(store, station="campaign") as units:
         lot = lot_in(units, store)
-        notary = notary_of(units, lot.lot, means.witness)
+        notary = _notary(units, recipe_of(lot), means)
         before = units.counts()
         with notarised(notary):
             stopped: str = _cluster().run(store, link, means)
@@ -380,10 +381,27 @@ def take_through(
             engine.close()
 
 
-def notary_of(units: UnitStore, lot: str, witness: Path | None) -> Notary:
+def notary_of(
+    units: UnitStore, lot: str, witness: Path | None, second: SecondHost | None = None, *, is_needed: bool = False
+) -> Notary:
     """Who signs the log of a lot, with the key beside its store. Raises as `key_file.signer_of`."""
     signer = signer_of(units, units.path, lot)
-    return Notary(units, signer, witness or beside_store(units.path))
+    return Notary(units, signer, witness or beside_store(units.path), second=second, is_needed=is_needed)
+
+
+def _notary(units: UnitStore, recipe: Recipe, means: Means) -> Notary:
+    """Who signs the log while a lot is worked on. Where the recipe needs a second host, it has to be there now."""
+    second = witness_at(means.witness_url, means.witness_key) if means.witness_url else None
+    is_needed = recipe.control.need_witness
+    if is_needed and second is None:
+        raise PolicyError(
+            f"the recipe {recipe.name!r} needs a witness on another host",
+            hint="name it: --witness http://HOST:PORT --witness-key FILE",
+        )
+    notary = notary_of(units, recipe.name, means.witness, second, is_needed=is_needed)
+    if is_needed:
+        notary.make()
+    return notary
 
 
 @contextmanager

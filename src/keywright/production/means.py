@@ -36,7 +36,7 @@ class Means(msgspec.Struct, kw_only=True):
     share the simulated units of a lot; where `engine`, a cluster, carries it, as many stations do (0: as many as is
     usual). `traced`: the watcher hears the exchanges of every unit also where workers have them, else only those of
     the first. `meanwhile` is called often while a cluster works. `witness` is the file that checkpoints of the log go
-    to, None the one beside the store.
+    to, None the one beside the store; `witness_url` a second host that cosigns them, with the key in `witness_key`.
     """
 
     keystore: str = ""
@@ -60,3 +60,5 @@ class Means(msgspec.Struct, kw_only=True):
     witness: Path | None = None
     prepares: bool = True
     """This process prepares units ahead of its devices; of many that work on a lot one need do it."""
+    witness_url: str = ""
+    witness_key: Path | None = None

@@ -13,6 +13,7 @@ from msgspec import structs
 from sqlalchemy.exc import DatabaseError
 
 from keywright.errors import DecodeError, StoreError
+from keywright.production.audit.books import LEDGER, ROWS
 from keywright.production.audit.lines import FORMAT, VERSION, End, Head, Word, line
 from keywright.production.audit.merkle import Edge
 from keywright.production.audit.note import Signer, sign_note
@@ -159,6 +160,8 @@ def _rows_of(reader: sa.Connection, abouts: Iterable[_About]) -> dict[tuple[str,
 
 
 def _now(reader: sa.Connection, out: _Output) -> None:
+    for row in reader.execution_options(yield_per=_CHUNK).execute(ROWS):
+        out.write("now", b"%b %b" % (LEDGER.encode(), msgspec.json.encode(tuple(row))))
     for rows in SUBJECTS:
         if rows.is_changing:
             for row in reader.execute(rows.query().order_by(*(rows.table.c[name] for name in rows.key))):

@@ -11,6 +11,7 @@ import functools
 import hashlib
 import os
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final, final
 
@@ -32,8 +33,12 @@ from keywright.production.audit.subjects import (
     CERTIFICATE,
     EVENT,
     LOT,
+    LOT_EVENT,
     ORDER,
     ORDERED,
+    OUTBOX,
+    REMAKE,
+    SETBACK,
     UNIT,
     UNTOUCHED,
     Rows,
@@ -41,7 +46,8 @@ from keywright.production.audit.subjects import (
     row_hash,
 )
 from keywright.production.audit.told import TOLD, told
-from keywright.production.unit_store.control_rows import LotMoved, Remade
+from keywright.production.handover.outbox import OutboxChange
+from keywright.production.unit_store.control_rows import LotMoved, Remade, Setback
 from keywright.production.unit_store.rows import Change, UnitChange
 from keywright.production.unit_store.tables import audit, audit_head, unit
 from keywright.production.unit_store.transaction import Prepared, Row, Transaction, added
@@ -68,7 +74,7 @@ ADOPTED: Final = "adopt"
 """The verb for what was there before the log."""
 ORDER_ROWS: Final = 100
 """Units whose order one entry holds."""
-KINDS: Final[tuple[type[Change], ...]] = (UnitChange, LotMoved, Remade, *TOLD)
+KINDS: Final[tuple[type[Change], ...]] = (UnitChange, LotMoved, Remade, Setback, OutboxChange, *TOLD)
 """Kinds of change that the log tells of."""
 
 _HEAD: Final = "SELECT size, edge, last, at_ms, host FROM audit_head"
@@ -102,6 +108,7 @@ class Log:
         entries = list(told(changes))
         entries += _unit_entries(transaction, changes)
         entries += _lot_entries(transaction, changes)
+        entries += _row_entries(transaction, changes)
         if not entries:
             return
         found: Any = transaction.fetch(_HEAD, lock=True)
@@ -220,6 +227,44 @@ def _lot_entries(transaction: Transaction, changes: Sequence[Change]) -> Iterato
                 yield _by(change, lot_entry(transaction, "lot.remake"), "")
         elif type(change) is LotMoved:
             yield _by(change, lot_entry(transaction, f"lot.{change.event}"), f"{change.cause}: {change.text}")
+
+
+_ROW_KINDS: Final = frozenset((Setback, LotMoved, Remade, OutboxChange))
+
+
+def _row_entries(transaction: Transaction, changes: Sequence[Change]) -> Iterator[AuditEvent]:
+    """Rows of rare changes that only the database knows whole: read back, and spoken of with their hash."""
+    if _ROW_KINDS.isdisjoint(map(type, changes)):
+        return
+    setbacks = Counter(change.unit for change in changes if type(change) is Setback)
+    for number, times in setbacks.items():
+        yield from _newest(transaction, "unit.setback", SETBACK, times, SETBACK.table.c.unit == number)
+    # Whoever moves the lot has its row locked, so the newest events are this transaction's.
+    moves = sum(type(change) is LotMoved for change in changes)
+    yield from _newest(transaction, "lot.event", LOT_EVENT, moves)
+    for change in changes:
+        if type(change) is Remade:
+            made = sa.select(unit.c.n).where(unit.c.serial == change.serial).scalar_subquery()
+            yield from _newest(transaction, "unit.remake", REMAKE, 1, REMAKE.table.c.unit == made)
+        elif type(change) is OutboxChange:
+            yield from _newest(transaction, "record.put-off", OUTBOX, 1, OUTBOX.table.c.seq == change.seq)
+
+
+def _newest(
+    transaction: Transaction, action: str, rows: Rows, number: int, which: sa.ColumnElement[bool] | None = None
+) -> Iterator[AuditEvent]:
+    """Entries about the last rows of a table, oldest first."""
+    if not number:
+        return
+    query = rows.query() if which is None else rows.query().where(which)
+    order = rows.table.c.seq if "seq" in rows.table.c else rows.table.c.unit
+    for found in reversed(transaction.all(query.order_by(order.desc()).limit(number))):
+        yield AuditEvent(
+            action=action,
+            object_type=rows.type,
+            object_id=rows.name_of(tuple(found)),
+            after_hash=row_hash(tuple(found)),
+        )
 
 
 def _by(change: Remade | LotMoved, entry: AuditEvent, why: str) -> AuditEvent:

@@ -9,19 +9,22 @@ from typing import Any, Final, NamedTuple, final
 import msgspec
 import sqlalchemy as sa
 
-from keywright.production.audit.diagnosis import Kind
+from keywright.production.audit.books import LEDGER, Books, Wrong
 from keywright.production.audit.events import Body
-from keywright.production.audit.subjects import BY_TYPE, DIGITS, ORDER, ORDERED, UNIT, UNTOUCHED, Rows, ordered_hash
+from keywright.production.audit.subjects import (
+    BY_TYPE,
+    DIGITS,
+    ORDER,
+    ORDERED,
+    OUTBOX,
+    UNIT,
+    UNTOUCHED,
+    Rows,
+    ordered_hash,
+)
+from keywright.production.handover.outbox import body_hash
 
 _UNTOUCHED: Final = msgspec.json.encode(UNTOUCHED)
-
-
-class Wrong(NamedTuple):
-    """A row that is not as its last entry says, and which entry that is."""
-
-    position: int
-    kind: Kind
-    text: str
 
 
 class _Order(NamedTuple):
@@ -40,18 +43,29 @@ class Standing:
         self._orders: list[_Order] = []
         self._ordered: list[tuple[Any, ...]] = []
         self._units = 0
+        self._books = Books()
         self.is_partial = False
         """Whether entries were given up: then rows may stand that no entry left speaks of."""
 
     def said(self, body: Body) -> None:
         """Take in an entry."""
         kind, name = body.object.type, body.object.id
+        self._books.said(body)
         if kind == ORDER:
             first, _, last = name.partition("-")
             if _is_number(first) and _is_number(last):
                 self._orders.append(_Order(int(first), int(last), body.after_hash, body.seq))
         elif kind in BY_TYPE and BY_TYPE[kind].is_changing and body.after_hash:
             self._said[kind, name] = (_unhex(body.after_hash), body.seq)
+        elif kind == OUTBOX.type:
+            self._said.pop((kind, name), None)  # acknowledged
+
+    def posted(self, payload: bytes, position: int) -> None:
+        """Take in the row of a signed record: it waits in the outbox until the receiver acknowledges it."""
+        n, jws, _, at = msgspec.json.decode(payload)
+        name = body_hash(jws)
+        first = msgspec.json.encode((name, n, "waiting", 0, at, ""))
+        self._said[OUTBOX.type, name] = (hashlib.sha256(first).digest(), position)
 
     def stands(self, kind: str, payload: bytes, end: int) -> Iterator[Wrong]:
         """Compare a row, in the order of the export; `end` is the number of entries."""
@@ -60,6 +74,9 @@ class Standing:
             values = msgspec.json.decode(payload)
         except RecursionError as error:
             raise msgspec.DecodeError("nested too deeply") from error
+        if kind == LEDGER:
+            yield from () if self.is_partial else self._books.stands(values, end)
+            return
         if rows is None or not rows.is_changing or not _is_row(rows, values):
             yield Wrong(end, "format", f"a row of {kind} that is none")
             return
@@ -83,6 +100,8 @@ class Standing:
 
     def left(self) -> Iterator[Wrong]:
         """After the last row: what ought to have been there."""
+        if not self.is_partial:
+            yield from self._books.left()
         for (kind, name), (_, position) in self._said.items():
             yield Wrong(
                 position, "deletion", f"the row of {kind} {name} is gone; entry {position} is the last about it"

@@ -12,12 +12,15 @@ from typing import Any, Final, NamedTuple
 import msgspec
 import sqlalchemy as sa
 
+from keywright.production.unit_store.control_tables import lot_event, remake, setback
 from keywright.production.unit_store.handover_tables import (
     approval,
     approval_signature,
     approval_use,
     closing,
     label,
+    outbox,
+    review,
     unit_record,
 )
 from keywright.production.unit_store.prepared_tables import prepared_chunk
@@ -35,6 +38,7 @@ _LOT: Final = (
     "link",
     "created_at",
     "state",
+    "allowed",
 )
 ORDERED: Final = ("n", "serial", "model", "owner_group", "extra")
 """Columns of a unit that its order gives and that never change; entries about the order cover them."""
@@ -135,6 +139,33 @@ LABEL: Final = Rows("label-row", label, ("unit", "number"), ("unit", "number", "
 PREPARED: Final = Rows(
     "prepared-chunk", prepared_chunk, ("recipe", "first"), ("recipe", "first", "last", "units", "digest", "at")
 )
+REVIEW: Final = Rows(
+    "review",
+    review,
+    ("size",),
+    ("size", "first", "root", "directory", "person", "at_ms", "text", "signature"),
+)
+SETBACK: Final = Rows(
+    "setback",
+    setback,
+    ("seq",),
+    ("seq", "unit", "kind", "code", "text", "severity", "ended", "sealed", "at"),
+)
+LOT_EVENT: Final = Rows(
+    "lot-event",
+    lot_event,
+    ("seq",),
+    ("seq", "event", "came_from", "state", "cause", "text", "person", "approval", "setbacks", "sealed", "at"),
+)
+REMAKE: Final = Rows("remake", remake, ("unit",), ("unit", "instead_of", "reason", "person", "approval", "at"))
+OUTBOX: Final = Rows(
+    "outbox",
+    outbox,
+    ("hash",),
+    ("hash", "unit", "state", "tries", "next_at", "last_error"),
+    is_changing=True,
+)
+"""Begins with the signed record that it sends, and ends with the receiver's acknowledgement: an entry without a row."""
 CLOSING: Final = Rows("closing-row", closing, ("id",), ("id", "counted", "approval", "at"))
 
 SUBJECTS: Final[tuple[Rows, ...]] = (
@@ -149,6 +180,11 @@ SUBJECTS: Final[tuple[Rows, ...]] = (
     LABEL,
     CLOSING,
     PREPARED,
+    REVIEW,
+    SETBACK,
+    LOT_EVENT,
+    REMAKE,
+    OUTBOX,
 )
 BY_TYPE: Final = {rows.type: rows for rows in SUBJECTS}
 

@@ -11,6 +11,7 @@ from typing import BinaryIO, Final, TypeVar, final
 import msgspec
 
 from keywright.errors import AuthenticationError, DecodeError, UsageError
+from keywright.production.audit.books import Wrong
 from keywright.production.audit.diagnosis import Kind, Seen, diagnose
 from keywright.production.audit.events import Body, decode_body, encode_body
 from keywright.production.audit.keyring import Doubt, Keyring
@@ -18,8 +19,8 @@ from keywright.production.audit.lines import LINE_BYTES, End, Head, Line, parse_
 from keywright.production.audit.log import STEPPED_BACK, is_step_back
 from keywright.production.audit.merkle import HASH_BYTES, Edge, leaf_hash
 from keywright.production.audit.note import Checkpoint, NoteKey, open_note
-from keywright.production.audit.standing import Standing, Wrong
-from keywright.production.audit.subjects import BY_TYPE
+from keywright.production.audit.standing import Standing
+from keywright.production.audit.subjects import BY_TYPE, UNIT_RECORD
 from keywright.production.audit.verdict import Finding, Verdict
 from keywright.production.audit.witness import checkpoints_of
 from keywright.production.private_file import open_plain
@@ -96,7 +97,7 @@ class Verifier:
             witnessed=self._witnessed,
             begun=self._begun,
             ended=self._ended,
-            findings=tuple(sorted(self._findings, key=lambda found: found.position)[:FINDINGS]),
+            findings=tuple(sorted(self._findings, key=_order)[:FINDINGS]),
             notes=tuple(self._notes),
         )
 
@@ -229,6 +230,8 @@ class Verifier:
             self._find(body.seq, "deletion", f"the row of {name} is no longer in the store")
         elif hashlib.sha256(line.payload).hexdigest() != body.after_hash:
             self._find(body.seq, "edit", f"the row of {name} is not the one that entry {body.seq} was written for")
+        elif body.object.type == UNIT_RECORD.type:
+            self._standing.posted(line.payload, body.seq)
 
     # ---- checkpoints
 
@@ -389,6 +392,11 @@ def verify(
             return Verifier(given, witness, need_seal=need_seal).read(file)
     except OSError as error:
         raise UsageError(f"{path}: cannot be read: {error.strerror}", hint="give the file of an export") from error
+
+
+def _order(found: Finding) -> tuple[int, bool]:
+    """By place; that the end is missing comes first, for it explains what else is wrong there."""
+    return found.position, found.kind != "truncation"
 
 
 def _body(payload: bytes) -> Body | None:

@@ -35,6 +35,8 @@ from keywright.production.unit_store.mark_rows import UnitsMarked
 from keywright.production.unit_store.mark_rows import write as write_marks
 from keywright.production.unit_store.prepared_rows import PreparedChunk
 from keywright.production.unit_store.prepared_rows import write as write_prepared
+from keywright.production.unit_store.review_rows import Reviewed
+from keywright.production.unit_store.review_rows import write as write_reviews
 from keywright.production.unit_store.rows import (
     Certificate,
     Change,
@@ -67,6 +69,7 @@ WRITERS: Final[tuple[Writer, ...]] = (
     Writer(approval_rows.KINDS, approval_rows.write),
     Writer(outbox.KINDS, outbox.write),
     Writer((LabelPrinted,), write_labels),
+    Writer((Reviewed,), write_reviews),
     Writer((Closed,), write_closed),
     Writer((CheckpointMade,), write_checkpoints),
     Writer((BodiesGivenUp,), write_given_up),

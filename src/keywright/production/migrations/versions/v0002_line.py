@@ -96,7 +96,7 @@ def _audit() -> None:
 
 
 def _approvals() -> None:
-    """What persons asked for and allowed, and that it was used."""
+    """What persons asked for and allowed, that it was used, and what auditors have seen."""
     op.create_table(
         "approval",
         sa.Column("id", sa.Text, primary_key=True),
@@ -122,7 +122,18 @@ def _approvals() -> None:
         sa.Column("digest", sa.LargeBinary, nullable=False),
         sa.Column("at_ms", sa.BigInteger, nullable=False),
     )
-    for table in ("approval", "approval_signature", "approval_use"):
+    op.create_table(
+        "review",
+        sa.Column("size", sa.Integer, primary_key=True, autoincrement=False),
+        sa.Column("first", sa.Integer, nullable=False),
+        sa.Column("root", sa.LargeBinary, nullable=False),
+        sa.Column("directory", sa.Text, nullable=False),
+        sa.Column("person", sa.Text, nullable=False),
+        sa.Column("at_ms", sa.BigInteger, nullable=False),
+        sa.Column("text", sa.Text, nullable=False),
+        sa.Column("signature", sa.LargeBinary, nullable=False),
+    )
+    for table in ("approval", "approval_signature", "approval_use", "review"):
         append_only(table)
 
 
