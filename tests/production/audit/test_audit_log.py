@@ -24,6 +24,7 @@ from support.audited import altered, event, exported, judged, made, work
 
 SILENT = {
     "Leave": "a lease, no fact about a unit",
+    "PreparedChunk": "its writer makes the entry, about the whole chunk",
     "Closed": "its writer makes the entries, with the state of the lot",
     "BodiesGivenUp": "comes with an entry that says so",
     "KeyNamed": "comes with an entry that says so",

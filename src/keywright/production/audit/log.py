@@ -30,8 +30,6 @@ from keywright.production.audit.events import (
 )
 from keywright.production.audit.merkle import Edge
 from keywright.production.audit.subjects import (
-    CERTIFICATE,
-    EVENT,
     LOT,
     LOT_EVENT,
     ORDER,
@@ -39,6 +37,7 @@ from keywright.production.audit.subjects import (
     OUTBOX,
     REMAKE,
     SETBACK,
+    SUBJECTS,
     UNIT,
     UNTOUCHED,
     Rows,
@@ -282,7 +281,9 @@ def _adopted(transaction: Transaction) -> Iterator[AuditEvent]:
     for row in units:
         if row[len(ORDERED) :] != UNTOUCHED:
             yield _adopted_row(UNIT, row)
-    for rows in (EVENT, CERTIFICATE):
+    for rows in SUBJECTS:
+        if rows in (LOT, UNIT):
+            continue
         for found in transaction.all(rows.query()):
             yield _adopted_row(rows, tuple(found))
 
