@@ -92,8 +92,15 @@ class Server:
         return f"postgresql://{user}@{self.host}:{self.port}/{database}"
 
     def connect(self, database: str = "postgres") -> psycopg.Connection[tuple[object, ...]]:
-        """A connection of the test's own, each statement committed by itself."""
-        return psycopg.connect(f"host=127.0.0.1 port={self.port} user=line dbname={database}", autocommit=True)
+        """A connection of the test's own, each statement committed by itself; waits for a server that restarts."""
+        until = time.monotonic() + 60
+        while True:
+            try:
+                return psycopg.connect(f"host=127.0.0.1 port={self.port} user=line dbname={database}", autocommit=True)
+            except psycopg.OperationalError:
+                if time.monotonic() > until:
+                    raise
+                time.sleep(0.1)
 
     def create_database(self) -> str:
         """A new, empty database; returns its name."""

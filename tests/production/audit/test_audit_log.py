@@ -28,6 +28,7 @@ SILENT = {
     "Closed": "its writer makes the entries, with the state of the lot",
     "BodiesGivenUp": "comes with an entry that says so",
     "KeyNamed": "comes with an entry that says so",
+    "UnitsMarked": "comes with an entry that has the digest of its rows",
     "CheckpointMade": "speaks of the log, from outside it",
 }
 """Kinds of change that the log does not tell of, and why."""
