@@ -31,7 +31,7 @@ def main() -> None:
     given = words.parse_args()
     with tempfile.TemporaryDirectory() as place:
         report = given.report.resolve()
-        body, softhsm = "support.ray_lots:whole_line", not given.software
+        body, softhsm = "support.ray_bodies:whole_line", not given.software
         inside(body, Path(place), given.limit, units=given.units, softhsm=softhsm, report=str(report))
     print(given.report.read_text(encoding="utf-8"))
 

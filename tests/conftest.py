@@ -14,7 +14,7 @@ from hypothesis import settings
 from support import canary
 from support.peers import REQUIRE, left_out, peers_required
 
-pytest_plugins = ["support.postgresql"]
+pytest_plugins = ["support.postgresql", "support.faults"]
 
 _CASES = 100
 _LEAKS = pytest.StashKey[list[str]]()

@@ -1,4 +1,4 @@
-"""The line itself: a lot with durable commits, and an order of 100,000 rows."""
+"""The line itself: a lot with durable commits in a file and on a server, and an order of 100,000 rows."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.figures import Figure, rate
+from bench.store import postgresql, sync_s, url_of
 
 RECIPE = Path(__file__).parents[2] / "examples" / "fob.toml"
 LOT = 3_000
@@ -31,24 +32,33 @@ def figures(*, lot: int = LOT, rows: int = ROWS, worked: int = 5_000) -> Lots:
     """`worked` of the `rows` units of the large order are provisioned before it is stopped; 0 for all of them."""
     with tempfile.TemporaryDirectory() as folder:
         place = Path(folder)
-        speed, speed_notes = _speed(place, lot)
+        speed, speed_notes = _speed(place, "SQLite", None, lot, sync_s(place))
+        with postgresql() as server:
+            if server is not None:
+                found = _speed(place, "PostgreSQL", server, lot, sync_s(server.folder))
+                speed, speed_notes = [*speed, *found[0]], [*speed_notes, *found[1]]
         memory, memory_notes = _memory(place, rows, worked)
     return Lots([*speed, *memory], [*speed_notes, *memory_notes])
 
 
-def _speed(place: Path, lot: int) -> tuple[list[Figure], list[str]]:
-    _worker("run", RECIPE, _order(place / "warm.csv", 50), place / "warm.db", 0)
-    found = _worker("run", RECIPE, _order(place / "lot.csv", lot), place / "lot.db", 0)
+def _speed(place: Path, name: str, server: Any, lot: int, sync: float) -> tuple[list[Figure], list[str]]:
+    """`server` None: in a file. The target is for SQLite; the server's processes share this machine's processors."""
+    warm, store = (url_of(server, str(place)) if server else str(place / f"{one}.db") for one in ("warm", "lot"))
+    _worker("run", RECIPE, _order(place / "warm.csv", 50), warm, 0)
+    found = _worker("run", RECIPE, _order(place / "lot.csv", lot), store, 0)
     settings, cpu = found["settings"], found["cpu"]
     per_s = lot / found["seconds"]
     note = (
         f"The lot: {lot:,} simulated fobs in {found['seconds']:.1f} s, from reading the order to the last commit; "
-        f"SQLite with journal mode {settings['journal_mode']}, synchronous {settings['synchronous']}: "
+        f"{name} with journal mode {settings['journal_mode']}, synchronous {settings['synchronous']}, one sync "
+        f"{sync * 1e3:.2f} ms: "
         f"{settings['changes']:,} rows in {settings['commits']:,} commits with {settings['syncs']:,} syncs. "
         f"Processor time for a fob: {_each(cpu['line'], lot)} in the line, "
         f"{_each(cpu['tray'], lot)} in the tray of fobs."
     )
-    return [Figure("lot of simulated fobs, fobs a second", rate(per_s), "", per_s, 300, form="{:.0f}/s")], [note]
+    what = f"{name}: lot of simulated fobs, fobs a second end to end"
+    target = None if server else 300
+    return [Figure(what, rate(per_s), f"one sync {sync * 1e3:.2f} ms", per_s, target, form="{:.0f}/s")], [note]
 
 
 def _memory(place: Path, rows: int, worked: int) -> tuple[list[Figure], list[str]]:

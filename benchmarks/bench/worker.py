@@ -22,6 +22,7 @@ from keywright.production.means import Means
 from keywright.production.reports.report import summarise
 from keywright.production.reports.report_csv import write_csv
 from keywright.production.reports.report_html import write_html
+from keywright.production.unit_store.database import store_path
 from keywright.production.unit_store.units import UnitStore
 from keywright.production.watch import Unwatched
 
@@ -44,24 +45,24 @@ class StopAfter(Unwatched):
             raise Enough
 
 
-def run_lot(recipe: Path, order: Path, store: Path, stop_after: int) -> dict[str, object]:
+def run_lot(recipe: Path, order: Path, store: str, stop_after: int) -> dict[str, object]:
     """Run a lot and say what it took, from reading the order and making the keystore to the last commit."""
     settings: dict[str, object] = {}
     start = time.perf_counter()
-    with FobPool.start(Plan(journal=f"{store}.fobs")) as pool:
+    with FobPool.start(Plan(journal=f"{store_path(store)}.fobs")) as pool:
         means = Means(station=pool, watcher=StopAfter(stop_after)) if stop_after else Means(station=pool)
         with contextlib.suppress(Enough):
-            settings = msgspec.structs.asdict(run(recipe, order, str(store), means).summary.settings)
+            settings = msgspec.structs.asdict(run(recipe, order, store, means).summary.settings)
         seconds = time.perf_counter() - start
         peaks = {"line": _peak(os.getpid()), "tray": _peak(pool.pid)}
     cpu = {"line": _cpu(resource.RUSAGE_SELF), "tray": _cpu(resource.RUSAGE_CHILDREN)}
     return {"seconds": seconds, "settings": settings, "peaks": peaks, "cpu": cpu}
 
 
-def write_report(store: Path, place: Path) -> dict[str, object]:
+def write_report(store: str, place: Path) -> dict[str, object]:
     """Summary, page and table of a lot."""
     start = time.perf_counter()
-    with UnitStore.open(str(store), readonly=True) as units:
+    with UnitStore.open(store, readonly=True) as units:
         summary = summarise(units)
         write_html(units, place / "report.html")
         write_csv(units, place / "units.csv")
@@ -90,9 +91,9 @@ def main() -> None:
     """Do what the arguments say."""
     match sys.argv[1:]:
         case ["run", recipe, order, store, stop_after]:
-            print(json.dumps(run_lot(Path(recipe), Path(order), Path(store), int(stop_after))))
+            print(json.dumps(run_lot(Path(recipe), Path(order), store, int(stop_after))))
         case ["report", store, place]:
-            print(json.dumps(write_report(Path(store), Path(place))))
+            print(json.dumps(write_report(store, Path(place))))
         case _:
             sys.exit("usage: bench.worker run RECIPE ORDER STORE STOP_AFTER | report STORE PLACE")
 

@@ -47,7 +47,8 @@ def limits() -> str:
     test, production = (msgspec.structs.asdict(one) for one in (TEST_LIMITS, PRODUCTION_LIMITS))
     remarks = _remarks(control)["Control"]
     rows = [
-        (f"`{name}`", remarks[name], _limit(test[name]), _limit(production[name])) for name in Control.__struct_fields__
+        (f"`{name}`", remarks[name], _limit(test.get(name, 0)), _limit(production.get(name, 0)))
+        for name in Control.__struct_fields__
     ]
     return table(("key", "", "trying out", "production"), rows)
 

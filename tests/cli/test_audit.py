@@ -32,7 +32,7 @@ def test_an_export_is_judged_whole_with_key_and_witness(keywright: Keywright, lo
     key, witness = f"{lot}.audit-key.pub", str(lot.with_name("witness"))
     ran = keywright("audit", "verify", exported(keywright, lot), "--key", key, "--witness", witness)
     assert ran.code == 0
-    assert "Whole: 18 entries" in ran.out
+    assert "Whole: 19 entries" in ran.out
     assert "Note" not in ran.out
 
 
@@ -73,10 +73,10 @@ def test_a_key_that_is_none_is_a_usage_error(keywright: Keywright, lot: Path, tm
 
 
 def test_a_proof_is_one_object(keywright: Keywright, lot: Path) -> None:
-    assert json.loads(keywright("audit", "prove", "--store", str(lot), "--entry", "3").out)["size"] == 18
+    assert json.loads(keywright("audit", "prove", "--store", str(lot), "--entry", "3").out)["size"] == 19
     assert json.loads(keywright("audit", "prove", "--store", str(lot), "--since", "9").out)["old"] == 9
     assert keywright("audit", "prove", "--store", str(lot)).code == 2
-    assert keywright("audit", "prove", "--store", str(lot), "--entry", "18").code == 2
+    assert keywright("audit", "prove", "--store", str(lot), "--entry", "19").code == 2
 
 
 def test_young_entries_are_not_given_up(keywright: Keywright, lot: Path) -> None:
@@ -90,3 +90,17 @@ def test_the_evidence_of_a_lot_is_shown(keywright: Keywright, lot: Path, tmp_pat
     assert "R12" in ran.out
     assert (tmp_path / "page.html").exists()
     assert json.loads(keywright("audit", "controls", "--store", str(lot), "--json").out)["test"] is True
+
+
+def test_entries_are_shown_and_listed_for_review(keywright: Keywright, lot: Path) -> None:
+    shown = keywright("audit", "show", "--store", str(lot), "--action", "lot.*", "--from", "1")
+    assert (shown.code, len(shown.out.splitlines())) == (0, 2)
+    assert "lot.stop  lot audited" in shown.out
+    found = [json.loads(line) for line in keywright("audit", "show", "--store", str(lot), "--json").out.splitlines()]
+    assert [body["seq"] for body in found] == list(range(19))
+    listed = keywright("audit", "review", "--store", str(lot))
+    assert "1 entries to look at" in listed.out
+    (item,) = [
+        json.loads(line) for line in keywright("audit", "review", "--store", str(lot), "--json").out.splitlines()
+    ]
+    assert (item["kind"], item["action"]) == ("stop", "lot.stop")

@@ -7,17 +7,25 @@ import io
 import json
 import os
 import signal
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
-from keywright.cli.campaign import lot_of
+from keywright.cli.lot_eye import LotEye
+from keywright.cli.progress import Lot
+from keywright.production.reports.sequence import read_sequence
 from keywright.production.unit_store.units import UnitStore
 from keywright.store import Journal
 from support.commands import Keywright, started
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 RECIPE = EXAMPLES / "fob.toml"
+
+
+def looked_at(store: Path) -> Lot:
+    with closing(LotEye(str(store))) as eye:
+        return eye.lot()
 
 
 def order(folder: Path, units: int, name: str = "order.csv") -> Path:
@@ -284,6 +292,32 @@ def test_real_devices_need_a_yes_before_they_are_touched(keywright: Keywright, t
     assert "--yes" in ran.err
 
 
+def dialogues(trace: Path) -> dict[str, list[tuple[str, str]]]:
+    """Direction and INS or status of each event, by unit."""
+    found: dict[str, list[tuple[str, str]]] = {}
+    for line in trace.read_text().splitlines():
+        event = json.loads(line)
+        what = event["hex"][2:4] if event["dir"] == "command" else event["hex"][-4:]
+        found.setdefault(event["link"].partition("#")[2], []).append((event["dir"], what))
+    return found
+
+
+def test_what_several_workers_exchange_is_traced_as_what_one_does(
+    keywright: Keywright, sealed: Path, tmp_path: Path
+) -> None:
+    store, trace = tmp_path / "lot.db", tmp_path / "all.jsonl"
+    words = ("campaign", "run", RECIPE, "--order", order(tmp_path, 3), "--store", store, "--workers", 2)
+    assert keywright(*words, "--trace", trace).code == 0
+    assert trace.stat().st_mode & 0o777 == 0o600
+    usual = sealed.with_name("all.jsonl")
+    assert dialogues(trace) == dialogues(usual)
+    assert trace.read_text().count("data masked") == usual.read_text().count("data masked") > 0
+    first, alone = (list(read_sequence(one.with_name("lot.db.trace.jsonl"))) for one in (store, sealed))
+    assert [(one.dir, one.step, len(one.plain)) for one in first] == [
+        (one.dir, one.step, len(one.plain)) for one in alone
+    ]
+
+
 def test_a_recipe_that_is_wrong_is_named_with_its_line(keywright: Keywright, tmp_path: Path) -> None:
     recipe = tmp_path / "r.toml"
     recipe.write_text(RECIPE.read_text().replace('name = "identify"', 'name = "identfy"'))
@@ -293,25 +327,29 @@ def test_a_recipe_that_is_wrong_is_named_with_its_line(keywright: Keywright, tmp
     assert "did you mean 'identify'?" in ran.err
 
 
-def test_a_lot_that_is_interrupted_says_so_and_can_be_resumed(keywright: Keywright, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("number", "told"), [(signal.SIGINT, ""), (signal.SIGTERM, " by SIGTERM")])
+def test_a_lot_that_is_interrupted_says_so_and_can_be_resumed(
+    keywright: Keywright, tmp_path: Path, number: signal.Signals, told: str
+) -> None:
     store = tmp_path / "lot.db"
     words = ("campaign", "run", RECIPE, "--order", order(tmp_path, 400), "--store", store)
     with started(*words) as process:
         assert process.stderr is not None
         process.stderr.readline()
-        process.send_signal(signal.SIGINT)
+        process.send_signal(number)
         _, err = process.communicate(timeout=30)
-    assert process.returncode == 130
-    assert (
-        f"keywright: interrupted; nothing is lost\n  next: go on with: keywright campaign resume --store {store}" in err
+    assert process.returncode == 128 + number
+    said = (
+        f"keywright: interrupted{told}; nothing is lost\n  next: go on with: keywright campaign resume --store {store}"
     )
+    assert said in err
     assert "Traceback" not in err
-    assert lot_of(str(store)).ordered == 400
-    assert lot_of(str(store)).finished < 400
+    assert looked_at(store).ordered == 400
+    assert looked_at(store).finished < 400
 
 
 def test_the_live_picture_knows_the_lot_from_its_store(sealed: Path) -> None:
-    lot = lot_of(str(sealed))
+    lot = looked_at(sealed)
     assert (lot.name, lot.ordered, lot.finished, lot.is_test) == ("fob", 3, 3, True)
     assert lot.steps == ("identify", "authenticate", "own_keys", "personalise", "lock_down")
 

@@ -12,6 +12,7 @@ from keywright.cli import engines
 from keywright.errors import UsageError
 from keywright.production.cluster import carry, head
 from keywright.production.cluster.address import Cluster
+from keywright.production.cluster.folder import working_folder
 from keywright.production.cluster.library import AUTH_MODE, TOKEN_PATH, ClusterError, environment
 from keywright.production.cluster.machine import check_token
 from keywright.production.means import Means
@@ -143,14 +144,48 @@ def test_a_cluster_that_does_not_answer_is_named_before_anything_is_begun(monkey
 
 def test_stations_are_trays_for_simulated_units_and_the_reader_of_a_link() -> None:
     means = Means(keystore="software:k", unlock=Path("k.unlock"))
-    trays = carry.stations("s", "sim:fob", means, ("1", "2"))
+    trays = carry.stations(Cluster(), "s", "sim:fob", means, ("1", "2"))
     assert [(one.name, one.resource, one.unlock) for one in trays] == [("1", "", "k.unlock"), ("2", "", "k.unlock")]
-    (reader,) = carry.stations("s", "pcsc:ACS", means, ("1", "2"))
+    (reader,) = carry.stations(Cluster(), "s", "pcsc:ACS", means, ("1", "2"))
     assert (reader.name, reader.resource) == ("1", "reader:pcsc:ACS")
 
 
+@pytest.mark.parametrize("link", ["pcsc:ACS", "sim:fob"])
+def test_on_other_machines_every_station_holds_a_reader_of_one_of_them(link: str) -> None:
+    spread = carry.stations(Cluster("10.0.0.1", 6379), "s", link, Means(), ("1", "2"))
+    assert [(one.name, one.resource) for one in spread] == [("1", f"reader:{link}"), ("2", f"reader:{link}")]
+    assert head.readers((link, "pcsc:B", link)) == {f"reader:{link}": 2.0, "reader:pcsc:B": 1.0}
+
+
+def test_a_firewall_can_name_every_port(tmp_path: Path) -> None:
+    token = head.new_token(tmp_path / "token")
+    for made in (head.open_head, head.node):
+        told = made(Path("/tmp/kw"), Cluster("10.0.0.1", 6400), token, ()).command
+        ports = [int(word.rpartition("=")[2]) for word in told if "-port=" in word]
+        assert len(set(ports)) == len(ports) >= 8
+        assert set(ports) <= set(range(6400, 6400 + head.PORTS))
+        with pytest.raises(UsageError, match="100 ports in a row"):
+            made(Path("/tmp/kw"), Cluster("10.0.0.1", 65_500), token, ())
+
+
+def test_a_folder_that_a_killed_command_left_is_removed_and_no_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    left, other = tmp_path / "kw-left", tmp_path / "kw-other"
+    for place in (left, other):
+        place.mkdir()
+        (place / "token").touch()
+    (left / "lock").write_text("1\n")
+    with working_folder() as first, working_folder() as second:
+        assert sorted(tmp_path.iterdir()) == sorted([first, second, other])
+        assert first.stat().st_mode & 0o777 == 0o700
+    assert list(tmp_path.iterdir()) == [other]
+
+
 @pytest.mark.parametrize(
-    ("engine", "workers", "carried", "number"), [("local", 0, False, 1), ("ray://local", 0, True, 2)]
+    ("engine", "workers", "carried", "number"),
+    [("local", 0, False, 1), ("ray://local", 0, True, 0), ("ray://local", 3, True, 3)],
 )
 def test_who_carries_a_lot(engine: str, workers: int, number: int, *, carried: bool) -> None:
     means = Means()

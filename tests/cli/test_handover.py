@@ -33,7 +33,7 @@ def run_once(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def store(run_once: Path, tmp_path: Path) -> Path:
-    for name in ("lot.db", "lot.db.keystore", "lot.db.keystore.unlock"):
+    for name in ("lot.db", "lot.db.keystore", "lot.db.keystore.unlock", "lot.db.audit-key"):
         copy = tmp_path / name
         copy.write_bytes(run_once.with_name(name).read_bytes())
         copy.chmod(0o600)
@@ -58,8 +58,10 @@ def test_a_count_that_differs_does_not_close(keywright: Keywright, store: Path) 
     error = json.loads(ran.out)["error"]
     assert error["code"] == "closing"
     assert "counted -1 'good'" in error["message"]
-    for wrong in ("sealed", "gold=1", "sealed=x"):
+    for wrong in ("sealed", "gold=1", "sealed=x", "sealed=\N{SUPERSCRIPT TWO}"):
         assert keywright("campaign", "close", "--store", store, "--counted", wrong).code == 2
+    twice = keywright("campaign", "close", "--store", store, "--counted", "sealed=1", "--counted", "sealed=2")
+    assert (twice.code, "names an account twice" in twice.err) == (2, True)
 
 
 def test_real_units_have_to_be_counted_by_two(keywright: Keywright, tmp_path: Path) -> None:

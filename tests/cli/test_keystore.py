@@ -88,10 +88,10 @@ def test_a_passphrase_is_asked_for_and_opens_the_keystore(
     keywright: Keywright, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("sys.stdin.isatty", lambda: True, raising=False)
-    monkeypatch.setattr("typer.prompt", lambda *_, **__: "correct horse")
+    monkeypatch.setattr("keywright.cli.unlock.ask_passphrase", lambda *_, **__: b"correct horse")
     assert keywright("keystore", "new", tmp_path / "k", "--passphrase").code == 0
     assert keywright("keystore", "show", tmp_path / "k", "--passphrase").code == 0
-    monkeypatch.setattr("typer.prompt", lambda *_, **__: "wrong horse")
+    monkeypatch.setattr("keywright.cli.unlock.ask_passphrase", lambda *_, **__: b"wrong horse")
     ran = keywright("keystore", "show", tmp_path / "k", "--passphrase")
     assert ran.code != 0
     assert "horse" not in ran.err

@@ -65,6 +65,34 @@ def test_what_cannot_be_undone_is_asked_first(keywright: Keywright, made: Path, 
     assert state(keywright, made, "issuer") == f"{verb}d"
 
 
+def nothing_is_handed_over(keywright: Keywright, store: Path, folder: Path) -> None:
+    """Of the two units of a lot, both sealed with a key that is compromised."""
+    assert "2 units, by the key 'issuer': nothing of them is handed over" in keywright(
+        "campaign", "status", "--store", store
+    ).out.replace("\n                ", " ")
+    sent = json.loads(keywright("campaign", "send", "--store", store, "--to", f"file:{folder / 'sent'}", "--json").out)
+    assert (sent["stored"], sent["withheld"], sum(sent["left"].values())) == (0, 2, 0)
+    ran = keywright("campaign", "labels", "--store", store, "--out", folder / "labels.pdf", "--unit", "K-000001")
+    assert "a key that reached it is compromised" in ran.err
+    ran = keywright("campaign", "manifest", "--store", store, "--out", folder / "m.json", "--keystore", folder / "keys")
+    assert "0 units" in ran.out
+    ran = keywright("campaign", "close", "--store", store)
+    assert "2 sealed units are marked" in ran.err
+    again = ("keystore", "affected", folder / "keys", "issuer", "--store", store, "--mark")
+    assert keywright(*again).code == 0
+    csv = folder / "units.csv"
+    keywright("campaign", "report", "--store", store, "--csv", csv)
+    assert [row.rsplit(",", 1)[1] for row in csv.read_text().splitlines()] == ["compromised", "issuer", "issuer"]
+    exported = folder / "log"
+    assert keywright("audit", "export", "--store", store, "--out", exported).code == 0
+    assert keywright("audit", "verify", exported).code == 0
+
+
+def test_units_are_marked_for_no_key_but_a_compromised_one(keywright: Keywright, made: Path) -> None:
+    ran = keywright("keystore", "affected", made, "issuer", "--mark")
+    assert (ran.code, "marked for a compromised key" in ran.err) == (5, True)
+
+
 def test_a_compromised_key_is_listed_with_the_units_it_reached(
     keywright: Keywright, tmp_path: Path, made: Path
 ) -> None:
@@ -80,6 +108,7 @@ def test_a_compromised_key_is_listed_with_the_units_it_reached(
     (found,) = document["lots"]
     assert (found["lot"], found["keys"]) == ("fob", ["issuer"])
     assert found["units"] == [[1, "K-000001"], [2, "K-000002"]]
+    nothing_is_handed_over(keywright, store, tmp_path)
     shown = keywright("keystore", "affected", made, "issuer", "--store", store).out
     assert "2 units concerned through issuer" in shown
     assert "K-000002" in shown

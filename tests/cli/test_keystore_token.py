@@ -10,6 +10,7 @@ import pytest
 
 from keywright.errors import PolicyError
 from keywright.production.hsm.keystore import Pkcs11Keystore
+from keywright.production.people import approval_file
 from keywright.production.people.people import Directory, Person, Role
 from keywright.production.people.person_key import create_key
 from support.commands import Keywright
@@ -104,3 +105,10 @@ def test_what_a_token_does_not_enforce_is_accepted_by_two_persons(
     held.close()
     used = keywright(*asking, *by, tmp_path / "kim")
     assert used.code == 5, "an approval is used once"
+    # A copy of its file knows nothing of that; the token does.
+    copy = tmp_path / "copy"
+    copy.write_bytes(approval.read_bytes())
+    held = Pkcs11Keystore.open(token.parsed)
+    with pytest.raises(PolicyError, match="has been used for this token"):
+        held.accept((), approval_file.read(copy).id, directory.id)
+    held.close()

@@ -8,8 +8,11 @@ import sys
 import pytest
 from rich.console import Console
 
-from keywright.cli.live import IN_WORK_SHOWN, Lot, PlainLines, Progress, Watchers, picture_of, shown, totals
+from keywright.cli.live import PlainLines, Watchers, shown
+from keywright.cli.live_picture import IN_WORK_SHOWN, picture_of
+from keywright.cli.progress import Lot, Progress, totals
 from keywright.iso7816.apdu import Command, Response
+from keywright.production.reports.now import Now
 from keywright.production.watch import Phase, Unwatched
 
 STEPS = ("identify", "own_keys", "lock_down")
@@ -24,7 +27,7 @@ class Clock:
 
 def progress(ordered: int = 4, finished: int = 0) -> tuple[Progress, Clock]:
     clock = Clock()
-    return Progress(lambda: Lot("fob", ordered, STEPS, finished, True), clock), clock
+    return Progress(lambda: Lot("fob", ordered, STEPS, finished, True, finished), clock), clock
 
 
 def drawn(counted: Progress) -> str:
@@ -75,13 +78,13 @@ def test_the_lot_is_learnt_when_the_first_unit_is_taken_up() -> None:
     assert (counted.lot.ordered, asked) == (2, [1])
 
 
-def test_the_rate_counts_this_run_alone() -> None:
+def test_the_rate_counts_this_run_alone_and_the_units_the_whole_lot() -> None:
     counted, clock = progress(10, finished=6)
     counted.started(1, "A")
     clock.now += 2
     counted.finished(1, "A", "sealed", "")
     assert counted.rate == 0.5
-    assert totals(counted) == "7 of 10: 1 sealed, 0 a second"
+    assert totals(counted) == "7 of 10: 7 sealed, 0 a second"
 
 
 def test_the_picture_shows_totals_steps_work_and_failures() -> None:
@@ -185,3 +188,30 @@ def test_no_terminal_gets_lines(capsys: pytest.CaptureFixture[str]) -> None:
     out, err = capsys.readouterr()
     assert out == ""
     assert err.startswith("1 of 1: 1 sealed, ")
+
+
+def test_the_picture_says_what_holds_the_lot_up_and_who_works_on_it() -> None:
+    counted, _ = progress(100)
+    counted.started(1, "A")
+    counted.now = Now(first_article=3, stations=(("worker 1", 12), ("worker 2", 9)), to_recover=2, recovered=1)
+    counted.noticed("worker 2: the HSM client was started again (1)")
+    text = drawn(counted)
+    assert "first article: units 1 to 3, then the lot waits for a person" in text
+    assert "stations worker 1 12   worker 2 9" in text
+    assert "cut off  1 recovered, 2 to be recovered" in text
+    assert "* worker 2: the HSM client was started again (1)" in text
+    why = "3 units in a row failed alike (card-cryptogram at authenticate)"
+    counted.now = Now("stopped", why, stations=(("alone 7.a", 4),))
+    text = drawn(counted)
+    assert f"! stopped: {why}" in text
+    assert "first article" not in text
+    assert "stations" not in text
+
+
+def test_no_failure_is_cut_off_at_the_edge_of_the_terminal() -> None:
+    counted, _ = progress(100)
+    counted.started(1, "KW-F1-000009")
+    why = "card-cryptogram: card cryptogram wrong (KVN FF, SCP03 i=70) and so on"
+    counted.finished(1, "KW-F1-000009", "quarantined", why)
+    words = " ".join(drawn(counted).split())
+    assert why in words

@@ -6,12 +6,15 @@ import io
 import os
 import pty
 import termios
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from keywright.cli.campaign import _swap
-from keywright.cli.person import ask, ask_hidden, is_attended
+from keywright.cli.person import ask, ask_hidden, ask_passphrase, is_attended
+from keywright.errors import PolicyError
+from keywright.production.hsm.pin import read_pin
 from support.commands import Keywright
 
 
@@ -78,3 +81,43 @@ def test_a_terminal_shows_nothing_of_a_secret_and_echoes_again_afterwards(
     os.close(ours)
     assert b"secret" not in seen
     assert b"shown" in seen
+
+
+@pytest.fixture
+def typing(monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
+    """A terminal at standard input; what is written to it is typed."""
+    ours, theirs = pty.openpty()
+    with os.fdopen(theirs, encoding="utf-8") as terminal:
+        monkeypatch.setattr("sys.stdin", terminal)
+        yield ours
+    os.close(ours)
+
+
+def test_a_new_passphrase_is_typed_until_two_agree_and_what_is_typed_early_is_kept(
+    typing: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    os.write(typing, b"horse\nhorsf\n\nb\xc3\xa4r\nb\xc3\xa4r\n")
+    assert ask_passphrase("New passphrase", twice=True) == "bär".encode()
+    assert "These two are not the same.\n" in capsys.readouterr().err
+
+
+def test_the_end_of_the_input_is_no_passphrase(typing: int) -> None:
+    os.write(typing, b"\x04")
+    with pytest.raises(PolicyError, match="nothing was typed"):
+        ask_passphrase("Passphrase")
+
+
+def test_the_pin_of_a_token_is_typed_at_the_terminal_which_does_not_show_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    ours, theirs = pty.openpty()
+    monkeypatch.setattr("keywright.production.hsm.pin.TERMINAL", Path(os.ttyname(theirs)))
+    monkeypatch.delenv("KEYWRIGHT_PIN_FILE", raising=False)
+    monkeypatch.setattr(
+        "keywright.production.hsm.pin._line",
+        lambda terminal: os.write(ours, b"24680\n") and terminal.readline().decode().strip(),
+    )
+    assert read_pin("") == "24680"
+    seen = os.read(ours, 100)
+    os.close(theirs)
+    os.close(ours)
+    assert b"PIN of the token: " in seen
+    assert b"24680" not in seen

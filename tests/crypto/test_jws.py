@@ -68,6 +68,21 @@ def test_the_algorithm_is_that_of_the_key(alg: object) -> None:
         verify_jws(f"{signed}.{encode(signer.sign(signed.encode()))}", lambda _: signer.public)
 
 
+def test_a_signature_by_an_algorithm_of_another_curve_is_refused() -> None:
+    # Mathematically it holds: RFC 7518 3.4 ties the algorithm to the curve, and so do we.
+    key = KEYS["P-256"]
+    signed = f"{encode(json.dumps({'alg': 'ES384'}).encode())}.{encode(b'p')}"
+    signature = key.sign(signed.encode(), "sha384")
+    key.public.verify(signature, signed.encode(), "sha384")
+    with pytest.raises(AuthenticationError):
+        verify_jws(f"{signed}.{encode(signature)}", lambda _: key.public)
+
+
+def test_the_algorithm_is_not_for_the_caller_to_choose() -> None:
+    signer = Signing(KEYS["P-256"])
+    assert read_jws(sign_jws({"alg": "none"}, b"p", signer)).header == {"alg": "ES256"}
+
+
 def test_an_extension_that_must_be_understood_is_refused() -> None:
     signer = Signing(KEYS["P-256"])
     text = sign_jws({"crit": ["exp"], "exp": 1}, b"", signer)

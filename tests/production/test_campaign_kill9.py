@@ -13,10 +13,12 @@ import signal
 import subprocess
 import sys
 import time
+from collections import Counter
 from pathlib import Path
 
 from keywright.crypto.certificates import load_certificate
 from keywright.production.unit_store.units import UnitStore
+from support.faults import Kind
 from support.house import ROOT
 
 KILLS = 20
@@ -87,7 +89,9 @@ def killed_when_grown(process: subprocess.Popen[str], line: Line, size: int) -> 
     process.send_signal(signal.SIGKILL)
 
 
-def test_the_command_killed_twenty_times_loses_nothing_and_does_nothing_twice(tmp_path: Path) -> None:
+def test_the_command_killed_twenty_times_loses_nothing_and_does_nothing_twice(
+    tmp_path: Path, injected: Counter[Kind]
+) -> None:
     """Usually one lot is enough; a slow look at the journal may let it end early, then another one goes on."""
     chance = random.Random(20261123)
     kills = 0
@@ -98,6 +102,7 @@ def test_the_command_killed_twenty_times_loses_nothing_and_does_nothing_twice(tm
         kills += kill_and_continue(line, chance, KILLS - kills)
         everything_was_done_once(line)
         if kills >= KILLS:
+            injected["command"] = kills
             return
     raise AssertionError(f"only {kills} kills fell")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import pairwise
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 from keywright.fob.fobs import Model
 from keywright.production.keystores.software_keystore import SoftwareKeystore
 from support.endings import EXTERNAL_AUTHENTICATE, check_end, no_try_is_wrong
+from support.faults import Kind
 from support.kills import MOST_SESSIONS_MORE, PHASES, Lot, template
 
 RECIPE = (Path(__file__).parents[2] / "examples/fob.toml").read_bytes()
@@ -42,13 +44,14 @@ class Ground:
     def lot(self, name: str) -> Lot:
         return Lot(self.place / "template", self.place / name, self._keystore, self._models)
 
-    def killed(self, moments: Iterable[int]) -> Iterator[tuple[dict[int, str], Lot]]:
+    def killed(self, moments: Iterable[int], injected: Counter[Kind]) -> Iterator[tuple[dict[int, str], Lot]]:
         """For each of these moments, counted from 1, a lot that was killed there, and where its units were."""
         for at in moments:
             lot = self.lot(f"cut-{at}")
             passed, ended = lot.run(at)
             assert not ended, "a kill did not fall"
             assert len(passed) == at
+            injected["worker"] += 1
             yield {moment.unit: moment.step for moment in passed}, lot
             shutil.rmtree(lot.place)
 
@@ -74,18 +77,20 @@ class Line(Ground):
             memory, expected = lot.memory(unit.serial), self.memories[unit.serial]
             check_end(memory, expected, events[unit.n], certificates[unit.n], answers, most=most.get(unit.n, 0))
 
-    def sweep(self, moments: Iterable[int]) -> None:
+    def sweep(self, moments: Iterable[int], injected: Counter[Kind]) -> None:
         """Kill at each of these moments, continue, check."""
-        for where, lot in self.killed(moments):
+        for where, lot in self.killed(moments, injected):
             assert lot.run()[1]
             self.check(lot, {n: MOST_SESSIONS_MORE[step] for n, step in where.items()})
 
 
 @pytest.mark.parametrize("stays", [False, True], ids=["factory set vanishes", "factory set stays"])
 @pytest.mark.parametrize("part", range(SLICES))
-def test_a_kill_at_any_moment_of_one_unit_loses_nothing(tmp_path: Path, part: int, *, stays: bool) -> None:
+def test_a_kill_at_any_moment_of_one_unit_loses_nothing(
+    tmp_path: Path, injected: Counter[Kind], part: int, *, stays: bool
+) -> None:
     line = Line(tmp_path, 1, Model(initial_keys_stay=stays, try_limit=3))
-    line.sweep(range(1 + part, len(line.moments) + 1, SLICES))
+    line.sweep(range(1 + part, len(line.moments) + 1, SLICES), injected)
 
 
 def test_every_phase_of_every_step_is_there_to_be_cut(tmp_path: Path) -> None:
@@ -113,7 +118,9 @@ EVERY = 3
 
 
 @pytest.mark.parametrize("part", range(SLICES))
-def test_a_kill_among_units_that_share_transactions_loses_nothing_of_either(tmp_path: Path, part: int) -> None:
+def test_a_kill_among_units_that_share_transactions_loses_nothing_of_either(
+    tmp_path: Path, injected: Counter[Kind], part: int
+) -> None:
     pair = Pair(tmp_path)
     durable = ("after intent", "after commit")
     shared = [
@@ -122,17 +129,19 @@ def test_a_kill_among_units_that_share_transactions_loses_nothing_of_either(tmp_
         if one.unit != other.unit and one.phase in durable and other.phase in durable
     ]
     assert len(shared) > 4, "their transactions were not grouped"
-    pair.sweep(pair.together[::EVERY][part::SLICES])
+    pair.sweep(pair.together[::EVERY][part::SLICES], injected)
 
 
 # ---- keys that do not fit -------------------------------------------------------------------------------------
 
 
-def test_a_kill_at_any_moment_of_a_unit_with_other_keys_costs_no_try_and_one_mismatch(tmp_path: Path) -> None:
+def test_a_kill_at_any_moment_of_a_unit_with_other_keys_costs_no_try_and_one_mismatch(
+    tmp_path: Path, injected: Counter[Kind]
+) -> None:
     ground = Ground(tmp_path, 1, Model(factory_key="11" * 16, try_limit=3))
     set_aside(ground.undisturbed)
     assert {moment.step for moment in ground.moments} == {"identify", "authenticate"}
-    for _, lot in ground.killed(range(1, len(ground.moments) + 1)):
+    for _, lot in ground.killed(range(1, len(ground.moments) + 1), injected):
         assert lot.run()[1]
         set_aside(lot)
         heard = lot.answers()

@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-from collections.abc import Iterator
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from keywright.production import campaign, crew
 from keywright.production.crew import WorkerError
 from keywright.production.means import Means
 from keywright.production.unit_store.units import UnitStore
-from keywright.production.watch import Unwatched
+from keywright.production.watch import Phase, Unwatched
 from support.house import ROOT
 
 UNITS = 60
@@ -61,6 +62,16 @@ class Killer(Unwatched):
         self._after = after
         self.finished_units: list[int] = []
         self.kills = 0
+        self.notices: list[str] = []
+        self.steps: set[str] = set()
+
+    def noticed(self, text: str) -> None:
+        """Keep it."""
+        self.notices.append(text)
+
+    def moment(self, phase: Phase, unit: int, step: str) -> None:
+        """Keep the step: workers tell when a unit comes to it."""
+        self.steps.add(step)
 
     def finished(self, unit: int, serial: str, state: str, failure: str) -> None:
         """Count, and perhaps kill."""
@@ -107,6 +118,9 @@ def test_workers_killed_in_the_middle_lose_nothing_and_do_nothing_twice(
     run = campaign.run(RECIPE, order, store_url, Means(workers=3, watcher=killer))
     assert killer.kills == 5
     assert len(workers) == 3 + 5
+    assert len(killer.notices) == 5
+    assert all(text.endswith("ended (-9) and was started again") for text in killer.notices)
+    assert killer.steps == {"identify", "authenticate", "own_keys", "personalise", "lock_down"}
     assert (run.exit_code, run.outcome.sealed, run.outcome.stopped) == (0, UNITS, "")
     assert len(set(killer.finished_units)) == len(killer.finished_units)  # a killed one may not have told its last
     everything_was_done_once(store_url)
@@ -135,6 +149,47 @@ def test_a_lot_goes_on_with_another_number_of_workers(order: Path, tmp_path: Pat
     with UnitStore.open(store, readonly=True) as units:
         assert units.leased() == 0
     assert campaign.resume(store, Means()).exit_code == 0
+    everything_was_done_once(store)
+
+
+LEASER = """
+import sys
+from keywright.production.unit_store.units import UnitStore
+
+store = UnitStore.open(sys.argv[1], station="worker 1", ttl_s=3600)
+print(len(store.claim(9)), flush=True)
+sys.stdin.readline()
+"""
+
+
+def test_a_process_alone_waits_for_what_others_have_in_hand_and_takes_it_up(order: Path, tmp_path: Path) -> None:
+    store = str(tmp_path / "lot.db")
+
+    class Until(Unwatched):
+        """Does something when so many units were finished."""
+
+        def __init__(self, count: int, then: Callable[[], object]) -> None:
+            self.count = count
+            self.then = then
+
+        def finished(self, unit: int, serial: str, state: str, failure: str) -> None:
+            self.count -= 1
+            if not self.count:
+                self.then()
+
+    def end() -> None:
+        raise EndError
+
+    with pytest.raises(EndError):
+        campaign.run(RECIPE, order, store, Means(watcher=Until(5, end)))
+    with UnitStore.open(store, readonly=True) as units:
+        left = UNITS - units.counts()["sealed"]
+    with subprocess.Popen(
+        [sys.executable, "-c", LEASER, store], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as worker:
+        assert worker.stdout is not None
+        assert worker.stdout.readline() == "9\n"
+        assert campaign.resume(store, Means(watcher=Until(left - 9, worker.communicate))).exit_code == 0
     everything_was_done_once(store)
 
 

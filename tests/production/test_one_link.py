@@ -8,7 +8,7 @@ import pytest
 
 from keywright.element import SecureElement
 from keywright.errors import LinkError
-from keywright.fob.fobs import simulated_fob
+from keywright.fob.fobs import chip_serial, simulated_fob
 from keywright.production import campaign
 from keywright.production.campaign import Run
 from keywright.production.means import Means
@@ -16,6 +16,7 @@ from keywright.production.stations import LinkStation
 from keywright.production.unit_store.units import UnitStore
 from keywright.store import RamMemory
 from support.ledger import FOB, NOW, keystore
+from support.named_orders import uid_of
 
 EMPTY = "empty"
 
@@ -226,3 +227,19 @@ def test_a_station_gives_every_answer_once_and_closes_its_link() -> None:
     assert station.receive(block=False) == []
     station.close()
     assert reader.closed
+
+
+def test_a_device_that_the_order_names_is_its_unit_whichever_comes_first(place: Place) -> None:
+    """Units 1 to 3 are for chips a to c; another chip is nobody's."""
+    rows = "".join(f"K-{n},fob-one,north,{chip_serial(chip).hex()},{uid_of(chip)}\n" for n, chip in enumerate("abc", 1))
+    (place.folder / "fob.csv").write_text(f"serial,model,owner_group,kdd,uid\n{rows}", encoding="utf-8")
+    campaign.prepare(place.folder / "fob.toml", place.folder / "fob.csv", place.store, place.means(None))
+    hands = Hands(place.reader, "c", "x", "a", "b")
+    assert place.run(hands).exit_code == 0
+    assert [note for _, note in hands.asked if note] == [
+        f"this device ({uid_of('x')}) is not the one that the order names"
+    ]
+    with UnitStore.open(place.store, readonly=True) as store:
+        assert {unit.serial: (unit.kdd or b"") for unit in store.units()} == {
+            f"K-{n}": chip_serial(chip) for n, chip in enumerate("abc", 1)
+        }

@@ -15,9 +15,12 @@ from hypothesis import strategies as st
 from keywright.errors import OrderError
 from keywright.fob.pool import COMMAND, Frames, frame
 from keywright.production.order import OrderRow, check_order, order_digest, read_order
+from keywright.production.order_names import Named, named
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 HEADER = "serial,model,owner_group\n"
+NAMING = "serial,model,owner_group,kdd,uid,public_key\n"
+KDD = "00112233445566778abc"
 
 
 @pytest.fixture
@@ -82,6 +85,12 @@ def test_an_optional_column_may_hold_what_a_serial_may_not(path: Path) -> None:
         (HEADER + 'A,m,"g\nB,m,g\n', "line 2, column 3 (owner_group)", "not a CSV row"),
         (HEADER + 'A,m,"g"x\n', "line 2, column 3 (owner_group)", "not a CSV row"),
         (HEADER + "A,m,g\nB,m,g\n\nA,m,g\n", "line 5, column 1 (serial)", "already on line 2"),
+        (NAMING + "A,m,g,0102,,\n", "line 2, column 4 (kdd)", "has 2 bytes; key diversification data have 10"),
+        (NAMING + "A,m,g,x,,\n", "line 2, column 4 (kdd)", "is not hex"),
+        (NAMING + "A,m,g,,,02ff\n", "line 2, column 6 (public_key)", "is no point as 65 bytes"),
+        (NAMING + f"A,m,g,,,04{'00' * 64}\n", "line 2, column 6 (public_key)", "is no public key on P-256"),
+        (NAMING + f"A,m,g,,{'00' * 33},\n", "line 2, column 5 (uid)", "has 33 bytes; at most 32"),
+        (NAMING + f"A,m,g,{KDD},,\nB,m,g,{KDD.upper()},,\n", "line 3, column 4 (kdd)", "already on line 2"),
         (HEADER.encode() + b"A,m,g\nB,m,caf\xe9\n", "line 3, column 3 (owner_group)", "E9 at position 8"),
         ("serial,model,owner_group\n".encode("utf-16"), "line 1, column 1", "UTF-16"),
         (HEADER + "A\0B,m,g\n", "line 2, column 1 (serial)", "control"),
@@ -257,3 +266,13 @@ def test_an_owner_group_longer_than_a_unit_takes_is_refused(path: Path) -> None:
     path.write_text(f"serial,model,owner_group\nA,m,{'g' * 256}\n")
     with pytest.raises(OrderError, match=r"line 2, column 3 \(owner_group\): the value has 256 bytes"):
         list(read_order(path))
+
+
+def test_what_names_a_device_is_kept_in_one_spelling_and_may_be_empty(tmp_path: Path) -> None:
+    path = tmp_path / "order.csv"
+    spaced = " ".join(KDD[at : at + 2] for at in range(0, 20, 2)).upper()
+    path.write_text(NAMING + f"A,m,g,{spaced},,\nB,m,g,,,\n", encoding="utf-8")
+    first, second = read_order(path)
+    assert first.extra["kdd"] == KDD
+    assert named(first.extra) == Named(kdd=bytes.fromhex(KDD))
+    assert named(second.extra) == Named()

@@ -93,6 +93,7 @@ def test_configuration_values_are_text_or_hex() -> None:
         ('name = "r"\n', "r.toml:1: the key 'device' is missing"),
         ("x = 1\n", "r.toml:1: unknown key 'x'"),
         (HEAD + 'environment = "live"\n' + IDENTIFY, "r.toml:4: environment: 'live' is not known"),
+        (HEAD + "identity = 7\n" + IDENTIFY, "r.toml:4: identity: expected the name of a key"),
         (HEAD, "r.toml:1: the key 'step' is missing"),
         (HEAD + "step = []\n", "r.toml:4: the recipe has no steps"),
         (HEAD + "step = [1]\n", "r.toml:4: a step is a table [[step]]"),

@@ -51,6 +51,8 @@ TESTS: Final[Mapping[str, tuple[str, ...]]] = {
         "production/audit/test_audit_verify.py::test_any_changed_byte_is_found_with_its_place",
         "production/audit/test_audit_verify.py::test_what_is_changed_in_the_database_is_named",
         "production/audit/test_audit_checkpoints.py::test_a_log_written_anew_is_not_the_one_that_was_witnessed",
+        "production/audit/test_audit_second_host.py::test_a_log_that_was_put_back_is_found_by_its_witness",
+        "production/audit/test_audit_review.py::test_what_is_to_be_looked_at_is_signed_off_by_an_auditor",
     ),
     "R12": (
         "production/handover/test_ledger.py::test_a_walk_of_ten_thousand_operations_always_adds_up",

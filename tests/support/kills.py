@@ -11,6 +11,8 @@ import os
 import shutil
 import signal
 import socket
+import sys
+import time
 import traceback
 from collections import Counter
 from collections.abc import Callable, Mapping
@@ -37,14 +39,41 @@ from keywright.production.unit_store.units import UnitStore
 from keywright.production.watch import Unwatched
 from keywright.store import Journal
 
+_CLIENT_S: Final = 30.0
 _CUT: Final = 3
 """Exit code of a worker whose run was broken off."""
 PHASES: Final = ("before intent", "after intent", "after send", "after answer", "before commit", "after commit")
 
 
-Fault = Literal["kill", "cut", "card", "hsm", "database"]
+Fault = Literal["kill", "cut", "card", "hsm", "connections", "database"]
 """The worker killed by itself; its run broken off by an exception; an answer of the card lost; the HSM client killed;
-the connections to the database ended by its server."""
+the connections to the database ended by its server; that server stopped, to be started again."""
+DEADLY: Final = ("kill", "cut")
+"""Faults that end the run."""
+
+
+class Outage(NamedTuple):
+    """What can be done to the database: end its connections, stop its server, start it again."""
+
+    end_connections: Callable[[], None]
+    stop: Callable[[], None]
+    start: Callable[[], None]
+
+
+class Moment(NamedTuple):
+    """Where a kill fell."""
+
+    phase: str
+    unit: int
+    step: str
+
+
+class Passed(NamedTuple):
+    """What a run came to: the moments it passed, whether it came to its end, and the faults that fell."""
+
+    moments: list[Moment]
+    ended: bool
+    fallen: Counter[Fault]
 
 
 class Cut(BaseException):
@@ -52,27 +81,35 @@ class Cut(BaseException):
 
 
 class Striker(Unwatched):
-    """Strikes at the n-th moment, counted from 1; 0 never. Writes every moment it passes to a pipe."""
+    """Strikes at these moments, counted from 1. Writes every moment it passes to a pipe, and every fault that fell."""
 
-    def __init__(self, at: int, log: int, strike: Callable[[], None]) -> None:
+    def __init__(self, at: Mapping[int, Fault], log: int, strikes: Mapping[Fault, Callable[[], None]]) -> None:
         self._at = at
         self._log = log
         self._count = 0
-        self._strike = strike
+        self._strikes = strikes
 
     def moment(self, phase: str, unit: int, step: str) -> None:
         """Count, tell, and perhaps strike."""
         self._count += 1
         os.write(self._log, f"{phase}|{unit}|{step or 'power on'}\n".encode())
-        if self._count == self._at:
-            self._strike()
+        fault = self._at.get(self._count)
+        if fault is not None:
+            if fault != "card":  # whose answer is yet to come
+                self.fell(fault)
+            self._strikes[fault]()
+
+    def fell(self, fault: Fault) -> None:
+        """Tell it, before the worker is dead."""
+        os.write(self._log, f"!{fault}\n".encode())
 
 
 class Losing:
     """A pool of fobs of whose answers the next one is lost when told so."""
 
-    def __init__(self, pool: FobPool) -> None:
+    def __init__(self, pool: FobPool, lost: Callable[[], None]) -> None:
         self._pool = pool
+        self._lost = lost
         self._is_next = False
 
     def lose(self) -> None:
@@ -85,6 +122,7 @@ class Losing:
         if found and self._is_next:
             self._is_next = False
             found[0] = (found[0][0], LinkError("the card was moved", delivered=None))
+            self._lost()
         return found
 
     def __getattr__(self, name: str) -> Any:
@@ -113,19 +151,11 @@ class HeardTray(tray.Tray):
         return message
 
 
-class Moment(NamedTuple):
-    """Where a kill fell."""
-
-    phase: str
-    unit: int
-    step: str
-
-
 class Lot:
     """A small lot in a directory of its own, copied from a template with the order already imported.
 
     keystore: open already, or how the worker opens one. store: its URL, if it is not a file of that directory.
-    end_connections: how the connections to the database are ended.
+    outage: what can be done to its database.
     """
 
     def __init__(
@@ -135,7 +165,7 @@ class Lot:
         keystore: Keystore | Callable[[], Keystore],
         models: Mapping[str, Model],
         store: str = "",
-        end_connections: Callable[[], None] | None = None,
+        outage: Outage | None = None,
     ) -> None:
         shutil.copytree(template, place)
         self.place = place
@@ -144,38 +174,73 @@ class Lot:
         self.heard = place / "heard"
         self._keystore = keystore
         self._models = dict(models)
-        self._end_connections = end_connections
+        self._outage = outage
 
     def run(self, at: int = 0, fault: Fault = "kill") -> tuple[list[Moment], bool]:
-        """Resume in a forked worker. Returns the moments it passed, and whether it came to its end."""
+        """Resume in a forked worker, one fault at a moment. Returns the moments it passed, and whether it ended."""
+        passed = self.disturbed({at: fault} if at else {})
+        return passed.moments, passed.ended
+
+    def disturbed(self, strikes: Mapping[int, Fault]) -> Passed:
+        """Resume in a forked worker with these faults at moments counted from 1; a deadly one is the last to fall."""
         reader, writer = os.pipe()
-        ours, theirs = socket.socketpair()
-        fobs = os.fork()
-        if not fobs:
-            os.close(reader)
-            os.close(writer)
-            ours.close()
-            with _child():
-                self._serve(theirs)
-        theirs.close()
+        ours, fobs = self._fobs(reader, writer)
         worker = os.fork()
         if not worker:
             os.close(reader)
             with _child():
-                self._work(ours, at, fault, writer)
+                self._work(ours, strikes, writer)
         ours.close()
         os.close(writer)
-        with os.fdopen(reader, "rb") as log:
-            moments = [Moment(p, int(u), s) for p, u, s in (line.decode().strip().split("|") for line in log)]
+        moments, fallen = self._followed(reader)
         _, status = os.waitpid(worker, 0)
-        _, tray_status = os.waitpid(fobs, 0)
-        assert tray_status == 0, "the fobs' process failed"
-        if not at or os.WIFEXITED(status):
-            code = os.waitstatus_to_exitcode(status)
-            assert code in (0, _CUT), f"the worker ended with {code}"
-            return moments, code == 0
-        assert os.WTERMSIG(status) == signal.SIGKILL
-        return moments, False
+        _end_of_fobs(fobs)
+        code = os.waitstatus_to_exitcode(status)
+        allowed = {0} | {{"kill": -signal.SIGKILL, "cut": _CUT}[fault] for fault in DEADLY if fallen[fault]}
+        assert code in allowed, f"the worker ended with {code}"
+        return Passed(moments, code == 0, fallen)
+
+    def undisturbed(self) -> list[Moment]:
+        """Run the whole lot in this process, which is warm for its children afterwards."""
+        reader, writer = os.pipe()
+        ours, fobs = self._fobs(reader, writer)
+        try:
+            self._work(ours, {}, writer)
+        finally:
+            ours.close()
+            os.close(writer)
+        moments, _ = self._followed(reader)
+        _end_of_fobs(fobs)
+        return moments
+
+    def _fobs(self, *others: int) -> tuple[socket.socket, int]:
+        """Start the process of the fobs: a socket to it and its id."""
+        ours, theirs = socket.socketpair()
+        fobs = os.fork()
+        if not fobs:
+            for descriptor in others:
+                os.close(descriptor)
+            ours.close()
+            with _child():
+                self._serve(theirs)
+        theirs.close()
+        return ours, fobs
+
+    def _followed(self, reader: int) -> tuple[list[Moment], Counter[Fault]]:
+        """Read what a worker tells until it is gone; start the database's server again when it has been stopped."""
+        moments, fallen = list[Moment](), Counter[Fault]()
+        with os.fdopen(reader, "rb") as log:
+            for line in log:
+                text = line.decode().strip()
+                if not text.startswith("!"):
+                    phase, unit, step = text.split("|")
+                    moments.append(Moment(phase, int(unit), step))
+                    continue
+                fault = cast("Fault", text[1:])
+                fallen[fault] += 1
+                if fault == "database" and self._outage is not None:
+                    self._outage.start()
+        return moments, fallen
 
     def answers(self) -> list[Answer]:
         """Every answer of a fob in every run so far, oldest first."""
@@ -187,19 +252,20 @@ class Lot:
         tray.Tray = HeardTray  # type: ignore[misc]  # in this forked child alone
         tray.serve(sock)
 
-    def _work(self, sock: socket.socket, at: int, fault: Fault, log: int) -> None:
+    def _work(self, sock: socket.socket, at: Mapping[int, Fault], log: int) -> None:
         plan = Plan(journal=str(self.fobs), models=self._models)
         sock.sendall(frame(COMMAND, "", msgspec.json.encode(plan)))
-        pool = Losing(FobPool(sock))
+        pool = Losing(FobPool(sock), lambda: striker.fell("card"))
         keystore = self._keystore() if callable(self._keystore) else self._keystore
         strikes: dict[Fault, Callable[[], None]] = {
             "kill": lambda: os.kill(os.getpid(), signal.SIGKILL),
             "cut": _cut,
             "card": pool.lose,
             "hsm": lambda: os.kill(client_pid(keystore), signal.SIGKILL),
-            "database": self._end_connections or _cut,
         }
-        striker = Striker(at, log, strikes[fault])
+        if self._outage is not None:
+            strikes |= {"connections": self._outage.end_connections, "database": self._outage.stop}
+        striker = Striker(at, log, strikes)
         means = Means(watcher=striker, station=cast("Station", pool), opened_keystore=keystore, wait_s=5.0)
         try:
             campaign.resume(self.store, means)
@@ -207,7 +273,8 @@ class Lot:
             os._exit(_CUT)
         finally:
             pool.close()
-            keystore.close()
+            if callable(self._keystore):
+                keystore.close()
 
     def units(self) -> UnitStore:
         """The store, for reading."""
@@ -227,16 +294,26 @@ def _cut() -> None:
     raise Cut
 
 
+def _end_of_fobs(fobs: int) -> None:
+    _, status = os.waitpid(fobs, 0)
+    assert status == 0, "the fobs' process failed"
+
+
 def client_pid(keystore: Keystore) -> int:
-    """The process that holds the keys of a keystore in a token."""
+    """The process that holds the keys of a keystore in a token; waits for one that is being started."""
     assert isinstance(keystore, Pkcs11Keystore)
-    return keystore._client.client_pid
+    deadline = time.monotonic() + _CLIENT_S
+    while not keystore.client.client_pid:
+        assert time.monotonic() < deadline, "the HSM client did not come back"
+        time.sleep(0.01)
+    return keystore.client.client_pid
 
 
 @contextmanager
 def _child() -> Any:
     """Leave a forked child without running any of the parent's clean-up."""
     code = 1
+    sys.settrace(None)  # what it measured would be lost with it
     try:
         yield
         code = 0

@@ -26,8 +26,8 @@ from psycopg import sql
 from support.peers import require_peer
 
 _READY_S: Final = 60.0
+_LOOPBACK: Final = "127.0.0.1"
 _SETTINGS: Final = {
-    "listen_addresses": "127.0.0.1",
     "fsync": "on",
     "synchronous_commit": "on",
     "full_page_writes": "on",
@@ -57,7 +57,8 @@ class Server:
     but the role `with_password`, which has "secret of the test".
     """
 
-    def __init__(self) -> None:
+    def __init__(self, host: str = _LOOPBACK) -> None:
+        """`host`: the address that it is reached at, where that is not loopback."""
         folder = binaries()
         require_peer(
             "PostgreSQL", folder is not None and shutil.which("setpriv") is not None, "apt-get install postgresql"
@@ -67,7 +68,8 @@ class Server:
         self._user = _unprivileged()
         self.folder = Path(tempfile.mkdtemp(prefix="keywright-pg-"))
         self.port = _free_port()
-        self.settings = dict(_SETTINGS)
+        self.host = host
+        self.settings = dict(_SETTINGS) | {"listen_addresses": ",".join({_LOOPBACK, host})}
         self._numbers = itertools.count(1)
         self._process: subprocess.Popen[bytes] | None = None
         try:
@@ -87,11 +89,18 @@ class Server:
 
     def url(self, database: str, user: str = "line") -> str:
         """As `--store` takes it."""
-        return f"postgresql://{user}@127.0.0.1:{self.port}/{database}"
+        return f"postgresql://{user}@{self.host}:{self.port}/{database}"
 
     def connect(self, database: str = "postgres") -> psycopg.Connection[tuple[object, ...]]:
-        """A connection of the test's own, each statement committed by itself."""
-        return psycopg.connect(f"host=127.0.0.1 port={self.port} user=line dbname={database}", autocommit=True)
+        """A connection of the test's own, each statement committed by itself; waits for a server that restarts."""
+        until = time.monotonic() + 60
+        while True:
+            try:
+                return psycopg.connect(f"host=127.0.0.1 port={self.port} user=line dbname={database}", autocommit=True)
+            except psycopg.OperationalError:
+                if time.monotonic() > until:
+                    raise
+                time.sleep(0.1)
 
     def create_database(self) -> str:
         """A new, empty database; returns its name."""
@@ -156,7 +165,8 @@ class Server:
             "--locale=C",
         ]
         self._run([*command, "--no-sync", "--no-instructions"])
-        for name, text in (("pg_hba.conf", _HBA), ("log", "")):
+        more = f"host all all {self.host}/24 trust\n" if self.host != _LOOPBACK else ""
+        for name, text in (("pg_hba.conf", _HBA + more), ("log", "")):
             path = (self._data if name == "pg_hba.conf" else self.folder) / name
             path.write_text(text)
             os.chown(path, self._user.pw_uid, self._user.pw_gid)

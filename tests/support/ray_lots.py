@@ -1,6 +1,6 @@
 """A lot on a Ray cluster with everything it needs, in a namespace of its own, and what can be killed of it.
 
-    inside("support.ray_lots:disturbed", tmp_path, 300, units=240, faults=["driver", "head"])
+    inside("support.ray_bodies:disturbed", tmp_path, 300, units=240, faults=["driver", "head"])
 
 Everything runs as the command line runs it; only the faults, and the look at what came of the lot, are the tests'.
 """
@@ -15,24 +15,24 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import msgspec
-import pytest
 
 from keywright.errors import StoreError
 from keywright.fob.fobs import simulated_fob
 from keywright.production import campaign
-from keywright.production.cluster.address import Cluster
 from keywright.production.means import Means
+from keywright.production.preparation import standing
+from keywright.production.recipe import read_recipe
 from keywright.production.unit_store.units import Unit, UnitStore
 from keywright.store import Journal, RamMemory
 from support.endings import COUNTING, check_end
 from support.house import ROOT
+from support.named_orders import by_kdd, serials
 from support.postgresql import Server
-from support.softhsm import make_token
 
 RECIPE: Final = ROOT / "examples/fob.toml"
 HSM_RECIPE: Final = ROOT / "examples/fob-hsm.toml"
@@ -43,7 +43,7 @@ FINISH_S: Final = 60.0
 MOST_SESSIONS: Final = 3
 """EXTERNAL AUTHENTICATE that one kill costs a unit at most (`support.kills.MOST_SESSIONS_MORE`)."""
 
-_COMMANDS: Final = {
+COMMANDS: Final = {
     "station": "ray::StationActor",
     "tray": "keywright.fob.tray",
     "worker": "ray::prepare",
@@ -51,9 +51,15 @@ _COMMANDS: Final = {
     "raylet": "/raylet/raylet ",
     "gcs": "/gcs/gcs_server ",
     "head": "ray.scripts.scripts start",
+    "hsm": "keywright.production.hsm.process",
 }
-FAULTS: Final = (*_COMMANDS, "database", "postmaster")
-"""What can be killed. `worker` is a process of the bulk lane, `database` an immediate restart of the server."""
+FAULTS: Final = (*COMMANDS, "command", "stop", "database", "postmaster")
+"""What can be killed. `worker` is a process of the bulk lane, `hsm` the client of a token, `command` the whole run,
+which is then given again, `stop` its end by SIGTERM, `database` an immediate restart of the server.
+"""
+OWN: Final = "ray://local"
+GONE_S: Final = 20.0
+"""After so long nothing of a command that was killed may be left."""
 
 
 class Fault(msgspec.Struct, kw_only=True):
@@ -85,21 +91,28 @@ def killed(pids: Sequence[int]) -> tuple[int, ...]:
 
 
 class RayLot:
-    """A lot of simulated fobs in PostgreSQL, begun at once, and its undisturbed twin in SQLite."""
+    """A lot of simulated fobs in PostgreSQL, carried by the real command, and its undisturbed twin in SQLite."""
 
-    def __init__(self, place: Path, units: int, seed: int, keystore: str = "") -> None:
+    def __init__(self, place: Path, units: int, seed: int, keystore: str, *, engine: str = OWN, host: str = "") -> None:
+        """`host`: where the database is to be reached from other machines too."""
         self.place = place
         self.keystore = keystore
         self.recipe = HSM_RECIPE if keystore.startswith("pkcs11:") else RECIPE
+        self.engine = engine
         self.units = units
         self.chance = random.Random(seed)
         self.faults: list[Fault] = []
+        self.more: dict[str, Callable[[], tuple[int, ...]]] = {}
+        """What else can be killed, by kind."""
+        self.watched: Callable[[], object] = lambda: None
+        """Called often while the lot runs."""
         self.order = place / "order.csv"
-        rows = "".join(f"K-{n:06d},fob-one,north\n" for n in range(1, units + 1))
-        self.order.write_text(f"serial,model,owner_group\n{rows}", encoding="utf-8")
-        self.server = Server()
+        self.order.write_text(by_kdd(serials(units)), encoding="utf-8")
+        self.server = Server(*filter(None, [host]))
         self.url = f"{self.server.url(self.server.create_database())}?beside={place}"
-        self.began = self.ended = 0.0
+        self.command: subprocess.Popen[bytes] | None = None
+        self.output = place / "command.out"
+        self.began = self.ended = self.first = 0.0
         self._sealed = 0
         self._looked = 0.0
 
@@ -107,18 +120,48 @@ class RayLot:
 
     def kill(self, kind: str) -> tuple[int, ...]:
         """Kill it; the numbers of what was killed, none if there was nothing of the kind."""
+        if kind in ("command", "stop"):
+            return self._end_command(signal.SIGKILL if kind == "command" else signal.SIGTERM)
         if kind == "database":
             self.server.restart(signal.SIGQUIT)
             return (self.server.pid,)
         if kind == "postmaster":
             self.server.restart(signal.SIGKILL)
             return (self.server.pid,)
-        return killed(self._victims(kind))
+        return self.more[kind]() if kind in self.more else killed(self._victims(kind))
 
     def _victims(self, kind: str) -> list[int]:
         """One of the processes of that kind."""
-        found = [pid for pid in processes(_COMMANDS[kind]) if pid not in bound()]
+        found = [pid for pid in processes(COMMANDS[kind]) if pid not in bound()]
         return self.chance.sample(found, 1) if found else []
+
+    def _end_command(self, number: signal.Signals) -> tuple[int, ...]:
+        """Kill the whole command, or tell it to stop; see that nothing of it lives on, and give it again."""
+        assert self.command is not None
+        self.command.send_signal(number)
+        self.command.wait(GONE_S)
+        if number == signal.SIGTERM:
+            assert self.command.returncode == 128 + number
+            error = json.loads(self.output.read_bytes())["error"]
+            assert error["message"] == "interrupted by SIGTERM; nothing is lost"
+            assert error["hint"].endswith(f"--store {self.url} --engine {self.engine}")
+        self.wait_until_gone(tuple(COMMANDS.values()) if self.engine == OWN else (COMMANDS["driver"],))
+        pid = self.command.pid
+        self.start()
+        return (pid,)
+
+    @classmethod
+    def wait_until_gone(cls, words: Sequence[str], patience_s: float = GONE_S) -> None:
+        """What was started for the lot has ended. Raises AssertionError naming what has not."""
+        cls.wait_until(lambda: not any(map(processes, words)), f"left behind of {words}", patience_s)
+
+    @staticmethod
+    def wait_until(what: Callable[[], bool], else_: str, patience_s: float = GONE_S) -> None:
+        """It is so, in time. Raises AssertionError."""
+        until = time.monotonic() + patience_s
+        while not what():
+            assert time.monotonic() < until, else_
+            time.sleep(0.05)
 
     # ---- the lot
 
@@ -127,29 +170,44 @@ class RayLot:
         if time.monotonic() - self._looked > 0.2:
             self._looked = time.monotonic()
             with contextlib.suppress(StoreError), UnitStore.open(self.url, readonly=True) as store:
-                self._sealed = store.counts()["sealed"]
+                self._sealed = store.counts()["sealed"] if store.lot() else 0
+                self.first = self.first or (time.monotonic() if self._sealed else 0.0)
         return self._sealed
 
-    def run(self, faults: Sequence[str], *, cluster: Cluster | None = None) -> campaign.Run:
-        """Run the lot to its end, the faults spread over its first three quarters. All have to fall."""
-        left = list(faults)
-        at = [round(self.units * 0.75 * (number + 0.5) / max(1, len(left))) for number in range(len(left))]
-        self.began = time.monotonic()
+    def start(self) -> None:
+        """Give the command; the same one goes on with a lot."""
+        words = ["--order", str(self.order), "--store", self.url, "--workers", str(len(STATIONS)), "--json"]
+        words += ["--engine", self.engine, "--keystore", self.keystore]
+        with self.output.open("wb") as output:
+            self.command = subprocess.Popen([*KEYWRIGHT, "campaign", "run", str(self.recipe), *words], stdout=output)
 
-        def meanwhile() -> None:
+    def run(self, faults: Sequence[str], share: float = 0.75) -> dict[str, Any]:
+        """Run the lot to its end, the faults spread over its first three quarters. All have to fall.
+
+        Returns what the command says of the lot.
+        """
+        left = list(faults)
+        before = self.sealed()
+        step = (self.units - before) * share / max(1, len(left))
+        at = [before + round(step * (number + 0.5)) for number in range(len(left))]
+        self.began = time.monotonic()
+        self.start()
+        assert self.command is not None
+        while self.command.poll() is None:
             if left and self.sealed() >= at[len(faults) - len(left)] and (pids := self.kill(left[0])):
                 done = Fault(kind=left.pop(0), sealed=self._sealed, at_s=time.monotonic() - self.began, pids=pids)
                 self.faults.append(done)
                 say(f"{done.at_s:6.1f} s  killed {done.kind} {done.pids} at {done.sealed} sealed")
-
-        means = Means(engine=cluster or Cluster(), workers=len(STATIONS), meanwhile=meanwhile, keystore=self.keystore)
-        done = campaign.run(self.recipe, self.order, self.url, means)
+            self.watched()
+            time.sleep(0.05)
         self.ended = time.monotonic()
+        told: dict[str, Any] = json.loads(self.output.read_bytes() or b"{}")
+        assert self.command.returncode == 0, f"{self.command.returncode}: {told}"
         assert not left, f"never fell: {left}"
-        return done
+        return told
 
     def finished_in_s(self) -> float:
-        """Seconds from the last fault to the end."""
+        """Seconds from the last fault, whatever it took to put it right, to the end."""
         return self.ended - self.began - self.faults[-1].at_s
 
     # ---- what came of it
@@ -189,6 +247,8 @@ class RayLot:
                 events[event.unit].append(event)
             assert not list(store.open_intents())
             assert store.leased() == 0
+            found = standing(store, read_recipe(self.recipe))
+            assert (found.looked_at, found.damaged) == (self.units, ()), "tasks looked at every unit of the order"
             assert [unit.state for unit in units] == ["sealed"] * self.units
             assert len({unit.device_uid for unit in units}) == self.units
             for unit in units:
@@ -202,11 +262,10 @@ class Twin:
 
     def __init__(self, lot: RayLot, units: int) -> None:
         store, order = lot.place / "twin.db", lot.place / "twin.csv"
-        keystore = lot.keystore or str(next(lot.place.glob("*.keystore")))
         first, *rows = lot.order.read_text().splitlines()
         rows = lot.chance.sample(rows, units)
         order.write_text("\n".join((first, *rows, "")), encoding="utf-8")
-        done = campaign.run(lot.recipe, order, str(store), Means(keystore=keystore))
+        done = campaign.run(lot.recipe, order, str(store), Means(keystore=lot.keystore))
         assert done.exit_code == 0
         journal = Journal(store.with_name("twin.db.fobs"))
         serials = [row.partition(",")[0] for row in rows]
@@ -238,82 +297,3 @@ def _constant(memory: dict[str, bytes]) -> dict[str, bytes]:
 def _memory(journal: Journal, serial: str) -> dict[str, bytes]:
     memory = journal.memory(serial)
     return {name: memory.load(name) or b"" for name in memory.names()}
-
-
-# ---- bodies, run by `support.namespace.inside`
-
-
-def disturbed(place: Path, *, units: int, faults: list[str], seed: int = 20261127) -> None:
-    """A lot with these faults; prints them and the time to the end as JSON."""
-    lot = RayLot(place, units, seed)
-    try:
-        done = lot.run(faults)
-        lot.check()
-        assert done.exit_code == 0
-        took = lot.finished_in_s() if faults else 0.0
-        assert took < FINISH_S
-        say(json.dumps({"faults": msgspec.to_builtins(lot.faults), "finished_in_s": round(took, 1)}))
-    finally:
-        lot.server.stop()
-
-
-def whole_line(place: Path, *, units: int, softhsm: bool, report: str) -> None:
-    """The real command with a token, PostgreSQL and Ray; one station is killed; what came of it is written down."""
-    with pytest.MonkeyPatch.context() as patch:
-        keystore = make_token(place, patch, "line").uri if softhsm else f"software:{place / 'keys'}"
-        lot = RayLot(place, units, 20261127, keystore)
-        try:
-            command("keystore", "new", keystore)
-            told = _run_and_kill(lot)
-            lot.check(compared=min(units, 200))
-            verified = command("campaign", "verify", "--store", lot.url, "--keystore", keystore, "--json")
-            log = str(place / "log")
-            command("audit", "export", "--store", lot.url, "--out", log)
-            (witness,) = place.glob("lot*.witness")
-            audit = command("audit", "verify", log, "--witness", str(witness))
-            told |= {"verified": json.loads(verified), "audit": audit.strip().splitlines()}
-            told |= {"keystore": "SoftHSM2" if softhsm else "software", "store": _database(lot)}
-            Path(report).write_text(json.dumps(told, indent=1), encoding="utf-8")
-        finally:
-            lot.server.stop()
-
-
-def _run_and_kill(lot: RayLot) -> dict[str, object]:
-    began = time.monotonic()
-    words = ["--order", str(lot.order), "--store", lot.url, "--keystore", lot.keystore, "--workers", "2", "--json"]
-    with subprocess.Popen(
-        [*KEYWRIGHT, "campaign", "run", str(lot.recipe), *words, "--engine", "ray://local"], stdout=subprocess.PIPE
-    ) as process:
-        first = 0.0
-        while process.poll() is None and not lot.faults:
-            sealed = lot.sealed()
-            first = first or (time.monotonic() if sealed else 0.0)
-            if sealed >= lot.units * 0.4 and (pids := lot.kill("station")):
-                lot.faults.append(Fault(kind="station", sealed=sealed, at_s=time.monotonic() - began, pids=pids))
-            time.sleep(0.2)
-        output, _ = process.communicate()
-        ended = time.monotonic()
-    assert process.returncode == 0, output.decode()
-    assert lot.faults, "nothing was killed"
-    return {
-        "units": lot.units,
-        "killed": msgspec.to_builtins(lot.faults),
-        "seconds": round(ended - began, 1),
-        "seconds_from_first_sealed": round(ended - first, 1),
-        "units_a_second": round(lot.units / (ended - first), 1),
-        "summary": json.loads(output),
-    }
-
-
-def command(*words: str) -> str:
-    """Run the command line; its output."""
-    done = subprocess.run([*KEYWRIGHT, *words], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    return done.stdout
-
-
-def _database(lot: RayLot) -> dict[str, object]:
-    with lot.server.connect() as connection:
-        asked = ("server_version", "fsync", "synchronous_commit")
-        rows = [connection.execute(f"SHOW {name}").fetchone() for name in asked]
-    return {name: row[0] for name, row in zip(asked, rows, strict=True) if row is not None}

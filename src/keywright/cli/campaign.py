@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
@@ -10,11 +11,12 @@ from typing import Annotated, Final
 import msgspec
 import typer
 
-from keywright.cli import decisions, handover
+from keywright.cli import decisions, handover, preparation
 from keywright.cli.campaign_text import checked_lines, summary_lines, verified_lines
 from keywright.cli.engines import Engine, Workers, carried_by
 from keywright.cli.links import trace_sink
-from keywright.cli.live import EMPTY, Lot, Watchers, shown
+from keywright.cli.live import Watchers, shown
+from keywright.cli.lot_eye import LotEye
 from keywright.cli.lot_trace import LotTrace
 from keywright.cli.options import Json, Yes
 from keywright.cli.passphrases import PassphraseFile
@@ -26,15 +28,16 @@ from keywright.fob.uri import is_simulated
 from keywright.iso7816.apdu import Command, Response
 from keywright.production import campaign
 from keywright.production.campaign import Run
+from keywright.production.cluster.address import LOCAL
 from keywright.production.keystores.keystore import Unlock
 from keywright.production.means import Means
-from keywright.production.recipe import parse_recipe, read_recipe
+from keywright.production.recipe import read_recipe
 from keywright.production.reports.report import Summary, summarise
 from keywright.production.reports.report_csv import write_csv
 from keywright.production.reports.report_html import write_html
 from keywright.production.reports.sequence import Recorder, SequenceFile, trace_path
+from keywright.production.stopping import ToldToStop, stoppable
 from keywright.production.unit_store.database import store_path
-from keywright.production.unit_store.tables import OPEN
 from keywright.production.unit_store.units import UnitStore
 from keywright.production.watch import Phase, Unwatched, Watcher
 
@@ -42,15 +45,26 @@ app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 
 app.registered_commands += decisions.app.registered_commands
 app.registered_commands += handover.app.registered_commands
+app.registered_commands += preparation.app.registered_commands
 
 DISAGREE: Final = 1
+_KILLED: Final = 128
+"""And the number of the signal: what shells show as exit code of a command that a signal ended."""
+_RESUME: Final = "go on with: keywright campaign resume"
 
 
 class InterruptedLotError(KeywrightError):
-    """A person stopped the run of a lot (Ctrl-C). Units in work are probed when it goes on."""
+    """The run of a lot was stopped (Ctrl-C: exit code 130, SIGTERM: 143). Units in work are probed when it goes on."""
 
     code = "interrupted"
     exit_code = 130
+
+    def __init__(self, store: str, engine: str, how: KeyboardInterrupt) -> None:
+        told = f" by {signal.Signals(how.number).name}" if isinstance(how, ToldToStop) else ""
+        more = f" --engine {engine}" if engine not in ("", LOCAL) else ""
+        super().__init__(f"interrupted{told}; nothing is lost", hint=f"{_RESUME} --store {store}{more}")
+        if isinstance(how, ToldToStop):
+            self.exit_code = _KILLED + how.number
 
 
 RecipeFile = Annotated[Path, typer.Argument(metavar="RECIPE", help="What every unit gets (TOML).")]
@@ -64,8 +78,15 @@ Trace = Annotated[
     Path | None, typer.Option("--trace", metavar="FILE", help="Append every exchange to FILE (mode 0600, keys masked).")
 ]
 Witness = Annotated[
-    Path | None,
-    typer.Option("--witness", metavar="FILE", help="Where checkpoints of the log go, if not beside the store."),
+    str,
+    typer.Option(
+        "--witness",
+        metavar="FILE|URL",
+        help="Where checkpoints of the log go, if not beside the store, or who cosigns.",
+    ),
+]
+WitnessKey = Annotated[
+    Path | None, typer.Option("--witness-key", metavar="FILE", help="The key of the witness at that URL.")
 ]
 Check = Annotated[bool, typer.Option("--check", help="Identify every unit that can be reached, and change nothing.")]
 
@@ -86,7 +107,8 @@ def run(
     yes: Yes = False,
     json: Json = False,
     trace: Trace = None,
-    witness: Witness = None,
+    witness: Witness = "",
+    witness_key: WitnessKey = None,
     people: decisions.PeopleFile = None,
     by: decisions.AskedBy = None,
     passphrase_file: PassphraseFile = None,
@@ -105,11 +127,20 @@ def run(
     means = _means(keystore, unlock_with(unlock, passphrase=passphrase), link, yes=yes)
     means.ask_for = decisions.ask_for(people, by, passphrase_file)
     carried = carried_by(means, engine, workers, store, trace)
-    with _unseen(store) if carried else watching(store, link or read_recipe(recipe).link, trace) as watcher:
+    with _unseen(store, engine) if carried else watching(store, link or read_recipe(recipe).link, trace) as watcher:
         means.watcher = watcher
-        means.witness = witness
+        _witness(means, witness, witness_key)
+        means.traced = trace is not None
         done = campaign.run(recipe, order, store, means)
     finish(done, store, as_json=json)
+
+
+def _witness(means: Means, named: str, key: Path | None) -> None:
+    """A file, or a second host: then the file is the one beside the store."""
+    if named.startswith(("http://", "https://")):
+        means.witness_url, means.witness_key = named, key
+    elif named:
+        means.witness = Path(named)
 
 
 @app.command()
@@ -125,14 +156,16 @@ def resume(
     yes: Yes = False,
     json: Json = False,
     trace: Trace = None,
-    witness: Witness = None,
+    witness: Witness = "",
+    witness_key: WitnessKey = None,
 ) -> None:
     """Go on with a lot by the recipe and order it was begun with. Exit codes as `run`."""
     means = _means(keystore, unlock_with(unlock, passphrase=passphrase), link, yes=yes)
     carried = carried_by(means, engine, workers, store, trace)
-    with _unseen(store) if carried else watching(store, link or lot_link(store), trace) as watcher:
+    with _unseen(store, engine) if carried else watching(store, link or lot_link(store), trace) as watcher:
         means.watcher = watcher
-        means.witness = witness
+        _witness(means, witness, witness_key)
+        means.traced = trace is not None
         done = campaign.resume(store, means)
     finish(done, store, as_json=json)
 
@@ -197,19 +230,20 @@ def watching(store: str, link: str, trace: Path | None = None) -> Iterator[Watch
         if trace is not None:
             watchers.append(LotTrace(stack.enter_context(trace_sink(trace)), link or path.name))
         watchers.append(_FirstUnit(path, stack))
-        watchers += stack.enter_context(shown(lambda: lot_of(store), moving=not link or is_simulated(link)))
+        eye = stack.enter_context(closing(LotEye(store)))
+        watchers += stack.enter_context(shown(eye.lot, look=eye.now, moving=not link or is_simulated(link)))
         with _unseen(store):
             yield Watchers(watchers)
 
 
 @contextmanager
-def _unseen(store: str) -> Iterator[Watcher]:
-    """Nothing to see, but a person may interrupt it."""
+def _unseen(store: str, engine: str = LOCAL) -> Iterator[Watcher]:
+    """Nothing to see, but a person may interrupt it, and so may SIGTERM and SIGHUP."""
     try:
-        yield Unwatched()
+        with stoppable():
+            yield Unwatched()
     except KeyboardInterrupt as error:
-        hint = f"go on with: keywright campaign resume --store {store}"
-        raise InterruptedLotError("interrupted; nothing is lost", hint=hint) from error
+        raise InterruptedLotError(store, engine, error) from error
 
 
 class _FirstUnit(Unwatched):
@@ -237,18 +271,6 @@ class _FirstUnit(Unwatched):
         """Pass it on."""
         if self._recorder is not None:
             self._recorder.exchanged(unit, sent, plain, got, opened)
-
-
-def lot_of(store: str) -> Lot:
-    """The lot in a store, as the live picture needs it."""
-    with UnitStore.open(store, readonly=True) as units:
-        lot = units.lot()
-        counts = units.counts()
-    if lot is None:
-        return EMPTY
-    steps = tuple(spec.name for spec in parse_recipe(lot.recipe.encode(), lot.lot).steps)
-    finished = lot.units - sum(counts[state] for state in OPEN)
-    return Lot(lot.lot, lot.units, steps, finished, lot.test)
 
 
 def finish(done: Run, store: str, *, as_json: bool) -> None:

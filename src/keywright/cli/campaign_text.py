@@ -72,6 +72,8 @@ def _figures(summary: Summary) -> Iterator[tuple[str, str]]:
         yield "recovered", f"{summary.recovered} after an interruption"
     if summary.unsettled:
         yield "to be probed", f"{summary.unsettled} intents without a result"
+    for mark in summary.compromised:
+        yield "compromised", f"{mark.units} units, by the key {mark.name!r}: nothing of them is handed over"
     if summary.certificates:
         yield "certificates", str(summary.certificates)
     if summary.duration_s:

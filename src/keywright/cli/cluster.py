@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from keywright.cli.text import note
+from keywright.cli.text import note, printable
 from keywright.production.cluster import head as machines
 from keywright.production.cluster.address import parse_head
 from keywright.production.cluster.machine import serve_head, serve_node
@@ -43,7 +43,7 @@ def head(
 
     Example: keywright cluster head 10.0.0.1:6379 --token line.token
     """
-    serve_head(parse_head(address), token, tuple(reader or ()), _told)
+    serve_head(parse_head(address), token, tuple(reader or ()), _say)
 
 
 @app.command()
@@ -57,8 +57,8 @@ def node(
 
     Example: keywright cluster node 10.0.0.1:6379 --token line.token --reader 'pcsc:ACS ACR122U'
     """
-    serve_node(parse_head(address), token, tuple(reader or ()), _told)
+    serve_node(parse_head(address), token, tuple(reader or ()), _say)
 
 
-def _told(name: str, code: int) -> None:
-    note(f"the {name} ended with {code} and is started again")
+def _say(text: str) -> None:
+    note(printable(text))

@@ -1,7 +1,8 @@
-"""Verbs of `keywright campaign` by which persons decide: release, rework, remake, change-recipe."""
+"""Verbs of `keywright campaign` by which persons decide: release, rework, unpin, remake, change-recipe."""
 
 from __future__ import annotations
 
+import os
 import time
 from pathlib import Path
 from typing import Annotated, Any, TypeAlias
@@ -78,6 +79,24 @@ def rework(
     with UnitStore.open(store, wait_s=_WAIT_S) as units:
         unit = acts.rework(units, serial, reason, ask_for(people, by, passphrase_file), at=time.time())
     _done({"serial": serial, "n": unit.n, "state": "rework"}, f"{serial} is taken up by the next run", as_json=json)
+
+
+@app.command()
+def unpin(
+    serial: Serial,
+    *,
+    store: Store,
+    reason: Reason,
+    people: PeopleFile = None,
+    by: AskedBy = None,
+    passphrase_file: PassphraseFile = None,
+    json: Json = False,
+) -> None:
+    """Let another station go on with a unit whose own is gone: it was carried to another reader. Probed first."""
+    with UnitStore.open(store, station=f"unpin-{os.getpid()}") as units:  # while other stations work
+        units.reap()
+        stood = acts.unpin(units, serial, reason, ask_for(people, by, passphrase_file), at=time.time())
+    _done({"serial": serial, "station": stood}, f"{serial} stood on {stood}; any station may take it up", as_json=json)
 
 
 @app.command()

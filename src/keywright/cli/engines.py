@@ -16,15 +16,18 @@ from keywright.production.means import Means
 from keywright.production.unit_store.units import UnitStore
 
 _EVERY_S: Final = 3.0
-_STATIONS: Final = 2
-"""Stations for simulated units, unless told otherwise, where a cluster carries the lot."""
 
 Engine: TypeAlias = Annotated[
     str,
     typer.Option("--engine", metavar="ENGINE", help="What carries the work: local, ray://local or ray://HOST:PORT."),
 ]
 Workers: TypeAlias = Annotated[
-    int, typer.Option("--workers", metavar="N", help="How many share the simulated units: processes, or stations.")
+    int,
+    typer.Option(
+        "--workers",
+        metavar="N",
+        help="How many share the work: processes, or stations of a cluster.",
+    ),
 ]
 
 
@@ -41,7 +44,7 @@ def carried_by(means: Means, engine: str, workers: int, store: str, trace: Path 
             "--trace: exchanges of a lot on a cluster happen at its stations, out of sight",
             hint="leave it out, or trace a unit with --engine local",
         )
-    means.workers = workers or _STATIONS
+    means.workers = workers
     means.meanwhile = progress(store)
     return True
 

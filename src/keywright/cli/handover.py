@@ -15,6 +15,8 @@ from keywright.cli.passphrases import PassphraseFile, now_ms, opened
 from keywright.cli.text import bad, good, note, pairs, say, show_json, table
 from keywright.cli.unlock import Passphrase, UnlockFile, unlock_with
 from keywright.errors import StoreError, UsageError
+from keywright.production.campaign import notary_of
+from keywright.production.control.admission import recipe_of
 from keywright.production.handover import outbox
 from keywright.production.handover.closing import Standing, close, needs_people, operation, standing_of
 from keywright.production.handover.disposal import STATE_AFTER, Disposal, disposable, dispose
@@ -52,6 +54,10 @@ KeystoreOption = Annotated[
 ]
 
 
+WitnessFile = Annotated[
+    Path | None,
+    typer.Option("--witness", metavar="FILE", help="Where checkpoints go, if not beside the store."),
+]
 Serials = Annotated[list[str], typer.Argument(metavar="SERIAL...", help="The units.")]
 Why = Annotated[str, typer.Option("--why", metavar="TEXT", help="Why, for the records.")]
 
@@ -135,13 +141,17 @@ def close_(
     people: PeopleFile = None,
     by: AskedBy = None,
     passphrase_file: PassphraseFile = None,
+    witness: WitnessFile = None,
     json: Json = False,
 ) -> None:
     """Close a lot: only with nothing undecided and no difference between ledger, store and what was counted.
 
     A production lot takes two persons: --by asks for it with the counts, another one signs the same counts.
     """
-    numbers = dict(_count(text) for text in counted or ())
+    given = [_count(text) for text in counted or ()]
+    numbers = dict(given)
+    if len(numbers) != len(given):
+        raise UsageError("--counted names an account twice", hint="give each account once, with all its units")
     with UnitStore.open(store, wait_s=_WAIT_S) as units:
         lot = lot_in(units, store)
         if counted is None and needs_people(lot):
@@ -149,10 +159,12 @@ def close_(
         stands = standing_of(units)
         numbers = numbers if counted is not None else dict(stands.books[0].accounts)
         consent = Consent()
+        notary = notary_of(units, lot.lot, witness)
         stands = standing_of(units, numbers)
         if needs_people(lot) and not stands.obstacles:
             consent = _consent(units, operation(lot, numbers, stands.books), people, by, passphrase_file)
         close(units, numbers, consent, at=time.time())
+        notary.make()
         stands = standing_of(units)
     if json:
         show_json(msgspec.to_builtins(stands) | {"counted": numbers, "approval": consent.approval})
@@ -190,11 +202,12 @@ def send(
         tally = outbox.send(next_due, units.commit, receiver, clock=time.time, rng=os.urandom)
         with reading(units) as connection:
             left = outbox.counts(connection)
+            withheld = outbox.withheld(connection)
             troubles = list(outbox.troubles(connection))
     if json:
-        show_json(msgspec.to_builtins(tally) | {"left": left, "troubles": troubles})
+        show_json(msgspec.to_builtins(tally) | {"left": left, "withheld": withheld, "troubles": troubles})
     else:
-        _say_sent(tally, left, troubles)
+        _say_sent(tally, left, troubles, withheld)
     if sum(left.values()):
         raise typer.Exit(NOT_DONE)
 
@@ -207,13 +220,16 @@ def manifest(
     keystore: KeystoreOption = "",
     unlock: UnlockFile = None,
     passphrase: Passphrase = False,
+    identity: Annotated[
+        str, typer.Option("--identity", metavar="NAME", help="The key that signed them, if not the recipe's.")
+    ] = "",
     json: Json = False,
 ) -> None:
     """Write the signed records of all sealed units as one file, and beside it the key that checks them (FILE.pem)."""
     with UnitStore.open(store, readonly=True) as units:
         held = open_keystore(keystore or _beside(units), unlock_with(unlock, passphrase=passphrase))
         try:
-            signer = signer_of(held)
+            signer = signer_of(held, identity or recipe_of(lot_in(units, store)).identity)
             if signer is None:
                 raise StoreError(
                     "the keystore has no identity: it signs no records", hint="give the lot's own keystore"
@@ -293,7 +309,7 @@ def _consent(
 
 def _count(text: str) -> tuple[str, int]:
     account, _, number = text.partition("=")
-    if ("units", account) not in MEANING or not number.isdigit():
+    if ("units", account) not in MEANING or not number.isdecimal():
         accounts = " ".join(name for book, name in MEANING if book == "units")
         raise UsageError(f"--counted {text}: not ACCOUNT=N", hint=f"accounts: {accounts}")
     return account, int(number)
@@ -315,7 +331,7 @@ def _say_standing(stands: Standing) -> None:
         say(good("  it can be closed"))
 
 
-def _say_sent(tally: outbox.Tally, left: dict[str, int], troubles: list[dict[str, Any]]) -> None:
+def _say_sent(tally: outbox.Tally, left: dict[str, int], troubles: list[dict[str, Any]], withheld: int) -> None:
     for line in pairs([("stored", str(tally.stored)), ("known already", str(tally.same))]):
         say(line)
     for name, number in left.items():
@@ -323,8 +339,10 @@ def _say_sent(tally: outbox.Tally, left: dict[str, int], troubles: list[dict[str
             say(bad(f"  {number} {_LEFT[name]}"))
     for trouble in troubles[:5]:
         say(f"  unit {trouble['unit']}: {trouble['tries']} tries, {trouble['last_error']}")
+    if withheld:
+        say(bad(f"  {withheld} are withheld: a key that reached their units is compromised"))
     if not sum(left.values()):
-        say(good("  every record has been acknowledged"))
+        say(good("  every record has been acknowledged" if not withheld else "  every other one has been acknowledged"))
 
 
 _LEFT = {

@@ -98,12 +98,12 @@ def _accept(held: Pkcs11Keystore, signing: Signing, *, json: bool) -> None:
         return
     facts = {"keystore": held.keystore_id, "token": held.abilities.serial, "not enforced": named}
     approved = approval_for(Operation("token.accept", held.abilities.model, facts), signing, json=json)
-    if approved:
-        held.accept(findings, approved)
+    if approved is not None:
+        held.accept(findings, approved.id, approved.directory)
         if json:
-            show_json({"accepted": named, "approval": approved})
+            show_json({"accepted": named, "approval": approved.id})
         else:
-            say(f"accepted, by approval {approved}: {'; '.join(named)}")
+            say(f"accepted, by approval {approved.id}: {'; '.join(named)}")
 
 
 def _token(uri: str, unlock: Path | None) -> Pkcs11Keystore:

@@ -22,7 +22,7 @@ from keywright.production.keystores.keystore import Keystore
 from keywright.production.keystores.keystore_uri import open_keystore
 from keywright.production.keystores.registry import KeyRecord
 from keywright.production.people import approval_file
-from keywright.production.people.approvals import Operation, request
+from keywright.production.people.approvals import Approval, Operation, request
 from keywright.production.people.people import Directory
 from keywright.production.unit_store.units import UnitStore
 
@@ -130,7 +130,10 @@ def compromise(
     yes: Yes = False,
     json: Json = False,
 ) -> None:
-    """Say that a key may be known to others: it and all that came from it make nothing new; list what is concerned."""
+    """Say that a key may be known to others: it and all that came from it make nothing new.
+
+    Lots of --store are stopped and their units marked that it reached: nothing of them is handed over any more.
+    """
     _sure(f"{name!r} and every key that came from it will never make anything new again.", name, yes=yes)
     held = open_keystore(keystore, unlock_with(unlock, passphrase=passphrase))
     signing = Signing(approval, people, by, passphrase_file)
@@ -149,11 +152,24 @@ def affected(
     store: Stores = None,
     unlock: UnlockFile = None,
     passphrase: Passphrase = False,
+    mark: Annotated[
+        bool, typer.Option("--mark", help="Stop these lots and mark their units, as when it became compromised.")
+    ] = False,
     json: Json = False,
 ) -> None:
-    """List the keys that came from a key, and the units of lots that hold or were opened with any of them."""
+    """List the keys that came from a key, and the units of lots that hold or were opened with any of them.
+
+    With --mark a lot is marked that was not there, or busy, when the key became compromised.
+    """
     held = open_keystore(keystore, unlock_with(unlock, passphrase=passphrase))
-    _show_affected(held, name, store or [], record_document(held.registry.named(name)), json=json)
+    record = held.registry.named(name)
+    if mark and record.state is not KeyState.COMPROMISED:
+        raise PolicyError(
+            f"{name!r} is {record.state}: units are marked for a compromised key", hint="leave --mark out"
+        )
+    for url in (store or []) if mark else []:
+        _freeze(url, held, record)
+    _show_affected(held, name, store or [], record_document(record), json=json)
 
 
 def _sure(what: str, name: str, *, yes: bool) -> None:
@@ -176,21 +192,21 @@ def _changed(held: Keystore, name: str, to: KeyState, reason: str, signing: Sign
         raise UsageError("--reason is empty", hint="say why: it is kept with the key")
     before = held.registry.named(name)
     check_transition(name, before.state, to)
-    approved = ""
+    approved, known = "", ""
     if not held.test:
         facts = {"keystore": held.keystore_id, "id": before.id, "from": str(before.state), "to": str(to), "why": reason}
         found = approval_for(Operation("key.state", name, facts), signing, json=json)
-        if not found:
+        if found is None:
             return None
-        approved = found
-    record = held.change_state(name, to, reason=reason, approval=approved)
+        approved, known = found.id, found.directory
+    record = held.change_state(name, to, reason=reason, approval=approved, people=known)
     if not json:
         say(f"{record.name} is {record.state} (was {before.state})")
     return record
 
 
-def approval_for(operation: Operation, signing: Signing, *, json: bool) -> str:
-    """The id of the approval that was used; empty when it was only asked for."""
+def approval_for(operation: Operation, signing: Signing, *, json: bool) -> Approval | None:
+    """The approval that was used; None when it was only asked for."""
     file, people = signing.approval, signing.people
     if file is None or people is None:
         raise PolicyError(
@@ -199,7 +215,7 @@ def approval_for(operation: Operation, signing: Signing, *, json: bool) -> str:
         )
     directory = Directory.load(people)
     if file.exists():
-        return approval_file.use(file, operation, directory, at_ms=now_ms()).id
+        return approval_file.use(file, operation, directory, at_ms=now_ms())
     if signing.by is None:
         raise UsageError(f"{file}: there is no approval", hint="ask for it with --by KEY")
     (key,) = opened([signing.by], signing.passphrase_file)
@@ -210,11 +226,11 @@ def approval_for(operation: Operation, signing: Signing, *, json: bool) -> str:
     else:
         say(f"asked for {operation.action} of {operation.object}; nothing was changed yet")
         say(f"  have it signed: keywright approve sign {file} --people {people} --by KEY; then repeat this command")
-    return ""
+    return None
 
 
 def _freeze(url: str, held: Keystore, record: KeyRecord) -> None:
-    """Stop the lot. One that is being worked on by a process alone stops by itself before its next unit."""
+    """Stop the lot and mark its units. One that a process has for itself stops before its next unit by itself."""
     try:
         with UnitStore.open(url, station=f"keystore-{os.getpid()}") as store:
             lot = affected_lot(store, held.keystore_id, concerned(held.registry, record.name))
@@ -222,6 +238,7 @@ def _freeze(url: str, held: Keystore, record: KeyRecord) -> None:
                 note(f"{url}: the lot was stopped; it goes on once it is released")
     except StoreError as error:
         note(f"{url}: could not be stopped from here ({error}); it stops before its next unit")
+        note(f"  then mark its units: keywright keystore affected … {record.name} --store {url} --mark")
 
 
 def _show_affected(held: Keystore, name: str, stores: list[str], document: dict[str, Any], *, json: bool) -> None:

@@ -38,7 +38,7 @@ NOUNS: Final[dict[str, Noun]] = {
     "campaign": Noun(
         "keywright.cli.campaign",
         "Take a lot of units through a recipe.",
-        "run status resume report verify release rework remake change-recipe "
+        "prepare prepared run status resume report verify release rework unpin remake change-recipe "
         "ledger destroy return close send manifest labels",
     ),
     "card": Noun(
@@ -58,7 +58,7 @@ NOUNS: Final[dict[str, Noun]] = {
     "keystore": Noun(
         "keywright.cli.keystore_verbs",
         "Issuer keys, their states, and what came from them.",
-        "new show audit activate suspend deactivate compromise affected",
+        "new show audit import-factory activate suspend deactivate compromise affected",
     ),
     "cluster": Noun(
         "keywright.cli.cluster", "Machines that carry a lot together, each with its readers.", "token head node"

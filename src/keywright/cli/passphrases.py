@@ -8,7 +8,7 @@ from typing import Annotated, TypeAlias
 
 import typer
 
-from keywright.cli.person import is_attended
+from keywright.cli.person import ask_passphrase, is_attended
 from keywright.cli.text import note
 from keywright.errors import PolicyError
 from keywright.production.people.person_key import PersonKey, check_passphrase, name_of, open_key
@@ -65,5 +65,4 @@ def _from(file: Path) -> bytes:
 def _asked(question: str, *, twice: bool) -> bytes:
     if not is_attended():
         raise PolicyError("nobody is there to type the passphrase", hint="sign at a terminal, or --passphrase-file")
-    text: str = typer.prompt(question, hide_input=True, confirmation_prompt=twice, err=True)
-    return text.encode()
+    return ask_passphrase(question, twice=twice)

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import sys
-import termios
+
+from keywright.crypto.compare import equal
+from keywright.errors import PolicyError
+from keywright.production.silent import silent
 
 
 def is_attended() -> bool:
@@ -26,14 +29,27 @@ def ask_hidden(question: str) -> str:
     """
     if not is_attended():
         return ask(question)
-    terminal = sys.stdin.fileno()
-    before = termios.tcgetattr(terminal)
-    silent = [*before]
-    silent[3] &= ~termios.ECHO
     try:
-        termios.tcsetattr(terminal, termios.TCSADRAIN, silent)
-        line = ask(question)
+        with silent(sys.stdin.fileno()):
+            return ask(question)
     finally:
-        termios.tcsetattr(terminal, termios.TCSADRAIN, before)
         sys.stderr.write("\n")
-    return line
+
+
+def ask_passphrase(question: str, *, twice: bool = False) -> bytes:
+    """What was typed, hidden, without its line end; `twice`: until it is typed the same way two times.
+
+    Raises PolicyError when the input ends.
+    """
+    while True:
+        typed = _typed(f"{question}:")
+        if not twice or equal(typed, _typed("Again:")):
+            return typed
+        sys.stderr.write("These two are not the same.\n")
+
+
+def _typed(question: str) -> bytes:
+    while line := ask_hidden(question):
+        if typed := line.rstrip("\r\n"):
+            return typed.encode()
+    raise PolicyError("nothing was typed", hint="type it at the terminal")

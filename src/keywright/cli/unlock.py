@@ -7,7 +7,7 @@ from typing import Annotated, TypeAlias
 
 import typer
 
-from keywright.cli.person import is_attended
+from keywright.cli.person import ask_passphrase, is_attended
 from keywright.errors import PolicyError, UsageError
 from keywright.production.keystores.keystore import Unlock
 
@@ -35,5 +35,4 @@ def unlock_with(file: Path | None, *, passphrase: bool, twice: bool = False) -> 
 def _asked(*, twice: bool) -> bytes:
     if not is_attended():
         raise PolicyError("nobody is there to type the passphrase", hint="use an unlock file: --unlock FILE")
-    text: str = typer.prompt("Passphrase", hide_input=True, confirmation_prompt=twice, err=True)
-    return text.encode()
+    return ask_passphrase("Passphrase", twice=twice)

@@ -30,7 +30,7 @@ class Sign1(NamedTuple):
 
 def sign_cose(protected: Mapping[Any, Any], payload: bytes, signer: Signer, *, external: bytes = b"") -> bytes:
     """A tagged COSE_Sign1; the algorithm is added to the protected header. `external`: bytes signed but not sent."""
-    header = encode({ALG: algorithm_of(signer.public).number, **protected})
+    header = encode({**protected, ALG: algorithm_of(signer.public).number})
     signature = signer.sign(_to_be_signed(header, external, payload))
     return encode(Tag(TAG, [header, {}, payload, signature]))
 

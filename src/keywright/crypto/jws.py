@@ -24,7 +24,7 @@ class Jws(NamedTuple):
 
 def sign_jws(header: Mapping[str, Any], payload: bytes, signer: Signer) -> str:
     """The compact form; `alg` is added to the header. Raises ValueError for a curve without an algorithm."""
-    full = {"alg": algorithm_of(signer.public).name, **header}
+    full = {**header, "alg": algorithm_of(signer.public).name}
     text = json.dumps(full, separators=(",", ":"), sort_keys=True, ensure_ascii=False).encode()
     signed = f"{encode(text)}.{encode(payload)}"
     return f"{signed}.{encode(signer.sign(signed.encode()))}"

@@ -7,6 +7,7 @@ simulated units), `lot.db.fobs` (the simulated units' own memory) and `lot.db.tr
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib import import_module
@@ -16,23 +17,30 @@ from typing import Final
 
 import msgspec
 
-from keywright.errors import KeywrightError, LinkError, OrderError, StoreError, UsageError
+from keywright.errors import KeywrightError, LinkError, OrderError, PolicyError, StoreError, UsageError
 from keywright.fob.open import check_link, model_of, open_link
 from keywright.fob.pool import FobPool, Plan
 from keywright.globalplatform.host import Dialogue, identify
 from keywright.iso7816.apdu import Command, Response
 from keywright.iso7816.layers import complete
+from keywright.production.ahead import ahead as preparing_ahead
 from keywright.production.audit.checkpoints import Notary, notarised
-from keywright.production.audit.key_file import open_or_make
+from keywright.production.audit.key_file import FIRST, open_or_make, signer_of
+from keywright.production.audit.log_key import key_changes
+from keywright.production.audit.note import NoteKey
+from keywright.production.audit.second_host import SecondHost, witness_at
+from keywright.production.audit.witness import beside_store
 from keywright.production.control.admission import admit, at_import, brake_of, first_article, recipe_of, settle
 from keywright.production.crew import check_workers, crew
 from keywright.production.engine import Engine, Outcome, whole_recipe
 from keywright.production.handover.unit_record import recording
 from keywright.production.job import Commit, Job, StepDialogue
+from keywright.production.jobs import job_of
 from keywright.production.keystores.keystore import Keystore
 from keywright.production.means import SIM, Means
 from keywright.production.order import OrderRow, check_order, order_digest, read_order
 from keywright.production.parameters import Identify
+from keywright.production.preparation import Standing, check_names, left, prepare_chunk, standing
 from keywright.production.present import claimed, presented, sealed_on
 from keywright.production.readiness import (
     check_lot_link,
@@ -55,6 +63,8 @@ from keywright.sansio.dialogue import drive, through
 
 LATEST: Final = 300
 """Units of which `status` tells the times."""
+_LOOK_S: Final = 0.1
+"""How often to look whether others have left something to do."""
 
 
 class Run(msgspec.Struct, frozen=True):
@@ -153,6 +163,46 @@ def resume(store: str, means: Means) -> Run:
     return _on_cluster(store, link, means)
 
 
+def prepare(
+    recipe: Path, order: Path, store: str, means: Means, told: Callable[[int, int], None] = lambda _done, _of: None
+) -> Standing:
+    """Do for the units of an order what can be done before their devices are there; no device is touched.
+
+    Begins the lot if there is none. May be ended at any time and run again. `told` hears how many units were looked
+    at, of how many. Raises UsageError when the order says nothing of its devices from which a step prepares.
+    """
+    read = read_recipe(recipe)
+    link = means.link or read.link
+    check_lot_link(link)
+    facts = check_order(order)
+    check_names(read, facts.columns, str(order))
+    agreed = msgspec.structs.replace(means, confirm=lambda _lot, _link: True)  # asked once devices are to be changed
+    if not database_at(store).is_begun():
+        with closing_lock(store, means.wait_s):
+            agreed.opened_keystore = ready(agreed, read, link, database_at(store).beside, None)
+    with UnitStore.open(store, create=True, wait_s=means.wait_s) as units:
+        lot = units.lot()
+        if lot is not None:
+            check_same_lot(lot, read, facts.digest, link, units.name)
+        keystore = ready(agreed, read, link, units.path, lot)
+        if lot is None:
+            _import(units, read, order, facts.digest, keystore, link, means)
+        admit(units, lot_in(units, units.name), means)
+        notary = notary_of(units, read.name, means.witness)
+        with notarised(notary):
+            for first, last in left(units, read):
+                prepare_chunk(units, read, keystore, first, last, clock=means.clock, rng=means.rng)
+                told(last, facts.rows)
+        notary.make()
+        return standing(units, read)
+
+
+def prepared(store: str) -> Standing:
+    """How far the preparation of a lot is, and whether what was prepared stands as it was written."""
+    with UnitStore.open(store, readonly=True) as units:
+        return standing(units, recipe_of(lot_in(units, store)))
+
+
 def status(store: str) -> Summary:
     """The lot's figures; may be asked while it runs."""
     with UnitStore.open(store, readonly=True) as units:
@@ -227,7 +277,11 @@ def _import(
         created_at=means.clock(),
         allowed=first_article(recipe, test=keystore.test, link=link),
     )
-    beside = at_import(recipe, test=keystore.test, link=link, at=means.clock())
+    signer = open_or_make(units.path, recipe.name)
+    beside = [
+        *key_changes(NoteKey(signer.name, signer.public), FIRST),
+        *at_import(recipe, test=keystore.test, link=link, at=means.clock()),
+    ]
     units.import_order(lot, _unchanged(order, digest), beside)
 
 
@@ -246,14 +300,14 @@ def _work(units: UnitStore, recipe: Recipe, keystore: Keystore, link: str, means
     lot = lot_in(units, units.name)
     admit(units, lot, means)
     check_stations(units)
-    notary = notary_of(units, recipe.name, means.witness)
+    notary = _notary(units, recipe, means)
     if means.workers > 1:
         plan = _plan(means, link, units.path, keep=True, name="")
         with crew(units, link, plan, means) as workers, notarised(notary):
             outcome = workers.run()
     else:
         with _station(means, link, units.path, keep=True) as station, units.keep_alive(), notarised(notary):
-            outcome = take_through(units, station, recipe, keystore, means)
+            outcome = take_all(units, station, recipe, keystore, means)
     outcome.stopped = settle(units, lot, means)
     notary.make()
     return Run(summarise(units), outcome)
@@ -275,7 +329,7 @@ def _cluster() -> ModuleType:
 def _on_cluster(store: str, link: str, means: Means) -> Run:
     with UnitStore.open(store, station="campaign") as units:
         lot = lot_in(units, store)
-        notary = notary_of(units, lot.lot, means.witness)
+        notary = _notary(units, recipe_of(lot), means)
         before = units.counts()
         with notarised(notary):
             stopped: str = _cluster().run(store, link, means)
@@ -285,6 +339,18 @@ def _on_cluster(store: str, link: str, means: Means) -> Run:
         outcome.stopped = settle(units, lot, means) or stopped
         notary.make()
         return Run(summarise(units), outcome)
+
+
+def take_all(units: UnitStore, station: Station, recipe: Recipe, keystore: Keystore, means: Means) -> Outcome:
+    """Take up units until none is left that could be worked on here.
+
+    A tray has every unit at hand, so that those are waited for that others have in hand: theirs may end without them.
+    """
+    outcome = take_through(units, station, recipe, keystore, means)
+    while not (isinstance(station, LinkStation) or outcome.stopped) and units.is_work_left():
+        time.sleep(_LOOK_S)
+        outcome.add(take_through(units, station, recipe, keystore, means, proven=outcome.sealed))
+    return outcome
 
 
 def take_through(
@@ -301,36 +367,41 @@ def take_through(
 
     `proven`: so many units went through on this station before.
     """
+    units.recipe = recipe.digest
     if source is None:
         source = presented(units, station, means) if isinstance(station, LinkStation) else claimed(units, means.width)
-    jobs = (job_of(units, unit, recipe, keystore, means) for unit in source)
     work = recording(whole_recipe, units, keystore)
     brake = brake_of(units, lot_in(units, units.name), means)
-    engine = Engine(units, station, jobs, watcher=means.watcher, work=work, brake=brake, proven=proven)
-    try:
-        return engine.run()
-    finally:
-        engine.close()
+    with preparing_ahead(units, recipe, keystore, means.clock, prepares=means.prepares) as ready:
+        jobs = (job_of(units, unit, recipe, keystore, means, ready.take(unit.n)) for unit in source)
+        engine = Engine(units, station, jobs, watcher=means.watcher, work=work, brake=brake, proven=proven)
+        try:
+            return engine.run()
+        finally:
+            engine.close()
 
 
-def notary_of(units: UnitStore, lot: str, witness: Path | None) -> Notary:
-    """Who signs the log of a lot, with the key beside its store."""
-    signer = open_or_make(units.path, lot)
-    return Notary(units, signer, witness or units.path.with_name(f"{units.path.name}.witness"))
+def notary_of(
+    units: UnitStore, lot: str, witness: Path | None, second: SecondHost | None = None, *, is_needed: bool = False
+) -> Notary:
+    """Who signs the log of a lot, with the key beside its store. Raises as `key_file.signer_of`."""
+    signer = signer_of(units, units.path, lot)
+    return Notary(units, signer, witness or beside_store(units.path), second=second, is_needed=is_needed)
 
 
-def job_of(units: UnitStore, unit: Unit, recipe: Recipe, keystore: Keystore, means: Means) -> Job:
-    """A leased unit as its steps see it, with its history if it was begun before."""
-    fresh = unit.state == "planned" and not unit.recover  # one whose link failed at once has a history too
-    return Job(
-        unit,
-        recipe,
-        keystore,
-        clock=means.clock,
-        rng=means.rng,
-        history=() if fresh else tuple(units.events(unit.n)),
-        certificate=None if fresh else units.certificate(unit.n),
-    )
+def _notary(units: UnitStore, recipe: Recipe, means: Means) -> Notary:
+    """Who signs the log while a lot is worked on. Where the recipe needs a second host, it has to be there now."""
+    second = witness_at(means.witness_url, means.witness_key) if means.witness_url else None
+    is_needed = recipe.control.need_witness
+    if is_needed and second is None:
+        raise PolicyError(
+            f"the recipe {recipe.name!r} needs a witness on another host",
+            hint="name it: --witness http://HOST:PORT --witness-key FILE",
+        )
+    notary = notary_of(units, recipe.name, means.witness, second, is_needed=is_needed)
+    if is_needed:
+        notary.make()
+    return notary
 
 
 @contextmanager

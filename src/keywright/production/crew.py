@@ -20,7 +20,18 @@ import msgspec
 
 from keywright.errors import KeywrightError, UsageError
 from keywright.fob.pool import FobPool, Plan
-from keywright.production.crew_messages import Ended, Finished, Started, Told, Trouble, WorkerPlan
+from keywright.iso7816.apdu import Command, Response
+from keywright.production.crew_messages import (
+    Ended,
+    Exchanged,
+    Finished,
+    Noticed,
+    Passed,
+    Started,
+    Told,
+    Trouble,
+    WorkerPlan,
+)
 from keywright.production.engine import Outcome
 from keywright.production.means import SIM, Means
 from keywright.production.unit_store.tables import FINISHED
@@ -155,10 +166,17 @@ class Crew:
             match one:
                 case Started(unit, serial):
                     self._watcher.started(unit, serial)
+                case Noticed(text):
+                    self._watcher.noticed(f"{worker.plan.name}: {text}")
                 case Finished(unit, serial, state, failure):
                     self._deaths.clear()
                     self.outcome.left_open += state == "open"
                     self._watcher.finished(unit, serial, state, failure)
+                case Passed(phase, unit, step):
+                    self._watcher.moment(phase, unit, step)
+                case Exchanged(unit):
+                    sent, plain = Command.parse(one.sent), Command.parse(one.plain)
+                    self._watcher.exchanged(unit, sent, plain, Response.parse(one.got), Response.parse(one.opened))
                 case Ended(stopped):
                     worker.ended = True
                     self.outcome.stopped = self.outcome.stopped or stopped
@@ -187,6 +205,7 @@ class Crew:
         if self._tray is None or not self._tray.is_running:
             self._start_tray()
         self._start(worker.plan)
+        self._watcher.noticed(f"{name} ended ({worker.process.returncode}) and was started again")
 
     def _start(self, plan: WorkerPlan) -> None:
         worker = self._workers[plan.name] = _Worker(plan)
@@ -222,6 +241,8 @@ def crew(units: UnitStore, link: str, tray: Plan, means: Means) -> Iterator[Crew
                 keystore=means.keystore,
                 unlock="" if means.unlock is None else str(means.unlock),
                 width=means.width,
+                traced=means.traced,
+                prepares=number == 1,
             )
             for number in range(1, means.workers + 1)
         ]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import msgspec
 
+from keywright.production.watch import Phase
+
 
 class WorkerPlan(msgspec.Struct, frozen=True, kw_only=True):
     """What a worker is to do. Keys are named, never given: `keystore` and `unlock` are places."""
@@ -16,6 +18,10 @@ class WorkerPlan(msgspec.Struct, frozen=True, kw_only=True):
     unlock: str = ""
     width: int = 64
     ttl_s: float = 30.0
+    traced: bool = False
+    """Whether the exchanges of every unit are told, and not only those of the first one."""
+    prepares: bool = True
+    """It prepares units ahead of the devices; one worker of a crew does."""
 
 
 class Started(msgspec.Struct, frozen=True, tag=True):
@@ -25,6 +31,12 @@ class Started(msgspec.Struct, frozen=True, tag=True):
     serial: str
 
 
+class Noticed(msgspec.Struct, frozen=True, tag=True):
+    """Something that is of no unit alone."""
+
+    text: str
+
+
 class Finished(msgspec.Struct, frozen=True, tag=True):
     """A unit came to an end."""
 
@@ -32,6 +44,24 @@ class Finished(msgspec.Struct, frozen=True, tag=True):
     serial: str
     state: str
     failure: str
+
+
+class Passed(msgspec.Struct, frozen=True, tag=True):
+    """A moment of a unit whose exchanges are told."""
+
+    phase: Phase
+    unit: int
+    step: str
+
+
+class Exchanged(msgspec.Struct, frozen=True, tag=True):
+    """A command and its answer, encoded: as they travelled, and as they read without their protection."""
+
+    unit: int
+    sent: bytes
+    plain: bytes
+    got: bytes
+    opened: bytes
 
 
 class Ended(msgspec.Struct, frozen=True, tag=True):
@@ -49,4 +79,4 @@ class Trouble(msgspec.Struct, frozen=True, tag=True):
     exit_code: int
 
 
-Told = Started | Finished | Ended | Trouble
+Told = Started | Noticed | Finished | Passed | Exchanged | Ended | Trouble

@@ -55,6 +55,13 @@ class Outcome(msgspec.Struct):
     left_open: int = 0
     stopped: str = ""
 
+    def add(self, more: Outcome) -> None:
+        """What was done after it, as one outcome."""
+        self.sealed += more.sealed
+        self.failed += more.failed
+        self.left_open += more.left_open
+        self.stopped = more.stopped
+
 
 class _Waiting(msgspec.Struct):
     """Changes of one lane that wait for the next transaction; `state` is set when they are its last."""

@@ -14,14 +14,15 @@ from typing import Any, Final, TypeVar, final
 
 import msgspec
 
-from keywright.crypto.diversification import OF_ANY_LENGTH, card_context
 from keywright.errors import KeywrightError, PolicyError, StatusError
 from keywright.globalplatform.host import Dialogue, Identity, select
 from keywright.iso7816.apdu import Command, Response
 from keywright.iso7816.status import SW
-from keywright.production.keystores.keystore import CardKeys, Diversified, FactorySet, KeyRef, Keystore
+from keywright.production.keystores.keystore import CardKeys, FactorySet, KeyRef, Keystore
+from keywright.production.order_names import named
 from keywright.production.parameters import Authenticate, OwnKeys
 from keywright.production.recipe import Recipe
+from keywright.production.unit_store.prepared_rows import PreparedUnit
 from keywright.production.unit_store.units import Certificate, Change, Event, Leave, Phase, Unit, UnitChange
 from keywright.sansio.dialogue import through
 from keywright.scp.scp03.host import CardCryptogramError, Verified, external_authenticate, request_challenge
@@ -102,8 +103,13 @@ class Job:
         rng: Callable[[int], bytes],
         history: tuple[Event, ...] = (),
         certificate: Certificate | None = None,
+        prepared: PreparedUnit | None = None,
+        own: CardKeys | None = None,
     ) -> None:
+        """`prepared`: what was prepared for the unit; `own`: its own keys, if they were derived with it."""
         self.unit = unit
+        self.named = named(unit.extra)
+        self.prepared = prepared
         self.recipe = recipe
         self.keystore = keystore
         self.clock = clock
@@ -123,6 +129,7 @@ class Job:
         self._open: dict[str, Event] = {}
         self._settled: dict[str, Facts] = {}
         self._keys: dict[Role, CardKeys] = {}
+        self._own = own
         self._live: Verified[HostSession] | HostSession | None = None
         for event in history:
             self._remember(event)
@@ -251,19 +258,15 @@ class Job:
         return self.keys(Role.OWN)
 
     def own_context(self) -> bytes:
-        """What the own keys are derived from: the KDD, for our own schemes also serial, lot and key version.
+        """What the own keys are derived from. Raises PolicyError as `OwnKeys.context` does."""
+        return self.parameters(OwnKeys).context(self.kdd, self.unit.serial, self.recipe.name)
 
-        Raises PolicyError for a derivation from a KDD of zeros alone: every such card would get the same keys.
-        """
-        p = self.parameters(OwnKeys)
-        if p.scheme in OF_ANY_LENGTH:
-            return card_context(self.kdd + self.unit.serial.encode(), self.recipe.name.encode(), p.kvn)
-        if not any(self.kdd):
-            raise PolicyError(
-                f"the unit's key diversification data are zeros; {p.scheme} would give all such units the same keys",
-                hint='use scheme = "sp800-108" or "ecb", which also take the serial and the lot',
-            )
-        return self.kdd
+    def check_prepared(self, step: str, facts: Facts) -> None:
+        """Raise MismatchError unless what was prepared for a step, if anything was, is what is true of this unit."""
+        values: Facts = {} if self.prepared is None else self.prepared.steps.get(step, {})
+        wrong = ", ".join(name for name, value in values.items() if facts.get(name) != value)
+        if wrong:
+            raise MismatchError(f"{step}: what was prepared for the unit is not what it is to get ({wrong})")
 
     def kvn(self, role: Role) -> int:
         """Key version number of a role. A factory set asked for as 00 (default) has the number it answered with."""
@@ -275,6 +278,8 @@ class Job:
     def keys(self, role: Role) -> CardKeys:
         """Key set of a role, the same at every call; its derivation needs the unit's KDD."""
         found = self._keys.get(role)
+        if found is None and role is Role.OWN and self._own is not None:
+            found, self._own = self._keys.setdefault(role, self._own), None
         if found is None:
             found = self._keys[role] = self.keystore.card_keys(
                 self._ref(role), session_keys=self.parameters(Authenticate).session_keys
@@ -284,8 +289,7 @@ class Job:
     def _ref(self, role: Role) -> KeyRef:
         if role is Role.FACTORY:
             return FactorySet(self.parameters(Authenticate).keys, self.kdd)
-        p = self.parameters(OwnKeys)
-        return Diversified(p.master, p.scheme, self.own_context(), p.key_bytes)
+        return self.parameters(OwnKeys).ref(self.own_context())
 
     def release(self) -> None:
         """Close the unit's channel and forget its keys: it is worked on no more, or only after a reset."""
@@ -359,6 +363,8 @@ class Job:
             live.close()
 
     def _learn(self, kdd: bytes) -> None:
+        if self.named.kdd not in (None, kdd):
+            raise RejectedError("another device: its key diversification data are not those that the order names")
         if self._kdd is None:
             self._kdd = kdd
             self.change(kdd=kdd)

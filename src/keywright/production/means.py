@@ -33,9 +33,10 @@ class Means(msgspec.Struct, kw_only=True):
     devices counts more. `confirm` is asked before real devices are changed, with the lot's name and the link. `swap`
     has the next device put on the link: it is told the serial expected and what is wrong with the device that is
     there, and answers False to stop. `ask_for` gets the approval of what needs one, or raises. `workers` processes
-    share the simulated units of a lot; where `engine`, a cluster, carries it, as many stations do. `meanwhile` is
-    called often while a cluster works. `witness` is the file that checkpoints of the log go to, None the one beside
-    the store.
+    share the simulated units of a lot; where `engine`, a cluster, carries it, as many stations do (0: as many as is
+    usual). `traced`: the watcher hears the exchanges of every unit also where workers have them, else only those of
+    the first. `meanwhile` is called often while a cluster works. `witness` is the file that checkpoints of the log go
+    to, None the one beside the store; `witness_url` a second host that cosigns them, with the key in `witness_key`.
     """
 
     keystore: str = ""
@@ -52,7 +53,12 @@ class Means(msgspec.Struct, kw_only=True):
     rng: Callable[[int], bytes] = os.urandom
     width: int = WIDTH
     workers: int = 1
+    traced: bool = False
     engine: Cluster | None = None
     meanwhile: Callable[[], None] = lambda: None
     wait_s: float = 0.0
     witness: Path | None = None
+    prepares: bool = True
+    """This process prepares units ahead of its devices; of many that work on a lot one need do it."""
+    witness_url: str = ""
+    witness_key: Path | None = None

@@ -18,6 +18,7 @@ from typing import Final, NoReturn
 import msgspec
 
 from keywright.errors import OrderError
+from keywright.production.order_names import NAMES, fault, normal
 
 REQUIRED: Final = ("serial", "model", "owner_group")
 VALUE_BYTES: Final = 255
@@ -78,7 +79,10 @@ def read_order(path: Path | str) -> Iterator[OrderRow]:
     n = 0
     for n, values in enumerate(read(place), 1):
         row = _row(place, n, values)
-        _refuse_duplicate(place, row.serial, first_lines)
+        _refuse_duplicate(place, "serial", row.serial, first_lines)
+        for name in NAMES:
+            if value := row.extra.get(name):
+                _refuse_duplicate(place, name, value, first_lines)
         yield row
     if not n:
         place.refuse("the order has no units", hint="add one line for each unit")
@@ -230,16 +234,25 @@ def _row(place: _Place, n: int, values: dict[str, str]) -> OrderRow:
             place.refuse("the value is empty or has spaces at an end", column)
         if name in REQUIRED[1:] and len(value.encode()) > VALUE_BYTES:
             place.refuse(f"the value has {len(value.encode())} bytes; at most {VALUE_BYTES} are allowed", column)
+        if name in NAMES:
+            if why := fault(name, value):
+                place.refuse(
+                    f"the {name} {value[:80]!r} {why}", column, hint="give it as the supplier lists it, in hex"
+                )
+            values[name] = normal(name, value)
     serial, model, owner_group = (values.pop(name) for name in REQUIRED)
-    if why := _fault(serial):
+    if why := fault_of_serial(serial):
         place.refuse(f"the serial {serial[:80]!r} {why}", place.columns.index("serial") + 1)
     return OrderRow(n, serial, model, owner_group, values)
 
 
-def _fault(serial: str) -> str:
+def fault_of_serial(serial: str) -> str:
     """Why a serial may not name a unit, or nothing: it reaches file names, certificates, labels and spreadsheets."""
-    if len(serial.encode()) > SERIAL_BYTES:
-        return f"has {len(serial.encode())} bytes in UTF-8; at most {SERIAL_BYTES} are allowed"
+    if not serial or serial != serial.strip():
+        return "is empty or has spaces at an end"
+    size = len(serial.encode("utf-8", "surrogatepass"))
+    if size > SERIAL_BYTES:
+        return f"has {size} bytes in UTF-8; at most {SERIAL_BYTES} are allowed"
     if "/" in serial or "\\" in serial or ".." in serial:
         return "contains / or \\ or .., which would lead a file name astray"
     if serial[0] in _FORMULA:
@@ -249,12 +262,12 @@ def _fault(serial: str) -> str:
     return ""
 
 
-def _refuse_duplicate(place: _Place, serial: str, first_lines: dict[bytes, int]) -> None:
-    key = hashlib.blake2b(serial.encode(), digest_size=16).digest()
+def _refuse_duplicate(place: _Place, name: str, value: str, first_lines: dict[bytes, int]) -> None:
+    key = hashlib.blake2b(f"{name}\0{value}".encode(), digest_size=16).digest()
     first = first_lines.setdefault(key, place.line)
     if first != place.line:
         place.refuse(
-            f"the serial {serial!r} is already on line {first}",
-            place.columns.index("serial") + 1,
-            hint="give every unit its own serial",
+            f"the {name} {value[:80]!r} is already on line {first}",
+            place.columns.index(name) + 1,
+            hint=f"give every unit its own {name}",
         )

@@ -12,11 +12,12 @@ from typing import Annotated, Any, ClassVar, Final, Literal
 import msgspec
 from msgspec import Meta
 
-from keywright.crypto.diversification import SCHEMES, key_sizes
-from keywright.errors import KeywrightError
+from keywright.crypto.diversification import OF_ANY_LENGTH, SCHEMES, card_context, key_sizes
+from keywright.errors import KeywrightError, PolicyError
 from keywright.globalplatform.profile import PROFILES, CardProfile
 from keywright.production.control.declaration import Declaration, Patience
 from keywright.production.keystores.key_paths import SessionKeys
+from keywright.production.keystores.key_refs import Diversified
 
 U8 = Annotated[int, Meta(ge=0, le=0xFF)]
 U16 = Annotated[int, Meta(ge=0, le=0xFFFF)]
@@ -120,6 +121,24 @@ class OwnKeys(Parameters, frozen=True, kw_only=True):
     key_bytes: Literal[16, 24, 32] = 16
     remove_factory: bool = True
     """Delete the factory set after the proof if the card has not dropped it by itself."""
+
+    def context(self, kdd: bytes, serial: str, lot: str) -> bytes:
+        """What a unit's keys are derived from: the KDD, for our own schemes also serial, lot and key version.
+
+        Raises PolicyError for a derivation from a KDD of zeros alone: every such card would get the same keys.
+        """
+        if self.scheme in OF_ANY_LENGTH:
+            return card_context(kdd + serial.encode(), lot.encode(), self.kvn)
+        if not any(kdd):
+            raise PolicyError(
+                f"the unit's key diversification data are zeros; {self.scheme} would give all such units the same keys",
+                hint='use scheme = "sp800-108" or "ecb", which also take the serial and the lot',
+            )
+        return kdd
+
+    def ref(self, context: bytes) -> Diversified:
+        """The name of a unit's keys in the keystore."""
+        return Diversified(self.master, self.scheme, context, self.key_bytes)
 
     def check(self) -> None:
         """Raise ValueError for a scheme that is none, or that makes no keys of this size, such as emv (EMV CPS 4.1)."""

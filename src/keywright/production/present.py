@@ -9,6 +9,7 @@ from keywright.errors import KeywrightError, LinkError
 from keywright.globalplatform.host import identify
 from keywright.iso7816.layers import complete
 from keywright.production.means import Means
+from keywright.production.order_names import named
 from keywright.production.stations import Station, exchange_with
 from keywright.production.unit_store.tables import FINISHED
 from keywright.production.unit_store.units import Unit, UnitStore
@@ -39,19 +40,20 @@ def presented(units: UnitStore, station: Station, means: Means) -> Iterator[Unit
         wanted = following or next(units.units(("running", "rework")), None)
         if wanted is None or (turn and not _changed(means, wanted.serial, note)):
             break
-        known, note, lost = _known(units, station, wanted.serial)
+        uid, note, lost = _identity(station, wanted.serial)
+        known = None if uid is None else _known(units, uid)
         if known is not None and known.state in FINISHED:
             note = f"this one is {known.serial}, {known.state}"
-        elif known is not None:
+        elif known is not None and (following is None or known.n != following.n):
             taken = units.take(known.n)
             if taken is None:
                 note = f"another station has {known.serial}"
             else:
                 some = True
                 yield taken
-        elif following is None:
-            note = note or "this device belongs to no unit that is left"
-        elif not lost:
+        elif refused := _refusal(following, uid):
+            note = note or refused
+        elif following is not None and not lost:
             some = True
             yield following
             following, note = next(unbound, None), ""
@@ -78,7 +80,8 @@ def sealed_on(units: UnitStore, station: Station, means: Means) -> Iterator[Unit
     for turn in count():
         if turn and not (left and _changed(means, next(iter(left.values())), note)):
             break
-        known, note, _ = _known(units, station, "verify")
+        uid, note, _ = _identity(station, "verify")
+        known = None if uid is None else units.find_device(uid)
         if known is not None and known.n in left:
             some = True
             del left[known.n]
@@ -98,8 +101,27 @@ def _changed(means: Means, serial: str, note: str) -> bool:
     return means.swap is not None and means.swap(serial, note)
 
 
-def _known(units: UnitStore, station: Station, name: str) -> tuple[Unit | None, str, bool]:
-    """The unit that the device on the link was identified as before, what went wrong, and whether nothing was there."""
+def _refusal(following: Unit | None, uid: bytes | None) -> str:
+    """Why a device that is nobody's yet cannot become the next unit, or nothing."""
+    if following is None:
+        return "this device belongs to no unit that is left"
+    if uid is not None and named(following.extra).uid not in (None, uid):
+        return f"this device ({uid.hex()}) is not the one that the order names"
+    return ""
+
+
+def _known(units: UnitStore, uid: bytes) -> Unit | None:
+    """The unit that a device was identified as before, or that was prepared for it by its supplier's list."""
+    found = units.find_device(uid)
+    lot = units.lot()
+    if found is not None or lot is None:
+        return found
+    n = units.prepared_for(uid, lot.recipe_digest)
+    return None if n is None else units.unit(n)
+
+
+def _identity(station: Station, name: str) -> tuple[bytes | None, str, bool]:
+    """Who the device on the link is, what went wrong, and whether nothing was there."""
     try:
         station.power_on(name)
         ((_, answer),) = station.receive()
@@ -110,4 +132,4 @@ def _known(units: UnitStore, station: Station, name: str) -> tuple[Unit | None, 
         return None, str(error), True
     except KeywrightError as error:
         return None, str(error), False
-    return units.find_device(bytes.fromhex(identity.uid)), "", False
+    return bytes.fromhex(identity.uid), "", False

@@ -8,9 +8,9 @@ import stat
 import threading
 from collections.abc import Callable
 from pathlib import Path
-from typing import Final
+from typing import BinaryIO, Final
 
-from keywright.errors import PolicyError, StoreError
+from keywright.errors import PolicyError, StoreError, UsageError
 from keywright.production.unit_store.sqlite import sync_folder
 
 MODE: Final = 0o600
@@ -31,6 +31,34 @@ def read_private(path: Path, what: str, limit_bytes: int) -> bytes:
         raise StoreError(f"{path}: the {what} cannot be read: {error.strerror}") from error
     if len(data) > limit_bytes:
         raise StoreError(f"{path}: too long for the {what}", hint=f"give the path of the {what}")
+    return data
+
+
+def open_plain(path: Path, what: str) -> BinaryIO:
+    """Open a file that somebody named, for reading. Raises UsageError for what is no plain file, or cannot be read."""
+    hint = f"give the path of the {what}"
+    try:
+        file = open(path, "rb", opener=_without_waiting)  # noqa: SIM115 - the caller closes it
+        if stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            return file
+        file.close()
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise UsageError(f"{path}: cannot be read: {reason}", hint=hint) from error
+    raise UsageError(f"{path}: not a plain file", hint=hint)
+
+
+def read_plain(path: Path, what: str, limit_bytes: int) -> bytes:
+    """The bytes of a file that somebody named. Raises UsageError as `open_plain`, and if it is too long."""
+    with open_plain(path, what) as file:
+        try:
+            data = file.read(limit_bytes + 1)
+        except OSError as error:
+            raise UsageError(
+                f"{path}: cannot be read: {error.strerror}", hint=f"give the path of the {what}"
+            ) from error
+    if len(data) > limit_bytes:
+        raise UsageError(f"{path}: too long for the {what}", hint=f"give the path of the {what}")
     return data
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -11,6 +12,8 @@ from keywright.errors import PolicyError, StoreError, UsageError
 from keywright.fob.open import check_link
 from keywright.fob.uri import Uri
 from keywright.production.authority import DeviceAuthority
+from keywright.production.control.admission import is_production
+from keywright.production.handover.unit_record import identity_of
 from keywright.production.keystores.key_paths import SessionKeys
 from keywright.production.keystores.keystore import Diversified, Keystore, check_same
 from keywright.production.keystores.keystore_uri import open_keystore
@@ -69,10 +72,10 @@ def check_memory(units: UnitStore, link: str, means: Means) -> None:
 
 def check_stations(units: UnitStore) -> None:
     """Raise PolicyError if units that were begun, and are not finished, stand on stations of a cluster."""
-    stations = sorted({unit.pinned for unit in units.units(("running", "rework")) if unit.pinned})
+    stations = units.stations_pinned()
     if stations:
         raise PolicyError(
-            f"units of this lot stand on stations ({', '.join(stations)}) and only those can go on with them",
+            f"units of this lot stand on stations ({', '.join(sorted(stations))}) and only those can go on with them",
             hint="go on with the engine it was begun with: --engine ray://…",
         )
 
@@ -96,6 +99,7 @@ def ready(means: Means, recipe: Recipe, link: str, path: Path, lot: Lot | None) 
     keystore = the_keystore(means, link, path, lot)
     check_environment(recipe, keystore)
     _check_keystore(recipe, keystore, means.clock(), is_new=lot is None)
+    _check_identity(recipe, keystore, link, means.watcher.noticed)
     _check_consent(means, recipe, link)
     return keystore
 
@@ -110,7 +114,7 @@ def the_keystore(means: Means, link: str, path: Path, lot: Lot | None) -> Keysto
 
 def _open_or_make(means: Means, link: str, path: Path, lot: Lot | None) -> Keystore:
     if means.keystore:
-        return open_keystore(means.keystore, means.unlock, clock=means.clock)
+        return open_keystore(means.keystore, means.unlock, clock=means.clock, noticed=means.watcher.noticed)
     beside = path.with_name(f"{path.name}.keystore")
     if not link.startswith(SIM):
         raise UsageError("real devices need a keystore of your own", hint="make one: keywright keystore new FILE")
@@ -184,6 +188,16 @@ def _check_derivation(recipe: Recipe, keystore: Keystore, ref: Diversified) -> N
             keys.path(16 if i & I.S16 else 8)
     finally:
         keys.close()
+
+
+def _check_identity(recipe: Recipe, keystore: Keystore, link: str, noticed: Callable[[str], object]) -> None:
+    """There is one key to sign the units' records with. Raises PolicyError where a lot that produces has none."""
+    if identity_of(keystore, recipe.identity):
+        return
+    without = f"the keystore {keystore.keystore_id} has no identity key: its units get no signed records"
+    if is_production(recipe, test=keystore.test, link=link):
+        raise PolicyError(without, hint="give a keystore with an identity key: keywright keystore new makes one")
+    noticed(f"{without}, no manifest, nothing to send")
 
 
 def _check_consent(means: Means, recipe: Recipe, link: str) -> None:

@@ -26,7 +26,7 @@ RECIPE_BYTES: Final = 1 << 20
 DEVICES: Final = ("fob", "card")
 """What a recipe may be for: a fob has our credential applet, a card need not."""
 _TOP: Final = {"name": str, "device": str, "link": str, "step": list}
-_ALLOWED: Final = (*_TOP, "environment", "control")
+_ALLOWED: Final = (*_TOP, "environment", "identity", "control")
 ENVIRONMENTS: Final = ("test", "production")
 """What a recipe's units are for: a production recipe takes no TEST keystore."""
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
@@ -52,6 +52,8 @@ class Recipe(msgspec.Struct, frozen=True):
     environment: Environment = "test"
     control: Control = Control()
     """When the lot has to stop."""
+    identity: str = ""
+    """The key of the keystore that signs the units' records; empty for the only one."""
 
     def step(self, name: str) -> StepSpec | None:
         """The step of that name, if the recipe has it."""
@@ -106,6 +108,7 @@ def parse_recipe(data: bytes, name: str = "recipe", steps: Mapping[str, type[Par
         text=text,
         environment=document.get("environment", "test"),
         control=_control(source, document.get("control", {})),
+        identity=document.get("identity", ""),
     )
 
 
@@ -136,6 +139,11 @@ def _check_values(source: _Source, document: dict[str, object]) -> None:
     if document.get("environment", "test") not in ENVIRONMENTS:
         source.refuse(
             ("environment",), f"environment: {document['environment']!r} is not known", hint="test or production"
+        )
+    identity = document.get("identity", "")
+    if not isinstance(identity, str) or (identity and not _NAME.fullmatch(identity)):
+        source.refuse(
+            ("identity",), "identity: expected the name of a key", hint='for example identity = "unit-records"'
         )
     if ":" not in str(document["link"]):
         source.refuse(("link",), "link: not usable", hint=_MISSING["link"])

@@ -27,6 +27,11 @@ def _shown(character: str) -> str:
     return f"⟨U+{ord(character):04X}⟩" if unicodedata.category(character) in _HIDDEN else character
 
 
+def printable(text: str) -> str:
+    """`text` for paper: characters that the fonts of every printer lack are spelled out as `[U+6F22]`, not left out."""
+    return "".join(c if c.encode("cp1252", "ignore") else f"[U+{ord(c):04X}]" for c in visible(text))
+
+
 def cell(text: str) -> str:
     """`text` as a CSV cell that no spreadsheet evaluates: an apostrophe goes before what would begin a formula."""
     return f"'{text}" if text[:1] in _FORMULA and text else text

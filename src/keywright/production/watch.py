@@ -28,6 +28,10 @@ class Watcher(Protocol):
         """One command and answer of a unit, as they travelled and as they read without their protection."""
         ...
 
+    def noticed(self, text: str) -> None:
+        """Something that is of no unit alone, such as a process that was started again. Any thread may tell it."""
+        ...
+
 
 class Unwatched:
     """A watcher that does nothing."""
@@ -42,4 +46,7 @@ class Unwatched:
         """Nothing."""
 
     def exchanged(self, unit: int, sent: Command, plain: Command, got: Response, opened: Response) -> None:
+        """Nothing."""
+
+    def noticed(self, text: str) -> None:
         """Nothing."""

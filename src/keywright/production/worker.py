@@ -9,37 +9,66 @@ from __future__ import annotations
 import os
 import sys
 import threading
-import time
 from pathlib import Path
-from typing import Final, final
+from typing import final
 
 import msgspec
 
 from keywright.errors import KeywrightError
 from keywright.fob.pool import FobPool
-from keywright.production.campaign import take_through
-from keywright.production.crew_messages import Ended, Finished, Started, Told, Trouble, WorkerPlan
+from keywright.iso7816.apdu import Command, Response
+from keywright.production.campaign import take_all
+from keywright.production.crew_messages import (
+    Ended,
+    Exchanged,
+    Finished,
+    Noticed,
+    Passed,
+    Started,
+    Told,
+    Trouble,
+    WorkerPlan,
+)
 from keywright.production.means import Means
 from keywright.production.readiness import lot_in, the_keystore
 from keywright.production.recipe import parse_recipe
 from keywright.production.unit_store.units import UnitStore
-from keywright.production.watch import Unwatched
-
-_LOOK_S: Final = 0.1
-"""How often to look whether others have left something to do."""
+from keywright.production.watch import Phase, Unwatched
 
 
 @final
 class _Telling(Unwatched):
-    """Tells what the process that started us shows and counts."""
+    """Tells what the process that started us shows, counts and traces."""
+
+    def __init__(self, *, traced: bool) -> None:
+        self._traced = traced
+        self._at: dict[int, str] = {}
 
     def started(self, unit: int, serial: str) -> None:
         """Tell it."""
         tell(Started(unit, serial))
 
+    def noticed(self, text: str) -> None:
+        """Tell it."""
+        tell(Noticed(text))
+
     def finished(self, unit: int, serial: str, state: str, failure: str) -> None:
         """Tell it."""
+        self._at.pop(unit, None)
         tell(Finished(unit, serial, state, failure))
+
+    def moment(self, phase: Phase, unit: int, step: str) -> None:
+        """Tell when the first unit was told something, and answered: the report draws it. Of others, each new step."""
+        if unit == 1 and phase in ("after send", "after answer"):
+            tell(Passed(phase, unit, step))
+        elif phase == "after send" and self._at.get(unit) != step:
+            self._at[unit] = step
+            tell(Passed(phase, unit, step))
+
+    def exchanged(self, unit: int, sent: Command, plain: Command, got: Response, opened: Response) -> None:
+        """Tell it."""
+        if unit == 1 or self._traced:
+            tell(Exchanged(unit, sent.encode(), plain.encode(), got.encode(), opened.encode()))
 
 
 def tell(told: Told) -> None:
@@ -56,16 +85,12 @@ def work(plan: WorkerPlan) -> None:
         lot = lot_in(units, plan.store)
         recipe = parse_recipe(lot.recipe.encode(), f"{lot.lot} (as stored)")
         unlock = Path(plan.unlock) if plan.unlock else None
-        means = Means(keystore=plan.keystore, unlock=unlock, link=plan.link, width=plan.width, watcher=_Telling())
+        watcher = _Telling(traced=plan.traced)
+        means = Means(keystore=plan.keystore, unlock=unlock, link=plan.link, width=plan.width, watcher=watcher)
+        means.prepares = plan.prepares
         keystore = the_keystore(means, plan.link, units.path, lot)
         with FobPool.connect(plan.tray) as station:
-            while True:
-                outcome = take_through(units, station, recipe, keystore, means)
-                units.reap()
-                if outcome.stopped or not (units.leased() or units.is_claimable()):
-                    tell(Ended(outcome.stopped))
-                    return
-                time.sleep(_LOOK_S)
+            tell(Ended(take_all(units, station, recipe, keystore, means).stopped))
 
 
 def main() -> None:

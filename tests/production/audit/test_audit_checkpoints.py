@@ -42,8 +42,8 @@ def test_a_checkpoint_signs_the_size_and_root_of_the_log(tmp_path: Path) -> None
     with made(tmp_path / "lot.db") as store:
         note = Notary(store, SIGNER, tmp_path / "witness", clock=lambda: 7.0).make()
         verdict = checked(store, tmp_path, key=KEY, witness=read_notes(tmp_path / "witness"))
-    assert Checkpoint.parse(open_note(note, KEY)) == Checkpoint(KEY.name, 18, bytes.fromhex(verdict.root), 7000)
-    assert (verdict.whole, verdict.checkpointed, verdict.witnessed) == (True, 18, 18)
+    assert Checkpoint.parse(open_note(note, KEY)) == Checkpoint(KEY.name, 19, bytes.fromhex(verdict.root), 7000)
+    assert (verdict.whole, verdict.checkpointed, verdict.witnessed) == (True, 19, 19)
     assert verdict.notes == ()
 
 
@@ -70,7 +70,7 @@ def test_entries_cut_off_after_a_witnessed_checkpoint_are_missed(tmp_path: Path)
         Notary(store, SIGNER, tmp_path / "witness").make()
     assert judged(whole, tmp_path / "export", key=KEY, witness=read_notes(tmp_path / "early")).whole
     verdict = judged(whole, tmp_path / "export", key=KEY, witness=read_notes(tmp_path / "witness"))
-    assert [(found.position, found.kind) for found in verdict.findings] == [(18, "truncation")]
+    assert [(found.position, found.kind) for found in verdict.findings] == [(19, "truncation")]
 
 
 def test_what_nobody_witnessed_can_be_cut_off_unseen_and_the_verdict_says_so(tmp_path: Path) -> None:
@@ -78,8 +78,8 @@ def test_what_nobody_witnessed_can_be_cut_off_unseen_and_the_verdict_says_so(tmp
         Notary(store, SIGNER, tmp_path / "witness").make()
         store.commit([event(1, "late", "note", 1.0)])
         verdict = checked(store, tmp_path, key=KEY, witness=read_notes(tmp_path / "witness"))
-    assert (verdict.whole, verdict.size, verdict.witnessed) == (True, 19, 18)
-    assert "entries from 18 on" in verdict.notes[0]
+    assert (verdict.whole, verdict.size, verdict.witnessed) == (True, 20, 19)
+    assert "entries from 19 on" in verdict.notes[0]
 
 
 def rewritten(folder: Path) -> UnitStore:
@@ -95,7 +95,7 @@ def test_a_log_written_anew_is_not_the_one_that_was_witnessed(tmp_path: Path) ->
         verdict = checked(store, tmp_path, key=KEY, witness=read_notes(tmp_path / "witness"))
     assert not verdict.whole
     found = verdict.findings[0]
-    assert (found.position, found.until, found.kind) == (0, 17, "edit")
+    assert (found.position, found.until, found.kind) == (0, 18, "edit")
 
 
 def test_a_log_signed_with_another_key_is_refused(tmp_path: Path) -> None:
@@ -159,7 +159,7 @@ def test_a_run_that_fails_is_signed_all_the_same(tmp_path: Path) -> None:
         notary = Notary(store, SIGNER, tmp_path / "witness")
         with pytest.raises(RuntimeError), notarised(notary, every_s=3600):
             raise RuntimeError
-    assert checkpoints_of(read_notes(tmp_path / "witness"), KEY).keys() == {18}
+    assert checkpoints_of(read_notes(tmp_path / "witness"), KEY).keys() == {19}
 
 
 # ---- the witness file

@@ -23,26 +23,26 @@ def steps(path: tuple[str, ...]) -> list[bytes]:
 
 def test_every_entry_is_proven_to_be_in_the_log(tmp_path: Path) -> None:
     with made(tmp_path / "lot.db") as store:
-        for index in range(18):
+        for index in range(19):
             proof = prove_inclusion(store, index)
             leaf = leaf_hash(proof.body.encode())
-            verify_inclusion(leaf, index, 18, steps(proof.path), bytes.fromhex(proof.root))
+            verify_inclusion(leaf, index, 19, steps(proof.path), bytes.fromhex(proof.root))
 
 
 def test_the_log_is_proven_to_have_grown_from_every_size(tmp_path: Path) -> None:
     with made(tmp_path / "lot.db") as store:
-        for old in range(1, 19):
+        for old in range(1, 20):
             proof = prove_consistency(store, old)
             roots = bytes.fromhex(proof.old_root), bytes.fromhex(proof.new_root)
-            verify_consistency(old, 18, *roots, steps(proof.path))
+            verify_consistency(old, 19, *roots, steps(proof.path))
 
 
 def test_what_is_not_there_is_not_proven(tmp_path: Path) -> None:
     with made(tmp_path / "lot.db") as store:
-        for index in (-1, 18):
+        for index in (-1, 19):
             with pytest.raises(UsageError):
                 prove_inclusion(store, index)
-        for old in (0, 19):
+        for old in (0, 20):
             with pytest.raises(UsageError):
                 prove_consistency(store, old)
 
@@ -50,7 +50,7 @@ def test_what_is_not_there_is_not_proven(tmp_path: Path) -> None:
 def test_bodies_given_up_leave_the_log_whole(tmp_path: Path) -> None:
     with made(tmp_path / "lot.db") as store:
         before = prove_inclusion(store, 3)
-        assert give_up(store, DAYS, at_ms=4_000_000_000_000) == 18
+        assert give_up(store, DAYS, at_ms=4_000_000_000_000) == 19
         assert give_up(store, DAYS, at_ms=0) == 0
         store.commit([event(1, "later", "note", 1.0)])
         verdict = judged(exported(store, tmp_path / "export"), tmp_path / "export")
@@ -60,7 +60,7 @@ def test_bodies_given_up_leave_the_log_whole(tmp_path: Path) -> None:
     assert left == 2, "the entry that says so, and the later one"
     assert (after.body, after.leaf) == ("", before.leaf)
     assert verdict.findings == ()
-    assert "18 entries were given up" in verdict.notes[0]
+    assert "19 entries were given up" in verdict.notes[0]
 
 
 def test_a_given_up_entry_that_was_changed_is_found(tmp_path: Path) -> None:

@@ -50,6 +50,7 @@ def test_the_entries_tell_what_happened_in_its_order(export: bytes) -> None:
         "order.add",
         *["unit.intent", "unit.change", "unit.done", "certificate.issue", "unit.change"] * 3,
         "lot.stop",
+        "lot.event",
     ]
 
 
@@ -174,12 +175,25 @@ CHANGED = [
     ("UPDATE campaign SET test = 0", "edit", "lot audited"),
     ("UPDATE campaign SET recipe_digest = 'other'", "edit", "lot audited"),
     ("DELETE FROM audit WHERE seq = 5", "deletion", "entry 5"),
-    ("DELETE FROM audit WHERE seq > 10", "truncation", "the log's head says 18"),
+    ("DELETE FROM audit WHERE seq > 10", "truncation", "the log's head says 19"),
     ("UPDATE audit SET body = replace(body, 'sealed', 'reject') WHERE seq = 6", "edit", "entry 6"),
     ("UPDATE audit SET body = replace(body, 'stopped', 'complete') WHERE seq = 17", "edit", "entry 17"),
     ("UPDATE audit SET body = NULL, leaf = x'" + "00" * 32 + "' WHERE seq = 4", "edit", "entry 4"),
     ("UPDATE audit SET seq = 99 WHERE seq = 4", "reordering", "entry 5"),
-    ("UPDATE audit_head SET edge = zeroblob(64)", "edit", "head"),
+    ("UPDATE ledger SET quantity = 2 WHERE unit = 2", "edit", "unit 2"),
+    ("UPDATE ledger SET target = 'rejected' WHERE unit = 2 AND target = 'sealed'", "edit", "unit 2"),
+    ("DELETE FROM ledger WHERE unit = 3 AND target = 'used'", "deletion", "unit 3, records from issued to used"),
+    ("DELETE FROM ledger WHERE unit IS NULL AND book = 'units'", "deletion", "5 units from supply"),
+    ("UPDATE ledger SET quantity = 6 WHERE unit IS NULL AND book = 'records'", "edit", "came into the lot"),
+    (
+        "INSERT INTO ledger (book, unit, source, target, quantity, at) VALUES ('units', 1, 'sealed', 'returned', 1, 1)",
+        "insertion",
+        "unit 1",
+    ),
+    ("UPDATE lot_event SET text = 'nothing'", "edit", "lot-event 1"),
+    ("DELETE FROM lot_event", "deletion", "lot-event 1"),
+    ("UPDATE campaign SET allowed = 5", "edit", "lot audited"),
+    ("UPDATE audit_head SET edge = zeroblob(96)", "edit", "head"),
 ]
 
 

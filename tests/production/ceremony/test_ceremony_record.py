@@ -75,6 +75,24 @@ def test_an_aborted_ceremony_has_a_record_too(tmp_path: Path) -> None:
     assert (event.result, event.after_hash) == ("aborted", play.ceremony.hash)
 
 
+@pytest.mark.parametrize("why", ["x " * 10_000, "y" * 9_000, "a\nb\n" * 3_000])
+def test_a_reason_longer_than_a_page_is_printed_whole(tmp_path: Path, why: str) -> None:
+    play = Play(tmp_path / "c", plan("create", "software:x"))
+    play.write("wim", Event.ABORT, why=why)
+    text = text_of(record_pdf(play.ceremony))
+    # Twice: as the state, and in the transcript.
+    assert text.count(why[0]) >= 2 * why.count(why[0])
+    assert play.ceremony.hash in text
+
+
+def test_what_the_fonts_of_the_paper_lack_is_spelled_out(tmp_path: Path) -> None:
+    play = Play(tmp_path / "c", plan("create", "software:x", owner="\u6f22\u5b57 Gr\u00fcn"))
+    play.write("wim", Event.ABORT, why="\u202egnorw")
+    text = text_of(record_pdf(play.ceremony))
+    assert "[U+6F22][U+5B57] Gr\u00fcn" in text
+    assert "U+202E" in text
+
+
 def test_an_audit_log_is_told_the_transcript_hash_and_no_secret(sealed: Play) -> None:
     ceremony = sealed.ceremony
     event = audit_event(ceremony)

@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from keywright.errors import KeywrightError, PolicyError, StoreError, UsageError
+from keywright.errors import DecodeError, KeywrightError, PolicyError, StoreError, UsageError
 from keywright.production.ceremony import drafting
 from keywright.production.ceremony.parts import Part
 from keywright.production.ceremony.plan import KINDS, Plan
@@ -19,8 +19,8 @@ from keywright.production.ceremony.progress import Ceremony, follow, signed
 from keywright.production.ceremony.states import FINAL, HELD, TABLE, CeremonyError, Event, State, move
 from keywright.production.ceremony.transcript import FILE, Transcript
 from keywright.production.people.approvals import VALID_MS, ApprovalError
-from keywright.production.people.people import PeopleError
-from support.ceremonies import CUSTODIANS, KEYS, PEOPLE, WITNESSES, Play, directory, keystore, plan
+from keywright.production.people.people import PeopleError, Person
+from support.ceremonies import CUSTODIANS, KEYS, PEOPLE, START_MS, WITNESSES, Play, directory, keystore, plan
 
 HOST_KEY = "ab" * 32
 
@@ -154,12 +154,15 @@ def test_every_line_of_every_person_is_written_only_where_it_may_be(tmp_path: Pa
         ({"custodians": ("carl", "kim", "cem")}, "not custodian"),
         ({"host": "carl"}, "not key-manager"),
         ({"custodians": ("carl", "nobody")}, "not in the directory"),
+        ({"custodians": ("carl", "both", "cem")}, "both cannot be key-manager and custodian of the same key"),
         ({"directory": "00" * 32}, "another directory"),
     ],
 )
 def test_a_plan_with_wrong_persons_is_refused(tmp_path: Path, changes: dict[str, Any], why: str) -> None:
+    both = Person("both", ("custodian", "key-manager"), (), bytes(31) + b"\x01")
+    people = PEOPLE.changed("add", both, [KEYS["anna"]], at_ms=START_MS)
     with pytest.raises(PolicyError, match=why):
-        Play(tmp_path / "c", plan("create", "software:x", **changes))
+        Play(tmp_path / "c", plan("create", "software:x", **changes), people)
     assert not (tmp_path / "c").exists()
 
 
@@ -183,11 +186,60 @@ def test_a_plan_with_wrong_persons_is_refused(tmp_path: Path, changes: dict[str,
         ("export", {"kek": "x", "file": "x", "custodians": ("carl", "cora")}, "nobody enters"),
         ("backup", {"file": "x", "entry": "deal"}, "not entered by deal"),
         ("restore", {}, "a file is needed"),
+        ("create", {"key": "My Key"}, "'My Key' cannot be a name"),
+        ("create", {"key": ""}, "cannot be a name"),
+        ("export", {"kek": "../x", "file": "x"}, "'../x' cannot be a name"),
+        ("import", {"expected": "aes-ones 504A77"}, "by another rule than that of this key, aes-cmac"),
+        ("import", {"expected": "aes-cmac 0011223344", "algorithm": "TDES", "bits": 128}, "this key, tdes-zero"),
     ],
 )
 def test_a_plan_with_wrong_numbers_is_refused(tmp_path: Path, kind: str, changes: dict[str, Any], why: str) -> None:
     with pytest.raises(UsageError, match=why):
         Play(tmp_path / "c", plan(kind, "software:x", **changes))
+
+
+def test_an_expected_check_value_that_is_none_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(DecodeError, match="no check value with its rule"):
+        Play(tmp_path / "c", plan("import", "software:x", expected="6F2F9BE174"))
+
+
+def test_who_approves_does_not_stand_in_a_group_with_the_host(tmp_path: Path) -> None:
+    people = directory(dict.fromkeys(("kara", "kurt"), ("family",)))
+    play = Play(tmp_path / "c", plan("create", "software:x", directory=people.id, host="kara"), people)
+    with pytest.raises(PeopleError, match="conflict group"):
+        play.approve("kurt")
+    assert play.state is State.DRAFTED
+
+
+def test_a_line_is_not_older_than_the_one_before(tmp_path: Path) -> None:
+    play = Play(tmp_path / "c", plan("create", "software:x"))
+    play.approve()
+    first, second = play.ceremony.lines
+    older = msgspec.structs.replace(second, at_ms=first.at_ms - 1)
+    older = msgspec.structs.replace(older, signature=KEYS["kurt"].sign(older.content()))
+    with pytest.raises(CeremonyError, match="line 1 of the transcript is older"):
+        follow([first, older], PEOPLE)
+
+
+@pytest.mark.parametrize("facts", [{}, {"box": None}, {"box": 7}, {"box": "no hex"}, {"box": ""}])
+def test_a_part_without_a_box_aborts(tmp_path: Path, facts: dict[str, Any]) -> None:
+    target = keystore(tmp_path / "k")
+    play = Play(tmp_path / "c", plan("create", target.uri, test=True))
+    play.approve()
+    host = play.host(target)
+    opened = host.open()
+    for index, name in enumerate(CUSTODIANS, 1):
+        play.write(name, Event.LOAD, index=index, host_key=opened.host_key.hex(), **facts)
+    assert host.step().state is State.ABORTED
+    host.close()
+
+
+def test_what_witnesses_are_to_compare_is_a_check_value(tmp_path: Path) -> None:
+    script = Script(tmp_path / "c")
+    script.reach(State.LOADED)
+    for facts in ({}, {"check": ""}, {"check": 7}, {"check": "aes-cmac"}):
+        with pytest.raises(CeremonyError, match="has a check value"):
+            script.play.write("kim", Event.COMBINE, **facts)
 
 
 def test_a_usage_that_no_key_has_is_refused(tmp_path: Path) -> None:
@@ -196,7 +248,9 @@ def test_a_usage_that_no_key_has_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "group", [("carl", "cora"), ("carl", "kim"), ("cora", "wim")], ids=["custodians", "host", "witness"]
+    "group",
+    [("carl", "cora"), ("carl", "kim"), ("cora", "wim"), ("wim", "wanda"), ("kim", "wim")],
+    ids=["custodians", "host", "witness", "witnesses", "host and witness"],
 )
 def test_conflict_groups_are_refused(tmp_path: Path, group: tuple[str, str]) -> None:
     people = directory(dict.fromkeys(group, ("family",)))
@@ -297,6 +351,24 @@ def test_a_line_that_somebody_else_signed_is_refused(tmp_path: Path) -> None:
     )
     with pytest.raises(CeremonyError, match="signature of wim does not hold"):
         ceremony.follow(forged)
+
+
+def test_a_ceremony_that_is_over_outlives_its_people(tmp_path: Path) -> None:
+    over, running = Script(tmp_path / "over"), Script(tmp_path / "running")
+    over.reach(State.SEALED)
+    running.reach(State.COMBINED)
+    retired = PEOPLE.changed("retire", PEOPLE.person("carl"), [KEYS["anna"]], at_ms=START_MS + 100_000)
+    rekeyed = msgspec.structs.replace(retired.person("kim"), public_key=bytes(31) + b"\x01")
+    later = retired.changed("change", rekeyed, [KEYS["anna"]], at_ms=START_MS + 100_000)
+    for people in (retired, later):
+        read = Transcript(tmp_path / "over", people).read()
+        assert (read.state, read.hash) == (State.SEALED, over.play.ceremony.hash)
+        with pytest.raises(PolicyError):
+            Transcript(tmp_path / "running", people).read()
+    # Whoever had retired before it was over makes it no ceremony.
+    before = PEOPLE.changed("retire", PEOPLE.person("carl"), [KEYS["anna"]], at_ms=START_MS + 1)
+    with pytest.raises(PeopleError, match="carl' has retired"):
+        Transcript(tmp_path / "over", before).read()
 
 
 def test_a_torn_last_line_is_cut_off(tmp_path: Path) -> None:

@@ -17,10 +17,11 @@ from keywright.production.ceremony.plan import Plan
 from keywright.production.ceremony.states import State
 from keywright.production.ceremony.target import Held, Target
 from keywright.production.keystores.key_states import KeyState
-from support.ceremonies import CUSTODIANS, Play, plan
+from keywright.production.people.people import Directory
+from support.ceremonies import CUSTODIANS, KEYS, PEOPLE, START_MS, Play, plan
 from support.softhsm import SoftHsm, make_token
 
-LABELS = ("kw-root-1", "kw-line-1", "kw-root-2", "kw-spare-2", "kw-root-3", "kw-line-3", "kw-cut-4")
+LABELS = ("kw-root-1", "kw-line-1", "kw-root-2", "kw-spare-2", "kw-root-3", "kw-line-3", "kw-cut-4", "kw-people-5")
 
 
 @pytest.fixture(scope="module")
@@ -177,3 +178,16 @@ def test_a_host_cut_off_inside_the_token_leaves_no_object_without_a_name(
         record = TokenRegistry.read(target._session).keys["kmc"]
         assert record.entry.state is (KeyState.ACTIVE if kind == "create" else KeyState.DESTROYED)
         target.close()
+
+
+def test_a_production_token_knows_the_people_of_its_first_ceremony_and_no_others(
+    tmp_path: Path, tokens: dict[str, SoftHsm]
+) -> None:
+    token = tokens["kw-people-5"]
+    play(tmp_path / "first", plan("create", token.uri, entry="none", custodians=()), token)
+    # Whoever makes a directory of their own would be all the persons that it takes.
+    others = Directory.begin(PEOPLE.person("anna"), KEYS["anna"], at_ms=START_MS + 1)
+    what = plan("create", token.uri, entry="none", custodians=(), key="other", directory=others.id)
+    with pytest.raises(PolicyError, match="knows the people of another directory"):
+        opened(what, token)
+    play(tmp_path / "second", plan("create", token.uri, entry="none", custodians=(), key="other"), token)

@@ -121,6 +121,14 @@ def test_a_key_goes_from_zone_to_zone_under_a_transport_key(tmp_path: Path) -> N
             target, {n: Part(what, piece) for n, piece in zip(CUSTODIANS, pieces, strict=True)}
         )
     file = str(tmp_path / "kmc.key")
+    # What leaves as exportable does not come in under a plan that says it is not.
+    free = str(tmp_path / "free.key")
+    Play(tmp_path / "free", plan("export", root.uri, kek="ktk", file=free, exportability="E")).run(root)
+    came = Play(tmp_path / "widened", plan("import", line.uri, entry="none", kek="ktk", file=free))
+    came.run(line)
+    assert came.state is State.ABORTED
+    assert came.ceremony.why == "the key of the file is exportable (E), the plan says N"
+    assert line.find("kmc") is None
     out = Play(tmp_path / "out", plan("export", root.uri, kek="ktk", file=file))
     out.run(root)
     assert out.state is State.SEALED, out.ceremony.why

@@ -248,9 +248,43 @@ def test_a_reader_that_no_machine_has_is_named() -> None:
     lot = FakeLot(3)
     ray = FakeRay({"1": lambda _call: None})
     end = driver(ray, lot, plan("1", "reader:pcsc:B")).run()
-    assert "'reader:pcsc:B'" in end.trouble
+    assert end.trouble == "no 'reader:pcsc:B' in the cluster: station 1 waits for a machine with one"
     assert "cluster node" in end.hint
     assert PENDING_S < ray.now < 2 * PENDING_S
+
+
+def test_a_station_more_than_there_are_readers_does_not_hold_the_others_up() -> None:
+    lot = FakeLot(100)
+    ray = FakeRay({"1": sealing(lot), "2": lambda _call: None})
+    ray.resources["reader:sim:fob"] = 1.0
+    two = plan("1", "reader:sim:fob"), plan("2", "reader:sim:fob")
+    assert driver(ray, lot, *two).run() == End()
+    lot.units = 3
+    ray.scripts["1"] = lambda _call: Report(idle=True)  # what is left stands on the other
+    assert "only 1 of 2 'reader:sim:fob'" in driver(ray, lot, *two).run().trouble
+
+
+def test_a_machine_that_comes_late_is_still_taken_in() -> None:
+    lot = FakeLot(400)
+    ray = FakeRay({"1": sealing(lot), "2": lambda call: Report(sealed=1) if ray.now > 2 * PENDING_S else None})
+    late: list[float] = []
+
+    def alive() -> None:
+        ray.now += 0.3
+        if ray.now > 2 * PENDING_S and not late:
+            late.append(ray.now)
+            ray.resources["reader:b"] = 1.0
+            seat = driven._seats[1]
+            seat.call = ("2", 1, Report(sealed=1))  # Ray places the actor, and the call is answered
+        if late and driven._seats[1].missing is None:
+            lot.units = 0
+
+    ray.resources["reader:a"] = 1.0
+    driven = driver(ray, lot, plan("1", "reader:a"), plan("2", "reader:b"))
+    assert driven.run(alive) == End()
+    assert late
+    assert ray.now < 3 * PENDING_S
+    assert ray.made == ["1", "2"]
 
 
 def test_a_reader_that_is_there_is_waited_for() -> None:

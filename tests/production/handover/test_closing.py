@@ -105,8 +105,7 @@ def test_a_production_lot_closes_with_two_who_counted_the_same(store: UnitStore,
     with pytest.raises(AskedError):
         given_or_asked(store, wanted, crew, key("sam"), at_ms=NOW, rng=counting())
     with reading(store) as connection:
-        asked = approval_rows.unused_for(connection, wanted)
-    assert asked is not None
+        (asked,) = approval_rows.unused_for(connection, wanted)
     done = approve(asked, key("sue"), crew, at_ms=NOW)
     store.commit([signed(done, done.approved[0])])
     other = operation(known, GOOD | {"sealed": 5}, standing_of(store).books)

@@ -79,8 +79,7 @@ def test_destruction_takes_two_signatures_for_exactly_these_units(store: UnitSto
     with pytest.raises(ApprovalError, match="0 of 1 have approved"):
         given_or_asked(store, wanted, crew, None, at_ms=NOW)
     with reading(store) as connection:
-        asked = approval_rows.unused_for(connection, wanted)
-    assert asked is not None
+        (asked,) = approval_rows.unused_for(connection, wanted)
     done = approve(asked, key("sam"), crew, at_ms=NOW)
     store.commit([signed(done, done.approved[0])])
     for other in (units[:1], [*units, *disposable(store, "destroy", [serial(1)])]):

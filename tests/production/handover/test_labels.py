@@ -203,8 +203,7 @@ def test_a_reprint_takes_two_persons_and_is_marked(store: UnitStore, tmp_path: P
         with pytest.raises(AskedError):
             given_or_asked(store, asked_for, crew, key("olga"), at_ms=NOW, rng=counting(number))
         with reading(store) as connection:
-            asked = approval_rows.unused_for(connection, asked_for)
-        assert asked is not None
+            (asked,) = approval_rows.unused_for(connection, asked_for)
         done = approve(asked, key("sam"), crew, at_ms=NOW)
         store.commit([signed(done, done.approved[0])])
         consent = given_or_asked(store, asked_for, crew, None, at_ms=NOW)

@@ -171,6 +171,7 @@ def test_a_lot_from_before_the_ledger_begins_it_as_it_stands(tmp_path: Path) -> 
 
 
 def _first_schema(path: Path, units: dict[str, int]) -> None:
+    sqlite.create_file(path)
     engine = sqlite.engine_for(path, write=True)
     with engine.connect() as connection, connection.begin():
         upgrade(connection, sqlite.SqliteFile(path), head="0001")

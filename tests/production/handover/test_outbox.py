@@ -30,7 +30,7 @@ from keywright.production.reports.report import reading
 from keywright.production.unit_store.rows import Change, UnitChange, UnknownUnitError
 from keywright.production.unit_store.units import ConflictError, UnitStore
 from support.lots import made_up, order
-from support.receiving import Registry, serving
+from support.receiving import Registry, answering, serving
 
 UNITS = 6
 
@@ -333,6 +333,25 @@ def test_a_server_that_is_not_there(store: UnitStore) -> None:
     with serving(Registry()) as url:
         pass
     assert send(store, HttpReceiver(url, timeout_s=1.0)) == Tally(failed=UNITS)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"",
+        b"garbage\r\n\r\n",
+        b"HTTP/1.1 abc\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{}",
+        b"HTTP/1.1 409 Conflict\r\nContent-Length: 100\r\n\r\n{}",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
+        b"HTTP/1.1 200 OK\r\n" + b"X: y\r\n" * 200 + b"\r\n",
+        b"HTTP/1.1 200 " + b"O" * 70_000,
+    ],
+)
+def test_what_is_no_http_holds_up_nobody(store: UnitStore, answer: bytes) -> None:
+    with answering(answer) as url:
+        assert send(store, HttpReceiver(url)) == Tally(failed=UNITS)
+    assert standing(store)["waiting"] == UNITS
 
 
 @pytest.mark.parametrize("uri", ["", "file:", "ftp://x", "registry", "HTTP://x"])

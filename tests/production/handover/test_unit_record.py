@@ -6,6 +6,7 @@ import base64
 import hashlib
 import json
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import msgspec
@@ -19,13 +20,14 @@ from keywright.codec.cbor import decode, encode
 from keywright.crypto.cose import KID, sign_cose
 from keywright.crypto.ec import EcPrivateKey
 from keywright.crypto.jws import sign_jws
-from keywright.errors import AuthenticationError, DecodeError, KeywrightError
+from keywright.errors import AuthenticationError, DecodeError, KeywrightError, PolicyError, StoreError
 from keywright.production import campaign
 from keywright.production.canonical import Json, canonical
 from keywright.production.engine import Engine, whole_recipe
 from keywright.production.handover.outbox import UnitRecord, body_hash
 from keywright.production.handover.unit_record import (
     RecordContent,
+    identity_of,
     key_id,
     read_cose_record,
     read_jws_record,
@@ -34,15 +36,19 @@ from keywright.production.handover.unit_record import (
     signer_of,
 )
 from keywright.production.keystores.keystore import KeystoreRefusedError
+from keywright.production.keystores.sealed import Entry
 from keywright.production.keystores.software_keystore import SoftwareKeystore
 from keywright.production.means import Means
+from keywright.production.readiness import ready
+from keywright.production.recipe import parse_recipe
 from keywright.production.reports.report import reading
 from keywright.production.unit_store.handover_tables import outbox, unit_record
 from keywright.production.unit_store.rows import to_json
 from keywright.production.unit_store.units import UnitStore
+from keywright.production.watch import Unwatched
 from support.bench import Bench
 from support.engine import jobs, serials
-from support.ledger import FOB, Ledger
+from support.ledger import FOB, NOW, Ledger, entries
 from support.ledger import keystore as in_memory
 from support.lots import lot
 
@@ -196,3 +202,57 @@ class _Signer:
 
     def sign(self, data: bytes) -> bytes:
         return self._key.sign(data, "sha256" if self.public.curve == "P-256" else "sha384")
+
+
+def with_identities(folder: Path, *names: str) -> SoftwareKeystore:
+    others = [entry for entry in entries() if entry.purpose != "identity"]
+    signing = [Entry(name, "identity", "P-256", EcPrivateKey.generate("P-256").to_pkcs8()) for name in names]
+    return SoftwareKeystore.create(
+        folder / "keys", now=datetime.fromtimestamp(NOW, UTC), entries=(*others, *signing), clock=lambda: NOW
+    )
+
+
+def test_one_identity_key_signs_by_itself_and_of_several_one_is_named(tmp_path: Path) -> None:
+    assert identity_of(in_memory()) == "unit-records"
+    held = with_identities(tmp_path, "east", "west")
+    with pytest.raises(StoreError, match="several identity keys: east, west") as refused:
+        identity_of(held)
+    assert 'identity = "east"' in refused.value.hint
+    signer = signer_of(held, "west")
+    assert signer is not None
+    assert signer.public.spki() == held.public_key("west").spki()
+    with pytest.raises(StoreError, match="no identity key 'north'"):
+        identity_of(held, "north")
+
+
+def test_the_recipe_names_the_key_that_signs_its_units_and_a_wrong_one_is_met_before_the_first(tmp_path: Path) -> None:
+    held = with_identities(tmp_path, "east", "west")
+    order = tmp_path / "fob.csv"
+    order.write_text("".join((EXAMPLES / "fob.csv").read_text().splitlines(keepends=True)[:2]))
+    recipe = tmp_path / "fob.toml"
+    means = Means(opened_keystore=held, station=Bench(), clock=lambda: NOW)
+    recipe.write_text(FOB)
+    with pytest.raises(StoreError, match="several identity keys"):
+        campaign.run(recipe, order, str(tmp_path / "lot.db"), means)
+    assert not (tmp_path / "lot.db").exists()
+    recipe.write_text('identity = "west"\n' + FOB)
+    assert campaign.run(recipe, order, str(tmp_path / "lot.db"), means).outcome.sealed == 1
+    with UnitStore.open(str(tmp_path / "lot.db"), readonly=True) as done:
+        (record,) = records(done)
+    assert read_jws_record(record.jws, held.public_key("west")).record == 1
+
+
+def test_without_an_identity_key_a_lot_says_so_and_one_that_produces_is_refused(tmp_path: Path) -> None:
+    class Hearing(Unwatched):
+        def noticed(self, text: str) -> None:
+            heard.append(text)
+
+    heard: list[str] = []
+    held = with_identities(tmp_path)
+    means = Means(opened_keystore=held, watcher=Hearing(), clock=lambda: NOW, confirm=lambda _lot, _link: True)
+    ready(means, parse_recipe(FOB.encode()), "sim:fob", tmp_path / "lot.db", None)
+    (said,) = heard
+    assert f"{held.keystore_id} has no identity key: its units get no signed records" in said
+    held.test = False
+    with pytest.raises(PolicyError, match="no identity key"):
+        ready(means, parse_recipe(FOB.encode()), "pcsc:X", tmp_path / "lot.db", None)

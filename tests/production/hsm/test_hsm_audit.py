@@ -116,8 +116,31 @@ def test_an_object_that_may_be_changed_is_found(inside: Any) -> None:
     inside.generate_aes(256, {**made, Attribute.MODIFIABLE: True})
     found = dict(wrong(inside))
     assert found["attributes"] == "MODIFIABLE is True"
-    assert "turn encrypt on" in found
+    assert found["change what it may do"] == "was not tried: the token would carry it out"
     assert "copy it with every right" in found
+    # An audit that turned a right on, to see whether it can, would leave the master with it.
+    (master,) = (handle for handle in inside.objects() if handle[Attribute.LABEL] == "keywright issuer")
+    rights = ("EXTRACTABLE", "ENCRYPT", "DECRYPT", "SIGN", "VERIFY", "WRAP", "UNWRAP")
+    assert not [right for right in rights if master[Attribute[right]]]
+
+
+def test_a_token_that_lets_a_probe_be_changed_is_not_asked_to_change_its_keys(
+    inside: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from pkcs11 import Attribute
+
+    from keywright.production.hsm import audit
+    from keywright.production.hsm.attributes import KINDS
+    from keywright.production.hsm.token import template
+
+    changeable = {**template(KINDS["static"], in_token=False), Attribute.MODIFIABLE: True}
+    monkeypatch.setattr(
+        audit, "template", lambda kind, **how: changeable if kind is KINDS["static"] else template(kind, **how)
+    )
+    found = [(one.subject, one.check) for one in audited(inside) if one.result == "wrong"]
+    assert ("a session object (static)", "turn encrypt on") in found
+    assert ("issuer master", "change what it may do") in found
+    assert not [check for subject, check in found if subject == "issuer master" and check.startswith("turn ")]
 
 
 def test_a_factory_key_with_another_value_is_found(inside: Any) -> None:

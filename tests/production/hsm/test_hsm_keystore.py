@@ -5,12 +5,14 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import msgspec
 import pytest
 
 from keywright.crypto.certificates import load_certificate, verify_device_certificate
 from keywright.crypto.ec import EcPrivateKey
 from keywright.errors import PolicyError, StoreError, UsageError
 from keywright.production.hsm import client, records
+from keywright.production.hsm import messages as m
 from keywright.production.hsm.keystore import Pkcs11Keystore
 from keywright.production.hsm.uri import TokenUri
 from keywright.production.keystores.key_paths import KeyPath
@@ -107,16 +109,39 @@ def test_after_a_cut_between_two_versions_the_newer_one_counts(inside: Any) -> N
     assert TokenRegistry.read(inside).keys["issuer"].entry.state is KeyState.SUSPENDED
 
 
-def test_two_records_of_one_version_are_refused() -> None:
-    from keywright.production.keystores.registry import new_record
+def test_of_two_records_that_were_written_at_once_the_one_that_allows_less_counts() -> None:
+    from keywright.production.keystores.registry import Registry, new_record
 
-    one = records.TokenRecord(
-        entry=new_record("0" * 32, "a", "identity", "P-256", (), environment="test", created=0), objects=()
-    )
-    other = records.with_certificate(one, b"x")
-    with pytest.raises(StoreError, match="two records of 'a' with the version 1"):
-        records.newest([one, other])
-    assert records.newest([one, one]) == {"a": one}
+    made = new_record("0" * 32, "a", "master", "AES-256", (), environment="test", created=0, state=KeyState.ACTIVE)
+    known = Registry("test").with_record(made)
+
+    def record(*states: KeyState) -> records.TokenRecord:
+        changed = known
+        for state in states:
+            changed = changed.with_state("a", state, at=1)
+        return records.TokenRecord(entry=changed.named("a"), objects=(), version=2)
+
+    suspended, deactivated = record(KeyState.SUSPENDED), record(KeyState.DEACTIVATED)
+    compromised = record(KeyState.COMPROMISED)
+    for one, other in ((suspended, deactivated), (deactivated, compromised), (suspended, compromised)):
+        assert records.newest([one, other]) == records.newest([other, one]) == {"a": other}
+    newer = msgspec.structs.replace(suspended, version=3)
+    assert records.newest([newer, compromised]) == {"a": newer}
+    assert records.newest([suspended, suspended]) == {"a": suspended}
+
+
+def test_two_who_change_a_key_at_once_leave_a_keystore_that_opens(inside: Any) -> None:
+    from keywright.production.hsm.token_registry import TokenRegistry, store_record
+
+    registry = TokenRegistry.read(inside)
+    at = int(NOW.timestamp())
+    stored = []
+    for state in (KeyState.COMPROMISED, KeyState.SUSPENDED):
+        changed = registry.known.with_state("issuer", state, at=at).named("issuer")
+        store_record(inside, records.changed(registry.keys["issuer"], changed))
+        stored += [value for _, label, value in inside.data() if label == "keywright key issuer"]
+    inside.store_data("keywright key issuer", stored[0])
+    assert TokenRegistry.read(inside).keys["issuer"].entry.state is KeyState.COMPROMISED
 
 
 def test_a_state_changes_durably_and_another_process_sees_it(
@@ -165,10 +190,32 @@ def test_production_keys_begin_pre_active_and_no_single_person_changes_that(
         keystore.card_keys(UNIT)
     with pytest.raises(KeyStateError, match="not changed by one person"):
         keystore.change_state("issuer", KeyState.ACTIVE, reason="alone")
-    changed = keystore.change_state("issuer", KeyState.ACTIVE, reason="together", approval="id of an approval")
+    changed = keystore.change_state(
+        "issuer", KeyState.ACTIVE, reason="together", approval="id of an approval", people="id"
+    )
     assert changed.history[-1].approval == "id of an approval"
     assert keystore.card_keys(UNIT).kcvs
+    # A copy of the approval's file allows nothing any more: what it allowed stands in the token.
+    for name, to in (("issuer", KeyState.SUSPENDED), ("unit-records", KeyState.ACTIVE)):
+        with pytest.raises(KeyStateError, match="has changed a key of this token before"):
+            keystore.change_state(name, to, reason="again", approval="id of an approval")
+    # And the people of another directory, which anybody can make, are nobody here.
+    with pytest.raises(KeyStateError, match="people of another directory \\(id\\)"):
+        keystore.change_state("unit-records", KeyState.ACTIVE, reason="mine", approval="another", people="mine")
+    with pytest.raises(KeyStateError, match="people of another directory"):
+        keystore.accept(keystore.audit(), "another", "mine")
+    keystore.change_state("unit-records", KeyState.ACTIVE, reason="ours", approval="another", people="id")
     keystore.close()
+
+
+def test_a_change_whose_answer_was_lost_may_be_asked_again(keystore: Pkcs11Keystore) -> None:
+    question = m.ChangeState("issuer", KeyState.SUSPENDED, int(NOW.timestamp()) + 60, "a test", "", "")
+    for _ in range(2):
+        loaded = keystore.client.ask(question, m.Loaded)
+        (record,) = (one for one in loaded.records if one.name == "issuer")
+        assert [change.state for change in record.entry.history] == [KeyState.ACTIVE, KeyState.SUSPENDED]
+    with pytest.raises(KeyStateError, match="cannot become suspended"):
+        keystore.client.ask(msgspec.structs.replace(question, at=question.at + 1), m.Loaded)
 
 
 def test_certificates_are_issued_inside_and_hold(keystore: Pkcs11Keystore) -> None:

@@ -34,8 +34,8 @@ QUESTIONS: tuple[m.Question, ...] = (
     m.Request("device-ca", "line CA"),
     m.Sign("unit-records", bytes(32)),
     m.PublicKey("unit-records"),
-    m.ChangeState("issuer", KeyState.SUSPENDED, 0, "why", "approval"),
-    m.Accept("00" * 32, "approval", 0),
+    m.ChangeState("issuer", KeyState.SUSPENDED, 0, "why", "approval", "people"),
+    m.Accept("00" * 32, "approval", 0, "people"),
     m.Audit(),
 )
 REPLIES = (

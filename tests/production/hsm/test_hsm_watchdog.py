@@ -15,8 +15,8 @@ import pytest
 
 from keywright.errors import PolicyError, SequenceError, StoreError, UsageError
 from keywright.iso7816.apdu import Command
+from keywright.production.hsm import frames, watchdog
 from keywright.production.hsm import messages as m
-from keywright.production.hsm import watchdog
 from keywright.production.hsm.keystore import Pkcs11Keystore
 from keywright.production.hsm.session import Pkcs11Session
 from keywright.production.keystores.keystore import Diversified, FactorySet, KeystoreBusyError, KeystoreLostError
@@ -67,6 +67,20 @@ def test_a_killed_client_is_started_again_and_makes_the_same_keys(keystore: Pkcs
     assert keystore.card_keys(UNIT).kcvs == before
     assert keystore.client.client_pid not in (0, first)
     assert keystore.client.restarts == 1
+
+
+def test_whoever_opened_the_keystore_is_told_of_every_new_client(token: SoftHsm, keystore: Pkcs11Keystore) -> None:
+    told: list[str] = []
+    other = Pkcs11Keystore.open(token.parsed, token.pin_file, noticed=told.append)
+    try:
+        killed(other)
+        assert other.card_keys(UNIT).kcvs == keystore.card_keys(UNIT).kcvs
+        deadline = time.monotonic() + WAIT_S
+        while not told and time.monotonic() < deadline:
+            time.sleep(0.01)
+    finally:
+        other.close()
+    assert told == ["the HSM client was started again (1)"]
 
 
 def test_a_client_that_is_killed_again_and_again_comes_back(keystore: Pkcs11Keystore) -> None:
@@ -122,6 +136,60 @@ def test_a_client_that_hangs_is_replaced(keystore: Pkcs11Keystore) -> None:
         session.wrap(Command(0x80, 0xF2, 0x80, 0, b"\x4f\x00"))
     assert keystore.card_keys(UNIT).kcvs
     assert keystore.client.client_pid != first
+
+
+def test_whoever_asks_after_an_interrupted_question_does_not_get_its_answer(
+    keystore: Pkcs11Keystore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for lane in keystore.client.lanes[1:]:
+        lane.busy = True
+    first = keystore.card_keys(UNIT)
+
+    def interrupted(_: object) -> bytes:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(frames, "receive", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            first.kcvs  # noqa: B018 - it is asked for
+    other = keystore.card_keys(Diversified("issuer", "ecb", b"another", 16))
+    assert other.kcvs != first.kcvs
+    assert keystore.client.restarts == 1
+
+
+@pytest.mark.parametrize("answer", [b"", b"\xc1", b"\x92\xc3\xc0", b"\x92\xa1x\xc0", bytes(100)])
+def test_an_answer_that_is_none_ends_the_client_that_gave_it(
+    keystore: Pkcs11Keystore, monkeypatch: pytest.MonkeyPatch, answer: bytes
+) -> None:
+    keys, process = keystore.card_keys(UNIT), keystore.client.client_pid
+    with monkeypatch.context() as patch:
+        patch.setattr(watchdog, "_REPEATS", 1)
+        patch.setattr(frames, "receive", lambda _: answer)
+        with pytest.raises(KeystoreLostError):
+            keys.kcvs  # noqa: B018 - it is asked for
+    assert keys.kcvs
+    assert keystore.client.client_pid != process
+
+
+def test_a_token_with_fewer_sessions_says_how_many(monkeypatch: pytest.MonkeyPatch) -> None:
+    import pkcs11
+
+    from keywright.production.hsm import client
+
+    class Full:
+        def __init__(self, *_: object) -> None:
+            self.left = 2
+
+        def session(self) -> object:
+            self.left -= 1
+            if self.left < 0:
+                raise pkcs11.SessionCount
+            return object()
+
+    monkeypatch.setattr(client, "Client", Full)
+    with pytest.raises(StoreError, match="gave 2 of 4 sessions") as caught:
+        client.lanes_of(m.Hello("", "", ""), lambda _: "", 4)
+    assert "sessions=2" in caught.value.hint
 
 
 def test_callers_wait_for_a_session_and_not_for_ever(keystore: Pkcs11Keystore, monkeypatch: pytest.MonkeyPatch) -> None:

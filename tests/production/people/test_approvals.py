@@ -129,6 +129,10 @@ def test_whoever_asked_cannot_make_it_last_longer(crew: Directory, approval: App
     moved = Signature("sam", NOW + 21 * MINUTE, approval.approved[0].value)
     with pytest.raises(ApprovalError, match="signature of sam does not hold"):
         check(msgspec.structs.replace(later, approved=(moved,)), RELEASE, crew, at_ms=NOW + 40 * MINUTE)
+    # Not even by so little that the approver's time still fits.
+    little = request(RELEASE, key("olga"), crew, at_ms=NOW + 1, rng=lambda _: bytes.fromhex(approval.id))
+    with pytest.raises(ApprovalError, match="signature of sam does not hold"):
+        check(msgspec.structs.replace(little, approved=approval.approved), RELEASE, crew, at_ms=NOW + 2 * MINUTE)
 
 
 def test_without_enough_signatures_it_allows_nothing(crew: Directory) -> None:
@@ -211,6 +215,12 @@ def test_people_of_another_directory_do_not_count(crew: Directory, approval: App
         check(approval, RELEASE, mine, at_ms=NOW)
     with pytest.raises(ApprovalError, match="another directory"):
         approve(asked(crew), key("sam"), mine, at_ms=NOW)
+    # The same persons in it do not make it theirs: what they signed names the directory.
+    for person_name in ("olga", "sam"):
+        assert mine.person(person_name).public_key == crew.person(person_name).public_key
+    moved = msgspec.structs.replace(approval, directory=mine.id)
+    with pytest.raises(ApprovalError, match="signature of olga does not hold"):
+        check(moved, RELEASE, mine, at_ms=NOW + 2 * MINUTE)
 
 
 def test_words_say_everything_that_is_signed() -> None:

@@ -53,8 +53,8 @@ def test_an_approval_is_found_as_it_was_given(store: UnitStore, crew: Directory)
     with reading(store) as connection:
         assert approval_rows.found(connection, done.id) == done
         assert approval_rows.found(connection, "0" * 32) is None
-        assert approval_rows.unused_for(connection, REWORK) == done
-        assert approval_rows.unused_for(connection, Operation("unit.rework", "KW-F1-000002", REWORK.facts)) is None
+        assert approval_rows.unused_for(connection, REWORK) == [done]
+        assert approval_rows.unused_for(connection, Operation("unit.rework", "KW-F1-000002", REWORK.facts)) == []
         assert list(approval_rows.listed(connection)) == [done]
 
 
@@ -92,12 +92,21 @@ def test_the_same_command_asks_first_and_does_it_when_allowed(store: UnitStore, 
     with pytest.raises(ApprovalError, match="0 of 1 have approved"):
         given_or_asked(store, REWORK, crew, None, at_ms=NOW)
     with reading(store) as connection:
-        found = approval_rows.unused_for(connection, REWORK)
-    assert found is not None
+        (found,) = approval_rows.unused_for(connection, REWORK)
     assert found.id in str(asked.value)
     done = approve(found, key("sue"), crew, at_ms=NOW)
     store.commit([signed(done, done.approved[0])])
     assert given_or_asked(store, REWORK, crew, None, at_ms=NOW).approval == found.id
+
+
+def test_whoever_asks_once_more_does_not_undo_what_was_signed(store: UnitStore, crew: Directory) -> None:
+    done = allowed(store, crew)
+    again = ask(store, REWORK, key("olga"), crew, at_ms=NOW + MINUTE, rng=counting(7))
+    assert again.id != done.id
+    assert given(store, REWORK, crew, at_ms=NOW + MINUTE).approval == done.id
+    # Where none holds, the newest says why.
+    with pytest.raises(ApprovalError, match=f"the approval {again.id} has expired"):
+        given(store, REWORK, crew, at_ms=NOW + 31 * MINUTE)
 
 
 def test_a_person_signs_an_approval_once_in_the_store(store: UnitStore, crew: Directory) -> None:

@@ -48,6 +48,13 @@ def test_a_key_opens_again_with_its_passphrase(path: Path) -> None:
     assert path.stat().st_mode & 0o777 == 0o600
 
 
+def test_a_guess_costs_what_the_standard_recommends(tmp_path: Path) -> None:
+    made = create_key(tmp_path / "sue.key", "sue", PASSPHRASE)
+    cost = json.loads((tmp_path / "sue.key").read_bytes())["argon2id"]
+    assert (cost["memory_kib"], cost["iterations"], cost["lanes"]) == (64 * 1024, 3, 4)  # RFC 9106 4
+    assert open_key(tmp_path / "sue.key", right, at_ms=NOW).public == made.public
+
+
 def test_a_key_does_not_show_or_pickle_itself(path: Path) -> None:
     key = open_key(path, right, at_ms=NOW)
     assert repr(key) == "<key of sam>"

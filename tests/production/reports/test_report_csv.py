@@ -42,7 +42,7 @@ def test_the_columns_are_promised(tmp_path: Path) -> None:
         head = written(store).partition("\r\n")[0]
     assert head == (
         "n,serial,model,owner_group,state,step,failure_code,failure_text,tries,started_at,finished_at,seconds,"
-        "device_uid,kdd,certificate_serial,extra,evidence"
+        "device_uid,kdd,certificate_serial,extra,evidence,compromised"
     )
     assert tuple(head.split(",")) == COLUMNS
 

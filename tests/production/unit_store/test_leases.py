@@ -191,6 +191,18 @@ def test_a_unit_on_a_reader_belongs_to_its_station_until_it_is_released(opened: 
     assert two.take(1) is not None
 
 
+def test_a_unit_that_nothing_happened_to_stands_nowhere_once_its_station_is_gone(opened: Opened, clock: Clock) -> None:
+    one, two = opened("one"), opened("two")
+    one.claim(2, pin=True)
+    one.commit([Event(unit=2, step="link", phase="note", at=1.0), Leave(2)])  # begun, though it is still planned
+    clock.now += TTL + 1
+    assert two.reap() == 1
+    assert two.stations_pinned() == {"one"}
+    two.begin_run()
+    assert [(unit.n, unit.recover) for unit in two.claim(2)] == [(1, True), (3, False)]
+    assert numbers(one.claim(1)) == [2]
+
+
 def test_a_station_that_ends_in_order_gives_back_what_it_has(opened: Opened) -> None:
     one, two = opened("one"), opened("two")
     one.claim(3, pin=True)
@@ -198,6 +210,10 @@ def test_a_station_that_ends_in_order_gives_back_what_it_has(opened: Opened) -> 
     one.close()
     assert [(unit.n, unit.recover) for unit in two.claim(9) if unit.n < 4] == [(1, False), (3, False)]
     assert two.stations_pinned() == {"one"}
+    again = opened("one")
+    assert numbers(again.claim(1)) == [2]
+    again.commit([UnitChange(2, {"state": "sealed"})])
+    assert two.stations_pinned() == set()
 
 
 def test_a_station_that_comes_back_finds_its_units_to_be_recovered(store_url: str, opened: Opened) -> None:
@@ -247,6 +263,23 @@ store = UnitStore.open(sys.argv[1], station="killed", ttl_s=3600)
 print([unit.n for unit in store.claim(3)], flush=True)
 sys.stdin.readline()
 """
+
+
+def test_whoever_has_the_store_alone_finds_units_of_killed_stations_to_be_recovered(
+    store_url: str, opened: Opened
+) -> None:
+    opened("here")
+    worker = subprocess.run(
+        [sys.executable, "-c", WORKER, store_url], check=True, input="\n", stdout=subprocess.PIPE, text=True
+    )
+    assert worker.stdout == "[1, 2, 3]\n"  # it ended without a word to the store
+    with UnitStore.open(store_url) as alone:
+        assert [(unit.n, unit.recover) for unit in alone.claim(4)] == [
+            (1, True),
+            (2, True),
+            (3, True),
+            (4, False),
+        ]
 
 
 def test_units_of_a_killed_process_of_this_machine_are_recovered_at_once(store_url: str, opened: Opened) -> None:

@@ -271,6 +271,20 @@ def test_an_import_is_not_repeated_of_rows_that_were_read_once(postgresql: Serve
         assert store.import_order(lot(), order(2000)) == 2000
 
 
+def test_values_of_one_unit_and_of_several_arrive_alike(store: UnitStore) -> None:
+    """One row goes to a server as it is, several as arrays, which may hold nothing but nulls."""
+    values: list[dict[str, object]] = [
+        {"device_uid": None, "finished_at": None, "failure_text": 'a "text", {with} \\ signs'},
+        {"device_uid": b"\x00\xff", "finished_at": 1.5, "failure_text": ""},
+    ]
+    for each in values:
+        store.commit([UnitChange(1, each)])
+        store.commit([UnitChange(n, each | {"device_uid": None}) for n in (2, 3)])
+        found = [(unit.device_uid, unit.finished_at, unit.failure_text) for unit in store.units()]
+        assert found[0] == tuple(each.values())
+        assert found[1:3] == [(None, *found[0][1:])] * 2
+
+
 def test_threads_that_commit_while_the_server_restarts_lose_nothing_and_repeat_nothing(
     store: UnitStore, postgresql: Server
 ) -> None:

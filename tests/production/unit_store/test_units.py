@@ -99,7 +99,9 @@ def test_a_store_is_named_by_path_or_url(path: Path, form: str) -> None:
     assert path.exists()
 
 
-@pytest.mark.parametrize("url", ["", "sqlite:///", "sqlite://x", "sqlite:x", "postgresql:x", "mysql://h/d", "a\0b"])
+@pytest.mark.parametrize(
+    "url", ["", "sqlite:///", "sqlite://x", "sqlite:x", "postgresql:x", "mysql://h/d", "a\0b", "a\udcff"]
+)
 def test_another_address_is_refused(url: str) -> None:
     with pytest.raises(UsageError, match="not an address of a store"):
         UnitStore.open(url, create=True)

@@ -11,8 +11,8 @@ import sqlalchemy as sa
 from keywright.production.order import OrderRow
 from keywright.production.unit_store import sqlite
 from keywright.production.unit_store.rows import Change, Event, UnitChange, UnknownUnitError
-from keywright.production.unit_store.tables import event
-from keywright.production.unit_store.transaction import Transaction
+from keywright.production.unit_store.tables import event, unit
+from keywright.production.unit_store.transaction import Prepared, Transaction
 from keywright.production.unit_store.units import UnitStore
 from keywright.production.unit_store.writers import WRITERS, Writer, write
 from support.lots import lot
@@ -53,3 +53,13 @@ def test_a_change_that_nobody_writes_is_refused_and_nothing_is_written(tmp_path:
             store.commit([UnitChange(1, {"tries": 1}), UnitChange(2, {"tries": 1})])
         (unit,) = store.units()
         assert unit.tries == 0
+
+
+def test_a_statement_that_names_its_parameters_in_another_order_than_a_row_has_them_is_refused() -> None:
+    turned = Prepared(
+        {"n_": unit.c.n.type, "step": unit.c.step.type},
+        lambda given: unit.update().where(unit.c.n == given["n_"]).values(step=given["step"]),
+    )
+    with pytest.raises(ValueError, match="parameters stand as"):
+        turned.text("sqlite")
+    assert "unnest" in turned.text("postgresql", arrays=True)

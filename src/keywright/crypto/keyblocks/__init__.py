@@ -4,9 +4,17 @@ from __future__ import annotations
 
 from keywright.crypto.keyblocks.block import REFUSED, BlockKey, Kbpk, parse, rewrap, unwrap, wrap
 from keywright.crypto.keyblocks.header import Header, OptionalBlock
-from keywright.crypto.keyblocks.policy import Expected, check_not_widened, check_strength, check_writable, strength
+from keywright.crypto.keyblocks.policy import (
+    FREEDOM,
+    Expected,
+    check_not_widened,
+    check_strength,
+    check_writable,
+    strength,
+)
 
 __all__ = [
+    "FREEDOM",
     "REFUSED",
     "BlockKey",
     "Expected",

@@ -67,7 +67,7 @@ _RIGHTS: Final[Mapping[str, frozenset[str]]] = {
     "X": frozenset("X"),
     "Y": frozenset("Y"),
 }
-_FREEDOM: Final = "NES"
+FREEDOM: Final = "NES"
 """Exportability from least to most."""
 
 PROTECTION_USAGES: Final = ("K1", "K4")
@@ -137,7 +137,7 @@ def check_not_widened(new: Header, held: Header) -> None:
             f"mode of use {held.mode} ({MODES[held.mode]}) cannot become {new.mode} ({MODES[new.mode]})",
             hint="keep the mode, or narrow it",
         )
-    if _FREEDOM.index(new.exportability) > _FREEDOM.index(held.exportability):
+    if FREEDOM.index(new.exportability) > FREEDOM.index(held.exportability):
         raise PolicyError(
             f"exportability {held.exportability} ({EXPORTABILITY[held.exportability]}) cannot become "
             f"{new.exportability}",

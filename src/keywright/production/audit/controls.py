@@ -79,8 +79,10 @@ CONTROLS: Final[tuple[Control, ...]] = (
         "R9",
         "personalisation files encrypted and authenticated, in transit and at rest",
         "not built",
-        "orders hold no secrets: unit keys are derived at the line; an order is read once and bound by its digest",
-        "the encrypted data preparation file",
+        "orders hold no secrets: unit keys are derived at the line; an order is read once and bound by its digest, and "
+        "one that was changed is refused",
+        "a data preparation file with secrets in it, encrypted and signed by its sender: there is no such file yet, so "
+        "nothing of the kind may be brought to the line",
     ),
     Control(
         "R10",
@@ -94,9 +96,10 @@ CONTROLS: Final[tuple[Control, ...]] = (
         "R11",
         "logs of who did what, protected, reviewed and kept",
         "partly",
-        "the audit log in the transaction of what it tells of, a Merkle tree with signed checkpoints for a witness; "
-        "any change is found with its place; bodies may be given up after their time",
-        "review and its sign-off, synchronised clocks, and a witness that is really kept elsewhere",
+        "the audit log in the transaction of what it tells of, a Merkle tree with signed checkpoints for a witness, in "
+        "a file or on a second host that cosigns; any change is found with its place; auditors sign off what was to be "
+        "looked at, bound to the tree; bodies may be given up after their time",
+        "that auditors look, synchronised clocks, and a witness that is really kept elsewhere",
     ),
     Control(
         "R12",
@@ -136,7 +139,7 @@ CONTROLS: Final[tuple[Control, ...]] = (
         "R17",
         "incidents: compromise, loss, shortage",
         "partly",
-        "a compromised key stops everything below it, and the units it reached are listed",
+        "a compromised key stops everything below it, and the units it reached are marked and held back",
         "telling people, and keeping evidence",
     ),
     Control(

@@ -11,6 +11,7 @@ import sqlalchemy as sa
 
 from keywright.production.audit.controls import CONTROLS, Standing
 from keywright.production.audit.merkle import Edge
+from keywright.production.audit.review import reviews, to_review
 from keywright.production.handover import ledger
 from keywright.production.handover.ledger import BOOKS
 from keywright.production.keystores.keystore import Keystore
@@ -22,6 +23,7 @@ from keywright.production.unit_store.units import Lot, UnitStore
 
 Shown = Literal["shown", "exception", "not shown"]
 _APPROVALS: Final = 200
+_WAITING: Final = 50
 
 
 class Line(msgspec.Struct, frozen=True):
@@ -66,7 +68,7 @@ def evidence(store: UnitStore, keystore: Keystore | None = None) -> Report:
             "R4": _marks(lot),
             "R5": _keys(keystore),
             "R8": _approvals(reader),
-            "R11": _log(reader, head.size),
+            "R11": [*_log(reader, head.size), *_reviewed(reader)],
             "R12": _balance(reader),
             "R13": _once(reader),
             "R15": _recipe(lot),
@@ -135,6 +137,20 @@ def _log(reader: sa.Connection, size: int) -> Iterator[Line]:
         return
     yield Line(f"signed with {last.vkey}")
     yield Line(f"{size - last.size} entries after the last checkpoint", is_exception=size != last.size)
+
+
+def _reviewed(reader: sa.Connection) -> Iterator[Line]:
+    """What auditors signed off, and what waits for them: for them to look at, and by itself nothing out of order."""
+    for done in reviews(reader):
+        yield Line(f"entries {done.first} to {done.size - 1} signed off by {done.person}: {done.text}")
+    waiting = list(to_review(reader))
+    yield Line(f"{len(waiting)} entries to be reviewed since the last sign-off")
+    for item in waiting[:_WAITING]:
+        body = item.body
+        text = f"to be reviewed: entry {body.seq}, {item.kind}: {body.action} {body.object.type} {body.object.id}"
+        yield Line(f"{text}, {body.reason}" if body.reason else text)
+    if len(waiting) > _WAITING:
+        yield Line(f"and {len(waiting) - _WAITING} more: keywright audit review")
 
 
 def _balance(reader: sa.Connection) -> Iterator[Line]:

@@ -9,11 +9,14 @@ from typing import IO, Any, Final, NamedTuple
 
 import msgspec
 import sqlalchemy as sa
+from msgspec import structs
 from sqlalchemy.exc import DatabaseError
 
 from keywright.errors import DecodeError, StoreError
+from keywright.production.audit.books import LEDGER, ROWS
 from keywright.production.audit.lines import FORMAT, VERSION, End, Head, Word, line
 from keywright.production.audit.merkle import Edge
+from keywright.production.audit.note import Signer, sign_note
 from keywright.production.audit.subjects import BY_TYPE, SUBJECTS
 from keywright.production.outfile import replacing
 from keywright.production.reports.report import reading
@@ -27,11 +30,12 @@ _OPENING: Final = line("head", b'{"format":"keywright audit export"')[:-1].decod
 
 
 class Exported(NamedTuple):
-    """What was written: entries, checkpoints, and the root (32 bytes)."""
+    """What was written: entries, checkpoints, the root (32 bytes), and whether the log's key sealed it."""
 
     size: int
     checkpoints: int
     root: bytes
+    is_sealed: bool
 
 
 class _Subject(msgspec.Struct, frozen=True):
@@ -46,15 +50,16 @@ class _About(msgspec.Struct, frozen=True):
     after_hash: str
 
 
-def export(store: UnitStore, path: Path) -> Exported:
+def export(store: UnitStore, path: Path, signer: Signer | None = None) -> Exported:
     """Write the whole log, and the rows it speaks of, in one picture of the store; others may go on writing.
 
+    `signer`, the log's key, seals the file: without it nobody can tell whether its end was left out or put on anew.
     Nothing is judged here: what the store has is written. `path` gets its content whole or keeps its old one. Raises
     UsageError if it cannot be written or is there already and no export, StoreError for a store that cannot be read.
     """
     try:
         with replacing(path, opening=_OPENING, store=store.path) as file, reading(store) as reader:
-            return _write(reader, file)
+            return _write(reader, file, signer)
     except (DatabaseError, DecodeError) as error:
         raise StoreError(f"{store.name}: the log cannot be read: {error}", hint="restore it from a backup") from error
 
@@ -78,19 +83,22 @@ class _Output:
         return self._digest.hexdigest()
 
 
-def _write(reader: sa.Connection, file: IO[str]) -> Exported:
+def _write(reader: sa.Connection, file: IO[str], signer: Signer | None) -> Exported:
     out = _Output(file)
     head = reader.execute(sa.select(audit_head)).one()
     checkpoints = [(row.size, row.note) for row in reader.execute(_CHECKPOINTS)]
-    key = reader.execute(_KEY).scalar()
-    out.write("head", msgspec.json.encode(Head(FORMAT, key or "", VERSION)))
+    keys = [row.vkey for row in reader.execute(_KEYS)]
+    key = head.vkey or (keys[-1] if keys else "")
+    out.write("head", msgspec.json.encode(Head(FORMAT, key, VERSION, tuple(one for one in keys if one != key))))
     written = _entries(reader, out, [*checkpoints])
     _now(reader, out)
     _extra(reader, out, written)
     root = Edge(head.size, head.edge).root()
     end = End(len(checkpoints), out.digest, head.last.hex(), root.hex(), head.size)
+    if signer is not None:
+        end = structs.replace(end, seal=sign_note(end.sealed_text(signer.name), signer))
     out.write("end", msgspec.json.encode(end))
-    return Exported(head.size, len(checkpoints), root)
+    return Exported(head.size, len(checkpoints), root, signer is not None)
 
 
 def _entries(reader: sa.Connection, out: _Output, checkpoints: list[tuple[int, str]]) -> dict[str, int]:
@@ -152,6 +160,8 @@ def _rows_of(reader: sa.Connection, abouts: Iterable[_About]) -> dict[tuple[str,
 
 
 def _now(reader: sa.Connection, out: _Output) -> None:
+    for row in reader.execution_options(yield_per=_CHUNK).execute(ROWS):
+        out.write("now", b"%b %b" % (LEDGER.encode(), msgspec.json.encode(tuple(row))))
     for rows in SUBJECTS:
         if rows.is_changing:
             for row in reader.execute(rows.query().order_by(*(rows.table.c[name] for name in rows.key))):
@@ -182,4 +192,6 @@ def _names(reader: sa.Connection, kind: str) -> Iterator[str]:
 
 _LOG: Final = sa.select(audit.c.body, audit.c.leaf).order_by(audit.c.seq)
 _CHECKPOINTS: Final = sa.select(audit_checkpoint.c.size, audit_checkpoint.c.note).order_by(audit_checkpoint.c.size)
-_KEY: Final = sa.select(audit_checkpoint.c.vkey).order_by(audit_checkpoint.c.size.desc()).limit(1)
+_KEYS: Final = (
+    sa.select(audit_checkpoint.c.vkey).group_by(audit_checkpoint.c.vkey).order_by(sa.func.min(audit_checkpoint.c.size))
+)

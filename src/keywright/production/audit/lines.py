@@ -1,14 +1,17 @@
 """The export of an audit log: a text file of lines, each a word and what it says, in a fixed order.
 
-    head {format, version, key}     once; `key` is the log's key for checkpoints, as `NoteKey` writes it, or empty
+    head {format, version, key, keys}
+                                    once; `key` is the log's key for checkpoints, as `NoteKey` writes it, or empty;
+                                    `keys` are the ones that it had before
     leaf BODY                       the next entry, exactly the bytes that were hashed
     hash HEX                        the next entry whose body was given up after its time: its leaf hash
     row [values]                    after a leaf about a row that never changes: the row as the store has it, or null
     checkpoint "note"               after the entries it speaks of; one that speaks of more stands after the last entry
     now TYPE [values]               after all entries: a row that changes, as it stands
     extra TYPE [values]             a row that no entry speaks of
-    end {checkpoints, digest, last, root, size}
-                                    what the store says of the log's head, and SHA-256 of all lines before this one
+    end {checkpoints, digest, last, root, seal, size}
+                                    what the store says of the log's head, SHA-256 of all lines before this one, and
+                                    these as a note signed with the log's key, if it was at hand
 
 UTF-8, each line ends with a line feed. Values are JSON as they are hashed: no blanks, bytes as base64.
 """
@@ -35,6 +38,7 @@ class Head(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     format: Literal["keywright audit export"]
     key: str
     version: Literal[1]
+    keys: tuple[str, ...] = ()
 
 
 class End(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -45,6 +49,11 @@ class End(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     last: str
     root: str
     size: int
+    seal: str = ""
+
+    def sealed_text(self, name: str) -> str:
+        """What the key of that name signs of an export: whose log, how far, its root, and the lines before."""
+        return f"{name} export\n{self.size}\n{self.root}\n{self.checkpoints}\n{self.digest}\n"
 
 
 class Line(NamedTuple):

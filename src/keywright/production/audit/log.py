@@ -11,6 +11,7 @@ import functools
 import hashlib
 import os
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final, final
 
@@ -29,11 +30,14 @@ from keywright.production.audit.events import (
 )
 from keywright.production.audit.merkle import Edge
 from keywright.production.audit.subjects import (
-    CERTIFICATE,
-    EVENT,
     LOT,
+    LOT_EVENT,
     ORDER,
     ORDERED,
+    OUTBOX,
+    REMAKE,
+    SETBACK,
+    SUBJECTS,
     UNIT,
     UNTOUCHED,
     Rows,
@@ -41,10 +45,11 @@ from keywright.production.audit.subjects import (
     row_hash,
 )
 from keywright.production.audit.told import TOLD, told
-from keywright.production.unit_store.control_rows import LotMoved, Remade
+from keywright.production.handover.outbox import OutboxChange
+from keywright.production.unit_store.control_rows import LotMoved, Remade, Setback
 from keywright.production.unit_store.rows import Change, UnitChange
 from keywright.production.unit_store.tables import audit, audit_head, unit
-from keywright.production.unit_store.transaction import Prepared, Row, Transaction
+from keywright.production.unit_store.transaction import Prepared, Row, Transaction, added
 
 __all__ = [
     "IMPORTED",
@@ -68,21 +73,15 @@ ADOPTED: Final = "adopt"
 """The verb for what was there before the log."""
 ORDER_ROWS: Final = 100
 """Units whose order one entry holds."""
-KINDS: Final[tuple[type[Change], ...]] = (UnitChange, LotMoved, Remade, *TOLD)
+KINDS: Final[tuple[type[Change], ...]] = (UnitChange, LotMoved, Remade, Setback, OutboxChange, *TOLD)
 """Kinds of change that the log tells of."""
 
 _HEAD: Final = "SELECT size, edge, last, at_ms, host FROM audit_head"
-_LOCK: Final = {"sqlite": "", "postgresql": " FOR UPDATE"}
-_PLACE: Final = {"sqlite": "?", "postgresql": "%s"}
-_ADD: Final = Prepared(audit.insert(), ("seq", "body", "leaf"))
+_ADD: Final = added(audit, ("seq", "body", "leaf"))
 _MOVE: Final = Prepared(
-    audit_head.update().ordered_values(
-        *((audit_head.c[name], sa.bindparam(f"{name}_")) for name in ("size", "edge", "last", "at_ms", "host"))
-    ),
-    ("size_", "edge_", "last_", "at_ms_", "host_"),
+    {name: audit_head.c[name].type for name in ("size", "edge", "last", "at_ms", "host")},
+    lambda given: audit_head.update().ordered_values(*((audit_head.c[name], given[name]) for name in given)),
 )
-_UNITS: Final = f"SELECT {', '.join(UNIT.columns)} FROM unit WHERE n IN "  # noqa: S608 - our own columns
-_UNITS_ASKED: Final = 500
 
 
 @final
@@ -108,9 +107,10 @@ class Log:
         entries = list(told(changes))
         entries += _unit_entries(transaction, changes)
         entries += _lot_entries(transaction, changes)
+        entries += _row_entries(transaction, changes)
         if not entries:
             return
-        found: Any = transaction.fetch(_HEAD + _LOCK[transaction.dialect])
+        found: Any = transaction.fetch(_HEAD, lock=True)
         size, stack, before, at_ms, host = found[0]
         edge, last = Edge(size, stack), before.hex()
         if not size and not any(entry.action == IMPORTED for entry in entries):
@@ -201,7 +201,7 @@ def _step_back(by_ms: int, host: str) -> AuditEvent:
 
 def _unit_entries(transaction: Transaction, changes: Sequence[Change]) -> list[AuditEvent]:
     """One entry for each unit whose row the batch changed, with the hash of the whole row as it is now."""
-    numbers = sorted({change.unit for change in changes if type(change) is UnitChange})
+    numbers = {change.unit for change in changes if type(change) is UnitChange}
     if not numbers:
         return []
     return [
@@ -212,16 +212,8 @@ def _unit_entries(transaction: Transaction, changes: Sequence[Change]) -> list[A
             reason=str(row[len(ORDERED)]),
             after_hash=row_hash(row),
         )
-        for row in _rows_of(transaction, numbers)
+        for row in transaction.units(UNIT.columns, numbers)
     ]
-
-
-def _rows_of(transaction: Transaction, numbers: Sequence[int]) -> Iterator[Row]:
-    """The rows of units, in the order of their numbers."""
-    for at in range(0, len(numbers), _UNITS_ASKED):
-        asked = tuple(numbers[at : at + _UNITS_ASKED])
-        places = ", ".join([_PLACE[transaction.dialect]] * len(asked))
-        yield from transaction.fetch(f"{_UNITS}({places}) ORDER BY n", asked)
 
 
 def _lot_entries(transaction: Transaction, changes: Sequence[Change]) -> Iterator[AuditEvent]:
@@ -234,6 +226,44 @@ def _lot_entries(transaction: Transaction, changes: Sequence[Change]) -> Iterato
                 yield _by(change, lot_entry(transaction, "lot.remake"), "")
         elif type(change) is LotMoved:
             yield _by(change, lot_entry(transaction, f"lot.{change.event}"), f"{change.cause}: {change.text}")
+
+
+_ROW_KINDS: Final = frozenset((Setback, LotMoved, Remade, OutboxChange))
+
+
+def _row_entries(transaction: Transaction, changes: Sequence[Change]) -> Iterator[AuditEvent]:
+    """Rows of rare changes that only the database knows whole: read back, and spoken of with their hash."""
+    if _ROW_KINDS.isdisjoint(map(type, changes)):
+        return
+    setbacks = Counter(change.unit for change in changes if type(change) is Setback)
+    for number, times in setbacks.items():
+        yield from _newest(transaction, "unit.setback", SETBACK, times, SETBACK.table.c.unit == number)
+    # Whoever moves the lot has its row locked, so the newest events are this transaction's.
+    moves = sum(type(change) is LotMoved for change in changes)
+    yield from _newest(transaction, "lot.event", LOT_EVENT, moves)
+    for change in changes:
+        if type(change) is Remade:
+            made = sa.select(unit.c.n).where(unit.c.serial == change.serial).scalar_subquery()
+            yield from _newest(transaction, "unit.remake", REMAKE, 1, REMAKE.table.c.unit == made)
+        elif type(change) is OutboxChange:
+            yield from _newest(transaction, "record.put-off", OUTBOX, 1, OUTBOX.table.c.seq == change.seq)
+
+
+def _newest(
+    transaction: Transaction, action: str, rows: Rows, number: int, which: sa.ColumnElement[bool] | None = None
+) -> Iterator[AuditEvent]:
+    """Entries about the last rows of a table, oldest first."""
+    if not number:
+        return
+    query = rows.query() if which is None else rows.query().where(which)
+    order = rows.table.c.seq if "seq" in rows.table.c else rows.table.c.unit
+    for found in reversed(transaction.all(query.order_by(order.desc()).limit(number))):
+        yield AuditEvent(
+            action=action,
+            object_type=rows.type,
+            object_id=rows.name_of(tuple(found)),
+            after_hash=row_hash(tuple(found)),
+        )
 
 
 def _by(change: Remade | LotMoved, entry: AuditEvent, why: str) -> AuditEvent:
@@ -251,7 +281,9 @@ def _adopted(transaction: Transaction) -> Iterator[AuditEvent]:
     for row in units:
         if row[len(ORDERED) :] != UNTOUCHED:
             yield _adopted_row(UNIT, row)
-    for rows in (EVENT, CERTIFICATE):
+    for rows in SUBJECTS:
+        if rows in (LOT, UNIT):
+            continue
         for found in transaction.all(rows.query()):
             yield _adopted_row(rows, tuple(found))
 

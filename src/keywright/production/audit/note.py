@@ -1,4 +1,6 @@
-"""Signed notes (C2SP signed-note) and the checkpoints written as such (C2SP tlog-checkpoint), with Ed25519.
+"""Signed notes (C2SP signed-note) and the checkpoints written as such (C2SP tlog-checkpoint).
+
+With Ed25519 (type 01), or ECDSA on P-256 with SHA-256 (type 02), which is what many tokens have.
 
 A note is a text of whole lines, an empty line, and a line for each signature: an em dash, the name of a key, and base64
 of the key's id (4 bytes) and the signature.
@@ -9,16 +11,19 @@ from __future__ import annotations
 import base64
 import binascii
 import hashlib
-from typing import Final, NamedTuple, Protocol
+from typing import Final, Literal, NamedTuple, Protocol
 
 from keywright.crypto.compare import equal
 from keywright.crypto.curve25519 import verify_ed25519
+from keywright.crypto.ec import EcPublicKey
 from keywright.errors import AuthenticationError, DecodeError
 from keywright.production.audit.merkle import HASH_BYTES
 
 NOTE_BYTES: Final = 1 << 16
 _ED25519: Final = b"\x01"
+_ECDSA: Final = b"\x02"
 _PUBLIC_BYTES: Final = 32
+_CURVE: Final = "P-256"
 _ID_BYTES: Final = 4
 _DASH: Final = "\N{EM DASH} "
 _TIME: Final = "time "
@@ -34,28 +39,36 @@ class Signer(Protocol):
 
     @property
     def public(self) -> bytes:
-        """The public key, 32 bytes."""
+        """The public key: Ed25519, 32 bytes, or a DER SubjectPublicKeyInfo of P-256."""
         ...
 
     def sign(self, data: bytes) -> bytes:
-        """The Ed25519 signature, 64 bytes."""
+        """The signature: Ed25519, 64 bytes, or ECDSA with SHA-256, DER (RFC 3279 2.2.3)."""
         ...
 
 
 class NoteKey(NamedTuple):
-    """A key that notes are checked with."""
+    """A key that notes are checked with; `public` as `Signer.public`, whose length says which algorithm it is of."""
 
     name: str
     public: bytes
 
     @property
+    def algorithm(self) -> Literal["Ed25519", "ES256"]:
+        """What it signs with."""
+        return "Ed25519" if len(self.public) == _PUBLIC_BYTES else "ES256"
+
+    @property
     def id(self) -> bytes:
-        """SHA-256(name || 0A || 01 || public key), the first 4 bytes."""
+        """The first 4 bytes of SHA-256(name || 0A || 01 || public key), for ECDSA of SHA-256(SubjectPublicKeyInfo)."""
+        if self.algorithm == "ES256":
+            return hashlib.sha256(self.public).digest()[:_ID_BYTES]
         return hashlib.sha256(self.name.encode() + b"\n" + _ED25519 + self.public).digest()[:_ID_BYTES]
 
     def __str__(self) -> str:
-        """The text in which a key is handed on: name, id in hex, and base64 of 01 and the public key."""
-        return f"{self.name}+{self.id.hex()}+{base64.b64encode(_ED25519 + self.public).decode()}"
+        """The text in which a key is handed on: name, id in hex, and base64 of the type (01 or 02) and the key."""
+        kind = _ED25519 if self.algorithm == "Ed25519" else _ECDSA
+        return f"{self.name}+{self.id.hex()}+{base64.b64encode(kind + self.public).decode()}"
 
     @classmethod
     def parse(cls, text: str) -> NoteKey:
@@ -64,12 +77,22 @@ class NoteKey(NamedTuple):
         name, _, rest = text.strip().partition("+")
         key_id, _, encoded = rest.partition("+")
         blob = _unbase64(encoded)
-        if blob[:1] != _ED25519 or len(blob) != 1 + _PUBLIC_BYTES:
-            raise DecodeError("the key is not an Ed25519 key for notes")
-        key = cls(check_name(name), blob[1:])
+        kind, public = blob[:1], blob[1:]
+        if kind == _ECDSA:
+            EcPublicKey.from_spki(public, _CURVE)
+        elif kind != _ED25519 or len(public) != _PUBLIC_BYTES:
+            raise DecodeError("the key is not one for notes: neither Ed25519 nor ECDSA on P-256")
+        key = cls(check_name(name), public)
         if key_id != key.id.hex():
             raise DecodeError(f"the id of the key {name!r} is not that of the key")
         return key
+
+    def verify(self, signature: bytes, data: bytes) -> None:
+        """Raise AuthenticationError unless the key made this signature over `data`."""
+        if self.algorithm == "ES256":
+            EcPublicKey.from_spki(self.public, _CURVE).verify_der(signature, data)
+        else:
+            verify_ed25519(self.public, signature, data)
 
 
 def check_name(name: str) -> str:
@@ -103,7 +126,7 @@ def open_note(note: str, key: NoteKey) -> str:
             raise DecodeError("not a line of a signature")
         blob = _unbase64(encoded)
         if name == check_name(name) == key.name and equal(blob[:_ID_BYTES], key.id):
-            verify_ed25519(key.public, blob[_ID_BYTES:], text.encode())
+            key.verify(blob[_ID_BYTES:], text.encode())
             found = True
     if not found:
         raise AuthenticationError(f"the note is not signed with the key {key.name}")

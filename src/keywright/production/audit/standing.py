@@ -7,20 +7,24 @@ from collections.abc import Iterator
 from typing import Any, Final, NamedTuple, final
 
 import msgspec
+import sqlalchemy as sa
 
-from keywright.production.audit.diagnosis import Kind
+from keywright.production.audit.books import LEDGER, Books, Wrong
 from keywright.production.audit.events import Body
-from keywright.production.audit.subjects import BY_TYPE, ORDER, ORDERED, UNIT, UNTOUCHED, ordered_hash
+from keywright.production.audit.subjects import (
+    BY_TYPE,
+    DIGITS,
+    ORDER,
+    ORDERED,
+    OUTBOX,
+    UNIT,
+    UNTOUCHED,
+    Rows,
+    ordered_hash,
+)
+from keywright.production.handover.outbox import body_hash
 
 _UNTOUCHED: Final = msgspec.json.encode(UNTOUCHED)
-
-
-class Wrong(NamedTuple):
-    """A row that is not as its last entry says, and which entry that is."""
-
-    position: int
-    kind: Kind
-    text: str
 
 
 class _Order(NamedTuple):
@@ -39,24 +43,41 @@ class Standing:
         self._orders: list[_Order] = []
         self._ordered: list[tuple[Any, ...]] = []
         self._units = 0
+        self._books = Books()
         self.is_partial = False
         """Whether entries were given up: then rows may stand that no entry left speaks of."""
 
     def said(self, body: Body) -> None:
         """Take in an entry."""
         kind, name = body.object.type, body.object.id
+        self._books.said(body)
         if kind == ORDER:
             first, _, last = name.partition("-")
-            if first.isdecimal() and last.isdecimal():
+            if _is_number(first) and _is_number(last):
                 self._orders.append(_Order(int(first), int(last), body.after_hash, body.seq))
         elif kind in BY_TYPE and BY_TYPE[kind].is_changing and body.after_hash:
             self._said[kind, name] = (_unhex(body.after_hash), body.seq)
+        elif kind == OUTBOX.type:
+            self._said.pop((kind, name), None)  # acknowledged
+
+    def posted(self, payload: bytes, position: int) -> None:
+        """Take in the row of a signed record: it waits in the outbox until the receiver acknowledges it."""
+        n, jws, _, at = msgspec.json.decode(payload)
+        name = body_hash(jws)
+        first = msgspec.json.encode((name, n, "waiting", 0, at, ""))
+        self._said[OUTBOX.type, name] = (hashlib.sha256(first).digest(), position)
 
     def stands(self, kind: str, payload: bytes, end: int) -> Iterator[Wrong]:
         """Compare a row, in the order of the export; `end` is the number of entries."""
         rows = BY_TYPE.get(kind)
-        values = msgspec.json.decode(payload)
-        if rows is None or not rows.is_changing or not isinstance(values, list) or len(values) != len(rows.columns):
+        try:
+            values = msgspec.json.decode(payload)
+        except RecursionError as error:
+            raise msgspec.DecodeError("nested too deeply") from error
+        if kind == LEDGER:
+            yield from () if self.is_partial else self._books.stands(values, end)
+            return
+        if rows is None or not rows.is_changing or not _is_row(rows, values):
             yield Wrong(end, "format", f"a row of {kind} that is none")
             return
         name = rows.name_of(values)
@@ -79,6 +100,8 @@ class Standing:
 
     def left(self) -> Iterator[Wrong]:
         """After the last row: what ought to have been there."""
+        if not self.is_partial:
+            yield from self._books.left()
         for (kind, name), (_, position) in self._said.items():
             yield Wrong(
                 position, "deletion", f"the row of {kind} {name} is gone; entry {position} is the last about it"
@@ -121,6 +144,18 @@ class Standing:
     def _ordered_at(self, n: int, end: int) -> int:
         order = self._order_of(n)
         return end if order is None else order.position
+
+
+def _is_row(rows: Rows, values: Any) -> bool:
+    """Whether it has the columns of the table, and a number as the key where that is one."""
+    if not isinstance(values, list) or len(values) != len(rows.columns):
+        return False
+    found = dict(zip(rows.columns, values, strict=True))
+    return all(type(found[name]) is int for name in rows.key if isinstance(rows.table.c[name].type, sa.Integer))
+
+
+def _is_number(text: str) -> bool:
+    return text.isdecimal() and len(text) <= DIGITS
 
 
 def _unhex(text: str) -> bytes:

@@ -12,14 +12,18 @@ from typing import Any, Final, NamedTuple
 import msgspec
 import sqlalchemy as sa
 
+from keywright.production.unit_store.control_tables import lot_event, remake, setback
 from keywright.production.unit_store.handover_tables import (
     approval,
     approval_signature,
     approval_use,
     closing,
     label,
+    outbox,
+    review,
     unit_record,
 )
+from keywright.production.unit_store.prepared_tables import prepared_chunk
 from keywright.production.unit_store.tables import campaign, certificate, event, unit
 
 _LOT: Final = (
@@ -34,6 +38,7 @@ _LOT: Final = (
     "link",
     "created_at",
     "state",
+    "allowed",
 )
 ORDERED: Final = ("n", "serial", "model", "owner_group", "extra")
 """Columns of a unit that its order gives and that never change; entries about the order cover them."""
@@ -51,7 +56,8 @@ _UNIT: Final = (
     "finished_at",
 )
 
-_DIGITS: Final = 9
+DIGITS: Final = 9
+"""Numbers in the names of objects have no more."""
 
 
 class Rows(NamedTuple):
@@ -88,7 +94,7 @@ class Rows(NamedTuple):
         for key, text in zip(self.key, texts, strict=True):
             if not isinstance(self.table.c[key].type, sa.Integer):
                 found.append(text)
-            elif text.isdecimal() and len(text) <= _DIGITS:
+            elif text.isdecimal() and len(text) <= DIGITS:
                 found.append(int(text))
             else:
                 return None
@@ -130,6 +136,36 @@ APPROVAL_SIGNATURE: Final = Rows(
 )
 APPROVAL_USE: Final = Rows("approval-use", approval_use, ("approval",), ("approval", "digest", "at_ms"))
 LABEL: Final = Rows("label-row", label, ("unit", "number"), ("unit", "number", "approval", "at"))
+PREPARED: Final = Rows(
+    "prepared-chunk", prepared_chunk, ("recipe", "first"), ("recipe", "first", "last", "units", "digest", "at")
+)
+REVIEW: Final = Rows(
+    "review",
+    review,
+    ("size",),
+    ("size", "first", "root", "directory", "person", "at_ms", "text", "signature"),
+)
+SETBACK: Final = Rows(
+    "setback",
+    setback,
+    ("seq",),
+    ("seq", "unit", "kind", "code", "text", "severity", "ended", "sealed", "at"),
+)
+LOT_EVENT: Final = Rows(
+    "lot-event",
+    lot_event,
+    ("seq",),
+    ("seq", "event", "came_from", "state", "cause", "text", "person", "approval", "setbacks", "sealed", "at"),
+)
+REMAKE: Final = Rows("remake", remake, ("unit",), ("unit", "instead_of", "reason", "person", "approval", "at"))
+OUTBOX: Final = Rows(
+    "outbox",
+    outbox,
+    ("hash",),
+    ("hash", "unit", "state", "tries", "next_at", "last_error"),
+    is_changing=True,
+)
+"""Begins with the signed record that it sends, and ends with the receiver's acknowledgement: an entry without a row."""
 CLOSING: Final = Rows("closing-row", closing, ("id",), ("id", "counted", "approval", "at"))
 
 SUBJECTS: Final[tuple[Rows, ...]] = (
@@ -143,6 +179,12 @@ SUBJECTS: Final[tuple[Rows, ...]] = (
     APPROVAL_USE,
     LABEL,
     CLOSING,
+    PREPARED,
+    REVIEW,
+    SETBACK,
+    LOT_EVENT,
+    REMAKE,
+    OUTBOX,
 )
 BY_TYPE: Final = {rows.type: rows for rows in SUBJECTS}
 

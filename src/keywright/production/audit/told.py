@@ -15,16 +15,21 @@ from keywright.production.audit.subjects import (
     CERTIFICATE,
     EVENT,
     LABEL,
+    OUTBOX,
+    REVIEW,
     UNIT_RECORD,
     Rows,
     row_hash,
 )
 from keywright.production.handover.ledger import LedgerEntry
-from keywright.production.handover.outbox import UnitRecord
+from keywright.production.handover.outbox import Acknowledged, UnitRecord
 from keywright.production.people.approvals import ApprovalRequested, ApprovalSigned, ApprovalUsed
 from keywright.production.unit_store.label_rows import LabelPrinted
+from keywright.production.unit_store.review_rows import Reviewed
 from keywright.production.unit_store.rows import Certificate, Change, Event, to_json
 
+REVIEWED: Final = "log.review"
+"""The action by which an auditor signs off entries."""
 _NOT_OK: Final = frozenset({"failed", "mismatch"})
 
 
@@ -82,6 +87,14 @@ def _used(change: ApprovalUsed) -> AuditEvent:
     return _as_row(change, "approval.use", APPROVAL_USE, approvals=(change.approval,))
 
 
+def _reviewed(change: Reviewed) -> AuditEvent:
+    return _as_row(change, REVIEWED, REVIEW, actor=change.person, reason=f"entries {change.first} to {change.size - 1}")
+
+
+def _acknowledged(change: Acknowledged) -> AuditEvent:
+    return AuditEvent(action="record.acknowledge", object_type=OUTBOX.type, object_id=change.hash)
+
+
 def _label(change: LabelPrinted) -> AuditEvent:
     values = (change.unit, change.number, change.approval, float(change.at))
     approvals = (change.approval,) if change.approval else ()
@@ -113,6 +126,8 @@ TOLD: Final[Mapping[type[Change], Callable[[Any], AuditEvent]]] = {
     ApprovalSigned: _signed,
     ApprovalUsed: _used,
     LabelPrinted: _label,
+    Reviewed: _reviewed,
+    Acknowledged: _acknowledged,
     AuditEvent: lambda event: event,
 }
 """Every kind of change that has an entry of its own."""

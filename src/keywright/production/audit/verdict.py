@@ -22,7 +22,7 @@ class Finding(msgspec.Struct, frozen=True):
 
 
 class Verdict(msgspec.Struct, frozen=True, kw_only=True):
-    """What came of it.
+    """What came of it. `sealed`: the log's key signed the export as a whole.
 
     `checkpointed` and `witnessed`: so many entries a good checkpoint in the file, or outside it, speaks for; `begun`
     and `ended` in milliseconds since 1970, UTC, 0 for a log without entries.
@@ -32,6 +32,7 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
     size: int
     root: str
     key: str
+    sealed: bool
     checkpoints: int
     checkpointed: int
     witnessed: int

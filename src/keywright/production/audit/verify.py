@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO, Final, TypeVar, final
@@ -11,16 +11,19 @@ from typing import BinaryIO, Final, TypeVar, final
 import msgspec
 
 from keywright.errors import AuthenticationError, DecodeError, UsageError
+from keywright.production.audit.books import Wrong
 from keywright.production.audit.diagnosis import Kind, Seen, diagnose
 from keywright.production.audit.events import Body, decode_body, encode_body
+from keywright.production.audit.keyring import Doubt, Keyring
 from keywright.production.audit.lines import LINE_BYTES, End, Head, Line, parse_line
 from keywright.production.audit.log import STEPPED_BACK, is_step_back
 from keywright.production.audit.merkle import HASH_BYTES, Edge, leaf_hash
 from keywright.production.audit.note import Checkpoint, NoteKey, open_note
-from keywright.production.audit.standing import Standing, Wrong
-from keywright.production.audit.subjects import BY_TYPE
+from keywright.production.audit.standing import Standing
+from keywright.production.audit.subjects import BY_TYPE, UNIT_RECORD
 from keywright.production.audit.verdict import Finding, Verdict
 from keywright.production.audit.witness import checkpoints_of
+from keywright.production.private_file import open_plain
 
 T = TypeVar("T")
 
@@ -46,10 +49,16 @@ class _Judged(msgspec.Struct):
 class Verifier:
     """Reads one export, once."""
 
-    def __init__(self, key: NoteKey | None = None, witness: list[str] | None = None) -> None:
-        """`key`: the log's, as an auditor was given it; `witness`: notes that were kept elsewhere."""
-        self._trusted = key
-        self._key = key
+    def __init__(
+        self, keys: Iterable[NoteKey] = (), witness: list[str] | None = None, *, need_seal: bool = False
+    ) -> None:
+        """`keys`: the log's, as an auditor was given them; `witness`: notes that were kept elsewhere.
+
+        `need_seal`: an export that the log's key did not seal is not taken for whole.
+        """
+        self._keys = Keyring(keys)
+        self._need_seal = need_seal
+        self._is_sealed = False
         self._notes_outside = witness
         self._witness: dict[int, Checkpoint] = {}
         self._edge = Edge()
@@ -81,13 +90,14 @@ class Verifier:
             whole=not self._findings,
             size=self._edge.size,
             root=self._edge.root().hex(),
-            key="" if self._key is None else str(self._key),
+            key="" if self._keys.current is None else str(self._keys.current),
+            sealed=self._is_sealed,
             checkpoints=self._checkpoints,
             checkpointed=self._good,
             witnessed=self._witnessed,
             begun=self._begun,
             ended=self._ended,
-            findings=tuple(sorted(self._findings, key=lambda found: found.position)[:FINDINGS]),
+            findings=tuple(sorted(self._findings, key=_order)[:FINDINGS]),
             notes=tuple(self._notes),
         )
 
@@ -121,17 +131,14 @@ class Verifier:
 
     def _head(self, line: Line) -> None:
         head = _decoded(line, Head)
-        if head.key:
-            self._key = self._trusted or NoteKey.parse(head.key)
-        if self._trusted is not None and head.key != str(self._trusted):
-            self._find(0, "checkpoint", f"the log's key is {head.key or 'none'}, not the one that was given")
+        self._doubts_of_keys(self._keys.head(head.key, head.keys))
         if self._notes_outside is not None:
             self._outside(self._notes_outside)
 
     def _outside(self, notes: list[str]) -> None:
         """What the witness has of this log; nothing at all is a finding, because then it is another log."""
         try:
-            self._witness = {} if self._key is None else checkpoints_of(notes, self._key)
+            self._witness = checkpoints_of(notes, *self._keys.known.values())
         except (AuthenticationError, DecodeError) as error:
             self._find(0, "checkpoint", f"the witness file: {error}")
             return
@@ -163,7 +170,7 @@ class Verifier:
         if line.word == "hash":
             leaf, body = _unhex(line), None
             self._given_up += 1
-            self._standing.is_partial = True
+            self._standing.is_partial = self._keys.is_partial = True
         else:
             leaf, body = leaf_hash(line.payload), _body(line.payload)
         before = self._last
@@ -177,6 +184,7 @@ class Verifier:
         if body is not None:
             self._clock(position, body)
             self._standing.said(body)
+            self._doubts_of_keys(self._keys.said(body))
             rows = BY_TYPE.get(body.object.type)
             if rows is not None and not rows.is_changing and body.after_hash:
                 self._owed = body
@@ -190,7 +198,7 @@ class Verifier:
                 if following.word == "leaf" and len(rest) < _LOOK_AHEAD:
                     rest.append(Seen(leaf_hash(following.payload), *_said(_body(following.payload))))
                 elif following.word == "end":
-                    last = bytes.fromhex(_decoded(following, End).last)
+                    last = _bytes(_decoded(following, End).last)
         found = diagnose(position, self._last, rest, last)
         self._findings.append(Finding(found.position, found.position, line, found.kind, found.text))
         raise _StopReading
@@ -222,20 +230,23 @@ class Verifier:
             self._find(body.seq, "deletion", f"the row of {name} is no longer in the store")
         elif hashlib.sha256(line.payload).hexdigest() != body.after_hash:
             self._find(body.seq, "edit", f"the row of {name} is not the one that entry {body.seq} was written for")
+        elif body.object.type == UNIT_RECORD.type:
+            self._standing.posted(line.payload, body.seq)
 
     # ---- checkpoints
 
     def _checkpoint(self, line: Line) -> None:
         self._checkpoints += 1
         note = _decoded(line, str)
-        if self._key is None:
+        key = self._keys.of_note(note)
+        if key is None:
             raise DecodeError(f"line {line.number}: a checkpoint, but no key to check it with")
         try:
-            checkpoint = Checkpoint.parse(open_note(note, self._key))
+            checkpoint = Checkpoint.parse(open_note(note, key))
         except (AuthenticationError, DecodeError) as error:
             self._find(self._edge.size, "checkpoint", f"the checkpoint in line {line.number} is not good: {error}")
             return
-        if checkpoint.origin != self._key.name or checkpoint.size <= self._largest:
+        if checkpoint.origin != key.name or checkpoint.size <= self._largest:
             self._find(self._edge.size, "checkpoint", f"the checkpoint in line {line.number} is out of place")
             return
         self._largest = checkpoint.size
@@ -295,6 +306,8 @@ class Verifier:
             self._find(size - 1, "edit", f"entry {size - 1}, the last, is not the one that the log's head names")
             return
         self._settle()
+        self._seal(end, line)
+        self._doubts_of_keys(self._keys.end())
         self._wrong(self._standing.left())
         # A log that was cut off says nothing about rows that changed later.
         if end.size <= size and not any(found.kind == "truncation" for found in self._findings):
@@ -313,6 +326,26 @@ class Verifier:
             if checkpoint.size > size:
                 self._cut(checkpoint, "a witnessed checkpoint")
                 break
+
+    def _seal(self, end: End, line: Line) -> None:
+        """What the log's key says of the whole file: only whoever has it can make an end that fits another log."""
+        size, key = self._edge.size, self._keys.current
+        if not end.seal:
+            if self._need_seal:
+                first = max(self._good, self._witnessed)
+                text = "the log's key did not seal this export: entries could be left out at its end, or put on anew"
+                self._findings.append(Finding(min(first, size), size, line.number, "checkpoint", text))
+            return
+        try:
+            self._is_sealed = key is not None and open_note(end.seal, key) == end.sealed_text(key.name)
+        except (AuthenticationError, DecodeError):
+            self._is_sealed = False
+        if not self._is_sealed:
+            self._find(size, "checkpoint", "the seal of the export is not the log key's, or seals something else")
+
+    def _doubts_of_keys(self, found: Iterator[Doubt]) -> None:
+        for position, kind, text in found:
+            self._find(position, kind, text)
 
     def _wrong(self, found: Iterator[Wrong]) -> None:
         for position, kind, text in found:
@@ -334,7 +367,8 @@ class Verifier:
         size = self._edge.size
         if self._given_up:
             self._notes.append(f"{self._given_up} entries were given up after their time; their hashes stand")
-        if self._trusted is None and self._key is not None:
+        self._notes += self._keys.notes()
+        if not self._keys.trusted and self._keys.current is not None:
             self._notes.append("checked with the key in the file; compare it with the one you were given (--key)")
         if self._witnessed < size:
             self._notes.append(
@@ -343,13 +377,26 @@ class Verifier:
             )
 
 
-def verify(path: Path, *, key: NoteKey | None = None, witness: list[str] | None = None) -> Verdict:
-    """Judge an exported file. Raises UsageError if it cannot be read."""
+def verify(
+    path: Path,
+    *,
+    key: NoteKey | None = None,
+    keys: Iterable[NoteKey] = (),
+    witness: list[str] | None = None,
+    need_seal: bool = False,
+) -> Verdict:
+    """Judge an exported file; `key` and `keys` as `Verifier`. Raises UsageError if it cannot be read."""
+    given = (*keys, key) if key is not None else tuple(keys)
     try:
-        with path.open("rb") as file:
-            return Verifier(key, witness).read(file)
+        with open_plain(path, "file of an export") as file:
+            return Verifier(given, witness, need_seal=need_seal).read(file)
     except OSError as error:
         raise UsageError(f"{path}: cannot be read: {error.strerror}", hint="give the file of an export") from error
+
+
+def _order(found: Finding) -> tuple[int, bool]:
+    """By place; that the end is missing comes first, for it explains what else is wrong there."""
+    return found.position, found.kind != "truncation"
 
 
 def _body(payload: bytes) -> Body | None:
@@ -378,6 +425,13 @@ def _unhex(line: Line) -> bytes:
         if len(found) == HASH_BYTES:
             return found
     raise DecodeError(f"line {line.number}: not a hash")
+
+
+def _bytes(text: str) -> bytes:
+    """What hex says; nothing for what is none."""
+    with suppress(ValueError):
+        return bytes.fromhex(text)
+    return b""
 
 
 def _hex(leaf: bytes | None) -> str:

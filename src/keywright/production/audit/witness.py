@@ -12,8 +12,9 @@ import re
 from pathlib import Path
 from typing import Final
 
-from keywright.errors import DecodeError, StoreError, UsageError
+from keywright.errors import DecodeError, StoreError
 from keywright.production.audit.note import Checkpoint, NoteKey, open_note
+from keywright.production.private_file import read_plain
 from keywright.production.unit_store.sqlite import sync_folder
 
 WITNESS_BYTES: Final = 1 << 28
@@ -44,27 +45,27 @@ def add_note(path: Path, note: str) -> None:
         ) from error
 
 
+def beside_store(store: Path) -> Path:
+    """The witness file of a store for which none was named."""
+    return store.with_name(f"{store.name}.witness")
+
+
 def read_notes(path: Path) -> list[str]:
     """The whole notes of a witness file, in their order. Raises UsageError if it cannot be read."""
-    try:
-        with path.open("rb") as file:
-            data = file.read(WITNESS_BYTES + 1)
-    except OSError as error:
-        raise UsageError(f"{path}: cannot be read: {error.strerror}", hint="give the witness file") from error
-    if len(data) > WITNESS_BYTES:
-        raise UsageError(f"{path}: too long for a witness file", hint="give the witness file")
-    return _NOTE.findall(data.decode("utf-8", "replace"))
+    return _NOTE.findall(read_plain(path, "witness file", WITNESS_BYTES).decode("utf-8", "replace"))
 
 
-def checkpoints_of(notes: list[str], key: NoteKey) -> dict[int, Checkpoint]:
-    """The checkpoints of the log that `key` signs, by their size; notes of other logs are passed over.
+def checkpoints_of(notes: list[str], *keys: NoteKey) -> dict[int, Checkpoint]:
+    """The checkpoints of the log that `keys` sign, by their size; notes of other logs are passed over.
 
     Raises AuthenticationError for one that bears the log's name without the key's signature, DecodeError for one that
     is no checkpoint or contradicts an earlier one.
     """
+    by_name = {key.name: key for key in keys}
     found: dict[int, Checkpoint] = {}
     for note in notes:
-        if note.partition("\n")[0] == key.name:
+        key = by_name.get(note.partition("\n")[0])
+        if key is not None:
             checkpoint = Checkpoint.parse(open_note(note, key))
             if found.setdefault(checkpoint.size, checkpoint).root != checkpoint.root:
                 raise DecodeError(

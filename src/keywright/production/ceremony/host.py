@@ -185,7 +185,7 @@ class Host:
     @staticmethod
     def _dealt(ceremony: Ceremony, dealer: Dealer) -> Kek:
         for index, line in ceremony.loads.items():
-            if not dealer.check(index).is_same(Kcv.parse(str(line.facts["check"]))):
+            if not dealer.check(index).is_same(Kcv.parse(str(line.facts.get("check")))):
                 raise CeremonyError(f"share {index} of {line.person} is not the one that was dealt")
         return dealer.kek
 

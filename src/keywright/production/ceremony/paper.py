@@ -8,7 +8,7 @@ from typing import Any, Final
 from keywright.errors import KeywrightError
 from keywright.production.ceremony.progress import Ceremony
 from keywright.production.ceremony.record import facts, persons, rows, title
-from keywright.production.untrusted import visible
+from keywright.production.untrusted import printable
 
 _MARGIN_MM: Final = 18
 _FOOT: Final = "keywright ceremony {}, transcript {}"
@@ -105,6 +105,7 @@ def _table(
         colWidths=[width * mm for width in widths_mm],
         rowHeights=heights,
         repeatRows=1 if head else 0,
+        splitInRow=1,
         hAlign="LEFT",
     )
     made.setStyle(
@@ -124,4 +125,4 @@ def _table(
 
 def _escaped(text: str) -> str:
     """Names and reasons come from people: nothing in them is markup, nothing stays invisible."""
-    return visible(text).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    return printable(text).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")

@@ -149,7 +149,7 @@ def _opened(ceremony: Ceremony, host_key: X25519Key, index: int) -> bytes:
     try:
         data = open_box(host_key, bytes.fromhex(line.facts["box"]), purpose_of(ceremony.plan, index))
         check_of_part(ceremony.plan, data)
-    except (AuthenticationError, DecodeError, PolicyError, ValueError) as error:
+    except (AuthenticationError, DecodeError, PolicyError, KeyError, TypeError, ValueError) as error:
         raise CeremonyError(f"part {index} of {line.person} does not open", hint="begin another ceremony") from error
     return data
 

@@ -8,13 +8,14 @@ from typing import Annotated, Any, Final, Literal, NamedTuple, TypeAlias
 import msgspec
 from msgspec import Meta
 
+from keywright.crypto.kcv import Kcv, Rule
 from keywright.crypto.keyblocks import Header, check_writable
 from keywright.errors import UsageError
 from keywright.production.canonical import digest
 from keywright.production.ceremony.states import CeremonyError
 from keywright.production.people.approvals import Operation
-from keywright.production.people.people import Directory
-from keywright.production.people.person_key import NAME
+from keywright.production.people.people import Directory, check_key_duties
+from keywright.production.people.person_key import NAME, check_name
 
 Kind: TypeAlias = Literal["create", "import", "export", "backup", "restore", "destroy"]
 Entry: TypeAlias = Literal["draw", "type", "deal", "none"]
@@ -99,6 +100,11 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
         return len(self.custodians) if self.entry == "deal" or self.split == "components" else self.needed
 
     @property
+    def check_rule(self) -> Rule:
+        """By which rule the key's check value is made."""
+        return Rule.AES_CMAC if self.algorithm == "AES" else Rule.TDES_ZERO
+
+    @property
     def header(self) -> Header:
         """What the key may do, as a key block of version D says it."""
         mode = "B" if self.usage in ("K0", "K1", "K4", "D0", "P0") else "C" if self.usage.startswith("M") else "X"
@@ -124,6 +130,14 @@ def _check_numbers(plan: Plan) -> None:
         )
     if plan.bits not in ((128, 192, 256) if plan.algorithm == "AES" else (128, 192)):
         raise UsageError(f"{plan.algorithm} has no keys of {plan.bits} bits", hint="AES 128 192 256, TDES 128 192")
+    check_name(plan.key)
+    if plan.kek:
+        check_name(plan.kek)
+    if plan.expected and Kcv.parse(plan.expected).rule is not plan.check_rule:
+        raise UsageError(
+            f"the expected check value {plan.expected!r} is by another rule than that of this key, {plan.check_rule}",
+            hint="have the sender make it by that rule",
+        )
     if len(plan.witnesses) != WITNESSES:
         raise UsageError(f"{len(plan.witnesses)} witnesses", hint=f"a ceremony has {WITNESSES}")
     carried = plan.kind == "import" and plan.entry == "none"
@@ -170,6 +184,6 @@ def _check_persons(plan: Plan, directory: Directory) -> None:
         if name in seen:
             raise CeremonyError(f"{name} has two duties in one ceremony", hint="every duty takes another person")
         seen.add(name)
-    # Who stands in one conflict group does not hold two parts, nor watch over the other's.
-    directory.check_apart((plan.host, *plan.custodians))
-    directory.check_apart((*plan.custodians, *plan.witnesses))
+    # Who stands in one conflict group neither holds two parts nor watches over the other.
+    directory.check_apart((plan.host, *plan.custodians, *plan.witnesses))
+    check_key_duties({name: {"custodian", *directory.person(name).roles} for name in plan.custodians})

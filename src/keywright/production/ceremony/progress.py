@@ -13,12 +13,13 @@ import msgspec
 from msgspec import Meta
 
 from keywright.crypto.curve25519 import verify_ed25519
-from keywright.errors import AuthenticationError
+from keywright.crypto.kcv import Kcv
+from keywright.errors import AuthenticationError, DecodeError
 from keywright.production.canonical import canonical
 from keywright.production.ceremony.plan import WITNESSES, Plan
 from keywright.production.ceremony.states import FINAL, CeremonyError, Event, State, move
 from keywright.production.people.approvals import Approval, Signature, check
-from keywright.production.people.people import Directory
+from keywright.production.people.people import Directory, PeopleError
 from keywright.production.people.person_key import PersonKey
 
 _DOMAIN: Final = b"keywright ceremony 1\n"
@@ -90,6 +91,8 @@ class Ceremony:
         """Take one more line. Raises CeremonyError if it does not follow, or is not this person's to write."""
         if (line.ceremony, line.seq, line.previous) != (self.plan.id, len(self.lines), self.hash):
             raise CeremonyError(f"line {line.seq} of the transcript does not follow the one before")
+        if self.lines and line.at_ms < self.lines[-1].at_ms:
+            raise CeremonyError(f"line {line.seq} of the transcript is older than the one before")
         person = self.directory.person(line.person)
         if verify:
             try:
@@ -135,6 +138,7 @@ class Ceremony:
             raise AssertionError("a draft comes first")
         if line.person in (*self.plan.custodians, *self.plan.witnesses, self.plan.host):
             raise CeremonyError(f"{line.person} has another duty here", hint="another key manager approves")
+        self.directory.check_apart((self.plan.host, line.person))
         signature = msgspec.convert(line.facts["signature"], Signature)
         if signature.person != line.person:
             raise CeremonyError("an approval is signed by who gives it")
@@ -179,6 +183,10 @@ class Ceremony:
 
     def _combine(self, line: Line) -> None:
         self._by_host(line)
+        try:
+            Kcv.parse(str(line.facts["check"]))
+        except (DecodeError, KeyError) as error:
+            raise CeremonyError("a key that was put together has a check value") from error
         self.combined = line.facts
 
     def _confirm(self, line: Line) -> None:
@@ -229,8 +237,23 @@ _RULES: Final[dict[Event, Callable[[Ceremony, Line], None]]] = {
 
 
 def follow(lines: Iterable[Line], directory: Directory) -> Ceremony:
-    """What the lines add up to. Raises CeremonyError if they were altered."""
+    """What the lines add up to. Raises CeremonyError if they were altered, PeopleError for persons who may not.
+
+    A ceremony that is over stays what it was: where the people of today would not do, those of its last line count.
+    """
     every = list(lines)
+    try:
+        return _followed(every, directory)
+    except (CeremonyError, PeopleError) as error:
+        if not every or every[-1].event not in (Event.SEAL, Event.ABORT):
+            raise
+        try:
+            return _followed(every, directory.as_of(every[-1].at_ms))
+        except (CeremonyError, PeopleError):
+            raise error from None
+
+
+def _followed(every: list[Line], directory: Directory) -> Ceremony:
     try:
         plan = msgspec.convert(every[0].facts["plan"], Plan)
     except (IndexError, KeyError, msgspec.ValidationError) as error:

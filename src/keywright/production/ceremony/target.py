@@ -10,7 +10,7 @@ from keywright.crypto.aes import AesKey
 from keywright.crypto.des import TripleDesKey
 from keywright.crypto.kcv import Kcv
 from keywright.crypto.key import Secret
-from keywright.crypto.keyblocks import Header, check_not_widened, check_strength
+from keywright.crypto.keyblocks import FREEDOM, Header, check_not_widened, check_strength
 from keywright.errors import PolicyError
 from keywright.production.ceremony.carried import Carried, Form
 from keywright.production.ceremony.plan import Plan
@@ -145,3 +145,9 @@ def check_arrived(carried: Carried, plan: Plan, target: Target) -> None:
     ):
         if found != planned:
             raise PolicyError(f"the file has a key of {what} {found}, the plan says {planned}", hint="draft it anew")
+    # A backup brings a key back as it was; what comes from another zone may do no more than was approved here.
+    if plan.kind == "import" and FREEDOM.index(header.exportability) > FREEDOM.index(plan.exportability):
+        raise PolicyError(
+            f"the key of the file is exportable ({header.exportability}), the plan says {plan.exportability}",
+            hint="draft it anew with --exportable, or have it exported as not exportable",
+        )

@@ -38,7 +38,13 @@ from keywright.production.hsm.token import (
     rights_of,
     template,
 )
-from keywright.production.hsm.token_registry import TokenRegistry, destroy_objects, store_head, store_record
+from keywright.production.hsm.token_registry import (
+    TokenRegistry,
+    destroy_objects,
+    keep_people,
+    store_head,
+    store_record,
+)
 from keywright.production.hsm.uri import TokenUri
 from keywright.production.keystores.key_states import KeyState
 from keywright.production.keystores.keystore import Unlock
@@ -53,13 +59,20 @@ _ID_BYTES: Final = 16
 class TokenTarget:
     """One token, logged in, in this process: a ceremony's host serves nobody else."""
 
-    def __init__(self, uri: str, session: TokenSession, *, test: bool) -> None:
-        """`test`: whether the keys of a token that holds no keystore yet are TEST keys; it gets an empty one."""
+    def __init__(self, uri: str, session: TokenSession, *, test: bool, people: str) -> None:
+        """`test`: whether the keys of a token that holds no keystore yet are TEST keys; it gets an empty one.
+
+        `people`: id of the directory of those who hold the ceremony. Raises KeyStateError for people whom a production
+        token does not know; the first ones that change something in it are known from then on.
+        """
         self._uri = uri
         self._session = session
+        self._people = people
         if not any(label == records.HEAD_LABEL for _, label, _ in session.data()):
             _begin(session, test=test)
-        self._head = TokenRegistry.read(session).head
+        registry = TokenRegistry.read(session)
+        registry.check_people(people)
+        self._head = registry.head
 
     @property
     def uri(self) -> str:
@@ -142,7 +155,7 @@ class TokenTarget:
         first: Any = pending.inside
         kind = _kind_of(pending.header, plan.zone)
         purpose = "transport" if kind == "transport" else "master"
-        known = self._registry().known
+        known = self._known_to_people().known
         self._remove_unnamed()
         object_id = secrets.token_bytes(_ID_BYTES)
         masks = master_masks(lambda blocks: self._session.ecb(first, blocks))
@@ -177,7 +190,7 @@ class TokenTarget:
     def wrap(self, name: str, kek: Kek, header: Header) -> Wrapped:
         """RFC 3394 inside the token; what the key may do is bound by the file's signature."""
         del header
-        record = self._registry().keys[name]
+        record = self._known_to_people().keys[name]
         ref = record.objects[0]
         if not KINDS[ref.kind].extractable:
             raise PolicyError(f"{name!r} never leaves its token", hint="only keys of the offline zone can be wrapped")
@@ -190,7 +203,7 @@ class TokenTarget:
     def destroy(self, name: str, plan: Plan, at_ms: int, approval: str) -> None:
         """The objects, then a record that says so; repeated, it finishes what was cut off."""
         del plan
-        registry = self._registry()
+        registry = self._known_to_people()
         record = registry.keys[name]
         destroy_objects(self._session, record)
         if record.entry.state is not KeyState.DESTROYED:
@@ -215,6 +228,12 @@ class TokenTarget:
     def _registry(self) -> TokenRegistry:
         self._session.forget()
         return TokenRegistry.read(self._session)
+
+    def _known_to_people(self) -> TokenRegistry:
+        """The registry, before something is changed: whoever changes it is who may."""
+        registry = self._registry()
+        keep_people(self._session, registry, self._people)
+        return registry
 
     def _objects(self, ref: ObjectRef) -> list[Any]:
         wanted = {Attribute.CLASS: ObjectClass.SECRET_KEY, Attribute.ID: ref.object_id, Attribute.TOKEN: True}
@@ -257,7 +276,12 @@ def open_token(plan: Plan, unlock: Unlock | None) -> TokenTarget:
     uri = TokenUri.parse(plan.target)
     token = find_token(load_library(str(uri.find_module())), uri.label)
     pin = read_pin("" if unlock is None else str(unlock))
-    return TokenTarget(plan.target, TokenSession(log_in(token, pin)), test=plan.test)
+    session = TokenSession(log_in(token, pin))
+    try:
+        return TokenTarget(plan.target, session, test=plan.test, people=plan.directory)
+    except BaseException:
+        session.raw.close()
+        raise
 
 
 def _begin(session: TokenSession, *, test: bool) -> None:

@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
-import shutil
 import sys
-import tempfile
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable, Sequence
 from typing import Final
 
 import msgspec
@@ -16,6 +12,7 @@ import msgspec
 from keywright.errors import UsageError
 from keywright.production.cluster import drive, head
 from keywright.production.cluster.address import Cluster
+from keywright.production.cluster.folder import working_folder
 from keywright.production.cluster.library import ClusterError, check_installed, environment
 from keywright.production.cluster.plan import End, LotPlan, StationPlan, lot_identity
 from keywright.production.cluster.supervisor import Kept, Supervisor
@@ -25,6 +22,8 @@ from keywright.production.unit_store.database import database_at
 from keywright.production.unit_store.units import Lot, UnitStore
 
 _REACH_S: Final = 5.0
+TRAYS: Final = 2
+"""Stations for simulated units, unless told otherwise."""
 
 logger = logging.getLogger(__name__)
 
@@ -53,8 +52,11 @@ def check(cluster: Cluster, store: str, means: Means) -> None:
             raise ClusterError(str(error), hint="start it: keywright cluster head; or use ray://local") from error
 
 
-def stations(store: str, link: str, means: Means, names: tuple[str, ...]) -> tuple[StationPlan, ...]:
-    """The stations of a lot: several trays of simulated units, or the one reader that the link names."""
+def stations(cluster: Cluster, store: str, link: str, means: Means, names: Sequence[str]) -> tuple[StationPlan, ...]:
+    """The stations of a lot. Each holds a reader of a machine, but for simulated units in a cluster of the lot's own.
+
+    A machine alone has one reader of a name.
+    """
     simulated = link.startswith(SIM)
     return tuple(
         StationPlan(
@@ -63,11 +65,11 @@ def stations(store: str, link: str, means: Means, names: tuple[str, ...]) -> tup
             link=link,
             keystore=means.keystore,
             unlock="" if means.unlock is None else str(means.unlock),
-            resource="" if simulated else f"{head.READER}{link}",
+            resource="" if simulated and cluster.is_own else f"{head.READER}{link}",
             plan=means.plan,
             width=means.width,
         )
-        for name in (names if simulated else names[:1])
+        for name in (names if simulated or not cluster.is_own else names[:1])
     )
 
 
@@ -77,8 +79,10 @@ def run(store: str, link: str, means: Means) -> str:
         raise AssertionError("asked for a lot that no cluster is to carry")
     with UnitStore.open(store, readonly=True) as units:
         lot = lot_in(units, store)
-        names = {str(number) for number in range(1, means.workers + 1)} | set(units.standing()) - {""}
-    planned = stations(store, link, means, tuple(sorted(names)))
+        pinned = units.stations_pinned()
+    number = means.workers or (TRAYS if link.startswith(SIM) else 1)
+    names = sorted({str(one) for one in range(1, number + 1)} | pinned)
+    planned = stations(means.engine, store, link, means, names)
     return carry(means.engine, lot, planned, meanwhile=means.meanwhile).stopped
 
 
@@ -94,7 +98,7 @@ def carry(
     Head (of a cluster of its own) and driver are kept running whatever kills them. Raises ClusterError for what no
     new start would cure.
     """
-    with _folder() as place:
+    with working_folder() as place:
         kept: list[Kept] = []
         told = environment(cluster) if not cluster.is_own else {}
         at = cluster
@@ -131,13 +135,3 @@ def carry(
 def _note(name: str, code: int) -> None:
     if code:
         logger.warning("the %s ended with %d and is started again", name, code)
-
-
-@contextlib.contextmanager
-def _folder() -> Iterator[Path]:
-    """A folder with a short name, for sockets end after 107 bytes; gone at the end."""
-    place = Path(tempfile.mkdtemp(prefix="kw-"))
-    try:
-        yield place
-    finally:
-        shutil.rmtree(place, ignore_errors=True)

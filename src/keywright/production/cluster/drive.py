@@ -7,18 +7,21 @@ import logging
 import os
 import socket
 import sys
-import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final, final
 
 import msgspec
 
-from keywright.errors import KeywrightError
+from keywright.errors import KeywrightError, StoreError
+from keywright.production.cluster.bulk import bulk_lane
 from keywright.production.cluster.driver import Driver
 from keywright.production.cluster.library import ClusterLostError, ray
 from keywright.production.cluster.plan import End, LotPlan, actor_name
 from keywright.production.cluster.supervisor import PASSING
+from keywright.production.cluster.watchdog import Watchdog
+from keywright.production.control.admission import recipe_of
 from keywright.production.readiness import lot_in
 from keywright.production.unit_store.tables import FINISHED
 from keywright.production.unit_store.units import UnitStore
@@ -27,28 +30,11 @@ ENDED: Final = 0
 HANG_S: Final = 60.0
 """A driver that did not get round its loop for so long ends itself: a call into a dead cluster may never return."""
 _WAIT_S: Final = 60.0
+_STORE_S: Final = 120.0
+"""A store that does not open for so long is not passing trouble, as at a station (`driver.TROUBLE_S`)."""
 _POLL_S: Final = 0.1
 
 logger = logging.getLogger(__name__)
-
-
-@final
-class Watchdog:
-    """Ends this process when nobody has said for `limit_s` that it is alive."""
-
-    def __init__(self, limit_s: float) -> None:
-        self._limit_s = limit_s
-        self._last = time.monotonic()
-        threading.Thread(target=self._watch, name="watchdog", daemon=True).start()
-
-    def alive(self) -> None:
-        """Say so."""
-        self._last = time.monotonic()
-
-    def _watch(self) -> None:
-        while time.monotonic() - self._last < self._limit_s:
-            time.sleep(1.0)
-        os._exit(PASSING)
 
 
 @final
@@ -75,7 +61,7 @@ def main() -> int:
     """Drive until the lot has come to an end: 0, and how is in the file that the plan names. Else `PASSING`."""
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(name)s %(message)s")
     plan = msgspec.json.decode(sys.stdin.buffer.read(), type=LotPlan)
-    watchdog = Watchdog(HANG_S)
+    watchdog = Watchdog(HANG_S, lambda: os._exit(PASSING))
     try:
         end = _driven(plan, watchdog)
     except ClusterLostError as error:
@@ -95,13 +81,27 @@ def _driven(plan: LotPlan, watchdog: Watchdog) -> End:
     library = ray()
     library.init(plan.gcs, namespace=plan.identity, log_to_driver=False, logging_level=logging.ERROR)
     watchdog.alive()
-    with UnitStore.open(plan.stations[0].store, station="driver") as units:
+    with _opened(plan.stations[0].store, watchdog.alive) as units:
         lot = lot_in(units, plan.stations[0].store)
         stations = [(actor_name(one, lot.recipe_digest), one) for one in plan.stations]
-        driver = Driver(library, StoredLot(units), stations)
+        bulk = bulk_lane(library, plan.stations[0], units, recipe_of(lot))
+        driver = Driver(library, StoredLot(units), stations, bulk=bulk)
         end = driver.run(watchdog.alive)
         driver.close()
         return end
+
+
+def _opened(store: str, alive: Callable[[], None]) -> UnitStore:
+    """The store, also of a server that is just being restarted. Raises StoreError after `_STORE_S`."""
+    until = time.monotonic() + _STORE_S
+    while True:
+        try:
+            return UnitStore.open(store, station="driver")
+        except StoreError:
+            if time.monotonic() >= until:
+                raise
+        alive()
+        time.sleep(_POLL_S)
 
 
 def wait_for_head(gcs: str, wait_s: float = _WAIT_S) -> None:

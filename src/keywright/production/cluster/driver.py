@@ -83,6 +83,12 @@ class _Seat:
         self.failing_since: float | None = None
         self.trouble_since: float | None = None
         self.ended: Report | None = None
+        self.missing: Report | None = None
+
+    @property
+    def is_resting(self) -> bool:
+        """Whether no answer is to be waited for."""
+        return self.call is None or self.missing is not None
 
 
 @final
@@ -192,21 +198,25 @@ class Driver:
             self._forget(seat)
 
     def _check_resource(self, seat: _Seat, now: float) -> None:
-        """Ray waits without a word for a machine that does not come; we say which."""
-        seat.made = now
+        """Ray waits without a word for a machine that does not come; we say which, and do not hold the lot up for it.
+
+        Should it come while others are at work, the station begins.
+        """
+        seat.made, seat.missing = now, None
         resource = seat.plan.resource
-        if resource and not self._ray.cluster_resources().get(resource):
-            text = f"no machine of the cluster has the resource {resource!r} that station {seat.plan.name} needs"
-            hint = "start one: keywright cluster node --reader URI"
-            seat.ended = Report(trouble=text, hint=hint, final=True)
-            self._forget(seat)
+        wanted = sum(one.plan.resource == resource and one.ended is None for one in self._seats)
+        there = int(self._ray.cluster_resources().get(resource, 0)) if resource else wanted
+        if there < wanted:
+            found = f"only {there} of {wanted}" if there else "no"
+            text = f"{found} {resource!r} in the cluster: station {seat.plan.name} waits for a machine with one"
+            seat.missing = Report(trouble=text, hint="start one: keywright cluster node --reader URI")
         logger.warning("station %s has not begun after %.0f s", seat.plan.name, PENDING_S)
 
     def _forget(self, seat: _Seat) -> None:
         if seat.actor is not None:
             with contextlib.suppress(Exception):
                 self._ray.kill(seat.actor)
-        seat.actor = seat.call = None
+        seat.actor = seat.call = seat.missing = None
 
     # ---- answers
 
@@ -225,7 +235,7 @@ class Driver:
             if seat is not None:
                 self._take(seat)
             elif self._bulk is not None and self._bulk.take(call):
-                self._heard = self._clock()
+                self._wake()  # rows that a task has hold of are passed over by whoever looks for units
 
     def _take(self, seat: _Seat) -> None:
         call, seat.call = seat.call, None
@@ -235,7 +245,7 @@ class Driver:
             self._failed(seat, error)
             return
         now = self._heard = self._clock()
-        seat.answered, seat.failing_since, seat.idle = True, None, report.idle
+        seat.answered, seat.failing_since, seat.idle, seat.missing = True, None, report.idle, None
         seat.due = now + (_PAUSE_S if report.idle or report.trouble else 0.0)
         if report.sealed or report.failed or report.left_open:
             self._wake()
@@ -274,17 +284,18 @@ class Driver:
 
     def _end(self) -> End | None:
         """How it ends, if it does: stopped, nothing left, or nothing left that a station would take up in this run."""
-        resting = all(seat.call is None for seat in self._seats)
+        resting = all(seat.is_resting for seat in self._seats)
         if self._stopped:
             return End(stopped=self._stopped) if resting else None
-        at_rest = all(seat.idle or seat.ended is not None for seat in self._seats)
+        at_rest = all(seat.idle or seat.ended or seat.missing for seat in self._seats)
         now = self._clock()
         if now < self._look and not (at_rest and resting):
             return None
         self._look = now + _LOOK_S
         if not self._lot.left():
             return End()
-        if not at_rest or not resting or self._lot.leased() or self._reap():
+        preparing = self._bulk is not None and bool(self._bulk.calls())
+        if not at_rest or not resting or preparing or self._lot.leased() or self._reap():
             return None
-        troubles = [seat.ended for seat in self._seats if seat.ended is not None]
+        troubles = [found for seat in self._seats if (found := seat.ended or seat.missing) is not None]
         return End(trouble=troubles[0].trouble, hint=troubles[0].hint) if troubles else End()

@@ -58,12 +58,12 @@ def environment(cluster: Cluster, token: Path | None = None) -> dict[str, str]:
     fails without a word. Raises UsageError where anybody on the network could run code: another machine, no token.
     """
     if token is not None:
-        return {AUTH_MODE: "token", TOKEN_PATH: str(token)} | _QUIET
+        return {AUTH_MODE: "token", TOKEN_PATH: str(token.absolute())} | _QUIET
     named = os.environ.get("RAY_AUTH_TOKEN_PATH", "")
     if named or os.environ.get("RAY_AUTH_MODE") == "token":
         if not named or not Path(named).is_file():
             raise UsageError(f"{TOKEN_PATH} names no file", hint="put the cluster's token into a file (mode 0600)")
-        return {AUTH_MODE: "token", TOKEN_PATH: named} | _QUIET
+        return {AUTH_MODE: "token", TOKEN_PATH: str(Path(named).absolute())} | _QUIET
     if not cluster.is_loopback:
         raise UsageError(
             f"{cluster}: a cluster without a token runs code for anybody who reaches it",

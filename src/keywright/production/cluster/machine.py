@@ -2,33 +2,28 @@
 
 from __future__ import annotations
 
-import shutil
-import signal
+import contextlib
 import stat
-import tempfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 
 from keywright.errors import UsageError
 from keywright.production.cluster import head
 from keywright.production.cluster.address import Cluster
-from keywright.production.cluster.supervisor import Kept, Supervisor
+from keywright.production.cluster.folder import working_folder
+from keywright.production.cluster.supervisor import KILLED, Kept, Supervisor, last_words
+from keywright.production.stopping import stoppable
 
 _OTHERS = stat.S_IRWXG | stat.S_IRWXO
 
 
-class _ToldToStopError(Exception):
-    """Somebody sent SIGTERM or SIGHUP."""
-
-
-def serve_head(cluster: Cluster, token: Path, links: tuple[str, ...], told: Callable[[str, int], None]) -> None:
-    """Keep the head of a cluster until Ctrl-C or SIGTERM; `told` hears of every end. Raises UsageError."""
+def serve_head(cluster: Cluster, token: Path, links: tuple[str, ...], told: Callable[[str], None]) -> None:
+    """Keep the head of a cluster until Ctrl-C or SIGTERM; `told` hears of every end and why. Raises UsageError."""
     check_token(token)
     _keep(lambda place: head.open_head(place, cluster, token, links), told)
 
 
-def serve_node(cluster: Cluster, token: Path, links: tuple[str, ...], told: Callable[[str, int], None]) -> None:
+def serve_node(cluster: Cluster, token: Path, links: tuple[str, ...], told: Callable[[str], None]) -> None:
     """Keep this machine in the cluster of that head until Ctrl-C or SIGTERM. Raises UsageError."""
     check_token(token)
     _keep(lambda place: head.node(place, cluster, token, links), told)
@@ -46,27 +41,14 @@ def check_token(path: Path) -> None:
         raise UsageError(f"{path}: too short for a token", hint="make one: keywright cluster token FILE")
 
 
-def _keep(make: Callable[[Path], Kept], told: Callable[[str, int], None]) -> None:
-    place = Path(tempfile.mkdtemp(prefix="kw-"))
-    try:
-        with _stoppable(), Supervisor([make(place)], told=told) as supervisor:
+def _keep(make: Callable[[Path], Kept], told: Callable[[str], None]) -> None:
+    with contextlib.suppress(KeyboardInterrupt), stoppable(), working_folder() as place:
+        kept = make(place)
+
+        def ended(name: str, code: int) -> None:
+            head.forget(place)
+            why = "was killed" if code >= KILLED else f"ended: {last_words(kept.log, code)}"
+            told(f"the {name} {why}; it is started again")
+
+        with Supervisor([kept], told=ended) as supervisor:
             supervisor.run()
-    except (_ToldToStopError, KeyboardInterrupt):
-        pass
-    finally:
-        shutil.rmtree(place, ignore_errors=True)
-
-
-@contextmanager
-def _stoppable() -> Iterator[None]:
-    """SIGTERM and SIGHUP end the block in order."""
-
-    def stop(_number: int, _frame: object) -> None:
-        raise _ToldToStopError
-
-    before = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGHUP)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

@@ -34,17 +34,12 @@ class StationPlan(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class LotPlan(msgspec.Struct, frozen=True, kw_only=True):
-    """A whole lot: the cluster's head (HOST:PORT), the lot's own name there, its stations, and where to tell the end.
-
-    `simulated`: units that were begun elsewhere get their station back, by name, from `pattern`.
-    """
+    """A whole lot: its cluster's head (HOST:PORT), its own name there, its stations, and where to tell the end."""
 
     gcs: str
     identity: str
     stations: tuple[StationPlan, ...]
     end: str
-    chunk: int = 250
-    """Units in one task of the bulk lane."""
 
 
 class Report(msgspec.Struct, kw_only=True):

@@ -47,9 +47,12 @@ logger = logging.getLogger(__name__)
 def reader_lock(plan: StationPlan) -> FileLock:
     """The reader, held by one process of this machine. A station cut off from its cluster may live on for a minute.
 
+    What is held of simulated units is the file with their memory, so that lots beside each other do not wait.
     Raises StoreError naming the process that has it.
     """
-    name = hashlib.sha256(f"{plan.link}\0{plan.name if plan.link.startswith(SIM) else ''}".encode()).hexdigest()[:24]
+    uri = check_link(plan.link)
+    held = memory_of(uri, store_path(plan.store), plan.name) if uri.is_simulated else plan.link
+    name = hashlib.sha256(held.encode()).hexdigest()[:24]
     folder = _LOCKS if os.access(_LOCKS, os.W_OK) else Path(tempfile.gettempdir())
     path = folder / f"keywright-{os.getuid()}-reader-{name}.lock"
     return FileLock(str(path), f"the reader {plan.link} of station {plan.name}", _READER_WAIT_S)
@@ -138,6 +141,7 @@ class Station:
         recipe = recipe_of(lot)
         unlock = Path(plan.unlock) if plan.unlock else None
         means = Means(keystore=plan.keystore, unlock=unlock, link=plan.link, plan=plan.plan, width=plan.width)
+        means.prepares = False  # the bulk lane of the cluster does
         keystore = the_keystore(means, plan.link, store_path(plan.store), lot)
         place = self._place(store_path(plan.store))
         stack.callback(place.close)

@@ -25,7 +25,7 @@ _LASTED_S: Final = 10.0
 """A process that ran for so long is started again without a pause."""
 _TRIES: Final = 12
 """A process that ends so often in a row by itself, each time soon, will do so for ever."""
-_KILLED: Final = 128
+KILLED: Final = 128
 PASSING: Final = 75
 """EX_TEMPFAIL, the exit code of a process that met something passing: start me again."""
 _PAUSES_S: Final = (0.0, 0.2, 0.5, 1.0, 2.0, 5.0)
@@ -96,13 +96,9 @@ class _Child:
         self.process = None
         soon = now - self.started < _LASTED_S
         self.failures = self.failures + 1 if soon else 0
-        self.faults = self.faults + 1 if soon and code < _KILLED and code != PASSING else 0
+        self.faults = self.faults + 1 if soon and code < KILLED and code != PASSING else 0
         self.due = now + _PAUSES_S[min(self.failures, len(_PAUSES_S) - 1)]
         return code
-
-    def last_words(self, code: int) -> str:
-        text = "" if self.kept.log is None else self.kept.log.read_text(encoding="utf-8", errors="replace")
-        return " | ".join(line.strip() for line in text.splitlines()[-3:] if line.strip()) or f"it ends with {code}"
 
     def stop(self) -> None:
         if self.process is not None:
@@ -110,6 +106,12 @@ class _Child:
             self.process.wait()
             kill_session(self.process.pid)
             self.process = None
+
+
+def last_words(log: Path | None, code: int) -> str:
+    """The end of what a process said before it ended with that code."""
+    text = "" if log is None else log.read_text(encoding="utf-8", errors="replace")
+    return " | ".join(line.strip() for line in text.splitlines()[-3:] if line.strip()) or f"it ends with {code}"
 
 
 @final
@@ -150,7 +152,7 @@ class Supervisor:
                 if code in child.kept.final:
                     return child.kept.name, code
                 if child.faults >= _TRIES:
-                    raise ClusterError(f"the {child.kept.name} does not last: {child.last_words(code)}")
+                    raise ClusterError(f"the {child.kept.name} does not last: {last_words(child.kept.log, code)}")
                 self._end_followers(child.kept.name)
             if child.process is None and now >= child.due:
                 child.start(now)

@@ -9,7 +9,19 @@ from __future__ import annotations
 from typing import Any
 
 from keywright.errors import PolicyError, UsageError
-from keywright.production.control.admission import RECIPE, AskFor, asked, first_article, is_production_lot
+from keywright.production.audit.events import AuditEvent
+from keywright.production.control.admission import (
+    FIRST_ARTICLE,
+    RECIPE,
+    AskFor,
+    asked,
+    cause_of_waiting,
+    first_article,
+    is_production,
+    is_production_lot,
+)
+from keywright.production.means import SIM
+from keywright.production.order import fault_of_serial
 from keywright.production.people.approvals import Operation
 from keywright.production.people.consent import Consent
 from keywright.production.readiness import lot_in
@@ -17,6 +29,7 @@ from keywright.production.recipe import Recipe
 from keywright.production.reports.report import reading
 from keywright.production.unit_store.control_rows import LotMoved, Remade, last_event
 from keywright.production.unit_store.rows import Change, Event, UnitChange
+from keywright.production.unit_store.tables import FINISHED
 from keywright.production.unit_store.transitions import LotMove, TransitionError
 from keywright.production.unit_store.units import Lot, Unit, UnitStore
 
@@ -34,13 +47,30 @@ def release(units: UnitStore, reason: str, ask_for: AskFor | None, *, at: float)
     if stood.cause == RECIPE and lot.state == "waiting":
         raise TransitionError(f"the lot {lot.lot!r}: {stood.text}", hint="keywright campaign run … --people --by KEY")
     move: LotMove = "accept" if lot.state == "waiting" else "release"
+    if move == "accept":
+        _check_article(units)
     action = "campaign.first-article" if move == "accept" else "campaign.resume"
     counts = {state: number for state, number in units.counts().items() if number}
-    facts = {"stop": stood.seq, "cause": stood.cause, "text": stood.text, "reason": _given(reason), "units": counts}
-    consent = _consent(units, lot, ask_for, Operation(action, lot.lot, facts))
+    facts = {
+        "stop": stood.seq,
+        "cause": stood.cause,
+        "text": stood.text,
+        "reason": given_reason(reason),
+        "units": counts,
+    }
+    consent = consent_of(units, lot, ask_for, Operation(action, lot.lot, facts))
     moved = LotMoved(event=move, at=at, cause=stood.cause, text=reason, person=consent.actor, approval=consent.approval)
     units.commit([moved, *consent.changes])
     return stood.text
+
+
+def _check_article(units: UnitStore) -> None:
+    """Raise PolicyError if there is no good unit that could be accepted as first article."""
+    if not units.counts()["sealed"]:
+        raise PolicyError(
+            "no unit of the first article is sealed: there is nothing to accept",
+            hint="rework one that is quarantined (campaign rework), or make one anew (campaign remake)",
+        )
 
 
 def rework(units: UnitStore, serial: str, reason: str, ask_for: AskFor | None, *, at: float) -> Unit:
@@ -58,21 +88,60 @@ def rework(units: UnitStore, serial: str, reason: str, ask_for: AskFor | None, *
     facts: dict[str, Any] = {
         "failure": unit.failure_code,
         "step": unit.step,
-        "reason": _given(reason),
+        "reason": given_reason(reason),
         "rework": number,
     }
-    consent = _consent(units, lot, ask_for, Operation("unit.rework", serial, {"lot": lot.lot, **facts}))
+    consent = consent_of(units, lot, ask_for, Operation("unit.rework", serial, {"lot": lot.lot, **facts}))
     told = facts | {"text": unit.failure_text, "person": consent.actor, "approval": consent.approval}
     state = {"state": "rework", "failure_code": "", "failure_text": "", "finished_at": None}
     units.commit(
         [
             UnitChange(unit.n, state),
             Event(unit=unit.n, step="rework", phase="note", attempt=number, facts=told, at=at),
-            *_reopened(lot, at, f"{serial} is worked on again", consent),
+            *_reopened(units, lot, at, f"{serial} is worked on again", consent),
             *consent.changes,
         ]
     )
     return unit
+
+
+def unpin(units: UnitStore, serial: str, reason: str, ask_for: AskFor | None, *, at: float) -> str:
+    """Let any station go on with a unit that stood on one station's reader; the name of that station.
+
+    Whoever takes it up probes it first. Raises UsageError for a serial that the lot does not have, TransitionError for
+    a unit that stands on no station, is finished, or that somebody works on, PolicyError for a simulated one: its
+    device is in its station's memory and cannot be carried to another.
+    """
+    lot, unit = lot_in(units, units.name), _unit(units, serial)
+    if not unit.pinned:
+        raise TransitionError(f"{serial} stands on no station: any of them may take it up")
+    if unit.state in FINISHED:
+        raise TransitionError(f"{serial} is {unit.state}: nobody has to go on with it")
+    if unit.until is not None:
+        raise TransitionError(
+            f"{unit.station} works on {serial}", hint="stop that station first; its lease ends by itself"
+        )
+    if lot.link.startswith(SIM):
+        raise PolicyError(
+            f"{serial} is simulated: its device is in the memory of {unit.pinned}, not on a reader",
+            hint="start that station again",
+        )
+    number = sum(event.step == "unpin" for event in units.events(unit.n)) + 1
+    facts: dict[str, Any] = {"station": unit.pinned, "reason": given_reason(reason), "unpin": number}
+    consent = consent_of(units, lot, ask_for, Operation("unit.unpin", serial, {"lot": lot.lot, **facts}))
+    told = facts | {"person": consent.actor, "approval": consent.approval}
+    entry = AuditEvent(
+        action="unit.unpin",
+        object_type="unit",
+        object_id=str(unit.n),
+        actor=consent.actor,
+        reason=reason,
+        approvals=(consent.approval,) if consent.approval else (),
+    )
+    released = UnitChange(unit.n, {"pinned": ""})
+    event = Event(unit=unit.n, step="unpin", phase="note", attempt=number, facts=told, at=at)
+    units.commit([released, event, *consent.changes, entry])
+    return unit.pinned
 
 
 def remake(units: UnitStore, serial: str, new_serial: str, reason: str, ask_for: AskFor | None, *, at: float) -> Unit:
@@ -81,13 +150,16 @@ def remake(units: UnitStore, serial: str, new_serial: str, reason: str, ask_for:
     Raises UsageError for a serial that the lot does not have, TransitionError unless it is rejected or scrapped,
     ConflictError if it was made anew before or the new serial is taken.
     """
+    if why := fault_of_serial(new_serial):
+        raise UsageError(f"the serial {new_serial[:80]!r} {why}", hint="give another one with --serial")
     lot, old = lot_in(units, units.name), _unit(units, serial)
-    facts = {"lot": lot.lot, "serial": new_serial, "state": old.state, "reason": _given(reason)}
-    consent = _consent(units, lot, ask_for, Operation("unit.remake", serial, facts))
+    facts = {"lot": lot.lot, "serial": new_serial, "state": old.state, "reason": given_reason(reason)}
+    consent = consent_of(units, lot, ask_for, Operation("unit.remake", serial, facts))
     made = Remade(
         instead_of=old.n, serial=new_serial, reason=reason, at=at, person=consent.actor, approval=consent.approval
     )
-    units.commit([made, *_reopened(lot, at, f"{new_serial} is made instead of {serial}", consent), *consent.changes])
+    text = f"{new_serial} is made instead of {serial}"
+    units.commit([made, *_reopened(units, lot, at, text, consent), *consent.changes])
     return _unit(units, new_serial)
 
 
@@ -103,8 +175,10 @@ def change_recipe(units: UnitStore, recipe: Recipe, reason: str, ask_for: AskFor
             f"{max(begun, 1)} units of lot {lot.lot!r} were begun by its recipe; it is pinned to it",
             hint="finish the lot by it, or return its blank units and begin another lot",
         )
-    facts = {"lot": lot.lot, "instead_of": lot.recipe_digest, "reason": _given(reason)}
-    consent = _consent(units, lot, ask_for, Operation("recipe.approve", recipe.digest, facts))
+    facts = {"lot": lot.lot, "instead_of": lot.recipe_digest, "reason": given_reason(reason)}
+    operation = Operation("recipe.approve", recipe.digest, facts)
+    produces = is_production_lot(lot) or is_production(recipe, test=lot.test, link=lot.link)
+    consent = asked(ask_for, units, operation) if produces else Consent()
     moved = LotMoved(
         event="recipe",
         at=at,
@@ -118,13 +192,16 @@ def change_recipe(units: UnitStore, recipe: Recipe, reason: str, ask_for: AskFor
     units.commit([moved, *consent.changes])
 
 
-def _reopened(lot: Lot, at: float, text: str, consent: Consent) -> list[Change]:
-    if lot.state != "complete":
+def _reopened(units: UnitStore, lot: Lot, at: float, text: str, consent: Consent) -> list[Change]:
+    """A lot that was done, or whose first article waits, is worked on again; any other stays as it is."""
+    waits = lot.state == "waiting" and cause_of_waiting(units) == FIRST_ARTICLE
+    if not (waits or lot.state == "complete"):
         return []
     return [LotMoved(event="reopen", at=at, text=text, person=consent.actor, approval=consent.approval)]
 
 
-def _consent(units: UnitStore, lot: Lot, ask_for: AskFor | None, operation: Operation) -> Consent:
+def consent_of(units: UnitStore, lot: Lot, ask_for: AskFor | None, operation: Operation) -> Consent:
+    """The approval that a production lot needs; any other needs none. Raises as `asked`."""
     return asked(ask_for, units, operation) if is_production_lot(lot) else Consent()
 
 
@@ -135,7 +212,8 @@ def _unit(units: UnitStore, serial: str) -> Unit:
     return found
 
 
-def _given(reason: str) -> str:
+def given_reason(reason: str) -> str:
+    """The reason. Raises UsageError for an empty one."""
     if not reason.strip():
         raise UsageError("a reason is missing", hint="say why with --why")
     return reason

@@ -25,6 +25,8 @@ AskFor: TypeAlias = Callable[[UnitStore, Operation], Consent]
 
 RECIPE: Final = "recipe"
 """Cause for which a new lot waits."""
+FIRST_ARTICLE: Final = "first-article"
+"""Cause for which a lot waits whose first units are done."""
 AGAIN: Final = "it was run again"
 
 
@@ -86,12 +88,15 @@ def admit(units: UnitStore, lot: Lot, means: Means) -> None:
 
     Raises PolicyError for one that was stopped, that waits for its first article to be accepted, or that is closed.
     """
-    if lot.state in ("open", "complete"):
+    if lot.state == "complete":
+        return
+    if lot.state == "open":
+        _judge_again(units, lot, means)
         return
     if lot.state == "stopped" and not is_production_lot(lot):
         units.commit([LotMoved(event="release", at=means.clock(), cause="run", text=AGAIN)])
         return
-    if lot.state == "waiting" and _cause(units) == RECIPE:
+    if lot.state == "waiting" and cause_of_waiting(units) == RECIPE:
         _approve_recipe(units, lot, means)
         return
     if lot.state == "closed":
@@ -102,7 +107,17 @@ def admit(units: UnitStore, lot: Lot, means: Means) -> None:
     )
 
 
-def _cause(units: UnitStore) -> str:
+def _judge_again(units: UnitStore, lot: Lot, means: Means) -> None:
+    """Stop a lot that produces for failures after which whoever recorded them was killed before it could."""
+    if is_production_lot(lot) and (stopped := brake_of(units, lot, means).failed()):
+        raise PolicyError(
+            f"the lot {lot.lot!r}: {stopped}",
+            hint=f"look at its units, then: keywright campaign release --store {units.name} --why TEXT",
+        )
+
+
+def cause_of_waiting(units: UnitStore) -> str:
+    """What a lot that waits was last told to wait for; empty if it never was."""
     with reading(units) as connection:
         found = last_event(connection, "wait")
     return "" if found is None else found.cause
@@ -124,7 +139,7 @@ def _due(units: UnitStore, lot: Lot, at: float) -> LotMoved | None:
     of_first_article, of_lot = _left(units, lot.allowed)
     if lot.allowed is not None and not of_first_article:
         text = f"the first article (units 1 to {lot.allowed}) is to be accepted"
-        wait = LotMoved(event="wait", at=at, cause="first-article", text=text)
+        wait = LotMoved(event="wait", at=at, cause=FIRST_ARTICLE, text=text)
         return wait if lot.state == "open" else None
     if lot.state in ("open", "stopped") and not of_lot:
         return LotMoved(event="finish", at=at)

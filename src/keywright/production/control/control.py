@@ -53,6 +53,9 @@ class Control(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     min_yield_500: Share | None = None
     """The same among the last 500."""
 
+    need_witness: bool = False
+    """Whether the lot goes on only while a second host cosigns the checkpoints of its log."""
+
     def limits(self, *, production: bool) -> Limits:
         """What counts: what is given, or else the defaults of the lot's kind."""
         usual = msgspec.structs.asdict(PRODUCTION_LIMITS if production else TEST_LIMITS)

@@ -44,10 +44,12 @@ class Declaration(msgspec.Struct, frozen=True, kw_only=True):
 
     `timeout_s`: seconds that a unit may take for the step while its answer is waited for. `retries`: how often a unit
     is reset and probed in one run after a transient failure. `backoff_s`: rest before the first of these, doubled
-    before each further one.
+    before each further one. `prepares_from`: the columns of an order of which the step's `prepare` needs all, so that
+    a part of its work can be done before the device is there; empty for a step that prepares nothing.
     """
 
     actions: tuple[Action, ...] = ()
+    prepares_from: tuple[str, ...] = ()
     timeout_s: float = 60.0
     retries: int = 2
     backoff_s: float = 0.1

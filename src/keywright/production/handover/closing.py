@@ -23,6 +23,7 @@ from keywright.production.readiness import lot_in
 from keywright.production.reports.report import reading
 from keywright.production.unit_store.closing_rows import CLOSED, Closed
 from keywright.production.unit_store.handover_tables import outbox
+from keywright.production.unit_store.mark_rows import is_marked
 from keywright.production.unit_store.rows import Lot
 from keywright.production.unit_store.tables import unit
 from keywright.production.unit_store.transitions import lot_sources
@@ -109,6 +110,11 @@ def _obstacles(
     for account, number in units.accounts.items():
         if account not in DECIDED:
             found.append(f"{number} units are {MEANING.get(('units', account), account)!r}")
+    unfit = connection.execute(
+        sa.select(sa.func.count()).select_from(unit).where(unit.c.state == "sealed", is_marked())
+    ).scalar_one()
+    if unfit:
+        found.append(f"{unfit} sealed units are marked, a key that reached them is compromised: return or destroy them")
     if counted is not None:
         wrong = differences(units.accounts, counted)
         found += [

@@ -12,7 +12,7 @@ from typing import Any, Final
 import msgspec
 
 from keywright.errors import UsageError
-from keywright.production.untrusted import visible
+from keywright.production.untrusted import printable
 
 QUIET_MODULES: Final = 4
 """ISO/IEC 18004 5.3.8: the quiet zone of a QR code is four modules wide."""
@@ -168,7 +168,7 @@ def _texts(label: Label, left_mm: float, size: Size) -> list[Any]:
 
 def _fitted(text: str, font: str, points: float, room: float) -> list[tuple[str, float]]:
     """The text in one line, smaller if need be; in several when it would be too small to be read."""
-    shown = _printable(text)
+    shown = printable(text)
     wide = _width(shown, font, points)
     fitted = min(points, points * room / wide) if wide else points
     if fitted >= _LEAST_FONT:
@@ -181,9 +181,3 @@ def _width(text: str, font: str, points: float) -> float:
     from reportlab.pdfbase.pdfmetrics import stringWidth  # noqa: PLC0415 - an extra
 
     return float(stringWidth(text, font, points))
-
-
-def _printable(text: str) -> str:
-    """Characters that the fonts of every printer have; any other is spelled out, never left out."""
-    found = visible(text)
-    return "".join(c if c.encode("cp1252", "ignore") else f"[U+{ord(c):04X}]" for c in found)

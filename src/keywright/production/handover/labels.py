@@ -28,6 +28,7 @@ from keywright.production.reports.report import reading
 from keywright.production.unit_store.handover_tables import label as label_table
 from keywright.production.unit_store.handover_tables import unit_record
 from keywright.production.unit_store.label_rows import LabelPrinted
+from keywright.production.unit_store.mark_rows import marked
 from keywright.production.unit_store.rows import Change, Lot, Unit
 from keywright.production.unit_store.sqlite import sync_folder
 from keywright.production.unit_store.units import UnitStore
@@ -54,7 +55,10 @@ class Wanted(msgspec.Struct, frozen=True):
 
 def first_prints(store: UnitStore, serials: Iterable[str] = ()) -> list[Wanted]:
     """Sealed units without a label yet: all, or those named. Raises LabelError if one named is not such a unit."""
-    units = [_named(store, serial) for serial in serials] or list(store.units(("sealed",)))
+    units = [_named(store, serial) for serial in serials]
+    if not units:
+        spoiled = _marked(store)
+        units = [unit for unit in store.units(("sealed",)) if unit.n not in spoiled]
     found = []
     for unit, number, record in _printed(store, units):
         if number is None:
@@ -148,7 +152,16 @@ def _named(store: UnitStore, serial: str) -> Unit:
         raise LabelError(f"the lot has no unit {serial!r}", hint="keywright campaign report shows its units")
     if unit.state != "sealed":
         raise LabelError(f"{serial} is {unit.state}: only sealed units get labels")
+    if unit.n in _marked(store):
+        raise LabelError(
+            f"{serial} is marked: a key that reached it is compromised", hint="return or destroy it; it gets no label"
+        )
     return unit
+
+
+def _marked(store: UnitStore) -> set[int]:
+    with reading(store) as connection:
+        return marked(connection)
 
 
 def _printed(store: UnitStore, units: Sequence[Unit]) -> list[tuple[Unit, int | None, str]]:

@@ -18,7 +18,7 @@ import sqlalchemy as sa
 from keywright.production.unit_store.handover_tables import ledger
 from keywright.production.unit_store.rows import Change, UnitChange
 from keywright.production.unit_store.tables import STATES, unit
-from keywright.production.unit_store.transaction import Prepared, Transaction
+from keywright.production.unit_store.transaction import Given, Prepared, Transaction, added
 
 Book = Literal["units", "records"]
 BOOKS: Final[tuple[Book, ...]] = ("units", "records")
@@ -136,18 +136,17 @@ def _record_account() -> sa.Case[str]:
 
 
 def _move(book: Book, source: sa.ColumnElement[str]) -> Prepared:
-    chosen = sa.select(
-        sa.literal_column(f"'{book}'"),
-        unit.c.n,
-        source,
-        sa.cast(sa.bindparam("target"), sa.Text),
-        sa.literal_column("1"),
-        sa.cast(sa.bindparam("at"), sa.Float),
-    ).where(unit.c.n == sa.bindparam("n"), source != sa.bindparam("other"))
-    insert = ledger.insert().inline().from_select(["book", "unit", "source", "target", "quantity", "at"], chosen)
-    return Prepared(insert, ("target", "at", "n", "other"))
+    def build(given: Given) -> sa.Insert:
+        one: sa.ColumnElement[int] = sa.literal_column("1")
+        name: sa.ColumnElement[str] = sa.literal_column(f"'{book}'")
+        chosen = sa.select(name, unit.c.n, source, given["target"], one, given["at"])
+        chosen = chosen.where(unit.c.n == given["n_"], source != given["other"])
+        return ledger.insert().inline().from_select(_COLUMNS, chosen)
+
+    return Prepared({"target": sa.Text(), "at": sa.Float(), "n_": sa.Integer(), "other": sa.Text()}, build)
 
 
-_ENTRY: Final = Prepared(ledger.insert().inline(), ("book", "unit", "source", "target", "quantity", "at"))
+_COLUMNS: Final = ("book", "unit", "source", "target", "quantity", "at")
+_ENTRY: Final = added(ledger, _COLUMNS)
 _UNIT_MOVE: Final = _move("units", unit.c.state)
 _RECORD_MOVE: Final = _move("records", _record_account())

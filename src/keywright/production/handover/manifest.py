@@ -16,6 +16,7 @@ from keywright.production.handover.unit_record import RecordContent, read_cose_r
 from keywright.production.outfile import replacing
 from keywright.production.reports.report import reading
 from keywright.production.unit_store.handover_tables import unit_record
+from keywright.production.unit_store.mark_rows import is_marked
 from keywright.production.unit_store.tables import unit
 from keywright.production.unit_store.units import UnitStore
 
@@ -24,6 +25,8 @@ _OPENING: Final = "[\n"
 
 def write_manifest(store: UnitStore, target: Path, public: EcPublicKey) -> int:
     """Write the record of every sealed unit, each checked with the key first; returns how many there are.
+
+    Units that are marked, because a key that reached them is compromised, are left out.
 
     Raises StoreError for a sealed unit without a record, AuthenticationError if one is not of this key, and leaves
     `target` as it was; UsageError if it cannot be written.
@@ -61,7 +64,7 @@ def _records(store: UnitStore, public: EcPublicKey) -> Iterator[str]:
     query = (
         sa.select(unit.c.n, unit.c.serial, unit_record.c.jws, unit_record.c.cose)
         .join_from(unit, unit_record, unit_record.c.unit == unit.c.n, isouter=True)
-        .where(unit.c.state == "sealed")
+        .where(unit.c.state == "sealed", ~is_marked())
         .order_by(unit.c.n)
     )
     with reading(store) as connection:

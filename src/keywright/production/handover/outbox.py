@@ -15,8 +15,9 @@ import sqlalchemy as sa
 
 from keywright.errors import KeywrightError, LinkError
 from keywright.production.unit_store.handover_tables import outbox, unit_record
+from keywright.production.unit_store.mark_rows import is_marked
 from keywright.production.unit_store.rows import Change
-from keywright.production.unit_store.transaction import Prepared, Transaction
+from keywright.production.unit_store.transaction import Transaction, added
 
 FIRST_WAIT_S: Final = 1.0
 LONGEST_WAIT_S: Final = 3600.0
@@ -98,6 +99,7 @@ class Tally(msgspec.Struct):
 
 
 KINDS: Final = (UnitRecord, OutboxChange, Acknowledged)
+_WITHHELD: Final = is_marked(outbox.c.unit)
 
 
 def body_hash(jws: str) -> str:
@@ -120,10 +122,10 @@ def write(transaction: Transaction, changes: Sequence[Change]) -> None:
 
 
 def due(connection: sa.Connection, *, now: float, after: int = 0, limit: int = _PAGE) -> list[Sent]:
-    """The next records in order, after that seq, whose time has come."""
+    """The next records in order, after that seq, whose time has come; none of a unit that is marked."""
     query = (
         _rows()
-        .where(outbox.c.state == "waiting", outbox.c.next_at <= now, outbox.c.seq > after)
+        .where(outbox.c.state == "waiting", outbox.c.next_at <= now, outbox.c.seq > after, ~_WITHHELD)
         .order_by(outbox.c.seq)
         .limit(limit)
     )
@@ -131,9 +133,14 @@ def due(connection: sa.Connection, *, now: float, after: int = 0, limit: int = _
 
 
 def counts(connection: sa.Connection) -> dict[str, int]:
-    """How many rows stand in each state."""
-    query = sa.select(outbox.c.state, sa.func.count()).group_by(outbox.c.state)
+    """How many rows stand in each state, without those that are withheld."""
+    query = sa.select(outbox.c.state, sa.func.count()).where(~_WITHHELD).group_by(outbox.c.state)
     return {"waiting": 0, "dead": 0, "conflict": 0} | {str(state): int(n) for state, n in connection.execute(query)}
+
+
+def withheld(connection: sa.Connection) -> int:
+    """How many records are not sent because their units are marked: a key that reached them is compromised."""
+    return int(connection.execute(sa.select(sa.func.count()).select_from(outbox).where(_WITHHELD)).scalar_one())
 
 
 def troubles(connection: sa.Connection) -> Iterator[dict[str, Any]]:
@@ -215,5 +222,5 @@ def _rows() -> sa.Select[Any, Any, Any, Any, Any]:
     )
 
 
-_RECORD: Final = Prepared(unit_record.insert().inline(), UnitRecord.__struct_fields__)
-_POST: Final = Prepared(outbox.insert().inline(), ("unit", "hash", "state", "tries", "next_at", "last_error"))
+_RECORD: Final = added(unit_record, UnitRecord.__struct_fields__)
+_POST: Final = added(outbox, ("unit", "hash", "state", "tries", "next_at", "last_error"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import http.client
 import urllib.error
 import urllib.request
 from http import HTTPStatus
@@ -80,9 +81,9 @@ class HttpReceiver:
             with error:
                 if error.code != HTTPStatus.CONFLICT:
                     raise ReceiverError(f"{self._url}: answered {error.code}", delivered=None) from error
-                found = error.read(_ANSWER_BYTES)
-        except (OSError, ValueError) as error:
-            reason = getattr(error, "reason", error)
+                found = _body(error)
+        except (OSError, ValueError, http.client.HTTPException) as error:
+            reason = getattr(error, "reason", None) or str(error) or type(error).__name__
             raise ReceiverError(f"{self._url}: {reason}", delivered=None) from error
         try:
             answered = msgspec.json.decode(found, type=_Answered)
@@ -91,6 +92,14 @@ class HttpReceiver:
         if answered.key != record.key:
             raise ReceiverError(f"{self._url}: acknowledged another record", delivered=None)
         return answered.result
+
+
+def _body(error: urllib.error.HTTPError) -> bytes:
+    """What came with a refusal; nothing if it was cut short, which is no acknowledgement then."""
+    try:
+        return error.read(_ANSWER_BYTES)
+    except (OSError, http.client.HTTPException):
+        return b""
 
 
 class _NoRedirect(urllib.request.HTTPRedirectHandler):

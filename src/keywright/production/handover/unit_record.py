@@ -19,9 +19,10 @@ from keywright.crypto.cose import KID, sign_cose, verify_cose
 from keywright.crypto.ec import EcPublicKey
 from keywright.crypto.jws import sign_jws, verify_jws
 from keywright.crypto.signing import algorithm_of
-from keywright.errors import AuthenticationError, DecodeError
-from keywright.production.canonical import canonical, digest
-from keywright.production.handover.outbox import UnitRecord, body_hash
+from keywright.errors import AuthenticationError, DecodeError, StoreError
+from keywright.production.canonical import canonical
+from keywright.production.control.admission import recipe_of
+from keywright.production.handover.outbox import UnitRecord
 from keywright.production.job import Job, StepDialogue
 from keywright.production.keystores.keystore import Keystore
 from keywright.production.unit_store.rows import Lot, to_json
@@ -72,10 +73,28 @@ class KeystoreSigner:
         return self._keystore.sign(self._name, hashlib.new(self._hash_name, data).digest())
 
 
-def signer_of(keystore: Keystore) -> KeystoreSigner | None:
-    """The keystore's identity key, the first by name; None if it has none."""
+def identity_of(keystore: Keystore, name: str = "") -> str:
+    """The name of the identity key to sign with: the one named, or the only one; empty if the keystore has none.
+
+    Raises StoreError if it has not the one named, or has several and none is named.
+    """
     names = sorted(facts.name for facts in keystore.show() if facts.purpose == IDENTITY)
-    return KeystoreSigner(keystore, names[0]) if names else None
+    if name and name not in names:
+        raise StoreError(
+            f"the keystore has no identity key {name!r}", hint=f"it has: {', '.join(names) or 'no identity key'}"
+        )
+    if not name and len(names) > 1:
+        raise StoreError(
+            f"the keystore has several identity keys: {', '.join(names)}",
+            hint=f'name one at the top of the recipe: identity = "{names[0]}"',
+        )
+    return name or next(iter(names), "")
+
+
+def signer_of(keystore: Keystore, name: str = "") -> KeystoreSigner | None:
+    """The keystore's identity key: the one named, or the only one; None if it has none. Errors as `identity_of`."""
+    found = identity_of(keystore, name)
+    return KeystoreSigner(keystore, found) if found else None
 
 
 def key_id(public: EcPublicKey) -> str:
@@ -128,7 +147,8 @@ def recording(
     lot = units.lot()
     if lot is None:
         return work
-    return recorded(work, lot, signer_of(keystore), station=platform.node())
+    signer = signer_of(keystore, recipe_of(lot).identity)
+    return recorded(work, lot, signer, station=platform.node())
 
 
 def recorded(
@@ -170,11 +190,6 @@ def read_cose_record(data: bytes, public: EcPublicKey) -> RecordContent:
 
     found = decode_cbor(verify_cose(data, key_for).payload)
     return _read(msgspec.json.encode(_in_hex(found)))
-
-
-def manifest_id(jws: list[str]) -> str:
-    """SHA-256 over the hashes of all records of a manifest, hex."""
-    return digest([body_hash(one) for one in jws]).hex()
 
 
 def _check_header(kid: object, version: object, expected: object) -> None:

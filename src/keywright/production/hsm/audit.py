@@ -1,8 +1,9 @@
 """Is the token as its registry and the attribute table say? Every object is read, and every forbidden use tried.
 
-What could do harm is tried on a probe: a session object made with the same rights, destroyed at once. A use that the
-token carries out although the object lacks the right, or that no right can forbid, is "not-enforceable" by name: then
-the boundary is the HSM client and the PIN, not the token.
+What could do harm is tried on a probe first: a session object made with the same rights, destroyed at once. Only a
+token that keeps a probe from being changed is asked to change its own objects, and of those none that is MODIFIABLE. A
+use that the token carries out although the object lacks the right is "wrong"; what no right can forbid is
+"not-enforceable" by name: then the boundary is the HSM client and the PIN, not the token.
 """
 
 from __future__ import annotations
@@ -164,27 +165,40 @@ def _check_value(record: TokenRecord, found: str) -> Finding:
 
 
 def _forbidden(session: TokenSession, registry: TokenRegistry) -> Iterator[Finding]:
-    yield from _tried(session, "record-mac", mac_key(session), KINDS["record-mac"])
-    for subject, handle, kind in _objects(session, registry):
-        yield from _tried(session, subject, handle, kind)
+    keeps = True
     for name in ("s-enc", "s-mac", "k-dek", "new-key", "new-key-check", "static"):
-        probe = session.generate_aes(128, template(KINDS[name], in_token=False))
+        subject, kind = f"a session object ({name})", KINDS[name]
+        probe = session.generate_aes(128, template(kind, in_token=False))
         try:
-            yield from _tried(session, f"a session object ({name})", probe, KINDS[name])
+            changes = list(_changes(subject, probe, kind))
+            keeps = keeps and all(finding.result == OK for finding in changes)
+            yield from changes
+            yield from _tried(session, subject, probe, kind)
         finally:
             probe.destroy()
+    for subject, handle, kind in (("record-mac", mac_key(session), KINDS["record-mac"]), *_objects(session, registry)):
+        # A change that is carried out would stay.
+        if keeps and handle[Attribute.MODIFIABLE] is False:
+            yield from _changes(subject, handle, kind)
+        else:
+            yield Finding(subject, "change what it may do", WRONG, "was not tried: the token would carry it out")
+        yield from _tried(session, subject, handle, kind)
+
+
+def _changes(subject: str, handle: Handle, kind: Kind) -> Iterator[Finding]:
+    yield _refused(subject, "make it extractable", lambda: handle.__setitem__(Attribute.EXTRACTABLE, True))
+    for right in RIGHTS if kind.key == "secret" else _OF_PRIVATE_KEYS:
+        if not kind.may(right):
+            attribute = Attribute[right.upper()]
+            yield _refused(subject, f"turn {right} on", lambda: handle.__setitem__(attribute, True))  # noqa: B023 - called at once
 
 
 def _tried(session: TokenSession, subject: str, handle: Handle, kind: Kind) -> Iterator[Finding]:
     yield _refused(subject, "read its value", lambda: handle[Attribute.VALUE])
-    yield _refused(subject, "make it extractable", lambda: handle.__setitem__(Attribute.EXTRACTABLE, True))
     yield _refused(subject, "copy it with every right", lambda: _destroyed(handle.copy(_every_right(kind))))
     for right, use in _uses(session, handle, kind):
-        if kind.may(right):
-            continue
-        attribute = Attribute[right.upper()]
-        yield _refused(subject, f"turn {right} on", lambda: handle.__setitem__(attribute, True))  # noqa: B023 - called at once
-        yield _refused(subject, right, use)
+        if not kind.may(right):
+            yield _refused(subject, right, use)
     if not kind.extractable:
         yield _refused(subject, "wrap it under another key", lambda: _wrapped_out(session, handle))
 

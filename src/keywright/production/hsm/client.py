@@ -8,7 +8,9 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Final, final
 
-from keywright.errors import AuthenticationError, SequenceError
+import pkcs11
+
+from keywright.errors import AuthenticationError, SequenceError, StoreError
 from keywright.production.hsm import messages as m
 from keywright.production.hsm import records
 from keywright.production.hsm.card_keys import CardKeysInside, Remembered
@@ -18,7 +20,13 @@ from keywright.production.hsm.mechanisms import Abilities
 from keywright.production.hsm.probe import abilities_of
 from keywright.production.hsm.signing import Signing
 from keywright.production.hsm.token import TokenSession, find_token, initialize_for_threads, load_library, log_in
-from keywright.production.hsm.token_registry import TokenRegistry, destroy_objects, store_accepted, store_record
+from keywright.production.hsm.token_registry import (
+    TokenRegistry,
+    destroy_objects,
+    keep_people,
+    store_accepted,
+    store_record,
+)
 from keywright.production.keystores.key_states import KeyState, KeyStateError
 
 REGISTRY_S: Final = 2.0
@@ -147,23 +155,33 @@ class Lane:
 
     def _change_state(self, question: m.ChangeState) -> m.Loaded:
         registry = TokenRegistry.read(self._session)
-        if not registry.head.test and not question.approval:
-            raise KeyStateError(
-                f"the state of the production key {question.name!r} is not changed by one person",
-                hint="ask for an approval: keywright approve",
+        record = registry.keys.get(question.name)
+        if record is None:
+            raise StoreError(f"the keystore has no key {question.name!r}", hint=f"it has: {', '.join(registry.keys)}")
+        if not _is_done(record, question):
+            if not registry.head.test:
+                _check_approval(registry, question)
+                keep_people(self._session, registry, question.people)
+            changed = registry.known.with_state(
+                question.name, question.to, at=question.at, reason=question.reason, approval=question.approval
             )
-        changed = registry.known.with_state(
-            question.name, question.to, at=question.at, reason=question.reason, approval=question.approval
-        )
-        record = registry.keys[question.name]
-        store_record(self._session, records.changed(record, changed.named(question.name)))
+            store_record(self._session, records.changed(record, changed.named(question.name)))
         if question.to is KeyState.DESTROYED:
             destroy_objects(self._session, record)
         self._client.forget()
         return self._load(m.Load())
 
     def _accept(self, question: m.Accept) -> m.Loaded:
-        store_accepted(self._session, records.Accepted(question.digest, question.approval, question.at))
+        registry = TokenRegistry.read(self._session)
+        accepted = records.Accepted(question.digest, question.approval, question.at)
+        # Asked again, because the answer was lost with the client before, it is there.
+        if accepted not in registry.accepted:
+            if question.approval in {one.approval for one in registry.accepted}:
+                raise KeyStateError(
+                    f"the approval {question.approval} has been used for this token", hint="ask for a new approval"
+                )
+            keep_people(self._session, registry, question.people)
+            store_accepted(self._session, accepted)
         self._client.forget()
         return self._load(m.Load())
 
@@ -232,3 +250,42 @@ class Lane:
     def _public_key(self, question: m.PublicKey) -> tuple[str, bytes]:
         key = self._signing.public_key(question.name)
         return key.curve, key.point
+
+
+def _is_done(record: records.TokenRecord, question: m.ChangeState) -> bool:
+    """Whether this very change is in the token: it is asked again when its answer was lost with a client."""
+    last = record.entry.history[-1]
+    wanted = question.to, question.reason, question.approval
+    return (last.state, last.reason, last.approval) == wanted and last.at >= question.at
+
+
+def _check_approval(registry: TokenRegistry, question: m.ChangeState) -> None:
+    """Raise KeyStateError unless two persons allowed the change, and that approval allowed nothing before.
+
+    The file of an approval can be copied; what it allowed stands in the token.
+    """
+    if not question.approval:
+        raise KeyStateError(
+            f"the state of the production key {question.name!r} is not changed by one person",
+            hint="ask for an approval: keywright approve",
+        )
+    used = {change.approval for record in registry.known.records for change in record.history}
+    if question.approval in used:
+        raise KeyStateError(
+            f"the approval {question.approval} has changed a key of this token before", hint="ask for a new approval"
+        )
+
+
+def lanes_of(hello: m.Hello, read_pin: Callable[[str], str], count: int) -> list[Lane]:
+    """Log in, and a lane for each of so many sessions. Raises as `Client`, and StoreError if there are fewer."""
+    client = Client(hello, read_pin)
+    lanes: list[Lane] = []
+    for _ in range(count):
+        try:
+            lanes.append(Lane(client))
+        except pkcs11.PKCS11Error as error:
+            raise StoreError(
+                f"the token gave {len(lanes)} of {count} sessions ({type(error).__name__})",
+                hint=f"ask for fewer, pkcs11:LABEL?sessions={len(lanes)}, or end what else holds some",
+            ) from error
+    return lanes

@@ -76,10 +76,18 @@ class Pkcs11Keystore(Secret):
 
     @classmethod
     def open(
-        cls, uri: TokenUri, unlock: Unlock | None = None, *, clock: Callable[[], float] = time.time
+        cls,
+        uri: TokenUri,
+        unlock: Unlock | None = None,
+        *,
+        clock: Callable[[], float] = time.time,
+        noticed: Callable[[str], object] | None = None,
     ) -> Pkcs11Keystore:
-        """Start the HSM client and read the token's registry. Raises StoreError, PolicyError."""
-        client = HsmClient(_hello(uri, unlock), lanes=uri.sessions)
+        """Start the HSM client and read the token's registry. Raises StoreError, PolicyError.
+
+        `noticed`: told of every time the client was started again, by a thread of its own.
+        """
+        client = HsmClient(_hello(uri, unlock), lanes=uri.sessions, noticed=noticed)
         try:
             return cls(client, client.ask(m.Load(), m.Loaded), clock)
         except BaseException:
@@ -109,13 +117,13 @@ class Pkcs11Keystore(Secret):
                 self._take(self._client.ask(m.Load(), m.Loaded))
             return self._registry
 
-    def change_state(self, name: str, to: KeyState, *, reason: str, approval: str = "") -> KeyRecord:
+    def change_state(self, name: str, to: KeyState, *, reason: str, approval: str = "", people: str = "") -> KeyRecord:
         """Bring a key into another state; in the token when this returns. A destroyed key's objects are destroyed.
 
         Raises KeyStateError for a change that is not allowed or, with production keys, not approved; StoreError for an
         unknown key.
         """
-        question = m.ChangeState(name, to, int(self._clock()), reason, approval)
+        question = m.ChangeState(name, to, int(self._clock()), reason, approval, people)
         with self._mutex:
             self._take(self._client.ask(question, m.Loaded))
             return self._registry.named(name)
@@ -230,9 +238,13 @@ class Pkcs11Keystore(Secret):
         digest = accepted_digest(self.abilities, findings)
         return not digest or digest in {one.digest for one in self._loaded.accepted}
 
-    def accept(self, findings: tuple[m.Finding, ...], approval: str) -> None:
-        """Keep in the token that two persons accepted what it does not enforce. `approval`: id of theirs, used up."""
-        question = m.Accept(accepted_digest(self.abilities, findings), approval, int(self._clock()))
+    def accept(self, findings: tuple[m.Finding, ...], approval: str, people: str) -> None:
+        """Keep in the token that two persons accepted what it does not enforce.
+
+        `approval`: id of theirs, used up; `people`: id of the directory they stand in. Raises KeyStateError if it was
+        used here before, or is of people whom the token does not know.
+        """
+        question = m.Accept(accepted_digest(self.abilities, findings), approval, int(self._clock()), people)
         with self._mutex:
             self._take(self._client.ask(question, m.Loaded))
 

@@ -140,21 +140,29 @@ class PublicKey(msgspec.Struct, frozen=True, tag="public-key"):
 
 
 class ChangeState(msgspec.Struct, frozen=True, tag="change-state"):
-    """Bring a key into another state; `at`: seconds since 1970. Answered with `Loaded`."""
+    """Bring a key into another state; `at`: seconds since 1970. Answered with `Loaded`.
+
+    `people`: id of the directory of those who allowed it by `approval`; both empty for TEST keys.
+    """
 
     name: str
     to: KeyState
     at: int
     reason: str
     approval: str
+    people: str
 
 
 class Accept(msgspec.Struct, frozen=True, tag="accept"):
-    """Keep that two persons accepted what the token does not enforce. Answered with `Loaded`."""
+    """Keep that two persons of the directory `people` accepted what the token does not enforce.
+
+    Answered with `Loaded`.
+    """
 
     digest: str
     approval: str
     at: int
+    people: str
 
 
 class Audit(msgspec.Struct, frozen=True, tag="audit"):

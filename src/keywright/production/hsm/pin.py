@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-import getpass
 import os
+import termios
 from pathlib import Path
-from typing import Final
+from typing import BinaryIO, Final
 
 from keywright.errors import PolicyError, StoreError
 from keywright.production.private_file import read_private
+from keywright.production.silent import silent
 
 VARIABLE: Final = "KEYWRIGHT_PIN_FILE"
 _LONGEST: Final = 256
+TERMINAL: Final = Path("/dev/tty")
 
 
 def read_pin(file: str) -> str:
@@ -32,11 +34,23 @@ def read_pin(file: str) -> str:
 
 
 def _typed() -> str:
+    """Raises PolicyError if nobody is there. Nothing of it is shown, also of what is typed before the question."""
     try:
-        with Path("/dev/tty").open("w") as terminal:
-            return getpass.getpass("PIN of the token: ", terminal)
-    except (OSError, EOFError):
+        with TERMINAL.open("r+b", buffering=0) as terminal:
+            with silent(terminal.fileno()):
+                terminal.write(b"PIN of the token: ")
+                pin = _line(terminal)
+            terminal.write(b"\n")
+    except (OSError, termios.error):
+        pin = ""
+    if not pin:
         raise PolicyError(
             "nobody is there to type the token's PIN",
             hint=f"give a file of mode 0600 that holds it: --unlock FILE, or {VARIABLE}",
-        ) from None
+        )
+    return pin
+
+
+def _line(terminal: BinaryIO) -> str:
+    """One line as the terminal gives it; empty at its end."""
+    return terminal.readline(_LONGEST).decode("utf-8", "replace").strip("\r\n")

@@ -41,38 +41,32 @@ _questions: Final = msgspec.msgpack.Decoder(m.Envelope)
 def main() -> None:
     """Serve until the line is gone."""
     harden()
-    lanes = [socket.socket(fileno=int(descriptor)) for descriptor in sys.argv[1:]]
-    client = _start(lanes[0])
-    for lane in lanes[1:]:
-        threading.Thread(target=_serve, args=(client, lane), daemon=True).start()
-    _serve(client, lanes[0])
+    streams = [socket.socket(fileno=int(descriptor)) for descriptor in sys.argv[1:]]
+    lanes = _start(streams[0], len(streams))
+    for lane, stream in zip(lanes[1:], streams[1:], strict=True):
+        threading.Thread(target=_serve, args=(lane, stream), daemon=True).start()
+    _serve(lanes[0], streams[0])
 
 
-def _start(lane: socket.socket) -> Any:
-    """Log in, and say whether that worked."""
-    hello = _next(lane).question
+def _start(stream: socket.socket, count: int) -> list[Any]:
+    """Log in, open so many sessions, and say whether that worked."""
+    hello = _next(stream).question
     try:
         # Imported here: an extra that is missing must be told like every other failure.
-        from keywright.production.hsm.client import Client  # noqa: PLC0415 - needs the extra
+        from keywright.production.hsm.client import lanes_of  # noqa: PLC0415 - needs the extra
         from keywright.production.hsm.pin import read_pin  # noqa: PLC0415 - beside it
 
         if not isinstance(hello, m.Hello):
             raise TypeError("the first question says which token")  # noqa: TRY301 - told like the others
-        client = Client(hello, read_pin)
+        lanes = lanes_of(hello, read_pin, count)
     except Exception as error:  # noqa: BLE001 - told to the line, whatever it is
-        _tell(lane, m.Reply(failure=_failure(error)))
+        _tell(stream, m.Reply(failure=_failure(error)))
         os._exit(TOKEN_GONE)
-    _tell(lane, m.Reply())
-    return client
+    _tell(stream, m.Reply())
+    return lanes
 
 
-def _serve(client: Any, stream: socket.socket) -> None:
-    from keywright.production.hsm.client import Lane  # noqa: PLC0415 - see `_start`
-
-    try:
-        lane = Lane(client)
-    except Exception:  # noqa: BLE001 - a token that gives no session is not there
-        os._exit(TOKEN_GONE)
+def _serve(lane: Any, stream: socket.socket) -> None:
     while True:
         envelope = _next(stream)
         _tell(stream, _reply(lane, envelope))

@@ -1,9 +1,9 @@
 """What the token's registry says of each key: one MACed data object for each, so that the token carries everything.
 
 A record is never changed: a newer version of it is written, then the older one destroyed, so a cut leaves both, and
-the newer one counts. What `production.registry` says of the key is in it. The MAC is AES-CMAC with a key of the token
-that does nothing else. Whoever has the PIN can have a record MACed, or put an older one back; what the MAC shows is
-damage, and records of another token.
+the newer one counts; of two that were written at once, the one in which the key may do less. What the key registry
+says of the key is in it. The MAC is AES-CMAC with a key of the token that does nothing else. Whoever has the PIN can
+have a record MACed, or put an older one back; what the MAC shows is damage, and records of another token.
 """
 
 from __future__ import annotations
@@ -16,16 +16,28 @@ import msgspec
 from keywright.crypto.compare import equal
 from keywright.crypto.kcv import Rule
 from keywright.errors import StoreError
+from keywright.production.keystores.key_states import KeyState
 from keywright.production.keystores.registry import KeyRecord
 
 HEAD_LABEL: Final = "keywright keystore"
 ACCEPTED_LABEL: Final = "keywright accepted"
+PEOPLE_LABEL: Final = "keywright people"
 MAC_LABEL: Final = "keywright record-mac"
 _RECORD_LABEL: Final = "keywright key "
 _HEAD_DOMAIN: Final = b"keywright token head 1\x00"
 _ACCEPTED_DOMAIN: Final = b"keywright token accepted 1\x00"
+_PEOPLE_DOMAIN: Final = b"keywright token people 1\x00"
 _RECORD_DOMAIN: Final = b"keywright token record 1\x00"
 _MAC_BYTES: Final = 16
+_FINALITY: Final = (
+    KeyState.PRE_ACTIVE,
+    KeyState.ACTIVE,
+    KeyState.SUSPENDED,
+    KeyState.DEACTIVATED,
+    KeyState.COMPROMISED,
+    KeyState.DESTROYED,
+)
+"""States from what may still become anything to what nothing undoes."""
 
 _Found = TypeVar("_Found")
 
@@ -92,6 +104,12 @@ class Accepted(msgspec.Struct, frozen=True):
     at: int
 
 
+class People(msgspec.Struct, frozen=True):
+    """Whose approvals count: id of the directory of people that the first one came from."""
+
+    directory: str
+
+
 Mac = Callable[[bytes], bytes]
 """AES-CMAC with the token's record key."""
 
@@ -114,6 +132,16 @@ def sealed_accepted(accepted: Accepted, mac: Mac) -> bytes:
 def open_accepted(value: bytes, mac: Mac) -> Accepted:
     """What was accepted. Raises StoreError if it is damaged."""
     return _opened(_ACCEPTED_DOMAIN, value, mac, Accepted, ACCEPTED_LABEL)
+
+
+def sealed_people(people: People, mac: Mac) -> bytes:
+    """Whose approvals count, as it is stored."""
+    return _sealed(_PEOPLE_DOMAIN, msgspec.msgpack.encode(people), mac)
+
+
+def open_people(value: bytes, mac: Mac) -> People:
+    """Whose approvals count. Raises StoreError if it is damaged."""
+    return _opened(_PEOPLE_DOMAIN, value, mac, People, PEOPLE_LABEL)
 
 
 def label_of(record: TokenRecord) -> str:
@@ -150,18 +178,19 @@ def changed(record: TokenRecord, entry: KeyRecord) -> TokenRecord:
 
 
 def newest(records: Iterable[TokenRecord]) -> dict[str, TokenRecord]:
-    """The version of each record that counts, by name. Raises StoreError for two different ones of one version."""
+    """The version of each record that counts, by name: the highest, and of equal ones the one that allows less."""
     found: dict[str, TokenRecord] = {}
     for record in records:
         other = found.get(record.name)
-        if other is not None and other.version == record.version and other != record:
-            raise StoreError(
-                f"the token has two records of {record.name!r} with the version {record.version}",
-                hint="restore the token from its backup",
-            )
-        if other is None or other.version < record.version:
+        if other is None or _precedence(other) < _precedence(record):
             found[record.name] = record
     return dict(sorted(found.items()))
+
+
+def _precedence(record: TokenRecord) -> tuple[int, bool, int, bytes]:
+    """Orders the versions of a record the same way for everybody who reads them; the last that counts is greatest."""
+    entry = record.entry
+    return record.version, entry.was_compromised, _FINALITY.index(entry.state), msgspec.msgpack.encode(record)
 
 
 def _sealed(domain: bytes, body: bytes, mac: Mac) -> bytes:

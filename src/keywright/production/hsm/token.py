@@ -131,6 +131,10 @@ def log_in(token: Any, pin: str) -> Any:
         ) from error
     except pkcs11.PinLocked as error:
         raise PolicyError("the token's PIN is locked", hint="the token's security officer can set a new one") from error
+    except (pkcs11.PinExpired, pkcs11.UserPinNotInitialized) as error:
+        raise PolicyError(
+            f"the token takes no PIN now ({type(error).__name__})", hint="set a new one with the token's own tool"
+        ) from error
 
 
 @final

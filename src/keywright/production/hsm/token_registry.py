@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import Any, Final, final
 
+import pkcs11
 from pkcs11 import Attribute, ObjectClass
 
 from keywright.errors import StoreError
 from keywright.production.hsm import records
 from keywright.production.hsm.records import Head, TokenRecord
 from keywright.production.hsm.token import TokenSession
+from keywright.production.keystores.key_states import KeyStateError
 from keywright.production.keystores.registry import Registry
 
 _OF_KEYS: Final = (ObjectClass.SECRET_KEY, ObjectClass.PRIVATE_KEY, ObjectClass.PUBLIC_KEY)
@@ -33,12 +36,20 @@ def mac_key(session: TokenSession) -> Any:
 class TokenRegistry:
     """All records that are whole, newest versions only."""
 
-    __slots__ = ("accepted", "head", "keys", "known")
+    __slots__ = ("accepted", "head", "keys", "known", "people")
 
-    def __init__(self, head: Head, keys: dict[str, TokenRecord], accepted: tuple[records.Accepted, ...] = ()) -> None:
+    def __init__(
+        self,
+        head: Head,
+        keys: dict[str, TokenRecord],
+        accepted: tuple[records.Accepted, ...] = (),
+        people: frozenset[str] = frozenset(),
+    ) -> None:
         self.head = head
         self.keys = keys
         self.accepted = accepted
+        self.people = people
+        """Ids of the directories of people whose approvals count: one, or none before the first approval."""
         self.known = Registry("test" if head.test else "production", tuple(record.entry for record in keys.values()))
         """The key registry: states, periods, parents."""
 
@@ -50,12 +61,14 @@ class TokenRegistry:
         def mac(message: bytes) -> bytes:
             return session.cmac(key, message)
 
-        heads, found, accepted = [], [], []
+        heads, found, accepted, people = [], [], [], set[str]()
         for _, label, value in session.data():
             if label == records.HEAD_LABEL:
                 heads.append(records.open_head(value, mac))
             elif label == records.ACCEPTED_LABEL:
                 accepted.append(records.open_accepted(value, mac))
+            elif label == records.PEOPLE_LABEL:
+                people.add(records.open_people(value, mac).directory)
             elif records.is_record(label):
                 found.append(records.open_record(label, value, mac))
         if len(heads) != 1:
@@ -63,11 +76,22 @@ class TokenRegistry:
                 "the token holds no whole keystore" if not heads else "the token holds two keystores",
                 hint="make it again with `keywright keystore new`" if not heads else "restore it from its backup",
             )
-        return cls(heads[0], records.newest(found), tuple(accepted))
+        return cls(heads[0], records.newest(found), tuple(accepted), frozenset(people))
+
+    def check_people(self, directory: str) -> None:
+        """Raise KeyStateError for the people of another directory than the one that this keystore knows, if any.
+
+        Whoever makes a directory of their own would otherwise be all the persons that an approval takes.
+        """
+        if not self.head.test and self.people - {directory}:
+            raise KeyStateError(
+                f"this keystore knows the people of another directory ({', '.join(sorted(self.people))})",
+                hint="give the directory that its first approval came from",
+            )
 
     def is_same(self, other: TokenRegistry) -> bool:
         """Whether nothing was changed."""
-        return (self.head, self.keys, self.accepted) == (other.head, other.keys, other.accepted)
+        return all(getattr(self, name) == getattr(other, name) for name in ("head", "keys", "accepted", "people"))
 
     def find(self, name: str, purpose: str, what: str) -> TokenRecord:
         """A record by name. Raises StoreError that lists the known ones."""
@@ -85,13 +109,25 @@ def store_record(session: TokenSession, record: TokenRecord) -> None:
     older = [handle for handle, found, _ in session.data() if found == label]
     session.store_data(label, records.sealed_record(record, lambda message: session.cmac(key, message)))
     for handle in older:
-        handle.destroy()
+        # Somebody who changed the same key at the same time may have destroyed it.
+        with contextlib.suppress(pkcs11.ObjectHandleInvalid):
+            handle.destroy()
 
 
 def store_head(session: TokenSession, head: Head) -> None:
     """Write the head: from now on the token is a keystore."""
     key = mac_key(session)
     session.store_data(records.HEAD_LABEL, records.sealed_head(head, lambda message: session.cmac(key, message)))
+
+
+def keep_people(session: TokenSession, registry: TokenRegistry, directory: str) -> None:
+    """Have the approvals of that directory count from now on, and of no other. Raises KeyStateError."""
+    registry.check_people(directory)
+    if registry.head.test or registry.people:
+        return
+    key = mac_key(session)
+    sealed = records.sealed_people(records.People(directory), lambda message: session.cmac(key, message))
+    session.store_data(records.PEOPLE_LABEL, sealed)
 
 
 def destroy_objects(session: TokenSession, record: TokenRecord) -> None:

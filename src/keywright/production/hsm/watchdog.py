@@ -13,7 +13,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Final, NamedTuple, TypeVar, final
 
@@ -98,6 +98,7 @@ class HsmClient(Secret):
         "_generation",
         "_hello",
         "_lanes",
+        "_noticed",
         "_pid",
         "_process",
         "_ready",
@@ -106,9 +107,13 @@ class HsmClient(Secret):
         "restarts",
     )
 
-    def __init__(self, hello: m.Hello, *, lanes: int = LANES) -> None:
-        """Start the client and log in to the token. Raises what the client raises: StoreError, PolicyError."""
+    def __init__(self, hello: m.Hello, *, lanes: int = LANES, noticed: Callable[[str], object] | None = None) -> None:
+        """Start the client and log in to the token. Raises what the client raises: StoreError, PolicyError.
+
+        `noticed` is told, by a thread of its own, whenever the client was started again.
+        """
         self._hello = hello
+        self._noticed = noticed
         self._ready = threading.Condition()
         self._lanes: list[Lane] = []
         self._turn = 0
@@ -185,11 +190,18 @@ class HsmClient(Secret):
             body = _encoder.encode(m.Envelope(question, tuple(forgotten)))
             try:
                 frames.send(lane.stream, body)
-                answer = frames.receive(lane.stream)
-            except (EOFError, OSError) as error:
+                reply = _replies.decode(frames.receive(lane.stream))
+                return _value(reply, kind), lane.place
+            except (EOFError, OSError, msgspec.MsgspecError) as error:
+                # A client that answers what was not asked is not to be asked again either.
                 self._lost(lane.place.generation)
                 raise _lost(delivered=delivered) from error
-        return _value(_replies.decode(answer), kind), lane.place
+            except (KeywrightError, ValueError):
+                raise  # What the client told, or a message too long to be sent.
+            except BaseException:
+                # Interrupted while the answer is on its way: whoever asked next on this lane would get it.
+                self._lost(lane.place.generation)
+                raise
 
     @contextmanager
     def _lane(self, place: Place | None, *, delivered: bool) -> Iterator[Lane]:
@@ -279,13 +291,13 @@ class HsmClient(Secret):
         stream.settimeout(_ANSWER_S if self._hello.pin_file else None)
         try:
             frames.send(stream, _encoder.encode(m.Envelope(self._hello)))
-            answer = frames.receive(stream)
-        except (EOFError, OSError) as error:
+            reply = _replies.decode(frames.receive(stream))
+        except (EOFError, OSError, msgspec.MsgspecError) as error:
             raise StoreError(
                 "the HSM client ended while it started",
                 hint="look at the token's library: try it with `softhsm2-util` or the vendor's own tool",
             ) from error
-        _value(_replies.decode(answer), type(None))
+        _value(reply, type(None))
 
     def _watch(self, process: subprocess.Popen[bytes], generation: int) -> None:
         """Wait for the end of a client; start the next one, slower each time while they end at once."""
@@ -295,20 +307,19 @@ class HsmClient(Secret):
         while not self._closed:
             time.sleep(pause)
             try:
-                self._restart()
+                self._start()
             except PolicyError as error:
                 # A PIN that is not accepted is never tried again by itself: the token would lock.
                 with self._ready:
                     self._failure = error
                     self._ready.notify_all()
                 return
-            except KeywrightError:
+            except (KeywrightError, OSError):
                 pause = min(_LONGEST_PAUSE_S, 2 * max(pause, _FIRST_PAUSE_S))
                 continue
+            if self._noticed is not None and not self._closed:
+                self._noticed(f"the HSM client was started again ({self.restarts})")
             return
-
-    def _restart(self) -> None:
-        self._start()
 
     def _lost(self, generation: int) -> None:
         """A client of that generation is not to be asked any more."""

@@ -9,11 +9,13 @@ import msgspec
 import sqlalchemy as sa
 
 from keywright.production.audit.events import AuditEvent
+from keywright.production.audit.subjects import row_hash
 from keywright.production.keystores.registry import KeyRecord, Registry
 from keywright.production.parameters import Authenticate, OwnKeys, Personalise
 from keywright.production.recipe import Recipe, parse_recipe
 from keywright.production.reports.report import reading
 from keywright.production.unit_store.control_rows import LotMoved
+from keywright.production.unit_store.mark_rows import UnitsMarked, marked
 from keywright.production.unit_store.tables import certificate, unit
 from keywright.production.unit_store.transitions import lot_sources
 from keywright.production.unit_store.units import UnitStore
@@ -79,9 +81,10 @@ def affected_units(store: UnitStore, lot: AffectedLot) -> Iterator[AffectedUnit]
 
 
 def freeze(store: UnitStore, lot: AffectedLot, record: KeyRecord, at: float) -> bool:
-    """Write into a lot's log that a key it is concerned with was compromised, and stop the lot if it is open.
+    """Mark a lot's units that a compromised key reached, say so in its log, and stop the lot if it is open.
 
-    It takes up no unit before somebody releases it. Returns whether it was stopped. `at`: seconds since 1970.
+    It takes up no unit before somebody releases it. Units that are marked for this key already stay as they are, so
+    it may be repeated. Returns whether the lot was stopped. `at`: seconds since 1970.
     """
     found = store.lot()
     if not lot.keys or found is None:
@@ -94,9 +97,20 @@ def freeze(store: UnitStore, lot: AffectedLot, record: KeyRecord, at: float) -> 
         reason=last.reason,
         approvals=(last.approval,) if last.approval else (),
     )
+    with reading(store) as reader:
+        before = marked(reader, record.id)
+    units = tuple(n for n, _ in affected_units(store, lot) if n not in before)
+    marking = UnitsMarked(units=units, key=record.id, name=record.name, reason=last.reason, at=at)
+    listed = AuditEvent(
+        action="unit.mark",
+        object_type="key",
+        object_id=record.id,
+        reason=f"{len(units)} units marked",
+        after_hash=row_hash(units),
+    )
     is_open = found.state in lot_sources("stop")
     stop = LotMoved(event="stop", at=at, cause="key", text=f"the key {record.name!r} is compromised")
-    store.commit([told, stop] if is_open else [told])
+    store.commit([told, marking, listed, *([stop] if is_open else [])])
     return is_open
 
 

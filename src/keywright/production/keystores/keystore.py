@@ -132,10 +132,12 @@ class Keystore(Protocol):
         """What is known of its keys now: use, owner, periods, state, parents."""
         ...
 
-    def change_state(self, name: str, to: KeyState, *, reason: str, approval: str = "") -> KeyRecord:
-        """Bring a key into another state, durably. `approval`: id of the one that allows it.
+    def change_state(self, name: str, to: KeyState, *, reason: str, approval: str = "", people: str = "") -> KeyRecord:
+        """Bring a key into another state, durably. `approval`: id of the one that allows it, of people of the
+        directory with the id `people`.
 
-        Raises KeyStateError for a change that is not allowed or, with production keys, not approved.
+        Raises KeyStateError for a change that is not allowed or, with production keys, not approved, or by people of
+        another directory than whose approvals counted before.
         """
         ...
 

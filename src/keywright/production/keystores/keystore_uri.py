@@ -29,16 +29,22 @@ def keystore_path(uri: str) -> Path:
     return Path(path)
 
 
-def open_keystore(uri: str, unlock: Unlock | None = None, *, clock: Callable[[], float] = time.time) -> Keystore:
+def open_keystore(
+    uri: str,
+    unlock: Unlock | None = None,
+    *,
+    clock: Callable[[], float] = time.time,
+    noticed: Callable[[str], object] | None = None,
+) -> Keystore:
     """Open the keystore that `--keystore` names.
 
     `unlock`: for a file, its unlock key, by default in `PATH.unlock` beside it; for a token the file with its PIN, by
     default the one that KEYWRIGHT_PIN_FILE names, else it is asked for at the terminal. `clock` tells what is over:
-    seconds since 1970.
+    seconds since 1970. `noticed` is told when the process that asks a token was started again, by any thread.
     """
     if is_token(uri):
         from keywright.production.hsm.keystore import Pkcs11Keystore  # noqa: PLC0415 - not for a file
         from keywright.production.hsm.uri import TokenUri  # noqa: PLC0415 - not for a file
 
-        return Pkcs11Keystore.open(TokenUri.parse(uri), unlock, clock=clock)
+        return Pkcs11Keystore.open(TokenUri.parse(uri), unlock, clock=clock, noticed=noticed)
     return SoftwareKeystore.open(keystore_path(uri), unlock, clock=clock)

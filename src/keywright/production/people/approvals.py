@@ -56,6 +56,7 @@ ACTIONS: Final[Mapping[str, Rule]] = {
     "campaign.scrap": Rule("give the lot up and destroy its units", _SUPERVISOR, _SUPERVISOR, 2),
     "recipe.approve": Rule("produce by this recipe", _LINE, _SUPERVISOR),
     "unit.rework": Rule("take a unit that was set aside through the recipe again", _LINE, _SUPERVISOR),
+    "unit.unpin": Rule("let another station go on with a unit", _LINE, _SUPERVISOR),
     "unit.remake": Rule("make a unit anew, with new secrets only", _LINE, _SUPERVISOR),
     "unit.return": Rule("take a unit back from the customer", _LINE, _SUPERVISOR),
     "unit.destroy": Rule("destroy units for good", _LINE, _SUPERVISOR),
@@ -69,6 +70,7 @@ ACTIONS: Final[Mapping[str, Rule]] = {
     "key.state": Rule("change the state of a key", _KEYS, _KEYS),
     "token.accept": Rule("use a token in spite of what it does not enforce", _KEYS, _KEYS),
     "policy.change": Rule("change a rule of the line", _KEYS, _KEYS),
+    "audit.rekey": Rule("give the audit log another key", _ADMINISTRATOR, ("auditor",)),
     "witness.disable": Rule("stop sending checkpoints of the audit log to a witness", _ADMINISTRATOR, ("auditor",)),
 }
 """Every action that needs an approval. An action that is not here cannot be approved."""

@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import msgspec
 
+from keywright.errors import PolicyError
 from keywright.production.audit.log import AuditEvent
 from keywright.production.people.approvals import (
     Approval,
@@ -82,14 +83,22 @@ def given(store: UnitStore, operation: Operation, directory: Directory, *, at_ms
     Raises ApprovalError, with the command that asks or signs, if there is none that does.
     """
     with reading(store) as connection:
-        found = approval_rows.unused_for(connection, operation)
-    if found is None:
+        asked = approval_rows.unused_for(connection, operation)
+    if not asked:
         raise ApprovalError(
             f"{operation.action} {operation.object} has not been asked for",
             hint=f"give --by KEY of a {' or '.join(operation.rule.request)} to ask for it",
         )
-    changes = consume(found, operation, directory, at_ms=at_ms)
-    return Consent(tuple(changes), found.id, found.requested.person)
+    refusals: list[PolicyError] = []
+    # Whoever asks once more does not undo what was signed before.
+    for one in asked:
+        try:
+            changes = consume(one, operation, directory, at_ms=at_ms)
+        except PolicyError as error:
+            refusals.append(error)
+        else:
+            return Consent(tuple(changes), one.id, one.requested.person)
+    raise refusals[0]
 
 
 def given_or_asked(

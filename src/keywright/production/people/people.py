@@ -9,6 +9,7 @@ administrators are in it, every change takes two.
 from __future__ import annotations
 
 import hashlib
+import itertools
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Final, Literal, final, get_args
@@ -166,6 +167,10 @@ class Directory:
     def head(self) -> str:
         """SHA-256 of the last entry as hex: which state of the directory this is."""
         return self.entries[-1].identity()
+
+    def as_of(self, at_ms: int) -> Directory:
+        """The directory as it was then (ms since 1970, UTC). Raises PeopleError if it had not begun."""
+        return Directory(itertools.takewhile(lambda entry: entry.at_ms <= at_ms, self.entries))
 
     def persons(self) -> tuple[Person, ...]:
         """Everybody who has not retired, by name."""

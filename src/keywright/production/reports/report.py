@@ -13,6 +13,7 @@ import sqlalchemy as sa
 from keywright.errors import StoreError
 from keywright.production.reports.history import History, StepTimes, Times, times_of
 from keywright.production.unit_store.control_rows import LotEvent, lot_events, remakes
+from keywright.production.unit_store.mark_rows import Mark, marks
 from keywright.production.unit_store.tables import OPEN, STATES, State, certificate, unit
 from keywright.production.unit_store.units import Settings, UnitStore
 
@@ -108,6 +109,8 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
     failures: tuple[Failure, ...]
     exceptions: Exceptions
     settings: Settings
+    compromised: tuple[Mark, ...]
+    """Keys that were compromised, and how many units are marked because of each."""
 
     def to_json(self) -> bytes:
         """One JSON object, times as RFC 3339 text in UTC."""
@@ -136,6 +139,7 @@ def summarise(store: UnitStore, *, exceptions: int = EXCEPTIONS_SHOWN, latest: i
         failures = _failures(reader)
         listed = _exceptions(reader, exceptions)
         decisions = tuple(lot_events(reader))
+        compromised = tuple(marks(reader))
         remade = sum(1 for _ in remakes(reader))
     still_open = sum(counts[state] for state in OPEN)
     finished = lot.units - still_open
@@ -156,7 +160,7 @@ def summarise(store: UnitStore, *, exceptions: int = EXCEPTIONS_SHOWN, latest: i
         test=lot.test,
         lot=lot.lot,
         state=lot.state,
-        stands=_stands(lot.state, decisions),
+        stands=why_it_stands(lot.state, decisions),
         decisions=decisions,
         recipe_digest=lot.recipe_digest,
         order_file=lot.order_file,
@@ -179,11 +183,12 @@ def summarise(store: UnitStore, *, exceptions: int = EXCEPTIONS_SHOWN, latest: i
         failures=failures,
         exceptions=listed,
         settings=store.settings(),
+        compromised=compromised,
     )
 
 
-def _stands(state: str, decisions: Sequence[LotEvent]) -> str:
-    """The last reason for which the lot stands, if it does."""
+def why_it_stands(state: str, decisions: Sequence[LotEvent]) -> str:
+    """The last reason for which a lot in this state stands; empty if it may go on."""
     if state not in ("stopped", "waiting"):
         return ""
     return next((one.text for one in reversed(decisions) if one.event in ("stop", "wait")), "")

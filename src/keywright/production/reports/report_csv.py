@@ -11,6 +11,7 @@ import sqlalchemy as sa
 
 from keywright.production.outfile import replacing
 from keywright.production.reports.report import moment, reading
+from keywright.production.unit_store.control_tables import unit_mark
 from keywright.production.unit_store.tables import certificate, unit
 from keywright.production.unit_store.units import UnitStore
 from keywright.production.untrusted import cell
@@ -33,14 +34,21 @@ COLUMNS: Final = (
     "certificate_serial",
     "extra",
     "evidence",
+    "compromised",
 )
-"""What stands in the header; new columns come at the end. Times in UTC, bytes as hex, the last two JSON objects."""
+"""What stands in the header; new columns come at the end. Times in UTC, bytes as hex, extra and evidence JSON.
 
-_OPENING: Final = ",".join(COLUMNS)
-"""How every file begins: by this an older one is known, which a new one may replace."""
+`compromised`: the name of a compromised key that reached the unit.
+"""
 
+_OPENING: Final = ",".join(COLUMNS[: COLUMNS.index("compromised")])
+"""How every file begins: by this an older one is known, which a new one may replace. It had fewer columns at first."""
+
+_MARKED: Final = (
+    sa.select(sa.func.max(unit_mark.c.name)).where(unit_mark.c.unit == unit.c.n).scalar_subquery().label("compromised")
+)
 _QUERY: Final = (
-    sa.select(unit, certificate.c.serial_number.label("certificate_serial"))
+    sa.select(unit, _MARKED, certificate.c.serial_number.label("certificate_serial"))
     .join_from(unit, certificate, certificate.c.unit == unit.c.n, isouter=True)
     .order_by(unit.c.n)
 )

@@ -43,6 +43,7 @@ DECLARED: Final[dict[str, Declaration]] = {
         timeout_s=30.0,
     ),
     "own_keys": Declaration(
+        prepares_from=("kdd",),
         actions=(
             Action(
                 name="own_keys.derive",
@@ -85,6 +86,7 @@ DECLARED: Final[dict[str, Declaration]] = {
         ),
     ),
     "personalise": Declaration(
+        prepares_from=("public_key",),
         actions=(
             Action(
                 name="personalise.generate",

@@ -18,6 +18,8 @@ def run(job: Job, p: Identify) -> StepDialogue[None]:
     uid = bytes.fromhex(identity.uid)
     if not uid:
         raise RejectedError("the unit has no CPLC, IIN or CIN to be told by")
+    if job.named.uid not in (None, uid):
+        raise RejectedError(f"another device ({identity.uid}) than the order names for this unit")
     if job.is_settled("identify"):
         if job.facts("identify")["uid"] != identity.uid:
             raise MismatchError(f"another device ({identity.uid}) answers in the place of this unit")

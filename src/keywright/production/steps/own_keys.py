@@ -6,10 +6,16 @@ factory set, then a fresh session proves them, and only then the factory set goe
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Mapping
+
+from keywright.errors import PolicyError
 from keywright.globalplatform.dialogues.keys import put_key_fields
 from keywright.globalplatform.host import delete_keys, key_information
 from keywright.globalplatform.key_fields import wrapped_field
+from keywright.production.chunk import Chunk
 from keywright.production.job import Facts, Job, MismatchError, Role, StepDialogue, Verdict
+from keywright.production.keystores.keystore import CardKeys, Keystore
 from keywright.production.parameters import Authenticate, OwnKeys
 from keywright.scp.session import HostSession
 
@@ -21,7 +27,9 @@ def run(job: Job, p: OwnKeys) -> StepDialogue[None]:
     """Put, prove in a fresh session, and reach "key information lists only ours"."""
     if job.is_settled("own_keys"):
         return
-    yield from job.act(PUT, _intent(job, p), lambda: _put(job, p), lambda _: _probe_put(job))
+    intent = _intent(job, p)
+    job.check_prepared("own_keys", intent)
+    yield from job.act(PUT, intent, lambda: _put(job, p), lambda _: _probe_put(job))
     channel = yield from job.session(Role.OWN)
     versions = yield from _versions(job, channel)
     if p.remove_factory and (job.kvn(Role.FACTORY) in versions or job.is_open(REMOVE)):
@@ -43,15 +51,32 @@ def run(job: Job, p: OwnKeys) -> StepDialogue[None]:
 
 def _intent(job: Job, p: OwnKeys) -> Facts:
     """Everything needed to derive the new set again, and to recognise it."""
+    facts = _derivation(p, job.own_keys(), job.own_context(), job.keystore)
+    return {**facts, "factory_kvn": job.kvn(Role.FACTORY)}
+
+
+def _derivation(p: OwnKeys, keys: CardKeys, context: bytes, keystore: Keystore) -> dict[str, object]:
     return {
         "kvn": p.kvn,
-        "kcvs": job.own_keys().kcvs.hex(),
+        "kcvs": keys.kcvs.hex(),
         "master": p.master,
         "scheme": p.scheme,
-        "context": job.own_context().hex(),
-        "keystore": job.keystore.keystore_id,
-        "factory_kvn": job.kvn(Role.FACTORY),
+        "context": context.hex(),
+        "keystore": keystore.keystore_id,
     }
+
+
+def prepare(chunk: Chunk, p: OwnKeys) -> Mapping[int, Facts]:
+    """The derivation of each unit's keys and their check values, by the KDD that the order names.
+
+    Units whose KDD do not do are left out: they are refused when they are on the line.
+    """
+    contexts: dict[int, bytes] = {}
+    for unit, names in chunk.units:
+        with contextlib.suppress(PolicyError):
+            contexts[unit.n] = p.context(names.kdd or b"", unit.serial, chunk.recipe.name)
+    keys = chunk.keys_of({n: p.ref(context) for n, context in contexts.items()})
+    return {n: _derivation(p, keys[n], context, chunk.keystore) for n, context in contexts.items()}
 
 
 def _put(job: Job, p: OwnKeys) -> StepDialogue[Facts]:

@@ -7,12 +7,15 @@ behind is read back and certified, a certificate that was issued is used again.
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 
 from keywright.fob.credential import host as credential
 from keywright.fob.credential.messages import Dgi
 from keywright.production.authority import DeviceAuthority
+from keywright.production.chunk import Chunk
 from keywright.production.job import Facts, Job, MismatchError, Role, StepDialogue, Verdict, digest
 from keywright.production.parameters import Personalise
+from keywright.production.unit_store.units import Unit
 from keywright.scp.session import HostSession
 
 GENERATE = "personalise.generate"
@@ -24,10 +27,16 @@ def run(job: Job, p: Personalise) -> StepDialogue[None]:
     if job.is_settled("personalise"):
         return
     channel = yield from job.session(Role.OWN, p.aid)
-    made = yield from job.act(GENERATE, {}, lambda: _generate(job, channel), lambda _: _probe_generate(job, channel))
+    if job.named.public_key is None:
+        made = yield from job.act(
+            GENERATE, {}, lambda: _generate(job, channel), lambda _: _probe_generate(job, channel)
+        )
+    else:
+        made = yield from _supplied(job, channel, job.named.public_key)
     der = _certify(job, p, bytes.fromhex(made["point"]))
-    groups = data_groups(job, p, der)
-    facts = {"certificate": digest(der), "groups": {f"{tag:04X}": digest(value) for tag, value in groups}}
+    groups = data_groups(job.unit, p, der)
+    facts = _facts(der, groups)
+    job.check_prepared("personalise", facts)
     yield from job.act(WRITE, facts, lambda: _write(job, channel, groups), lambda _: _probe_write(job, channel, groups))
     wrong = yield from differences(job, channel, groups)
     if wrong:
@@ -35,12 +44,47 @@ def run(job: Job, p: Personalise) -> StepDialogue[None]:
     job.record("done", "personalise", facts)
 
 
-def data_groups(job: Job, p: Personalise, certificate: bytes) -> tuple[tuple[int, bytes], ...]:
+def prepare(chunk: Chunk, p: Personalise) -> Mapping[int, Facts]:
+    """Each unit's certificate for the key pair that its device comes with, and what its data groups are to be.
+
+    A certificate that a unit has already is used again, unless it is for another key: then the unit is left out.
+    """
+    authority = DeviceAuthority(chunk.keystore, p.ca)
+    prepared: dict[int, Facts] = {}
+    for unit, names in chunk.units:
+        point = names.public_key or b""
+        certificate = chunk.certificates.get(unit.n)
+        if certificate is None:
+            certificate = authority.issue(unit, point, at=chunk.at, validity_days=p.validity_days, rng=chunk.rng)
+            chunk.issued[unit.n] = certificate
+        if certificate.spki_sha256 == DeviceAuthority.spki_digest(point):
+            prepared[unit.n] = _facts(certificate.der, data_groups(unit, p, certificate.der))
+    return prepared
+
+
+def _facts(certificate: bytes, groups: tuple[tuple[int, bytes], ...]) -> dict[str, object]:
+    return {"certificate": digest(certificate), "groups": {f"{tag:04X}": digest(value) for tag, value in groups}}
+
+
+def _supplied(job: Job, channel: HostSession, named: bytes) -> StepDialogue[Facts]:
+    """The key pair that the device came with; nothing is generated. Raises MismatchError unless the order names it."""
+    if job.is_settled(GENERATE):
+        return job.facts(GENERATE)
+    point = yield from job.under(channel, credential.read_public_key())
+    if point is None or point != named:
+        found = "no key pair" if point is None else "another one"
+        raise MismatchError(f"the order names a key pair that the device comes with; it has {found}")
+    made = {"point": point.hex(), "supplied": True}
+    job.record("done", GENERATE, made)
+    return made
+
+
+def data_groups(unit: Unit, p: Personalise, certificate: bytes) -> tuple[tuple[int, bytes], ...]:
     """What is written to the applet: certificate, owner group, configuration (canonical JSON, values in hex)."""
     configuration = {key: value.hex() for key, value in p.configuration_items()}
     return (
         (Dgi.CERTIFICATE, certificate),
-        (Dgi.OWNER_GROUP, job.unit.owner_group.encode()),
+        (Dgi.OWNER_GROUP, unit.owner_group.encode()),
         (Dgi.CONFIGURATION, json.dumps(configuration, sort_keys=True, separators=(",", ":")).encode()),
     )
 

@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import cache
 from importlib import import_module
 from typing import Any
 
 from keywright.errors import RecipeError
+from keywright.production.chunk import Chunk
 from keywright.production.control.declaration import UNDECLARED, Declaration
-from keywright.production.job import Job, StepDialogue
+from keywright.production.job import Facts, Job, StepDialogue
 from keywright.production.parameters import STEPS, step_of_others
 from keywright.production.steps.declared import DECLARED
 
 Run = Callable[[Job, Any], StepDialogue[None]]
+Prepare = Callable[[Chunk, Any], Mapping[int, Facts]]
+"""What a step can do for units of a chunk before their devices are there: by number, what it found out for each.
+
+It asks the keystore and nobody else, and gives what `run` will find: twice the same for what is derived. Only what the
+store has taken counts, so that it may be run again.
+"""
 
 
 @cache
@@ -22,14 +29,26 @@ def step(name: str) -> Run:
 
     Raises RecipeError for a name that nobody provides.
     """
+    found: Run = _module(name).run
+    return found
+
+
+def _module(name: str) -> Any:
     if name in STEPS:
-        ours: Run = import_module(f"keywright.production.steps.{name}").run
-        return ours
+        return import_module(f"keywright.production.steps.{name}")
     other = step_of_others(name)
     if other is None:
         raise RecipeError(f"no step {name!r} is installed", hint=f"steps: {', '.join(STEPS)}")
-    theirs: Run = other.run
-    return theirs
+    return other
+
+
+@cache
+def preparation(name: str) -> Prepare | None:
+    """The `prepare` of a step that declares from which columns of the order it prepares; None for any other."""
+    if not declaration(name).prepares_from:
+        return None
+    found: Prepare = _module(name).prepare
+    return found
 
 
 @cache

@@ -19,13 +19,13 @@ from keywright.production.people.approvals import (
     Signature,
 )
 from keywright.production.unit_store.handover_tables import approval, approval_signature, approval_use
-from keywright.production.unit_store.transaction import Prepared, Transaction
+from keywright.production.unit_store.transaction import Transaction, added
 
 KINDS: Final = (ApprovalRequested, ApprovalSigned, ApprovalUsed)
 
-_REQUESTED: Final = Prepared(approval.insert().inline(), ApprovalRequested.__struct_fields__)
-_SIGNED: Final = Prepared(approval_signature.insert().inline(), ApprovalSigned.__struct_fields__)
-_USED: Final = Prepared(approval_use.insert().inline(), ApprovalUsed.__struct_fields__)
+_REQUESTED: Final = added(approval, ApprovalRequested.__struct_fields__)
+_SIGNED: Final = added(approval_signature, ApprovalSigned.__struct_fields__)
+_USED: Final = added(approval_use, ApprovalUsed.__struct_fields__)
 _STATEMENTS: Final = ((ApprovalRequested, _REQUESTED), (ApprovalSigned, _SIGNED), (ApprovalUsed, _USED))
 
 
@@ -46,9 +46,9 @@ def found(connection: sa.Connection, approval_id: str) -> Approval | None:
     return next(_read(connection, approval.c.id == approval_id), None)
 
 
-def unused_for(connection: sa.Connection, operation: Operation) -> Approval | None:
-    """The newest approval of exactly this operation that has not been used, whether complete or not."""
-    return next(_read(connection, approval.c.digest == operation.digest, used=False), None)
+def unused_for(connection: sa.Connection, operation: Operation) -> list[Approval]:
+    """The approvals of exactly this operation that have not been used, newest first, whether complete or not."""
+    return list(_read(connection, approval.c.digest == operation.digest, used=False))
 
 
 def listed(connection: sa.Connection, *, used: bool | None = None) -> Iterator[Approval]:

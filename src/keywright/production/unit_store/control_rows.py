@@ -10,6 +10,7 @@ import sqlalchemy as sa
 
 from keywright.production.control.control import WINDOWS, Failed
 from keywright.production.handover.ledger import opening, write_entries
+from keywright.production.order_names import without_names
 from keywright.production.unit_store.control_tables import lot_event, remake, setback
 from keywright.production.unit_store.rows import PLANNED, Change, to_json
 from keywright.production.unit_store.tables import campaign, unit
@@ -106,6 +107,7 @@ def write_lot_moves(transaction: Transaction, changes: Sequence[LotMoved]) -> No
         if change.event == "accept":
             values["allowed"] = None
         if change.recipe is not None:
+            _check_untouched(transaction)
             values["recipe"], values["recipe_digest"] = change.recipe
             values["allowed"] = change.allowed
         transaction.execute(campaign.update().values(values))
@@ -125,11 +127,28 @@ def write_lot_moves(transaction: Transaction, changes: Sequence[LotMoved]) -> No
         )
 
 
+def _check_untouched(transaction: Transaction) -> None:
+    """Raise TransitionError unless every unit is as it was ordered and nobody has one in hand."""
+    begun = (unit.c.state != "planned") | (unit.c.recover == 1) | unit.c.until.is_not(None)
+    found = transaction.one(sa.select(unit.c.n).where(begun).limit(1))
+    if found is not None:
+        raise TransitionError(
+            f"unit {found.n} is in work, or was begun: the lot is pinned to its recipe",
+            hint="finish the lot by it, or return its blank units and begin another lot",
+        )
+
+
 _SPOILED: Final = ("scrapped", "rejected")
 
 
 def write_remakes(transaction: Transaction, changes: Sequence[Remade]) -> None:
-    """A planned unit each, after the last one. Raises TransitionError unless the old one's record is spoiled."""
+    """A planned unit each, after the last one.
+
+    Raises TransitionError unless the old one's record is spoiled, and for a lot that is closed: nobody would make it.
+    """
+    lot = transaction.one(sa.select(campaign.c.state).with_for_update())
+    if lot is None or lot.state == "closed":
+        raise TransitionError("the lot is closed: nothing is made anew in it", hint="order it in another lot")
     for change in changes:
         old = transaction.one(sa.select(unit).where(unit.c.n == change.instead_of).with_for_update())
         if old is None or old.state not in _SPOILED:
@@ -140,13 +159,22 @@ def write_remakes(transaction: Transaction, changes: Sequence[Remade]) -> None:
             )
         last = transaction.one(sa.select(sa.func.max(unit.c.n)))
         n = 1 + (last[0] if last is not None else 0)
-        row = (n, change.serial, old.model, old.owner_group, old.extra, "planned", "", to_json({}), "", "", 0)
+        extra = to_json(without_names(msgspec.json.decode(old.extra)))  # it is another device
+        row = (n, change.serial, old.model, old.owner_group, extra, "planned", "", to_json({}), "", "", 0)
         transaction.copy("unit", PLANNED, [row])
         values = msgspec.structs.asdict(change)
         del values["serial"]
         transaction.execute(remake.insert().values(values | {"unit": n}))
         transaction.execute(campaign.update().values(units=campaign.c.units + 1))
+        _replace_article(transaction, change.instead_of)
         write_entries(transaction, opening(1))
+
+
+def _replace_article(transaction: Transaction, instead_of: int) -> None:
+    """Where the first article lost a unit, the next planned one takes its place."""
+    following = sa.select(sa.func.min(unit.c.n)).where(unit.c.n > campaign.c.allowed, unit.c.state == "planned")
+    lost = campaign.c.allowed >= instead_of
+    transaction.execute(campaign.update().where(lost).values(allowed=following.scalar_subquery()))
 
 
 # ---- reading

@@ -61,3 +61,14 @@ remake: Final = Table(
     CheckConstraint("unit <> instead_of", name="remake_another"),
 )
 """Units made anew: a record of its own (serial, keys, certificate) instead of one that is spoiled, once for each."""
+
+unit_mark: Final = Table(
+    "unit_mark",
+    metadata,
+    Column("unit", Integer, ForeignKey("unit.n"), primary_key=True, autoincrement=False),
+    Column("key", Text, primary_key=True),
+    Column("name", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("at", Float, nullable=False),
+)
+"""Units that a compromised key reached, append-only: its id and name, and why it is. Nothing of them is handed over."""

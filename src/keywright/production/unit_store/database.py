@@ -76,6 +76,10 @@ class Database(Protocol):
         """Keep a copy of a store of that schema, where the database cannot undo a change. Raises StoreError."""
         ...
 
+    def check_in_place(self) -> None:
+        """Raise StoreError if what is committed now would not be found where the store is."""
+        ...
+
     def checkpoint(self, connection: sa.Connection) -> int:
         """Do what is due after some thousand changes; returns how many syncs it took."""
         ...
@@ -107,6 +111,11 @@ def database_at(url: str) -> Database:
         raise UsageError(
             f"--store {url}: not an address of a store",
             hint="give a path, sqlite:///PATH or postgresql://USER@HOST:PORT/DATABASE",
+        )
+    if any("\ud800" <= sign <= "\udfff" for sign in path):
+        raise UsageError(
+            f"--store {path!r}: not an address of a store: not UTF-8",
+            hint="give a name that other programs can be told",
         )
     return SqliteFile(Path(path))
 

@@ -28,8 +28,8 @@ _COMING: Final = ("57P01", "57P02", "57P03")
 
 
 _MARK: Final = Prepared(
-    station.update().where(station.c.name == sa.bindparam("name_")).values(mark=sa.bindparam("mark_")),
-    ("mark_", "name_"),
+    {"mark_": sa.Text(), "name_": sa.Text()},
+    lambda given: station.update().where(station.c.name == given["name_"]).values(mark=given["mark_"]),
 )
 
 
@@ -95,6 +95,7 @@ class Durable:
             transaction = Transaction(connection)
             begun.result = result = work(transaction)
             begun.mark = self._marked(transaction)
+            self._database.check_in_place()
             begun.committing = True
         return result
 
@@ -114,8 +115,10 @@ class Durable:
             if self._lost:
                 try:
                     self._reconnected()
-                except BaseException:
+                except BaseException as error:
                     connection.close()
+                    if isinstance(error.__cause__, DatabaseError):
+                        raise error.__cause__ from error  # the server went again meanwhile: another turn
                     raise
                 self._lost = False
             self._connection = connection

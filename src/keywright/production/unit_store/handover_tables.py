@@ -1,4 +1,4 @@
-"""Tables of what stands around units: approvals, the ledger, records that are handed over, labels, the closing."""
+"""Tables of what stands around units: approvals, reviews, the ledger, records handed over, labels, the closing."""
 
 from __future__ import annotations
 
@@ -52,6 +52,20 @@ approval_use: Final = Table(
     Column("at_ms", BigInteger, nullable=False),
 )
 """That an approval has allowed something, append-only: the key makes it allow that once."""
+
+review: Final = Table(
+    "review",
+    metadata,
+    Column("size", Integer, primary_key=True, autoincrement=False),
+    Column("first", Integer, nullable=False),
+    Column("root", LargeBinary, nullable=False),
+    Column("directory", Text, nullable=False),
+    Column("person", Text, nullable=False),
+    Column("at_ms", BigInteger, nullable=False),
+    Column("text", Text, nullable=False),
+    Column("signature", LargeBinary, nullable=False),
+)
+"""That an auditor has seen the entries of the log from `first` up to `size`, append-only; `root` of the tree then."""
 
 ledger: Final = Table(
     "ledger",

@@ -9,7 +9,7 @@ import msgspec
 
 from keywright.production.unit_store.handover_tables import label
 from keywright.production.unit_store.rows import Change
-from keywright.production.unit_store.transaction import Prepared, Transaction
+from keywright.production.unit_store.transaction import Transaction, added
 
 
 class LabelPrinted(Change, frozen=True):
@@ -26,4 +26,4 @@ def write(transaction: Transaction, changes: Sequence[LabelPrinted]) -> None:
     transaction.run(_PRINTED, [msgspec.structs.astuple(change) for change in changes])
 
 
-_PRINTED: Final = Prepared(label.insert().inline(), LabelPrinted.__struct_fields__)
+_PRINTED: Final = added(label, LabelPrinted.__struct_fields__)

@@ -9,9 +9,10 @@ clock where stations may stand on several machines.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Final
+from typing import Any, Final, final
 
 import sqlalchemy as sa
+from sqlalchemy.sql.dml import ReturningUpdate
 
 from keywright.errors import StoreError
 from keywright.production.unit_store.rows import Certificate, Change, Event, Unit, UnitChange, unit_row
@@ -51,11 +52,19 @@ def write_leaves(transaction: Transaction, changes: Sequence[Leave]) -> None:
 
 _ENDED: Final[dict[str, object]] = {"station": "", "until": None}
 _RUN: Final = sa.select(campaign.c.run).scalar_subquery()
-_LOCK: Final = {"sqlite": "", "postgresql": " FOR UPDATE"}
-_GOING: Final = sa.select(campaign.c.state).scalar_subquery() == "open"
-"""Nobody takes up a unit of a lot that was stopped."""
 _ALLOWED: Final = unit.c.n <= sa.select(sa.func.coalesce(campaign.c.allowed, 2**31 - 1)).scalar_subquery()
 """While the first article is not accepted, no other fresh unit is taken up."""
+
+
+_STANDING: Final = sa.select(campaign.c.state, campaign.c.recipe_digest).with_for_update(read=True)
+
+
+def _is_going(transaction: Transaction, recipe: str) -> bool:
+    """Nobody takes up a unit of a lot that was stopped, or that has another recipe by now; nor can that change until
+    the lease is there.
+    """
+    lot = transaction.one(_STANDING)
+    return lot is not None and lot.state == "open" and recipe in ("", lot.recipe_digest)
 
 
 def begin_run(transaction: Transaction) -> None:
@@ -63,55 +72,66 @@ def begin_run(transaction: Transaction) -> None:
     transaction.execute(campaign.update().values(run=campaign.c.run + 1))
 
 
-def claim(
-    transaction: Transaction,
-    name: str,
-    limit: int,
-    until: sa.ColumnElement[float],
-    *,
-    without: Iterable[int] = (),
-    pinned: bool = False,
-) -> list[Unit]:
-    """Lease at most `limit` units to a station until then: first those to recover, then planned ones, each by number.
+@final
+class Leasing:
+    """How one station leases units. Its statements are made once: to make one takes longer than to run it.
 
-    Units pinned to another station are its own, those left open in this run are for the next, and `without` lists
-    more that are not wanted. `pinned`: from now on they stand on this station's reader.
+    Leases last until `until`. Units pinned to another station are its own, and those left open in this run are for
+    the next. `recipe` is the digest of the one that units are to be worked on by.
     """
-    begun = _begun(name)
-    if left_out := tuple(without):
-        begun &= unit.c.n.not_in(left_out)
-    found = _lease(transaction, name, begun, limit, until, pinned=pinned)
-    if len(found) < limit:
-        found += _lease(transaction, name, _planned(name), limit - len(found), until, pinned=pinned)
-    return found
+
+    def __init__(self, name: str, until: sa.ColumnElement[float]) -> None:
+        begun = _begun(name) & unit.c.n.not_in(sa.bindparam("without", expanding=True))
+        one = (unit.c.n == sa.bindparam("asked")) & unit.c.state.in_(_UNFINISHED) & _open_to(name)
+        one &= (unit.c.state != "planned") | (unit.c.recover == 1) | _ALLOWED
+        self._begun, self._planned, self._one = (_lease(name, what, until) for what in (begun, _planned(name), one))
+
+    def claim(
+        self,
+        transaction: Transaction,
+        limit: int,
+        *,
+        without: Iterable[int] = (),
+        pinned: bool = False,
+        recipe: str = "",
+    ) -> list[Unit]:
+        """Lease at most `limit` units: first those to recover, then planned ones, each by number.
+
+        `without` lists more that are not wanted. `pinned`: from now on they stand on this station's reader.
+        """
+        if not _is_going(transaction, recipe):
+            return []
+        found = _leased(transaction, self._begun[pinned], {"most": limit, "without": list(without)})
+        if len(found) < limit:
+            found += _leased(transaction, self._planned[pinned], {"most": limit - len(found)})
+        return found
+
+    def take(self, transaction: Transaction, n: int, *, pinned: bool = False, recipe: str = "") -> Unit | None:
+        """Lease one unit that is not finished and that nobody else has; None for any other."""
+        if not _is_going(transaction, recipe):
+            return None
+        return next(iter(_leased(transaction, self._one[pinned], {"most": 1, "asked": n})), None)
 
 
-def claimable(name: str) -> sa.Select[tuple[int]]:
+def claimable(name: str, recipe: str = "") -> sa.Select[tuple[int]]:
     """What finds a unit, if there is one, that a station could claim."""
-    return sa.select(unit.c.n).where(_FREE, _begun(name) | _planned(name)).limit(1)
+    going = campaign.c.state == "open"
+    if recipe:
+        going &= campaign.c.recipe_digest == recipe
+    return sa.select(unit.c.n).where(_FREE, _begun(name) | _planned(name), sa.exists().where(going)).limit(1)
 
 
 def _begun(name: str) -> sa.ColumnElement[bool]:
     return (
         (unit.c.recover == sa.literal_column("1"))
-        & unit.c.state.in_(_UNFINISHED)
+        & unit.c.state.not_in(FINISHED)  # as a list of the others, SQLite would look through all planned units by state
         & (unit.c.left_in != _RUN)
         & _open_to(name)
-        & _GOING
     )
 
 
 def _planned(name: str) -> sa.ColumnElement[bool]:
-    return (unit.c.state == "planned") & (unit.c.recover == 0) & _open_to(name) & _GOING & _ALLOWED
-
-
-def take(
-    transaction: Transaction, name: str, n: int, until: sa.ColumnElement[float], *, pinned: bool = False
-) -> Unit | None:
-    """Lease one unit that is not finished and that nobody else has; None for any other."""
-    mine = (unit.c.n == n) & unit.c.state.in_(_UNFINISHED) & _open_to(name) & _GOING
-    mine &= (unit.c.state != "planned") | (unit.c.recover == 1) | _ALLOWED
-    return next(iter(_lease(transaction, name, mine, 1, until, pinned=pinned)), None)
+    return (unit.c.state == "planned") & (unit.c.recover == 0) & _open_to(name) & _ALLOWED
 
 
 def _open_to(name: str) -> sa.ColumnElement[bool]:
@@ -119,26 +139,36 @@ def _open_to(name: str) -> sa.ColumnElement[bool]:
 
 
 def _lease(
+    name: str, wanted: sa.ColumnElement[bool], until: sa.ColumnElement[float]
+) -> dict[bool, ReturningUpdate[Any]]:
+    """What leases the first `most` of the wanted units that are free: as they stand, or pinned to the station."""
+    most = sa.bindparam("most", type_=sa.Integer)
+    chosen = sa.select(unit.c.n).where(wanted, _FREE).order_by(unit.c.n).limit(most).with_for_update(skip_locked=True)
+    values = {"epoch": unit.c.epoch + 1, "station": name, "until": until}
+    leased = unit.update().where(unit.c.n.in_(chosen)).values(values)
+    return {False: leased.returning(*unit.c), True: leased.values(pinned=name).returning(*unit.c)}
+
+
+def _leased(transaction: Transaction, statement: ReturningUpdate[Any], values: Mapping[str, object]) -> list[Unit]:
+    return sorted(map(unit_row, transaction.returning(statement, values)), key=lambda one: one.n)
+
+
+def extend(
     transaction: Transaction,
     name: str,
-    wanted: sa.ColumnElement[bool],
-    limit: int,
+    host: str,
+    process: str,
+    now: sa.ColumnElement[float],
     until: sa.ColumnElement[float],
-    *,
-    pinned: bool,
-) -> list[Unit]:
-    chosen = sa.select(unit.c.n).where(wanted, _FREE).order_by(unit.c.n).limit(limit).with_for_update(skip_locked=True)
-    values: dict[str, Any] = {"epoch": unit.c.epoch + 1, "station": name, "until": until}
-    if pinned:
-        values["pinned"] = name
-    leased = unit.update().where(unit.c.n.in_(chosen)).values(values).returning(*unit.c)
-    return sorted(map(unit_row, transaction.returning(leased)), key=lambda one: one.n)
-
-
-def extend(transaction: Transaction, name: str, now: sa.ColumnElement[float], until: sa.ColumnElement[float]) -> int:
-    """Heartbeat: all leases of a station last until then; returns how many it has."""
-    transaction.execute(station.update().where(station.c.name == name).values(seen_at=now))
+) -> int:
+    """Heartbeat: all leases of a station last until then; returns how many it has: none once another is the station."""
+    if not transaction.execute(station.update().where(_is_of(name, host, process)).values(seen_at=now)):
+        return 0
     return transaction.execute(unit.update().where(unit.c.station == name, ~_FREE).values(until=until))
+
+
+def _is_of(name: str, host: str, process: str) -> sa.ColumnElement[bool]:
+    return (station.c.name == name) & (station.c.host == host) & (station.c.process == process)
 
 
 def register(transaction: Transaction, name: str, host: str, process: str, now: sa.ColumnElement[float]) -> None:
@@ -167,20 +197,26 @@ def expire_of(transaction: Transaction, names: Sequence[str]) -> int:
     return _end(transaction, unit.c.station.in_(names)) if names else 0
 
 
+_TOUCHED: Final = (unit.c.state != "planned") | sa.exists().where(event.c.unit == unit.c.n)
+_STANDS: Final = sa.case((_TOUCHED, unit.c.pinned), else_="")
+"""The station whose reader holds a unit; one that nothing happened to stands nowhere."""
+
+
 def _end(transaction: Transaction, ended: sa.ColumnElement[bool]) -> int:
-    values = _ENDED | {"epoch": unit.c.epoch + 1, "recover": 1}
+    values = _ENDED | {"epoch": unit.c.epoch + 1, "recover": 1, "pinned": _STANDS}
     return transaction.execute(unit.update().where(~_FREE, ended).values(values))
 
 
-def give_back(transaction: Transaction, name: str) -> int:
-    """A station ends in order: units it began are to recover, untouched ones are as they were; returns how many."""
-    touched = sa.exists().where(event.c.unit == unit.c.n)
-    begun = sa.case((unit.c.recover == 1, 1), (unit.c.state != "planned", 1), (touched, 1), else_=0)
-    stands = sa.case((begun == 1, unit.c.pinned), else_="")
-    values = _ENDED | {"epoch": unit.c.epoch + 1, "recover": begun, "pinned": stands}
-    found = transaction.execute(unit.update().where(unit.c.station == name, ~_FREE).values(values))
-    transaction.execute(station.delete().where(station.c.name == name))
-    return found
+def give_back(transaction: Transaction, name: str, host: str, process: str) -> int:
+    """A station ends in order: units it began are to recover, untouched ones are as they were; returns how many.
+
+    A process whose name another one has by now has nothing to give back.
+    """
+    if not transaction.execute(station.delete().where(_is_of(name, host, process))):
+        return 0
+    begun = sa.case(((unit.c.recover == 1) | _TOUCHED, 1), else_=0)
+    values = _ENDED | {"epoch": unit.c.epoch + 1, "recover": begun, "pinned": _STANDS}
+    return transaction.execute(unit.update().where(unit.c.station == name, ~_FREE).values(values))
 
 
 def pin(transaction: Transaction, n: int, name: str) -> None:
@@ -192,9 +228,7 @@ def fence(transaction: Transaction, held: Mapping[int, int], touched: frozenset[
     """Those of the units that the writer may not change, by the epochs it holds. Nobody can lease them meanwhile."""
     if not touched:
         return []
-    places = ", ".join(("?" if transaction.dialect == "sqlite" else "%s",) * len(touched))
-    query = f"SELECT n, epoch, until FROM unit WHERE n IN ({places}) ORDER BY n{_LOCK[transaction.dialect]}"  # noqa: S608 - places only
-    found: Any = transaction.fetch(query, tuple(sorted(touched)))
+    found: Any = transaction.units(("n", "epoch", "until"), touched, lock=True)
     return [n for n, epoch, until in found if _is_stale(held.get(n), epoch, until)]
 
 

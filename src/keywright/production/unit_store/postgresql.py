@@ -119,6 +119,9 @@ class PostgresqlDatabase:
     def back_up(self, schema: str) -> None:
         """Nothing: PostgreSQL undoes a schema change that fails, and its administrator has the backups."""
 
+    def check_in_place(self) -> None:
+        """Nothing: the server has the place."""
+
     def checkpoint(self, connection: sa.Connection) -> int:
         """Nothing: the server makes its own."""
         del connection

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import chain
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import sqlalchemy as sa
 from sqlalchemy.exc import DatabaseError
 
+from keywright.production.unit_store import prepared_rows
 from keywright.production.unit_store.database import Database
 from keywright.production.unit_store.durable import attempts, is_passing
+from keywright.production.unit_store.prepared_rows import PreparedUnit, recipe_id
 from keywright.production.unit_store.rows import Certificate, Event, Lot, Unit, event_row, lot_row, unit_row
-from keywright.production.unit_store.tables import CLOSING, STATES, State, campaign, certificate, event, unit
+from keywright.production.unit_store.tables import CLOSING, OPEN, STATES, State, campaign, certificate, event, unit
+
+Got = TypeVar("Got")
 
 _CHUNK: Final = 1000
 """Rows held in memory at a time."""
@@ -78,6 +82,14 @@ class StoreReader:
         query = sa.select(certificate).where(certificate.c.unit == n)
         return next((Certificate(**row._mapping) for row in self._all(query)), None)  # noqa: SLF001 - documented name
 
+    def prepared(self, n: int, recipe_digest: str) -> PreparedUnit | None:
+        """What was prepared for a unit by this recipe."""
+        return self.ask(lambda connection: prepared_rows.find(connection, recipe_id(recipe_digest), n))
+
+    def prepared_for(self, uid: bytes, recipe_digest: str) -> int | None:
+        """The unit that was prepared by this recipe for the device of this identity."""
+        return self.ask(lambda connection: prepared_rows.named_uid(connection, recipe_id(recipe_digest), uid))
+
     def certificates(self) -> Iterator[Certificate]:
         """All certificates in the order of units, streamed."""
         return self._certificates(sa.true())
@@ -96,13 +108,9 @@ class StoreReader:
         return int(self._all(query)[0].units)
 
     def stations_pinned(self) -> set[str]:
-        """Stations on whose readers units stand, or stood when they were finished."""
-        query = (
-            sa.select(unit.c.pinned)
-            .where((unit.c.state != "planned") | (unit.c.recover == 1), unit.c.pinned != "")
-            .distinct()
-        )
-        return {row.pinned for row in self._all(query)}
+        """Stations on whose readers unfinished units stand that were begun: only those can go on with them."""
+        begun = unit.c.state.in_(OPEN) & ((unit.c.state != "planned") | (unit.c.recover == 1))
+        return {row.pinned for row in self._all(sa.select(unit.c.pinned).where(begun, unit.c.pinned != "").distinct())}
 
     def standing(self) -> dict[str, int]:
         """How many units that were begun stand on each station; those that stand nowhere in particular under ""."""
@@ -136,11 +144,15 @@ class StoreReader:
         return (Certificate(**row._mapping) for row in self._stream(query))  # noqa: SLF001 - documented name
 
     def _all(self, query: sa.Select[*tuple[Any, ...]]) -> Sequence[sa.Row[*tuple[Any, ...]]]:
-        """Few rows, all at once; asked for again where a server restarts."""
+        """Few rows, all at once."""
+        return self.ask(lambda reader: reader.execute(query).all())
+
+    def ask(self, question: Callable[[sa.Connection], Got]) -> Got:
+        """The answer to a question of few rows; asked again where a server restarts."""
         for failed in attempts(self.database):
             try:
                 with self._reader.connect() as reader:
-                    return reader.execute(query).all()
+                    return question(reader)
             except DatabaseError as error:
                 if not (self.database.retries and is_passing(error)):
                     raise self.database.problem(error) from error

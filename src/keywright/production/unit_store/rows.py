@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from keywright.errors import StoreError
 from keywright.production.order import OrderRow
 from keywright.production.unit_store.tables import FINISHED, Phase, State, certificate, event, unit
-from keywright.production.unit_store.transaction import Prepared, Row, Transaction
+from keywright.production.unit_store.transaction import Given, Prepared, Row, Transaction, added
 from keywright.production.unit_store.transitions import TransitionError, unit_sources
 
 Facts: TypeAlias = Mapping[str, object]
@@ -207,14 +207,15 @@ def _update(columns: tuple[str, ...], state: State | None) -> Prepared:
     """Sets the columns; a new state only where `transitions.UNIT` leads to it, so that no race can go round it."""
     if wrong := set(columns) - _CHANGEABLE:
         raise ValueError(f"a unit's {', '.join(sorted(wrong))} cannot be changed")
-    values: list[tuple[sa.Column[Any], sa.BindParameter[Any]]] = [
-        (unit.c[name], sa.bindparam(name)) for name in columns
-    ]
-    which = unit.c.n == sa.bindparam("n_")
-    if state is not None:
-        sources: list[sa.ColumnElement[str]] = [sa.literal_column(f"'{source}'") for source in unit_sources(state)]
-        which &= unit.c.state.in_(sources or [sa.literal_column("''")])
-    return Prepared(unit.update().where(which).ordered_values(*values), (*columns, "n_"))
+
+    def build(given: Given) -> sa.Update:
+        which = unit.c.n == given["n_"]
+        if state is not None:
+            sources: list[sa.ColumnElement[str]] = [sa.literal_column(f"'{source}'") for source in unit_sources(state)]
+            which &= unit.c.state.in_(sources or [sa.literal_column("''")])
+        return unit.update().where(which).ordered_values(*((unit.c[name], given[name]) for name in columns))
+
+    return Prepared({name: unit.c[name].type for name in columns} | {"n_": unit.c.n.type}, build)
 
 
 def _refuse(transaction: Transaction, numbers: Sequence[object], state: State | None) -> NoReturn:
@@ -229,5 +230,5 @@ def _refuse(transaction: Transaction, numbers: Sequence[object], state: State | 
     raise TransitionError(f"unit {wrong} is {found.get(wrong)}: it cannot become {state}")
 
 
-_ADD_EVENT: Final = Prepared(event.insert().inline(), ("unit", "step", "phase", "attempt", "facts", "at"))
-_ADD_CERTIFICATE: Final = Prepared(certificate.insert().inline(), Certificate.__struct_fields__)
+_ADD_EVENT: Final = added(event, ("unit", "step", "phase", "attempt", "facts", "at"))
+_ADD_CERTIFICATE: Final = added(certificate, Certificate.__struct_fields__)

@@ -7,6 +7,7 @@ import sqlite3
 from contextlib import closing
 from pathlib import Path
 from typing import Final, final
+from urllib.parse import quote
 
 import sqlalchemy as sa
 from sqlalchemy.event import listens_for
@@ -40,6 +41,7 @@ class SqliteFile:
     def __init__(self, path: Path) -> None:
         self.beside = path
         self.name = str(path)
+        self._opened: tuple[int, int] | None = None
 
     def check(self) -> None:
         """Raise StoreError unless there is a file that may be a store."""
@@ -62,7 +64,21 @@ class SqliteFile:
 
     def engine(self, *, write: bool) -> sa.Engine:
         """Connections that begin transactions only as told."""
-        return engine_for(self.beside, write=write)
+        engine = engine_for(self.beside, write=write)
+        if write:
+            listens_for(engine, "first_connect")(self._remember)
+        return engine
+
+    def _remember(self, _connection: object, _record: object) -> None:
+        self._opened = _identity(self.beside)
+
+    def check_in_place(self) -> None:
+        """Raise StoreError if the file that is written was removed or replaced: nobody would find it again."""
+        if _identity(self.beside) != self._opened:
+            raise StoreError(
+                f"{self.name}: was removed or replaced while it was in use; nothing more is written",
+                hint="put the file back, or a backup, before anything else is done with the units",
+            )
 
     def serialise(self, connection: sa.Connection) -> None:
         """Nothing to do: writers begin with BEGIN IMMEDIATE."""
@@ -143,13 +159,17 @@ def sync_folder(folder: Path) -> None:
 
 
 def engine_for(path: Path, *, write: bool) -> sa.Engine:
-    """An engine whose connections begin transactions only as told: writers at once, readers when they first read."""
-    engine = sa.create_engine(
-        sa.URL.create("sqlite", database=str(path)),
-        hide_parameters=True,
-        # Without this the driver would begin transactions by itself, too late for DDL and for reads.
-        connect_args={"isolation_level": None, "check_same_thread": False},
-    )
+    """An engine whose connections begin transactions only as told: writers at once, readers when they first read.
+
+    None makes a file.
+    """
+
+    def connected() -> sqlite3.Connection:
+        place = f"file:{quote(os.fsencode(path.absolute()))}?mode=rw"
+        # Without the level the driver would begin transactions by itself, too late for DDL and for reads.
+        return sqlite3.connect(place, uri=True, isolation_level=None, check_same_thread=False)
+
+    engine = sa.create_engine(sa.URL.create("sqlite", database=str(path)), hide_parameters=True, creator=connected)
 
     @listens_for(engine, "connect")
     def _configure(connection: sqlite3.Connection, _record: object) -> None:
@@ -164,6 +184,15 @@ def engine_for(path: Path, *, write: bool) -> sa.Engine:
         connection.exec_driver_sql("BEGIN IMMEDIATE" if immediate else "BEGIN")
 
     return engine
+
+
+def _identity(path: Path) -> tuple[int, int]:
+    """Which file it is; zeros for none."""
+    try:
+        found = path.stat()
+    except OSError:
+        return 0, 0
+    return found.st_dev, found.st_ino
 
 
 def back_up(path: Path, copy: Path) -> None:

@@ -184,8 +184,12 @@ audit_head: Final = Table(
     Column("last", LargeBinary, nullable=False),
     Column("at_ms", BigInteger, nullable=False),
     Column("host", Text, nullable=False),
+    Column("vkey", Text, nullable=False, server_default=text("''")),
 )
-"""Where the log ends: its tree's right edge, the last leaf, and the last entry's time (ms since 1970, UTC) and host."""
+"""Where the log ends: its tree's right edge, the last leaf, and the last entry's time (ms since 1970, UTC) and host.
+
+`vkey` is the key that signs it, as its last entry about one says; empty if there is none yet.
+"""
 
 audit_checkpoint: Final = Table(
     "audit_checkpoint",

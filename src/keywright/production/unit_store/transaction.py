@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from itertools import islice
-from typing import Any, Final, final
+from typing import Any, Final, TypeAlias, final
 
 import sqlalchemy as sa
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.sql.dml import ReturningUpdate
+from sqlalchemy.sql.type_api import TypeEngine
 
-__all__ = ["Prepared", "Row", "Transaction"]
+__all__ = ["Given", "Prepared", "Row", "Transaction", "added"]
 
 Row = tuple[object, ...]
+Given: TypeAlias = Mapping[str, sa.ColumnElement[Any]]
+"""The parameters of a statement as SQL, by name."""
 
 _CHUNK: Final = 1000
 """Rows held in memory at a time while they are added."""
@@ -20,29 +24,51 @@ _CHUNK: Final = 1000
 
 @final
 class Prepared:
-    """A statement whose parameters stand in `order`, compiled once for each kind of database.
+    """A statement for many rows of parameters, compiled once for each kind of database.
 
-    SQLAlchemy's own handling of each row's parameters would halve what a second can commit.
+    SQLite runs it for each row; a server runs it once, over a table of all rows that comes as an array for each
+    parameter: to run it for each row would cost both ends more than the change itself. One row comes as it is.
     """
 
-    def __init__(self, statement: sa.Insert | sa.Update, order: Sequence[str]) -> None:
-        self._statement = statement
-        self._order = tuple(order)
-        self._texts: dict[str, str] = {}
+    def __init__(
+        self, parameters: Mapping[str, TypeEngine[Any]], build: Callable[[Given], sa.Insert | sa.Update]
+    ) -> None:
+        """`parameters` in the order of a row. On SQLite the statement must name them in this order, each once."""
+        self._parameters = dict(parameters)
+        self._build = build
+        self._texts: dict[tuple[str, bool], str] = {}
 
-    def text(self, dialect: sa.Dialect) -> str:
-        """The statement as the driver of `dialect` takes it. Raises ValueError if its parameters stand otherwise."""
-        found = self._texts.get(dialect.name)
+    def text(self, dialect: str, *, arrays: bool = False) -> str:
+        """The statement as the driver takes it. Raises ValueError if it names its parameters otherwise."""
+        found = self._texts.get((dialect, arrays))
         if found is None:
-            found = self._texts[dialect.name] = self._compiled(dialect)
+            given = self._unnested() if arrays else self._bound(dialect)
+            found = self._texts[dialect, arrays] = self._compiled(dialect, given)
         return found
 
-    def _compiled(self, dialect: sa.Dialect) -> str:
-        keys = self._order if isinstance(self._statement, sa.Insert) else None
-        compiled = self._statement.compile(dialect=_POSITIONAL[dialect.name], column_keys=keys)
-        if tuple(compiled.positiontup or ()) != self._order:
-            raise ValueError(f"parameters stand as {compiled.positiontup}, not {self._order}")
-        return str(compiled)
+    def _compiled(self, dialect: str, given: Given) -> str:
+        compiled = self._build(given).compile(dialect=_POSITIONAL[dialect])
+        if compiled.positiontup != list(self._parameters):
+            raise ValueError(f"parameters stand as {compiled.positiontup}, not {list(self._parameters)}")
+        return str(compiled).replace("%s", "%b")  # in binary form: as text, an array is escaped piece by piece
+
+    def _bound(self, dialect: str) -> Given:
+        bound = {name: sa.bindparam(name, type_=kind) for name, kind in self._parameters.items()}
+        return bound if dialect == "sqlite" else {name: sa.cast(one, one.type) for name, one in bound.items()}
+
+    def _unnested(self) -> Given:
+        arrays = (sa.cast(sa.bindparam(name), sa.ARRAY(kind)) for name, kind in self._parameters.items())
+        columns = (sa.column(name, kind) for name, kind in self._parameters.items())
+        return dict(sa.func.unnest(*arrays).table_valued(*columns, name="given").render_derived().c)
+
+
+def added(table: sa.Table, names: Sequence[str]) -> Prepared:
+    """What adds rows of these columns to a table, numbered in their order."""
+
+    def build(given: Given) -> sa.Insert:
+        return table.insert().inline().from_select(list(names), sa.select(*given.values()))
+
+    return Prepared({name: table.c[name].type for name in names}, build)
 
 
 @final
@@ -51,15 +77,13 @@ class Transaction:
 
     def __init__(self, connection: sa.Connection) -> None:
         self._connection = connection
+        self._made: Any = None
+        self.dialect = connection.dialect.name
+        """`sqlite` or `postgresql`."""
         self.rows_written = 0
 
-    @property
-    def dialect(self) -> str:
-        """`sqlite` or `postgresql`."""
-        return self._connection.dialect.name
-
     def run(self, statement: Prepared, rows: Sequence[Row], *, is_change: bool = True) -> int:
-        """Run a statement once for each row of parameters; returns how many rows it wrote in all.
+        """Run a statement for each row of parameters; returns how many rows it wrote in all.
 
         Rows that only tell of changes are not counted among them.
         """
@@ -67,8 +91,18 @@ class Transaction:
             return 0
         if is_change:
             self.rows_written += len(rows)
-        text = statement.text(self._connection.dialect)
-        return self._connection.exec_driver_sql(text, list(rows)).rowcount
+        many = len(rows) > 1
+        is_file = self.dialect == "sqlite"
+        text = statement.text(self.dialect, arrays=many and not is_file)
+        with self._cursor(text) as cursor:
+            if not many:
+                cursor.execute(text, rows[0])
+            elif is_file:
+                cursor.executemany(text, rows)
+            else:
+                cursor.execute(text, [list(column) for column in zip(*rows, strict=True)])
+            written: int = cursor.rowcount
+        return written
 
     def one(self, query: sa.Select[*tuple[Any, ...]]) -> sa.Row[*tuple[Any, ...]] | None:
         """The only row of a query, or None."""
@@ -78,9 +112,11 @@ class Transaction:
         """All rows of a query."""
         return self._connection.execute(query).all()
 
-    def returning(self, statement: ReturningUpdate[Any]) -> Sequence[sa.Row[*tuple[Any, ...]]]:
+    def returning(
+        self, statement: ReturningUpdate[Any], values: Mapping[str, object]
+    ) -> Sequence[sa.Row[*tuple[Any, ...]]]:
         """Run a statement that returns rows, and those rows."""
-        return self._connection.execute(statement).all()
+        return self._connection.execute(statement, values).all()
 
     def copy(self, table: str, columns: Sequence[str], rows: Iterable[Row]) -> int:
         """Add many rows, as fast as the database takes them; returns how many."""
@@ -89,13 +125,10 @@ class Transaction:
         names = ", ".join(f'"{name}"' for name in columns)
         statement = f'COPY "{table}" ({names}) FROM STDIN'
         count = 0
-        try:
-            with self._driver().cursor() as cursor, cursor.copy(statement) as stream:
-                for row in rows:
-                    stream.write_row(row)
-                    count += 1
-        except self._connection.dialect.loaded_dbapi.Error as error:  # past SQLAlchemy, so named as it names them
-            raise DBAPIError.instance(statement, None, error, self._connection.dialect.loaded_dbapi.Error) from error
+        with self._cursor(statement) as cursor, cursor.copy(statement) as stream:
+            for row in rows:
+                stream.write_row(row)
+                count += 1
         return count
 
     def _insert(self, table: str, columns: Sequence[str], rows: Iterable[Row]) -> int:
@@ -103,20 +136,43 @@ class Transaction:
         remaining = iter(rows)
         places = ", ".join("?" * len(columns))
         statement = f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({places})"  # noqa: S608 - names of ours
-        while chunk := list(islice(remaining, _CHUNK)):
-            self._connection.exec_driver_sql(statement, chunk)
-            count += len(chunk)
+        with self._cursor(statement) as cursor:
+            while chunk := list(islice(remaining, _CHUNK)):
+                cursor.executemany(statement, chunk)
+                count += len(chunk)
         return count
 
-    def _driver(self) -> Any:
-        return self._connection.connection.driver_connection
+    def units(self, columns: Sequence[str], numbers: Iterable[int], *, lock: bool = False) -> Sequence[Row]:
+        """Columns of units by their numbers, in that order. `lock`: as for `fetch`."""
+        asked = sorted(numbers)
+        query = f"SELECT {', '.join(columns)} FROM unit WHERE n "  # noqa: S608 - names of ours
+        if self.dialect == "sqlite":
+            return self.fetch(f"{query} IN ({', '.join('?' * len(asked))}) ORDER BY n", asked, lock=lock)
+        return self.fetch(f"{query} = ANY(%s) ORDER BY n", [asked], lock=lock)
 
-    def fetch(self, text: str, parameters: Row = ()) -> Sequence[Row]:
-        """All rows of a query written for this database's driver: what is asked in every transaction is asked so."""
-        cursor = self._connection.exec_driver_sql(text, parameters).cursor
-        if cursor is None:
-            raise AssertionError("a query has a cursor until it is read")
-        return cursor.fetchall()
+    def fetch(self, query: str, parameters: Sequence[object] = (), *, lock: bool = False) -> Sequence[Row]:
+        """All rows of a query that every transaction asks, past SQLAlchemy; `lock`: nobody else can change them now."""
+        text = f"{query} FOR UPDATE" if lock and self.dialect == "postgresql" else query
+        with self._cursor(text) as cursor:
+            cursor.execute(text, parameters)
+            found: Sequence[Row] = cursor.fetchall()
+        return found
+
+    @contextmanager
+    def _cursor(self, text: str) -> Iterator[Any]:
+        """The driver's own cursor: SQLAlchemy's would cost more than the statement. Errors are as it names them."""
+        connection = self._connection
+        driver: Any = connection.connection.driver_connection
+        kind = connection.dialect.loaded_dbapi.Error
+        try:
+            if self._made is None:
+                self._made = driver.cursor()
+            yield self._made
+        except kind as error:
+            is_gone = connection.dialect.is_disconnect(error, driver, None)
+            if is_gone:
+                connection.invalidate(error)
+            raise DBAPIError.instance(text, None, error, kind, connection_invalidated=is_gone) from error
 
     def execute(self, statement: sa.Insert | sa.Update | sa.Delete, values: Mapping[str, object] | None = None) -> int:
         """Run any other statement once; returns how many rows it wrote."""

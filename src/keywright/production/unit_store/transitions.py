@@ -44,6 +44,7 @@ LOT: Final[Mapping[tuple[LotState, LotMove], LotState]] = {
     ("waiting", "approve"): "open",
     ("waiting", "accept"): "open",
     ("waiting", "recipe"): "open",
+    ("waiting", "reopen"): "open",
     ("waiting", "stop"): "stopped",
     ("stopped", "release"): "open",
     ("stopped", "finish"): "complete",

@@ -30,6 +30,7 @@ from keywright.production.unit_store import leases
 from keywright.production.unit_store.database import Database, Lock, database_at
 from keywright.production.unit_store.durable import ConflictError, Durable
 from keywright.production.unit_store.leases import FencedError, Leave
+from keywright.production.unit_store.prepared_rows import PreparedChunk, changes_of
 from keywright.production.unit_store.processes import is_gone, this_host, this_process
 from keywright.production.unit_store.reader import StoreReader
 from keywright.production.unit_store.rows import PLANNED, Certificate, Change, Event, Lot, Unit, UnitChange, planned
@@ -66,6 +67,8 @@ _CHECKPOINT_CHANGES: Final = 4096
 class Settings(msgspec.Struct, frozen=True):
     """How durable the store is, and what was written in this process; None when it only reads."""
 
+    dialect: str
+    """`sqlite` or `postgresql`."""
     journal_mode: str
     synchronous: str
     commits: int | None
@@ -93,8 +96,12 @@ class UnitStore(StoreReader):
         self.station = station
         self.url = ""
         """As it was opened."""
+        self.recipe = ""
+        """Digest of the recipe that this process works by: of a lot that has another one by now it gets no unit."""
         self.ttl_s = ttl_s
-        self._clock = clock
+        self._now = _now(database, clock)
+        self._until = self._now + sa.literal(ttl_s)
+        self._leasing = leases.Leasing(station, self._until)
         self._engine = engine
         self._lock = lock
         self._writer = Durable(database, engine, station, self._lock_again) if station else None
@@ -151,7 +158,10 @@ class UnitStore(StoreReader):
         if self._writer is not None:
             try:
                 if self._held:
-                    self._writer.run(lambda transaction: leases.give_back(transaction, self.station), again=False)
+                    host, process = this_host(), this_process()
+                    self._writer.run(
+                        lambda transaction: leases.give_back(transaction, self.station, host, process), again=False
+                    )
             except StoreError:
                 pass  # the server is gone: the leases end by themselves
             finally:
@@ -222,6 +232,22 @@ class UnitStore(StoreReader):
                 self._held.pop(change.unit, None)
         self._count(written)
 
+    def add_prepared(self, chunk: PreparedChunk) -> tuple[int, ...]:
+        """Write what was prepared for a chunk of the order, in one transaction; the units that it was written for.
+
+        Units that somebody has taken up meanwhile are left out. Raises ConflictError if the chunk was prepared already.
+        """
+
+        def work(transaction: Transaction) -> tuple[PreparedChunk, int]:
+            changes = changes_of(transaction, chunk)
+            write(transaction, changes)
+            (kept,) = (change for change in changes if type(change) is PreparedChunk)
+            return kept, transaction.rows_written
+
+        kept, written = self._write(work)
+        self._count(written)
+        return tuple(one.unit for one in kept.units)
+
     # ---- leases
 
     def claim(self, limit: int, *, pin: bool = False) -> list[Unit]:
@@ -233,7 +259,7 @@ class UnitStore(StoreReader):
         """
 
         def work(transaction: Transaction) -> list[Unit]:
-            return leases.claim(transaction, self.station, limit, self._until(), without=tuple(self._held), pinned=pin)
+            return self._leasing.claim(transaction, limit, without=self._held, pinned=pin, recipe=self.recipe)
 
         found = self._write(work)
         self._held |= {one.n: one.epoch for one in found}
@@ -243,14 +269,15 @@ class UnitStore(StoreReader):
         """Lease one unit, such as the one that was put on the reader; None if it is finished or another's."""
         if n in self._held:
             return self.unit(n)
-        found = self._write(lambda transaction: leases.take(transaction, self.station, n, self._until(), pinned=pin))
+        found = self._write(lambda transaction: self._leasing.take(transaction, n, pinned=pin, recipe=self.recipe))
         if found is not None:
             self._held[n] = found.epoch
         return found
 
-    def is_claimable(self) -> bool:
-        """Whether `claim` could find something now."""
-        return bool(self._all(leases.claimable(self.station)))
+    def is_work_left(self) -> bool:
+        """Whether others have units in hand that may come back, or left some that `claim` could find."""
+        self.reap()
+        return bool(self.leased()) or bool(self._all(leases.claimable(self.station, self.recipe)))
 
     def drop(self, n: int) -> None:
         """Forget a lease that was lost: `commit` said so, and nobody here works on the unit any more."""
@@ -262,7 +289,10 @@ class UnitStore(StoreReader):
 
     def heartbeat(self) -> int:
         """Have this station's leases last another `ttl_s`; returns how many it has."""
-        return self._write(lambda transaction: leases.extend(transaction, self.station, self._now(), self._until()))
+        host, process = this_host(), this_process()
+        return self._write(
+            lambda transaction: leases.extend(transaction, self.station, host, process, self._now, self._until)
+        )
 
     @contextmanager
     def keep_alive(self) -> Iterator[None]:
@@ -286,12 +316,7 @@ class UnitStore(StoreReader):
 
     def reap(self) -> int:
         """Leases that ended, and those of this machine's processes that have, become units to recover; how many."""
-
-        def work(transaction: Transaction) -> int:
-            dead = [row.name for row in leases.holders(transaction) if is_gone(row.host, row.process)]
-            return leases.expire(transaction, self._now()) + leases.expire_of(transaction, dead)
-
-        return self._write(work)
+        return self._write(self._reap)
 
     def pin(self, n: int, *, released: bool = False) -> None:
         """The unit stands on this station's reader: no other one gets it, until it is released."""
@@ -304,9 +329,10 @@ class UnitStore(StoreReader):
         """Journal mode, synchronous mode and counts, to be printed beside every figure."""
         with self._engine.connect() as reader:
             journal_mode, synchronous = self.database.settings(reader)
+        how = (self.database.dialect, journal_mode, synchronous)
         if self._writer is None:
-            return Settings(journal_mode, synchronous, None, None, None)
-        return Settings(journal_mode, synchronous, self._commits, self._changes, self._commits + self._syncs)
+            return Settings(*how, None, None, None)
+        return Settings(*how, self._commits, self._changes, self._commits + self._syncs)
 
     def _write(self, work: Callable[[Transaction], Got], *, again: bool = True) -> Got:
         if self._writer is None:
@@ -330,26 +356,21 @@ class UnitStore(StoreReader):
         if self._lock is not None:
             earlier = [row.name for row in leases.holders(transaction) if row.name.startswith(_ALONE)]
             leases.expire_of(transaction, earlier)
+            self._reap(transaction)
             leases.begin_run(transaction)
         else:
             leases.expire_of(transaction, [self.station])
-        leases.register(transaction, self.station, this_host(), this_process(), self._now())
+        leases.register(transaction, self.station, this_host(), this_process(), self._now)
+
+    def _reap(self, transaction: Transaction) -> int:
+        dead = [row.name for row in leases.holders(transaction) if is_gone(row.host, row.process)]
+        return leases.expire(transaction, self._now) + leases.expire_of(transaction, dead)
 
     def _lock_again(self) -> None:
         """A server that restarted has forgotten who had the store."""
         if self._lock is not None:
             self._lock.release()
             self._lock = self.database.lock(self.ttl_s)
-
-    def _now(self) -> sa.ColumnElement[float]:
-        if self._clock is not None:
-            return sa.literal(self._clock())
-        if self.database.dialect == "sqlite":
-            return sa.literal(time.time())
-        return sa.cast(sa.extract("epoch", sa.func.clock_timestamp()), sa.Float)
-
-    def _until(self) -> sa.ColumnElement[float]:
-        return self._now() + sa.literal(self.ttl_s)
 
     def _count(self, changes: int) -> None:
         with self._count_mutex:
@@ -362,6 +383,13 @@ class UnitStore(StoreReader):
         syncs = self._writer.checkpoint()
         with self._count_mutex:
             self._syncs += syncs
+
+
+def _now(database: Database, clock: Callable[[], float] | None) -> sa.ColumnElement[float]:
+    """The time at which a statement runs: a given clock's, else the database's where that is a server."""
+    if clock is None and database.dialect == "postgresql":
+        return sa.cast(sa.extract("epoch", sa.func.clock_timestamp()), sa.Float)
+    return sa.bindparam("now", callable_=clock or time.time, type_=sa.Float)
 
 
 def _told(rows: Iterator[Row], entries: list[AuditEvent]) -> Iterator[Row]:

@@ -13,6 +13,7 @@ from typing import Any, Final, NamedTuple
 
 from keywright.production.audit.checkpoints import CheckpointMade, write_checkpoints
 from keywright.production.audit.log import KINDS, append
+from keywright.production.audit.log_key import KeyNamed, write_keys
 from keywright.production.audit.retention import BodiesGivenUp, write_given_up
 from keywright.production.handover import outbox
 from keywright.production.handover.ledger import LedgerEntry, write_entries, write_moves
@@ -30,6 +31,12 @@ from keywright.production.unit_store.control_rows import (
 from keywright.production.unit_store.label_rows import LabelPrinted
 from keywright.production.unit_store.label_rows import write as write_labels
 from keywright.production.unit_store.leases import Leave, write_leaves
+from keywright.production.unit_store.mark_rows import UnitsMarked
+from keywright.production.unit_store.mark_rows import write as write_marks
+from keywright.production.unit_store.prepared_rows import PreparedChunk
+from keywright.production.unit_store.prepared_rows import write as write_prepared
+from keywright.production.unit_store.review_rows import Reviewed
+from keywright.production.unit_store.review_rows import write as write_reviews
 from keywright.production.unit_store.rows import (
     Certificate,
     Change,
@@ -57,15 +64,19 @@ WRITERS: Final[tuple[Writer, ...]] = (
     Writer((UnitChange,), write_units),
     Writer((Certificate,), write_certificates),
     Writer((Event,), write_events),
+    Writer((PreparedChunk,), write_prepared),
     Writer((Leave,), write_leaves),
     Writer(approval_rows.KINDS, approval_rows.write),
     Writer(outbox.KINDS, outbox.write),
     Writer((LabelPrinted,), write_labels),
+    Writer((Reviewed,), write_reviews),
     Writer((Closed,), write_closed),
     Writer((CheckpointMade,), write_checkpoints),
     Writer((BodiesGivenUp,), write_given_up),
+    Writer((KeyNamed,), write_keys),
     Writer((Setback,), write_setbacks),
     Writer((Remade,), write_remakes),
+    Writer((UnitsMarked,), write_marks),
     Writer((LotMoved,), write_lot_moves),
     # The last: it reads what the others wrote, and every other process waits for the row it locks.
     Writer(KINDS, append),

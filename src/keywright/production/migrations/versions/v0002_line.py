@@ -25,6 +25,7 @@ def upgrade() -> None:
     _handover()
     _keys()
     _control()
+    _preparation()
 
 
 def _leases() -> None:
@@ -80,6 +81,7 @@ def _audit() -> None:
         sa.Column("last", sa.LargeBinary, nullable=False),
         sa.Column("at_ms", sa.BigInteger, nullable=False),
         sa.Column("host", sa.Text, nullable=False),
+        sa.Column("vkey", sa.Text, nullable=False, server_default=sa.text("''")),
     )
     op.create_table(
         "audit_checkpoint",
@@ -94,7 +96,7 @@ def _audit() -> None:
 
 
 def _approvals() -> None:
-    """What persons asked for and allowed, and that it was used."""
+    """What persons asked for and allowed, that it was used, and what auditors have seen."""
     op.create_table(
         "approval",
         sa.Column("id", sa.Text, primary_key=True),
@@ -120,7 +122,18 @@ def _approvals() -> None:
         sa.Column("digest", sa.LargeBinary, nullable=False),
         sa.Column("at_ms", sa.BigInteger, nullable=False),
     )
-    for table in ("approval", "approval_signature", "approval_use"):
+    op.create_table(
+        "review",
+        sa.Column("size", sa.Integer, primary_key=True, autoincrement=False),
+        sa.Column("first", sa.Integer, nullable=False),
+        sa.Column("root", sa.LargeBinary, nullable=False),
+        sa.Column("directory", sa.Text, nullable=False),
+        sa.Column("person", sa.Text, nullable=False),
+        sa.Column("at_ms", sa.BigInteger, nullable=False),
+        sa.Column("text", sa.Text, nullable=False),
+        sa.Column("signature", sa.LargeBinary, nullable=False),
+    )
+    for table in ("approval", "approval_signature", "approval_use", "review"):
         append_only(table)
 
 
@@ -240,5 +253,39 @@ def _control() -> None:
         sa.UniqueConstraint("instead_of", name="remake_once"),
         sa.CheckConstraint("unit <> instead_of", name="remake_another"),
     )
-    for table in ("setback", "lot_event", "remake"):
+    op.create_table(
+        "unit_mark",
+        sa.Column("unit", sa.Integer, sa.ForeignKey("unit.n"), primary_key=True, autoincrement=False),
+        sa.Column("key", sa.Text, primary_key=True),
+        sa.Column("name", sa.Text, nullable=False),
+        sa.Column("reason", sa.Text, nullable=False),
+        sa.Column("at", sa.Float, nullable=False),
+    )
+    for table in ("setback", "lot_event", "remake", "unit_mark"):
+        append_only(table)
+
+
+def _preparation() -> None:
+    """What was prepared for units before their devices were there, a chunk of the order in each transaction."""
+    op.create_table(
+        "prepared_chunk",
+        sa.Column("recipe", sa.Text, primary_key=True),
+        sa.Column("first", sa.Integer, primary_key=True, autoincrement=False),
+        sa.Column("last", sa.Integer, nullable=False),
+        sa.Column("units", sa.Integer, nullable=False),
+        sa.Column("digest", sa.Text, nullable=False),
+        sa.Column("at", sa.Float, nullable=False),
+        sa.CheckConstraint("first <= last", name="prepared_chunk_order"),
+    )
+    op.create_table(
+        "prepared",
+        sa.Column("recipe", sa.Text, primary_key=True),
+        sa.Column("unit", sa.Integer, sa.ForeignKey("unit.n"), primary_key=True, autoincrement=False),
+        sa.Column("kdd", sa.LargeBinary),
+        sa.Column("uid", sa.LargeBinary),
+        sa.Column("steps", sa.Text, nullable=False),
+        sa.UniqueConstraint("recipe", "kdd", name="prepared_kdd"),
+        sa.UniqueConstraint("recipe", "uid", name="prepared_uid"),
+    )
+    for table in ("prepared_chunk", "prepared"):
         append_only(table)
