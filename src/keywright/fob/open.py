@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 ELEMENT: Final = "element"
 """Namespace of an element that has a journal of its own."""
 UICC: Final = "uicc"
+LEAST_MTU: Final = 23
+GREATEST_MTU: Final = 517
+"""ATT_MTU that a value of the greatest length needs (Bluetooth Core 6.0, Vol 3 Part F 3.2.9)."""
 DEFAULT_SERIAL: Final = "SIM-000001"
 """The fob of `sim:fob` without a serial."""
 
@@ -321,6 +324,15 @@ def _tcp(uri: Uri) -> Exchange:
     return TcpLink(*uri.address())
 
 
+def _ble(uri: Uri) -> Exchange:
+    from keywright.fob.ble import open_ble  # noqa: PLC0415 - loads only where Bluetooth is meant
+
+    text = uri.parameters.get("mtu", "247")
+    if not text.isascii() or not text.isdecimal() or not LEAST_MTU <= int(text) <= GREATEST_MTU:
+        raise UsageError(f"{uri}: mtu is {LEAST_MTU} to {GREATEST_MTU}, not {text!r}", hint="for example mtu=247")
+    return open_ble(uri.rest, uri.parameters.get("hci", ""), int(text))
+
+
 def _replay(uri: Uri) -> Exchange:
     from keywright.link.pcapng import read_recording  # noqa: PLC0415 - loads only where it is meant
     from keywright.link.replay import Replay  # noqa: PLC0415 - as above
@@ -337,6 +349,7 @@ _OPENERS: Final[Mapping[str, Callable[[Uri], Exchange]]] = {
     "sim": open_simulated,
     "pcsc": _pcsc,
     "tcp": _tcp,
+    "ble": _ble,
     "replay": _replay,
 }
 _DEVICES: Final[Mapping[str, Maker]] = {

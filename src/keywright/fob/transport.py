@@ -1,4 +1,4 @@
-"""A device in this process, reached block by block over T=0, T=1 or ISO 14443-4 instead of by whole APDUs.
+"""A device in this process, reached block by block over T=0, T=1, ISO 14443-4 or GATT instead of by whole APDUs.
 
 What a host sees is a link like any other. Underneath, both ends of the transport run against each other in virtual
 time, so nothing waits; a line that fails as planned may stand between them.
@@ -12,6 +12,7 @@ from typing import Final, final
 from keywright.errors import DecodeError, LinkError
 from keywright.iso7816.atr import Atr, T1Parameters, build
 from keywright.iso7816.ats import Atqb, Ats, Rats, TypeAPps, atr_of_type_a, atr_of_type_b
+from keywright.iso7816.gatt import GattCard, GattHost
 from keywright.iso7816.iso14443 import Iso14443Card, Iso14443Profile, Iso14443Reader
 from keywright.iso7816.line import Channel, Line, LineExchange, clean
 from keywright.iso7816.t0 import T0Card, T0Host, T0Profile
@@ -21,6 +22,7 @@ from keywright.iso7816.transport import Failed
 from keywright.sansio.responder import Device
 
 _IFS: Final = 254
+_MTU: Final = 247
 _FSCI: Final = 8
 _TYPE_A_BYTES: Final = (0x80, 0x80, 0x02)
 """TA: 106 kbit/s only; TB: FWI 8, SFGI 0; TC: the card's number may stand in a header."""
@@ -136,7 +138,20 @@ def _t1_crc(device: Device, channel: Channel, name: str) -> TransportLink:
     return _t1(device, channel, name, crc=True)
 
 
-TRANSPORTS: Final = {"t0": _t0, "t1": _t1_lrc, "t1-crc": _t1_crc, "nfc-a": _nfc_a, "nfc-b": _nfc_b}
+def _gatt(device: Device, channel: Channel, name: str) -> TransportLink:
+    card = GattCard(device)
+    host = GattHost(_MTU)
+    line = Line(host, card, channel)
+    card.connected(_MTU, line.now)
+
+    def start(line: Line) -> None:
+        host.request_reset(line.now)
+        _settle(line)
+
+    return TransportLink(name, line, device.atr, extended=True, start=start)
+
+
+TRANSPORTS: Final = {"t0": _t0, "t1": _t1_lrc, "t1-crc": _t1_crc, "nfc-a": _nfc_a, "nfc-b": _nfc_b, "gatt": _gatt}
 """Names of transports, as the parameter of a `sim` URI has them."""
 
 

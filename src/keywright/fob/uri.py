@@ -34,7 +34,7 @@ FORMS: Final[tuple[Form, ...]] = (
     Form(
         "sim:element",
         "a simulated secure element (?memory=FILE keeps it, &kvn=, &i=, &stay=yes, &profile=NAME|FILE; "
-        "&transport=t0, t1, t1-crc, nfc-a or nfc-b reaches it block by block)",
+        "&transport=t0, t1, t1-crc, nfc-a, nfc-b or gatt reaches it block by block)",
     ),
     Form("sim:fob", "a simulated key fob (?serial=SERIAL&memory=FILE)"),
     Form("sim:uicc", "a simulated UICC for over-the-air packets (as sim:element, &msl= its minimum security level)"),
@@ -58,12 +58,17 @@ FORMS: Final[tuple[Form, ...]] = (
         radio=True,
     ),
     Form("tcp:HOST:PORT", "APDUs over TCP, each after two length bytes", serves=True),
+    Form(
+        "ble:PEER",
+        "the element of a fob over Bluetooth: its address, or nothing for the only one that is heard (?hci=CONTROLLER "
+        "as bumble writes it, without it a virtual one of this process; &mtu=23 to 517)",
+    ),
     Form("replay:FILE", "a recorded trace (?lenient=yes answers by position)"),
     Form("vpcd:HOST:PORT", "as a card in the virtual reader, the driver dials", asks=False, serves=True),
     Form("vpcd+connect:HOST:PORT", "as a card in the virtual reader, we dial", asks=False, serves=True),
 )
 
-_LATER: Final = frozenset({"serial", "ble", "http", "https"})
+_LATER: Final = frozenset({"serial", "http", "https"})
 _PARAMETERS: Final = {
     SIMULATED: ("memory", "serial", "kvn", "i", "stay", "profile", "transport", "msl"),
     "sim:mesh": (
@@ -71,6 +76,7 @@ _PARAMETERS: Final = {
         *("loss", "duplication", "reordering"),
     ),
     "pcsc": ("mode", "protocol", "extended", "wait"),
+    "ble": ("hci", "mtu"),
     "replay": ("lenient",),
 }
 
