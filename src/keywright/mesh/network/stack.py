@@ -59,6 +59,8 @@ class Received(msgspec.Struct, frozen=True):
     net_index: int
     app_index: int | None
     """Of the application key; None: under a device key."""
+    is_new_device_key: bool = False
+    """Whether it came under the candidate for the device key."""
 
 
 class Delivered(msgspec.Struct, frozen=True):
@@ -351,14 +353,16 @@ class Stack:
                     continue
                 message = parse_access(clear)
                 self._replay.note(pdu.src, iv_index, seq)
-                self._events.append(Received(pdu.src, pdu.dst, message, net_index, app_index))
+                is_new = any(key is new for new in self.keyring.new_device_keys.values())
+                self._events.append(Received(pdu.src, pdu.dst, message, net_index, app_index, is_new))
                 return
 
     def _candidates(self, pdu: NetworkPdu, form: Form, net_index: int) -> Sequence[tuple[int | None, AppKey]]:
         if form.aid is not None:
             return list(self.keyring.app_keys(form.aid, net_index))
         # A device key is that of the node that is asked, or of the one that answers.
-        keys = (self.keyring.device_keys.get(address) for address in (self.address, pdu.src))
+        rings = (self.keyring.device_keys, self.keyring.new_device_keys)
+        keys = (ring.get(address) for ring in rings for address in (self.address, pdu.src))
         return [(None, key) for key in keys if key is not None]
 
     def _labels_of(self, dst: int) -> Sequence[bytes]:
