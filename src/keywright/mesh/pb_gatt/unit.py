@@ -13,6 +13,7 @@ from keywright.errors import DecodeError, WireError
 from keywright.mesh.advertising import COMPLETE_UUID16, SERVICE_DATA_UUID16, build_ad
 from keywright.mesh.beacons import NetworkState, ServiceData, secure_network
 from keywright.mesh.device import Provisioned
+from keywright.mesh.identities import PROVISIONING_UUID, PROXY_UUID, network_identity
 from keywright.mesh.messages import IV_UPDATE, KEY_REFRESH
 from keywright.mesh.network.keyring import SWITCHED
 from keywright.mesh.node import Node, WasReset
@@ -31,8 +32,6 @@ from keywright.mesh.unit import Unit, UnitEvent
 
 LEAVE_S: Final = 5.0
 """How long a device that was provisioned, or a node that was reset, leaves the client to disconnect. No clause says."""
-NETWORK_ID: Final = 0x00
-"""Type of the service data that has a Network ID (MshPRT 7.2.2.2.2)."""
 _PROXY_KINDS: Final = (NETWORK_PDU, MESH_BEACON, PROXY_CONFIGURATION)
 
 
@@ -59,12 +58,12 @@ class GattUnit:
     @property
     def advertising(self) -> Sequence[bytes]:
         """AD structures of its connectable advertisements (MshPRT 7.1.2.2.1, 7.2.2.2)."""
-        uuid = bytes.fromhex(self.pipe.uuid)[::-1]
         node = self.unit.node
         if node is None:
-            content = ServiceData(self.unit.design.uuid, self.unit.oob_information).build()
+            uuid, content = PROVISIONING_UUID, ServiceData(self.unit.design.uuid, self.unit.oob_information).build()
         else:
-            content = bytes((NETWORK_ID,)) + next(iter(node.stack.keyring.subnets.values())).sending.network_id
+            first = next(iter(node.stack.keyring.subnets.values()))
+            uuid, content = PROXY_UUID, network_identity(first.sending).build()
         return (build_ad(COMPLETE_UUID16, uuid), build_ad(SERVICE_DATA_UUID16, uuid + content))
 
     # ---- the connection ---------------------------------------------------------------------------------------
