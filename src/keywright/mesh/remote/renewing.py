@@ -1,4 +1,4 @@
-"""A node gets another device key, address or composition while it stays in the network: the owner's side (MshPRT 3.11.8).
+"""A node gets another device key, address or composition and stays in the network: the owner's side (MshPRT 3.11.8).
 
 As in an enrolment, what the node may have is in the network's memory before the provisioning data leave. What was cut
 is found by `Renewal` records: the node is asked under the new key first, then under the old one.
