@@ -2,93 +2,26 @@
 
 from __future__ import annotations
 
-import random
-
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from keywright.crypto.ec import EcPrivateKey
 from keywright.mesh.beacons import NetworkState, ServiceData, open_secure_network
 from keywright.mesh.database.network import NetworkDatabase
-from keywright.mesh.device import Abilities, Provisioned
-from keywright.mesh.enrolment import Candidate, Enrolled, Enrolment, Failed
+from keywright.mesh.device import Provisioned
+from keywright.mesh.enrolment import Candidate, Enrolled, Enrolment
 from keywright.mesh.identities import network_identity, parse_advertisement
-from keywright.mesh.models.composition import Composition, Element
 from keywright.mesh.network.keys import NetKey
 from keywright.mesh.oob import Method
 from keywright.mesh.pb_gatt.link import PbGattLink
 from keywright.mesh.pb_gatt.messages import LEAST_MTU, MESH_BEACON, PROVISIONING_SERVICE, PROXY_SERVICE
 from keywright.mesh.pb_gatt.sar import PARTIAL_S, ProxySar
-from keywright.mesh.pb_gatt.unit import LEAVE_S, GattUnit
+from keywright.mesh.pb_gatt.unit import LEAVE_S
 from keywright.mesh.policy import Policy
 from keywright.mesh.session import ProvisionerSession
-from keywright.mesh.unit import Design, Unit
 from keywright.store.memory import RamMemory
-from support.mesh import counting, make_provisioner
-
-UUID = bytes.fromhex("70cf7c9732a345b691494810d2e9cbf4")
-NET = bytes(range(16))
-STATIC = bytes(range(32))
-COMPOSITION = Composition(1, 2, 3, 10, 0, (Element(0, (0,)), Element(0, (0x1000,))))
-
-
-def make_unit(memory: RamMemory) -> GattUnit:
-    unit = Unit(
-        Design(UUID, COMPOSITION, Abilities(elements=2, static_oob=STATIC), oob_information=0x0800),
-        memory,
-        0.0,
-        new_key=lambda: EcPrivateKey.generate("P-256"),
-        random_bytes=counting(7),
-        random=random.Random(3).random,
-    )
-    return GattUnit(unit)
-
-
-def network(memory: RamMemory) -> NetworkDatabase:
-    return NetworkDatabase.begin(
-        memory,
-        name="line",
-        uuid=bytes(16),
-        net_key=NET,
-        provisioner_uuid=bytes(16),
-        timestamp="2026-01-02T03:04:05Z",
-    )
-
-
-def enrol(unit: GattUnit, database: NetworkDatabase, cut: int | None = None, side: str = "") -> tuple[object, int]:
-    """Provision over a connection; how it ended and how many values there were. cut: that side's power goes there.
-
-    A side without power says nothing and hears nothing; the other learns that the connection is gone.
-    """
-    link = PbGattLink.connect(LEAST_MTU, 0.0)
-    run = Enrolment(
-        ProvisionerSession(make_provisioner(), link),
-        database,
-        Candidate(UUID, static_oob=STATIC),
-        policy=Policy(methods=(Method.STATIC,)),
-        timestamp="2026-01-02T03:04:05Z",
-    )
-    unit.connected(LEAST_MTU, 0.0)
-    carried, ends, quiet = 0, [], 0
-    while quiet < 3 and not link.is_closed:
-        quiet += 1
-        for sender in (run, unit):
-            receiver = unit if sender is run else run
-            for value in sender.outgoing(0.0):
-                if carried == cut:
-                    if side == "device":
-                        link.disconnected("the connection is lost", 0.0)
-                        run.outgoing(0.0)
-                    else:
-                        unit.disconnected("the connection is lost", 0.0)
-                    ends += [event for event in run.events() if isinstance(event, Enrolled | Failed)]
-                    return (ends[0] if ends else None), carried
-                carried, quiet = carried + 1, 0
-                receiver.receive(value, 0.0)
-            ends += [event for event in run.events() if isinstance(event, Enrolled | Failed)]
-    unit.disconnected("the client disconnected", 0.0)
-    return (ends[0] if ends else None), carried
+from support.mesh import make_provisioner
+from support.mesh_gatt import NET, STATIC, TIME, UUID, enrol, make_unit, network, node
 
 
 def test_a_unit_becomes_a_node_and_changes_its_service() -> None:
@@ -142,7 +75,7 @@ def test_a_device_leaves_a_client_that_stays() -> None:
         database,
         Candidate(UUID, static_oob=STATIC),
         policy=Policy(methods=(Method.STATIC,)),
-        timestamp="2026-01-02T03:04:05Z",
+        timestamp=TIME,
     )
     told: list[object] = []
     for _ in range(40):
@@ -156,13 +89,6 @@ def test_a_device_leaves_a_client_that_stays() -> None:
     assert unit.deadline() is not None
     unit.outgoing(LEAVE_S)
     assert unit.is_closed
-
-
-def node() -> GattUnit:
-    unit = make_unit(RamMemory())
-    enrol(unit, network(RamMemory()))
-    unit.connected(LEAST_MTU, 0.0)
-    return unit
 
 
 def test_a_proxy_client_is_told_the_state_of_the_network() -> None:

@@ -224,6 +224,10 @@ class Stack:
         if self.iv_index.state.sending != before:
             self._sequence.restart()
 
+    def take_sequence(self) -> int:
+        """A sequence number for a PDU that does not go through `send`. Raises SequenceError, StoreError."""
+        return self._sequence.take()
+
     # ---- endpoint ---------------------------------------------------------------------------------------------
 
     def receive(self, data: bytes, now: float) -> None:
