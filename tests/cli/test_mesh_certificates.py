@@ -12,7 +12,8 @@ from keywright.cli.main import main
 from keywright.cli.mesh import certificates
 from keywright.crypto.chains import read_certificate
 from keywright.errors import KeywrightError, LinkError, UsageError
-from keywright.fob.mesh_device import MeshModel, design_of, key_of, static_oob_of, uuid_of
+from keywright.fob.mesh_device import design_of, key_of, static_oob_of, uuid_of
+from keywright.fob.mesh_model import MeshModel
 from keywright.fob.mesh_vendor import VENDOR, vendor
 from keywright.mesh.certificate_uri import uri_data
 from keywright.mesh.certificates import check_path

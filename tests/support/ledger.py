@@ -27,6 +27,7 @@ from keywright.production.keystores.fresh_keys import fresh_entries
 from keywright.production.keystores.keystore import Keystore
 from keywright.production.keystores.sealed import Entry
 from keywright.production.keystores.software_keystore import SoftwareKeystore
+from keywright.production.mesh_lot import LotNetwork
 from keywright.production.recipe import Recipe, parse_recipe
 from keywright.production.unit_store.control_rows import Setback
 from keywright.production.unit_store.leases import Leave
@@ -104,6 +105,7 @@ class Ledger:
         self.events: list[Event] = []
         self.certificates: dict[int, Certificate] = {}
         self.setbacks: list[Failed] = []
+        self.network: LotNetwork | None = None
         self.batches: list[tuple[Change, ...]] = []
         self._there: set[object] = set()
         self._ticks = itertools.count()
@@ -118,6 +120,7 @@ class Ledger:
         """The same lot, to go on with separately."""
         twin = Ledger(self.recipe, self.units.values())
         twin.events, twin.certificates = list(self.events), dict(self.certificates)
+        twin.network = self.network
         twin._there = set(self._there)
         twin._draws = itertools.count(1000 * (len(self.events) + 1))
         return twin
@@ -144,6 +147,7 @@ class Ledger:
             rng=self.rng,
             history=tuple(event for event in self.events if event.unit == n),
             certificate=self.certificates.get(n),
+            network=self.network,
         )
 
     def commit(self, batch: Iterable[Change]) -> None:

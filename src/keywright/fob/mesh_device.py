@@ -9,11 +9,10 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Final, Literal, NamedTuple, final
-
-import msgspec
+from typing import Any, Final, NamedTuple, final
 
 from keywright.crypto.ec import EcPrivateKey
+from keywright.fob.mesh_model import Heard, MeshModel, Sent
 from keywright.mesh.device import Abilities, Refused, ValueShown, ValueWanted
 from keywright.mesh.ends import CURVE
 from keywright.mesh.keys import CMAC, HMAC
@@ -29,6 +28,8 @@ from keywright.store.memory import Memory
 COMPANY: Final = 0xFFFF
 """Company identifier of no company, which is for tests (Bluetooth Assigned Numbers 7.1)."""
 PRODUCT: Final = 0x4B57
+NAMESPACE: Final = "mesh "
+"""Before a name: where a journal keeps the memory of the radio, apart from a chip of the same name."""
 GATHER_S: Final = 0.06
 """After a host heard the first frame: how long more of them are collected before it is told."""
 LOOK_S: Final = 0.25
@@ -38,24 +39,6 @@ _GENERIC_ONOFF_ELEMENT: Final = Element(0, (_ONOFF_SERVER,))
 
 Chance = Callable[[], float]
 """A number from 0 up to 1."""
-
-
-class MeshModel(msgspec.Struct, frozen=True):
-    """How simulated mesh devices leave their maker.
-
-    output, input: action and size of a value that a person carries, as `numeric:6`; empty for none. static_oob: whether
-    a device has one; its maker's key pair is there whenever `has_key`. has_certificate: whether its records have a
-    certificate for it, of `mesh_vendor`.
-    """
-
-    elements: int = 1
-    algorithms: Literal["both", "cmac", "hmac"] = "both"
-    static_oob: bool = True
-    has_key: bool = True
-    has_certificate: bool = False
-    output: str = ""
-    input: str = ""
-    conditions: Conditions = Conditions()
 
 
 USUAL: Final = MeshModel()
@@ -192,20 +175,6 @@ class Attended:
 
 
 # ---- one device as a line reaches it
-
-
-class Sent(msgspec.Struct, frozen=True, array_like=True):
-    """What a host sends, and how long it listens at most, in seconds of the radio."""
-
-    frames: tuple[bytes, ...]
-    wait_s: float
-
-
-class Heard(msgspec.Struct, frozen=True, array_like=True):
-    """What came back within these seconds."""
-
-    frames: tuple[bytes, ...]
-    seconds: float
 
 
 @final

@@ -9,7 +9,8 @@ from typing import Any, Final, Protocol
 
 from keywright.codec.hexa import unhex
 from keywright.errors import DecodeError, StoreError, UsageError
-from keywright.fob.mesh_device import Attendant, MeshModel, SimulatedRadio, design_of, system_chance, uuid_of
+from keywright.fob.mesh_device import NAMESPACE, Attendant, SimulatedRadio, design_of, system_chance, uuid_of
+from keywright.fob.mesh_model import MeshModel
 from keywright.fob.uri import AIR, MESH, Uri, forms, parse_uri
 from keywright.mesh.unit import Design
 from keywright.sansio.air import Conditions
@@ -156,11 +157,11 @@ def _simulated(uri: Uri, attendant: Attendant) -> SimulatedRadio:
 
 def device_memory(journal: Journal, uuid: bytes) -> Memory:
     """The memory of one simulated mesh device in a journal that holds others too."""
-    return journal.memory(f"mesh {uuid.hex()}")
+    return journal.memory(NAMESPACE + uuid.hex())
 
 
 def _kept(journal: Journal, designs: list[Design]) -> dict[bytes, Memory]:
-    mine = {f"mesh {design.uuid.hex()}" for design in designs}
+    mine = {NAMESPACE + design.uuid.hex() for design in designs}
     others = [name for name in journal.namespaces() if name not in mine]
     if len(others) > 0 and not mine & set(journal.namespaces()):
         raise StoreError(

@@ -21,6 +21,7 @@ import msgspec
 
 from keywright.errors import LinkError
 from keywright.fob.fobs import Model
+from keywright.fob.mesh_model import MeshModel
 
 _CHUNK: Final = 1 << 18
 _HEAD: Final = struct.Struct(">IBB")
@@ -29,6 +30,8 @@ _GOODBYE_S: Final = 10.0
 COMMAND: Final = 0
 POWER_ON: Final = 1
 POWER_OFF: Final = 2
+AIR: Final = 3
+"""Frames for the radio of a device and how long to listen, `mesh_model.Sent`; answered with `mesh_model.Heard`."""
 _ANSWER: Final = 0
 _LOST: Final = 1
 
@@ -39,7 +42,8 @@ class Plan(msgspec.Struct, frozen=True):
     `listen` names a local socket at which several processes may reach the tray (`FobPool.connect`), each with the fobs
     that it powered on; it is made by the tray's process, in a folder that only its user may enter.
 
-    `models` are the fobs that differ from the `usual` one; `cuts` takes the power away from a fob once.
+    `models` are the fobs that differ from the `usual` one; `cuts` takes the power away from a fob once. Each has a mesh
+    radio, as `mesh` says; without `has_chip` it is nothing else, and answers no command.
     """
 
     journal: str = ""
@@ -49,6 +53,8 @@ class Plan(msgspec.Struct, frozen=True):
     usual: Model = Model()
     models: Mapping[str, Model] = {}
     cuts: Mapping[str, Cut] = {}
+    has_chip: bool = True
+    mesh: MeshModel = MeshModel()
 
 
 class Cut(msgspec.Struct, frozen=True):
@@ -149,6 +155,11 @@ class FobPool:
     def submit(self, name: str, command: bytes) -> None:
         """Queue a command APDU for a fob. Exactly one message comes back for it."""
         self._out.append(frame(COMMAND, name, command))
+        self.waiting += 1
+
+    def submit_air(self, name: str, sent: bytes) -> None:
+        """Queue frames for a fob's radio. Exactly one message comes back for it: what was heard."""
+        self._out.append(frame(AIR, name, sent))
         self.waiting += 1
 
     def power_on(self, name: str) -> None:

@@ -6,16 +6,20 @@ import socket
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
 from keywright.element import SecureElement
 from keywright.errors import KeywrightError
 from keywright.fob.fobs import simulated_fob
-from keywright.fob.pool import POWER_OFF, POWER_ON, Cut, Frames, Plan, frame
+from keywright.fob.mesh_model import Sent
+from keywright.fob.pool import AIR, POWER_OFF, POWER_ON, Cut, Frames, Plan, frame
 from keywright.fob.shared_tray import serve_many
 from keywright.store import Journal, Memory, RamMemory
+
+if TYPE_CHECKING:
+    from keywright.fob.mesh_device import DeviceOnAir
 
 _CHUNK: Final = 1 << 18
 _ANSWER: Final = 0
@@ -59,12 +63,19 @@ class Tray:
         self._fobs: dict[str, tuple[SecureElement, CutMemory | None]] = {}
         self._cuts: dict[str, Cut] = dict(plan.cuts)
         self._seen: dict[str, int] = {}
+        self._radios: dict[str, DeviceOnAir] = {}
 
     def answer(self, kind: int, name: str, payload: bytes) -> bytes:
         """The message for one message of the host; empty for a removal."""
+        if kind == AIR:
+            return frame(_ANSWER, name, self._on_air(name, payload))
+        if kind in (POWER_OFF, POWER_ON):
+            self._radios.pop(name, None)
         if kind == POWER_OFF:
             self._fobs.pop(name, None)
             return b""
+        if not self._plan.has_chip:
+            return frame(_ANSWER, name) if kind == POWER_ON else frame(_LOST, name, b"there is no chip to be asked")
         if kind == POWER_ON:
             return frame(_ANSWER, name, self._fob(name)[0].reset())
         element, memory = self._fob(name)
@@ -89,6 +100,16 @@ class Tray:
                 cut,
             )
         return found
+
+    def _on_air(self, name: str, payload: bytes) -> bytes:
+        from keywright.fob import mesh_device  # noqa: PLC0415 - loads only where a radio is used
+
+        radio = self._radios.get(name)
+        if radio is None:
+            memory = self._memory(f"{mesh_device.NAMESPACE}{name}")
+            radio = self._radios[name] = mesh_device.DeviceOnAir(name, memory, self._plan.mesh)
+        sent = msgspec.msgpack.decode(payload, type=Sent)
+        return msgspec.msgpack.encode(radio.exchange(sent))
 
     def _arm(self, name: str, memory: CutMemory | None, command: bytes) -> bool:
         """Make ready for the planned cut, if this is its command; True when only the answer is to be lost."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Generator, Sequence
 from functools import partial
-from typing import TypeAlias, final
+from typing import Protocol, TypeAlias, final
 
 import msgspec
 
@@ -20,7 +20,7 @@ from keywright.mesh.bearer import LinkOpened
 from keywright.mesh.cbp import Answer, CertificatePolicy, Question, obtain_certificate
 from keywright.mesh.certificates import DeviceCertificate, check_time
 from keywright.mesh.database.cdb import NodeEntry
-from keywright.mesh.database.network import NetworkDatabase
+from keywright.mesh.messages import ProvisioningData
 from keywright.mesh.oob import Method, Value
 from keywright.mesh.policy import Policy
 from keywright.mesh.provisioner import (
@@ -80,6 +80,22 @@ class Failed(msgspec.Struct, frozen=True):
 EnrolmentEvent: TypeAlias = ValueShown | ValueWanted | RetrievalWanted | Enrolled | Failed
 
 
+class Ledger(Protocol):
+    """What an enrolment needs of a network's memory; `NetworkDatabase` is one, with these meanings and errors."""
+
+    def promise(self, uuid: bytes, elements: int, device_key: bytes, net_index: int = 0) -> ProvisioningData:
+        """The data for a device. Whoever is not durable with it here is before the frames of `outgoing` are sent."""
+        ...
+
+    def complete(self, uuid: bytes, *, name: str, timestamp: str, is_secure: bool) -> NodeEntry:
+        """The device is a node."""
+        ...
+
+    def give_up(self, uuid: bytes) -> None:
+        """It took nothing."""
+        ...
+
+
 @final
 class Enrolment:
     """Endpoint: one device on one link. Ends with `Enrolled` or `Failed`."""
@@ -87,7 +103,7 @@ class Enrolment:
     def __init__(
         self,
         session: ProvisionerSession,
-        database: NetworkDatabase,
+        database: Ledger,
         candidate: Candidate,
         *,
         policy: Policy,

@@ -20,6 +20,7 @@ import msgspec
 from keywright.errors import KeywrightError, LinkError, OrderError, PolicyError, StoreError, UsageError
 from keywright.fob.open import check_link, model_of, open_link
 from keywright.fob.pool import FobPool, Plan
+from keywright.fob.uri import MESH as MESH_LINK
 from keywright.globalplatform.host import Dialogue, identify
 from keywright.iso7816.apdu import Command, Response
 from keywright.iso7816.layers import complete
@@ -34,17 +35,18 @@ from keywright.production.control.admission import admit, at_import, brake_of, f
 from keywright.production.crew import check_workers, crew
 from keywright.production.engine import Engine, Outcome, whole_recipe
 from keywright.production.handover.unit_record import recording
-from keywright.production.job import Commit, Job, StepDialogue
+from keywright.production.job import Commit, Job, OnAir, StepDialogue
 from keywright.production.jobs import job_of
 from keywright.production.keystores.keystore import Keystore
 from keywright.production.means import SIM, Means
 from keywright.production.order import OrderRow, check_order, order_digest, read_order
-from keywright.production.parameters import Identify
+from keywright.production.parameters import MESH, Identify, MeshProvision
 from keywright.production.preparation import Standing, check_names, left, prepare_chunk, standing
 from keywright.production.present import claimed, presented, sealed_on
 from keywright.production.readiness import (
     check_lot_link,
     check_memory,
+    check_radio,
     check_same_lot,
     check_stations,
     lot_in,
@@ -115,6 +117,7 @@ def run(recipe: Path, order: Path, store: str, means: Means) -> Run:
     read = read_recipe(recipe)
     link = means.link or read.link
     check_lot_link(link)
+    check_radio(read, link, means)
     check_engine(store, link, means)
     digest = check_order(order).digest
     database = database_at(store)
@@ -137,6 +140,7 @@ def _begin_or_go_on(units: UnitStore, recipe: Recipe, order: Path, digest: str, 
         check_same_lot(lot, recipe, digest, link, units.name)
     keystore = ready(means, recipe, link, units.path, lot)
     if lot is None:
+        prepare_mesh(units, recipe, check_order(order).rows, link, means)
         _import(units, recipe, order, digest, keystore, link, means)
     if means.engine is not None:
         check_memory(units, link, means)
@@ -153,6 +157,7 @@ def resume(store: str, means: Means) -> Run:
         recipe = recipe_of(lot)
         link = means.link or lot.link
         check_lot_link(link)
+        check_radio(recipe, link, means)
         check_engine(store, link, means)
         keystore = ready(means, recipe, link, store_path(store), lot)
         if means.engine is None:
@@ -283,6 +288,25 @@ def _import(
         *at_import(recipe, test=keystore.test, link=link, at=means.clock()),
     ]
     units.import_order(lot, _unchanged(order, digest), beside)
+
+
+def prepare_mesh(units: UnitStore, recipe: Recipe, rows: int, link: str, means: Means) -> None:
+    """Have addresses reserved for a lot that provisions mesh devices. Raises as `mesh_lot.prepare_network`."""
+    spec = recipe.step(MESH)
+    if spec is None or not isinstance(spec.parameters, MeshProvision):
+        return
+    from keywright.production.mesh_lot import prepare_network  # noqa: PLC0415 - few lots have radios
+
+    prepare_network(
+        units.path,
+        recipe.name,
+        rows=rows,
+        elements=spec.parameters.elements,
+        net_index=spec.parameters.net_index,
+        is_simulated=link.startswith(SIM),
+        rng=means.rng,
+        now=means.clock(),
+    )
 
 
 def _unchanged(order: Path, digest: str) -> Iterator[OrderRow]:
@@ -423,7 +447,12 @@ def _station(means: Means, link: str, store: Path | None, *, keep: bool, name: s
 def _plan(means: Means, link: str, store: Path | None, *, keep: bool, name: str) -> Plan:
     uri = check_link(link)
     journal = memory_of(uri, store, name)
-    return msgspec.structs.replace(means.plan, journal=journal, keep=keep, usual=model_of(uri, means.plan.usual))
+    plan = msgspec.structs.replace(means.plan, journal=journal, keep=keep)
+    if str(uri) == MESH_LINK:
+        from keywright.fob.mesh_radio import mesh_model  # noqa: PLC0415 - few lots have radios
+
+        return msgspec.structs.replace(plan, has_chip=False, mesh=mesh_model(uri))
+    return msgspec.structs.replace(plan, usual=model_of(uri, plan.usual))
 
 
 def _identified(station: Station, n: int, serial: str, recipe: Recipe) -> Checked:
@@ -459,7 +488,7 @@ def _reading(dialogue: StepDialogue[object]) -> Dialogue[object]:
     return (yield from through(dialogue, _without_commits))  # type: ignore[misc]  # the layer leaves only commands
 
 
-def _without_commits(request: Command | Commit) -> StepDialogue[Response]:
+def _without_commits(request: Command | Commit | OnAir) -> StepDialogue[Response]:
     if type(request) is Commit:
         return Response(b"")
     return (yield request)

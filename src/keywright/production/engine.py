@@ -21,8 +21,9 @@ from keywright.iso7816.channels import is_secured
 from keywright.iso7816.layers import completed, parse_answer
 from keywright.production.control.brake import UNBRAKED, Brake
 from keywright.production.control.retry import DeviceTimeoutError, Severity, kind_of, rule_of
-from keywright.production.job import Commit, Facts, Job, RejectedError, StepDialogue
+from keywright.production.job import Commit, Facts, Job, OnAir, RejectedError, StepDialogue
 from keywright.production.lane import Lane
+from keywright.production.on_air import encode_sent
 from keywright.production.stations import Station
 from keywright.production.steps.table import step
 from keywright.production.unit_store.control_rows import Setback
@@ -205,7 +206,7 @@ class Engine:
             return
         self._watcher.moment("after answer", job.unit.n, job.step)
         try:
-            response = parse_answer(answer)
+            response = Response(answer) if lane.sent is None else parse_answer(answer)
         except LinkError as garbage:
             error = garbage
             self._advance(lane, lambda dialogue: dialogue.throw(error))
@@ -217,7 +218,7 @@ class Engine:
             read = plain if plain is not None and is_secured(sent.cla) else sent
             self._watcher.exchanged(job.unit.n, sent, read, response, opened)
 
-    def _advance(self, lane: Lane, resume: Callable[[StepDialogue[None]], Command | Commit]) -> None:
+    def _advance(self, lane: Lane, resume: Callable[[StepDialogue[None]], Command | Commit | OnAir]) -> None:
         """Resume a unit's dialogue and see to what it asks for next."""
         if lane.dialogue is None:
             raise AssertionError("a lane is advanced only once its unit has answered to reset")
@@ -237,9 +238,13 @@ class Engine:
             self._tell(request, lane, "before intent", "before commit")
             self._batch.append(_Waiting(lane, request))
             return
-        lane.sent = request
         lane.waits(self._now)
-        self._station.submit(lane.job.unit.serial, request.encode())
+        if type(request) is OnAir:
+            lane.sent = None
+            self._station.submit_air(lane.job.unit.serial, encode_sent(request))
+        else:
+            lane.sent = request
+            self._station.submit(lane.job.unit.serial, request.encode())
         self._sent.append(lane)
 
     # ---- endings

@@ -1,8 +1,9 @@
 """One unit on its way through a recipe, as its steps see it.
 
-A step is a dialogue that yields `Command` (for the unit) and `Commit` (for the store); both are answered with a
-`Response`, a commit with an empty one once it is on the disk. `act` is the one way to change a unit: the intent is
-durable before the first command leaves, and an intent found open is settled by a probe, never by a guess.
+A step is a dialogue that yields `Command` (for the unit), `OnAir` (for the radio beside it) and `Commit` (for the
+store); all are answered with a `Response`, a commit with an empty one once it is on the disk. `act` is the one way to
+change a unit: the intent is durable before the first command leaves, and an intent found open is settled by a probe,
+never by a guess.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Generator, Mapping
 from enum import Enum
-from typing import Any, Final, TypeVar, final
+from typing import TYPE_CHECKING, Any, Final, TypeVar, final
 
 import msgspec
 
@@ -27,6 +28,9 @@ from keywright.production.unit_store.units import Certificate, Change, Event, Le
 from keywright.sansio.dialogue import through
 from keywright.scp.scp03.host import CardCryptogramError, Verified, external_authenticate, request_challenge
 from keywright.scp.session import HostSession
+
+if TYPE_CHECKING:
+    from keywright.production.mesh_lot import LotNetwork
 
 Got = TypeVar("Got")
 
@@ -47,7 +51,18 @@ class Commit(msgspec.Struct, frozen=True):
     settled: tuple[str, ...] = ()
 
 
-StepDialogue = Generator[Command | Commit, Response, Got]
+@final
+class OnAir(msgspec.Struct, frozen=True):
+    """Ask for frames to be sent by the radio beside the unit, and for what is heard within `wait_s` seconds of it.
+
+    Answered with a `Response` whose data are a `fob.mesh_model.Heard`; `production.on_air` reads it.
+    """
+
+    frames: tuple[bytes, ...]
+    wait_s: float
+
+
+StepDialogue = Generator[Command | Commit | OnAir, Response, Got]
 Facts = Mapping[str, Any]
 
 
@@ -105,6 +120,7 @@ class Job:
         certificate: Certificate | None = None,
         prepared: PreparedUnit | None = None,
         own: CardKeys | None = None,
+        network: LotNetwork | None = None,
     ) -> None:
         """`prepared`: what was prepared for the unit; `own`: its own keys, if they were derived with it."""
         self.unit = unit
@@ -115,6 +131,7 @@ class Job:
         self.clock = clock
         self.rng = rng
         self.certificate = certificate
+        self.network = network
         self.identity: Identity | None = None
         self.step = ""
         self.channel: HostSession | None = None
@@ -157,6 +174,14 @@ class Job:
     def is_new(self, action: str) -> bool:
         """Whether this action was never begun, or is known not to have taken effect."""
         return action not in self._settled and action not in self._open
+
+    def intent(self, action: str) -> Facts:
+        """What was recorded with the intent that is open. KeyError when none is."""
+        return self._open[action].facts
+
+    def attempts(self, action: str) -> int:
+        """How often the action was begun, this time included."""
+        return self._attempts.get(action, 0)
 
     def facts(self, action: str) -> Facts:
         """What was recorded when the action was settled. KeyError when it was not."""
@@ -222,20 +247,24 @@ class Job:
 
         Done before: nothing is sent. An intent left open: `probe` decides; "unknown" raises UncertainError.
         """
-        if self.is_settled(action):
+        if (yield from self.took_effect(action, probe)):
             return self.facts(action)
-        if self.is_open(action):
-            verdict, found = yield from probe(self._open[action].facts)
-            if verdict is Verdict.UNKNOWN:
-                raise UncertainError(f"{action}: the probe could not tell whether it took effect")
-            if verdict is Verdict.APPLIED:
-                self.record("recovered", action, found)
-                return found
-            self.record("failed", action, {"probe": verdict.value})
         yield from self.intend(action, facts)
         found = yield from perform()
         self.record("done", action, found)
         return found
+
+    def took_effect(self, action: str, probe: Probe) -> StepDialogue[bool]:
+        """Whether an action is settled; `probe` decides about an intent left open. Raises UncertainError."""
+        if self.is_open(action):
+            verdict, found = yield from probe(self.intent(action))
+            if verdict is Verdict.UNKNOWN:
+                raise UncertainError(f"{action}: the probe could not tell whether it took effect")
+            if verdict is Verdict.NOT_APPLIED:
+                self.record("failed", action, {"probe": verdict.value})
+                return False
+            self.record("recovered", action, found)
+        return self.is_settled(action)
 
     # ---- keys
 

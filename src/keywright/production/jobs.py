@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Final
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
 
 from keywright.production.job import Job
 from keywright.production.keystores.keystore import Keystore
 from keywright.production.means import Means
 from keywright.production.order_names import Named, named
+from keywright.production.parameters import MESH
 from keywright.production.preparation import Ready
 from keywright.production.recipe import Recipe
 from keywright.production.unit_store.units import Unit, UnitStore
+
+if TYPE_CHECKING:
+    from keywright.production.mesh_lot import LotNetwork
 
 _UNNAMED: Final = Named()
 
@@ -35,4 +40,11 @@ def job_of(
         certificate=units.certificate(unit.n) if issued else None,
         prepared=prepared,
         own=None if ready is None else ready.keys,
+        network=None if recipe.step(MESH) is None else _network_of(units.path, recipe.name),
     )
+
+
+def _network_of(store: Path, lot: str) -> LotNetwork:
+    from keywright.production.mesh_lot import lot_network  # noqa: PLC0415 - few lots have radios
+
+    return lot_network(store, lot)

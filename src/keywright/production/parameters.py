@@ -6,6 +6,8 @@ accepted, `requires` the steps that must come before it, `check` what no type ca
 
 from __future__ import annotations
 
+import binascii
+import re
 from importlib.metadata import entry_points
 from typing import Annotated, Any, ClassVar, Final, Literal
 
@@ -193,6 +195,47 @@ class LockDown(Parameters, frozen=True, kw_only=True):
     state: Literal["INITIALIZED", "SECURED"] = "SECURED"
 
 
+class MeshProvision(Parameters, frozen=True, kw_only=True):
+    """Make the unit a node of the lot's Bluetooth Mesh network."""
+
+    devices: ClassVar[tuple[str, ...]] = ("fob", "mesh")
+
+    authentication: tuple[Literal["certificate", "key", "static", "none"], ...] = ("key", "static")
+    """How a device may prove itself; the order says which of these it is for each. `none` has to be said."""
+    trust: Annotated[str, Meta(max_length=65536)] = ""
+    """Root certificates for `certificate`, PEM."""
+    certificate_alone: bool = False
+    """Whether a certificate is enough without an OOB value. It proves the device, and nothing to the device."""
+    algorithm: Literal["best", "cmac", "hmac"] = "best"
+    elements: Annotated[int, Meta(ge=1, le=255)] = 1
+    """Most elements of a device: so many addresses are kept for each."""
+    net_index: Annotated[int, Meta(ge=0, le=0xFFF)] = 0
+    company: U16 | None = None
+    """Company identifier that the composition data have to say; not compared without it."""
+    product: U16 | None = None
+    """Product identifier, likewise."""
+
+    @property
+    def roots(self) -> tuple[bytes, ...]:
+        """The root certificates, DER. Raises ValueError for a block that is none."""
+        blocks = _PEM.findall(self.trust)
+        return tuple(binascii.a2b_base64("".join(block.split()), strict_mode=True) for block in blocks)
+
+    def check(self) -> None:
+        """Raise ValueError for certificates without a usable root."""
+        from keywright.mesh.cbp import CertificatePolicy  # noqa: PLC0415 - loads X.509
+
+        if not self.authentication:
+            raise ValueError("authentication: name one way at least")
+        if "certificate" not in self.authentication:
+            return
+        try:
+            CertificatePolicy(roots=self.roots)
+        except (KeywrightError, ValueError) as error:
+            raise ValueError(f"trust: {error}") from error
+
+
+_PEM: Final = re.compile(r"-----BEGIN CERTIFICATE-----\s([A-Za-z0-9+/=\s]+)-----END CERTIFICATE-----")
 _GROUP: Final = "keywright.steps"
 """Entry points of others: each names a module with `PARAMETERS`, a class as those above, and `run`."""
 
@@ -204,12 +247,14 @@ def step_of_others(name: str) -> Any:
     return None
 
 
+MESH: Final = "mesh.provision"
 STEPS: Final[dict[str, type[Parameters]]] = {
     "identify": Identify,
     "authenticate": Authenticate,
     "own_keys": OwnKeys,
     "personalise": Personalise,
     "lock_down": LockDown,
+    MESH: MeshProvision,
 }
 """Steps by name, in the order in which a recipe may list them."""
 

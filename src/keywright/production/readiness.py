@@ -10,6 +10,7 @@ from keywright.crypto.diversification import OF_ANY_LENGTH, card_context
 from keywright.crypto.templates import KDD_BYTES
 from keywright.errors import PolicyError, StoreError, UsageError
 from keywright.fob.open import check_link
+from keywright.fob.uri import MESH as MESH_LINK
 from keywright.fob.uri import Uri
 from keywright.production.authority import DeviceAuthority
 from keywright.production.control.admission import is_production
@@ -19,7 +20,7 @@ from keywright.production.keystores.keystore import Diversified, Keystore, check
 from keywright.production.keystores.keystore_uri import open_keystore
 from keywright.production.keystores.software_keystore import SoftwareKeystore
 from keywright.production.means import SIM, Means
-from keywright.production.parameters import Authenticate, Identify, OwnKeys, Personalise
+from keywright.production.parameters import MESH, Authenticate, Identify, OwnKeys, Personalise
 from keywright.production.recipe import Recipe
 from keywright.production.unit_store.units import Lot, UnitStore
 from keywright.scp.scp03.messages import I
@@ -40,11 +41,31 @@ def check_lot_link(link: str) -> None:
     uri = check_link(link)
     if "transport" in uri.parameters:
         raise UsageError(f"{link}: a lot of simulated units is reached by whole APDUs", hint="leave transport out")
-    if uri.is_simulated and uri.rest != "fob" and "memory" in uri.parameters:
+    for name in ("count", "uuid", "oob") if str(uri) == MESH_LINK else ():
+        if name in uri.parameters:
+            raise UsageError(f"{link}: the order says which devices there are", hint=f"leave {name} out")
+    if uri.is_simulated and uri.rest not in ("fob", "mesh") and "memory" in uri.parameters:
         raise UsageError(
             f"{link}: a lot has many units, this is one element",
             hint="serve it (keywright element serve --memory FILE --link tcp:HOST:PORT) and give that as --link",
         )
+
+
+def check_radio(recipe: Recipe, link: str, means: Means) -> None:
+    """Raise UsageError for a recipe and a link of which one has a radio or a chip that the other knows nothing of."""
+    is_mesh = str(check_link(link)) == MESH_LINK
+    if is_mesh != (recipe.device == "mesh"):
+        raise UsageError(
+            f"{recipe.name!r} is for a {recipe.device}, and {link} "
+            + ("has mesh devices without a chip" if is_mesh else "is no sim:mesh"),
+            hint="give the link of the recipe's device with --link",
+        )
+    if recipe.step(MESH) is None:
+        return
+    if not link.startswith(SIM):
+        raise UsageError(f"{link}: this version has no radio beside such a link", hint="use sim:mesh or sim:fob")
+    if means.engine is not None:
+        raise UsageError("a cluster does not provision mesh devices in this version", hint="use --workers")
 
 
 def memory_of(uri: Uri, store: Path | None, station: str = "") -> str:

@@ -23,8 +23,8 @@ Table = TypeVar("Table", bound=msgspec.Struct)
 RECIPE_BYTES: Final = 1 << 20
 """A recipe is at most this long."""
 
-DEVICES: Final = ("fob", "card")
-"""What a recipe may be for: a fob has our credential applet, a card need not."""
+DEVICES: Final = ("fob", "card", "mesh")
+"""What a recipe may be for: a fob has our credential applet, a card need not; a mesh device has a radio and no chip."""
 _TOP: Final = {"name": str, "device": str, "link": str, "step": list}
 _ALLOWED: Final = (*_TOP, "environment", "identity", "control")
 ENVIRONMENTS: Final = ("test", "production")
@@ -164,7 +164,7 @@ def _control(source: _Source, values: object) -> Control:
 _KINDS: Final = {str: "a text", list: "tables [[step]]"}
 _MISSING: Final = {
     "name": 'add name = "…" at the top',
-    "device": 'write device = "fob" (a card with our credential applet) or device = "card" (any card)',
+    "device": 'write device = "fob" (a card with our credential applet), "card" (any card) or "mesh" (a radio)',
     "link": 'add link = "sim:fob" at the top, or pcsc:READER for a real reader',
     "step": "add at least one table [[step]]",
 }

@@ -31,6 +31,10 @@ class Station(Protocol):
         """Take a command APDU for a unit."""
         ...
 
+    def submit_air(self, name: str, sent: bytes) -> None:
+        """Take frames for the radio beside a unit, `fob.mesh_model.Sent`; the answer is a `fob.mesh_model.Heard`."""
+        ...
+
     def power_on(self, name: str) -> None:
         """Reset a unit; its answer to reset comes back like an answer."""
         ...
@@ -83,6 +87,14 @@ class LinkStation:
     def submit(self, name: str, command: bytes) -> None:
         """Exchange the command now."""
         self._do(name, lambda: self.link.exchange(command))
+
+    def submit_air(self, name: str, sent: bytes) -> None:  # noqa: ARG002 - the shape of a station
+        """There is no radio beside a link: the answer is a LinkError."""
+
+        def silent() -> bytes:
+            raise LinkError("there is no radio on this link", delivered=False, hint="use sim:mesh or sim:fob")
+
+        self._do(name, silent)
 
     def power_on(self, name: str) -> None:
         """Reset the device now."""

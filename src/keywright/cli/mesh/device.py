@@ -17,7 +17,8 @@ from keywright.cli.options import Json, Trace
 from keywright.cli.person import ask
 from keywright.cli.text import note, printable, say, show_json
 from keywright.errors import UsageError
-from keywright.fob.mesh_device import Attendant, Attended, MeshModel, design_of, make_unit
+from keywright.fob.mesh_device import Attendant, Attended, design_of, make_unit
+from keywright.fob.mesh_model import MeshModel
 from keywright.fob.mesh_radio import device_memory, read_static_oob
 from keywright.fob.uri import AIR, parse_uri
 from keywright.mesh.database.cdb import uuid_text

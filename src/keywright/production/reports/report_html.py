@@ -142,7 +142,7 @@ def _timed(summary: Summary) -> Iterator[_Timed]:
     left = {entry.step: entry.times for entry in summary.actions}
     for step in summary.steps:
         yield _Timed(step.step, step.times, is_action=False)
-        for name in [name for name in left if name.partition(".")[0] == step.step]:
+        for name in [name for name in left if name == step.step or name.startswith(f"{step.step}.")]:
             yield _Timed(name, left.pop(name), is_action=True)
     for name, times in left.items():
         yield _Timed(name, times, is_action=True)

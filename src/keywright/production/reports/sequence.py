@@ -21,6 +21,7 @@ from keywright.errors import DecodeError, UsageError
 from keywright.globalplatform.redaction import MASKED, masked
 from keywright.iso7816.apdu import Command, Response
 from keywright.iso7816.channels import is_secured
+from keywright.production.parameters import MESH
 from keywright.production.watch import Phase, Unwatched
 
 if TYPE_CHECKING:
@@ -140,7 +141,7 @@ def from_store(store: UnitStore, unit: int) -> Iterator[Step]:
 
 def _recipe_step(name: str) -> str:
     """The step of the recipe that an event belongs to; empty for what happens in any of them."""
-    step = name.partition(".")[0]
+    step = MESH if name.startswith(MESH) else name.partition(".")[0]
     return "" if step in _ANYWHERE else step
 
 

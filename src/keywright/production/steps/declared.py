@@ -153,5 +153,28 @@ DECLARED: Final[dict[str, Declaration]] = {
             ),
         ),
     ),
+    "mesh.provision": Declaration(
+        actions=(
+            Action(
+                name="mesh.provision.give",
+                kind="device",
+                does="PB-ADV link, Invite … Data; address, device key and NetKey index are durable before Data leaves",
+                retry="probe",
+                probe="Composition Data Get under the device key, and the beacon of an unprovisioned device",
+                applied="go on to the proof",
+                repair="provision again, with the same address and another device key",
+                undo="Config Node Reset",
+            ),
+            Action(
+                name="mesh.provision.ask",
+                kind="device",
+                does="Composition Data Get, as probe and as proof; its turn is durable before it is sent",
+                retry="again",
+                repair="ask again, with other sequence numbers",
+                undo=_NOTHING,
+            ),
+        ),
+        timeout_s=120.0,
+    ),
 }
 """Step -> declaration, in the order of a recipe."""

@@ -35,7 +35,7 @@ def step(name: str) -> Run:
 
 def _module(name: str) -> Any:
     if name in STEPS:
-        return import_module(f"keywright.production.steps.{name}")
+        return import_module(f"keywright.production.steps.{name.replace('.', '_')}")
     other = step_of_others(name)
     if other is None:
         raise RecipeError(f"no step {name!r} is installed", hint=f"steps: {', '.join(STEPS)}")

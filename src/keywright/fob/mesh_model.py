@@ -1,0 +1,41 @@
+"""How simulated mesh devices leave their maker, and what goes between a host and the radio beside one."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+from keywright.sansio.air import Conditions
+
+
+class MeshModel(msgspec.Struct, frozen=True):
+    """How simulated mesh devices leave their maker.
+
+    output, input: action and size of a value that a person carries, as `numeric:6`; empty for none. static_oob: whether
+    a device has one; has_key: a key pair whose public key goes out of band; has_certificate: its records have
+    a certificate for it, of `mesh_vendor`.
+    """
+
+    elements: int = 1
+    algorithms: Literal["both", "cmac", "hmac"] = "both"
+    static_oob: bool = True
+    has_key: bool = True
+    has_certificate: bool = False
+    output: str = ""
+    input: str = ""
+    conditions: Conditions = Conditions()
+
+
+class Sent(msgspec.Struct, frozen=True, array_like=True):
+    """What a host sends, and how long it listens at most, in seconds of the radio."""
+
+    frames: tuple[bytes, ...]
+    wait_s: float
+
+
+class Heard(msgspec.Struct, frozen=True, array_like=True):
+    """What came back within these seconds."""
+
+    frames: tuple[bytes, ...]
+    seconds: float

@@ -1,0 +1,321 @@
+"""Make the unit a node of the lot's mesh network.
+
+Address, device key (sealed) and NetKey index are durable before the provisioning data leave. A unit that was cut after
+that is asked: a node answers Composition Data Get under its device key, a device that took nothing sends its beacon.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, Final, final
+
+from keywright.codec.hexa import unhex
+from keywright.crypto.aead import GCM_NONCE_BYTES
+from keywright.crypto.ec import EcPrivateKey, EcPublicKey
+from keywright.errors import DecodeError, KeywrightError, LinkError, PolicyError
+from keywright.mesh.advertising import MESH_MESSAGE, ad_structures, build_ad
+from keywright.mesh.cbp import CertificatePolicy
+from keywright.mesh.conversation import Conversation, Done, Stopped
+from keywright.mesh.database.cdb import NodeEntry, uuid_text
+from keywright.mesh.ends import CURVE
+from keywright.mesh.enrolment import Candidate, Enrolled, Enrolment, Failed, RetrievalWanted
+from keywright.mesh.keys import CMAC, HMAC
+from keywright.mesh.messages import ProvisioningData
+from keywright.mesh.models.composition import Composition
+from keywright.mesh.models.configuration_client import Target, read_composition
+from keywright.mesh.oob import Method
+from keywright.mesh.pb_adv.link import PbAdvLink
+from keywright.mesh.policy import Choice, Policy
+from keywright.mesh.provisioner import Provisioner
+from keywright.mesh.scanner import Scanner
+from keywright.mesh.session import ProvisionerSession
+from keywright.production.job import Facts, Job, MismatchError, RejectedError, StepDialogue, Verdict
+from keywright.production.mesh_lot import LotNetwork
+from keywright.production.mesh_network import timestamp
+from keywright.production.on_air import AirClock
+from keywright.production.parameters import MeshProvision
+
+STEP: Final = "mesh.provision"
+GIVE: Final = "mesh.provision.give"
+ASK: Final = "mesh.provision.ask"
+UUID: Final = "mesh_uuid"
+"""Column of the order: the Device UUID, hex."""
+STATIC_OOB: Final = "mesh_static_oob"
+"""Column of the order: the static OOB value, hex."""
+PUBLIC_KEY: Final = "mesh_public_key"
+"""Column of the order: the device's public key, an uncompressed point in hex."""
+AUTHENTICATION: Final = "mesh_authentication"
+"""Column of the order: how this device proves itself; without it, static where there is a value, else none."""
+_SESSION_S: Final = 400.0
+_PROBE_S: Final = 40.0
+GOODBYE_S: Final = 0.5
+"""For the frames that close the link."""
+_UUID_OCTETS: Final = 16
+_ALGORITHMS: Final = {"best": None, "cmac": CMAC, "hmac": HMAC}
+
+
+def run(job: Job, p: MeshProvision) -> StepDialogue[None]:
+    """Provision, then read the composition data under the device key: the proof that the unit is the node."""
+    if job.is_settled(STEP):
+        return
+    network = job.network
+    if network is None:
+        raise PolicyError("this lot has no mesh network", hint="begin it anew: keywright campaign run")
+    uuid = _uuid(job)
+    given = yield from job.took_effect(GIVE, lambda facts: _probe(job, network, uuid, facts))
+    if not given:
+        yield from _give(job, p, network, uuid)
+    facts = job.facts(GIVE)
+    composition = yield from _composition(job, network, facts, None)
+    if composition is None:
+        raise LinkError("the new node does not answer Composition Data Get", delivered=None)
+    _check_product(p, composition)
+    job.record(
+        "done",
+        STEP,
+        {
+            "address": facts["address"],
+            "elements": len(composition.elements),
+            "net_index": network.net_index,
+            "company": f"{composition.cid:04X}",
+            "product": f"{composition.pid:04X}",
+        },
+    )
+
+
+# ---- what the order says of the unit
+
+
+def candidate(job: Job, uuid: bytes, p: MeshProvision) -> tuple[Candidate, Policy, CertificatePolicy | None]:
+    """What is known of the unit's device, and what it has to prove. Raises RejectedError for what is not allowed."""
+    extra = job.unit.extra
+    static_oob = _hex(job, STATIC_OOB)
+    how = extra.get(AUTHENTICATION, "") or ("static" if static_oob else "none")
+    if how not in p.authentication:
+        raise RejectedError(
+            f"the order has this device prove itself by {how!r}, which the recipe does not allow",
+            hint=f"the recipe allows {', '.join(p.authentication)}; see the column {AUTHENTICATION}",
+        )
+    public_key = None
+    if how == "key":
+        try:
+            public_key = EcPublicKey.from_point(CURVE, _hex(job, PUBLIC_KEY))
+        except DecodeError as error:
+            raise RejectedError(f"the order has no public key for this device: {error}") from error
+    certificates = None
+    methods: tuple[int, ...] = (Method.STATIC,)
+    if how == "certificate":
+        certificates = CertificatePolicy(roots=p.roots, needs_method=not p.certificate_alone)
+        methods = (Method.STATIC,) if static_oob or not p.certificate_alone else (Method.NONE,)
+    elif how != "static":
+        methods = (Method.STATIC,) if static_oob and how == "key" else (Method.NONE,)
+    policy = Policy(methods=methods, algorithm=_ALGORITHMS[p.algorithm], needs_oob_key=how == "key")
+    return Candidate(uuid, job.unit.serial, static_oob, public_key, attention_s=0), policy, certificates
+
+
+def _uuid(job: Job) -> bytes:
+    uuid = _hex(job, UUID)
+    if len(uuid) != _UUID_OCTETS:
+        raise RejectedError(f"the order has no Device UUID in the column {UUID}", hint="16 octets in hex")
+    return uuid
+
+
+def _hex(job: Job, column: str) -> bytes:
+    text = job.unit.extra.get(column, "").replace("-", "")
+    try:
+        return unhex(text, column) if text else b""
+    except DecodeError:
+        # "from None": what it says may repeat the value.
+        raise RejectedError(f"the column {column} holds no hex") from None
+
+
+# ---- giving
+
+
+@final
+class _Ledger:
+    """What `Enrolment` writes to: the address of the unit, and what is to be durable before the data leave."""
+
+    def __init__(self, network: LotNetwork, unit: int) -> None:
+        self._network = network
+        self._unit = unit
+        self.promised: tuple[int, bytes] | None = None
+        """Elements and device key, until they are written."""
+
+    def promise(self, uuid: bytes, elements: int, device_key: bytes, net_index: int = 0) -> ProvisioningData:
+        """Raises PolicyError for a device with more elements than the recipe says."""
+        del uuid, net_index  # the unit has one address and one network, whatever it calls itself
+        if elements > self._network.elements:
+            raise PolicyError(
+                f"the device has {elements} elements, the recipe allows {self._network.elements}",
+                hint="set elements in the recipe of a new lot",
+            )
+        data = self._network.data_for(self._unit)
+        self.promised = elements, device_key
+        return data
+
+    def complete(self, uuid: bytes, *, name: str, timestamp: str, is_secure: bool) -> NodeEntry:
+        """The node as a database would have it; the step writes it."""
+        del timestamp
+        address = f"{self._network.address_of(self._unit):04X}"
+        security = "secure" if is_secure else "insecure"
+        return NodeEntry(uuid=uuid_text(uuid), name=name, unicast_address=address, security=security)
+
+    def give_up(self, uuid: bytes) -> None:
+        """Nothing to free: the address is this unit's, and will be when it is tried again."""
+
+
+def _give(job: Job, p: MeshProvision, network: LotNetwork, uuid: bytes) -> StepDialogue[None]:
+    known, policy, certificates = candidate(job, uuid, p)
+    clock, ledger = AirClock(), _Ledger(network, job.unit.n)
+    bearer = PbAdvLink.connect(uuid, int.from_bytes(job.rng(4)), clock.now, random=_chance(job))
+    session = ProvisionerSession(Provisioner(EcPrivateKey.draw(CURVE, job.rng), job.rng), bearer)
+    enrolment = Enrolment(
+        session,
+        ledger,
+        known,
+        policy=policy,
+        timestamp=timestamp(job.clock()),
+        net_index=network.net_index,
+        certificates=certificates,
+    )
+    ends: list[Enrolled | Failed] = []
+
+    def is_over() -> bool:
+        for event in enrolment.events():
+            match event:
+                case Enrolled() | Failed():
+                    ends.append(event)
+                case RetrievalWanted():
+                    enrolment.not_retrieved(
+                        PolicyError(
+                            f"the device's certificates are at {event.request.uri}, and the line asks no server",
+                            hint="a device of this recipe has its certificates in its records",
+                        ),
+                        clock.now,
+                    )
+                case _:
+                    pass
+        return bool(ends)
+
+    def before_sending() -> StepDialogue[None]:
+        if ledger.promised is None:
+            return
+        (elements, device_key), ledger.promised = ledger.promised, None
+        sealed = network.seal(job.unit.n, device_key, job.rng(GCM_NONCE_BYTES))
+        intent: Facts = {
+            "uuid": uuid.hex(),
+            "address": f"{network.address_of(job.unit.n):04X}",
+            "elements": elements,
+            "net_index": network.net_index,
+            "iv_index": network.iv_index,
+            "device_key": sealed,
+            "security": "secure" if _is_authenticated(session.provisioner.choice) else "insecure",
+        }
+        yield from job.intend(GIVE, intent)
+
+    yield from clock.carry(enrolment, _SESSION_S, is_over, before_sending=before_sending)
+    if not ends:
+        raise LinkError(f"no end of the session after {_SESSION_S:.0f} s", delivered=None)
+    end = ends[0]
+    if isinstance(end, Failed):
+        yield from clock.carry(enrolment, GOODBYE_S, lambda: False)
+        if job.is_open(GIVE) and not end.may_be_node:
+            job.record("failed", GIVE, {"text": str(end.error)})
+        raise end.error
+    job.record("done", GIVE, job.intent(GIVE))
+    yield from job.commit()
+    yield from clock.carry(enrolment, GOODBYE_S, lambda: False)
+
+
+def _is_authenticated(choice: Choice | None) -> bool:
+    return choice is not None and (choice.uses_oob_key or choice.authentication.method != Method.NONE)
+
+
+# ---- asking
+
+
+def _probe(job: Job, network: LotNetwork, uuid: bytes, intent: Facts) -> StepDialogue[tuple[Verdict, Facts]]:
+    """A node answers under the device key, a device sends its beacon. Raises LinkError if nothing is heard at all."""
+    beacons: set[bytes] = set()
+    composition = yield from _composition(job, network, intent, beacons.add)
+    if composition is not None:
+        return Verdict.APPLIED, {**intent, "probe": "answers under its device key"}
+    if uuid in beacons:
+        return Verdict.NOT_APPLIED, {"probe": "sends the beacon of an unprovisioned device"}
+    raise LinkError(
+        "neither a beacon nor an answer under the device key was heard",
+        delivered=None,
+        hint="see that the unit is on and in reach; its address and device key are kept",
+    )
+
+
+def _composition(
+    job: Job, network: LotNetwork, facts: Facts, on_beacon: Callable[[bytes], object] | None
+) -> StepDialogue[Composition | None]:
+    """What the node says it is made of; None if it does not answer, or a device's beacon says that it is no node."""
+    device_key = network.open(job.unit.n, facts["device_key"])
+    job.record("note", ASK, {"address": facts["address"]})
+    yield from job.commit()  # so that no sequence number of this turn is ever used again
+    stack = network.stack(job.unit.n, job.attempts(ASK), device_key)
+    clock = AirClock()
+    target = Target(network.address_of(job.unit.n), network.net_index)
+    asking = _Asking(Conversation(stack, read_composition(target), clock.now), on_beacon)
+    yield from clock.carry(asking, _PROBE_S, lambda: asking.is_over)
+    return asking.found
+
+
+@final
+class _Asking:
+    """Endpoint: a conversation with one node on an advertising bearer, which also hears beacons of devices."""
+
+    def __init__(self, conversation: Conversation[Composition], on_beacon: Callable[[bytes], object] | None) -> None:
+        self.found: Composition | None = None
+        self.is_over = False
+        self._conversation = conversation
+        self._scanner = Scanner()
+        self._on_beacon = on_beacon
+        self.deadline = conversation.deadline
+
+    def receive(self, data: bytes, now: float) -> None:
+        """Take advertising data."""
+        for kind, content in ad_structures(data):
+            if kind == MESH_MESSAGE:
+                self._conversation.receive(content, now)
+        if self._on_beacon is not None:
+            self._scanner.receive(data, now)
+            for device in self._scanner.devices:
+                self._on_beacon(device.uuid)
+
+    def outgoing(self, now: float) -> Sequence[bytes]:
+        """Advertising data to send now."""
+        frames = [build_ad(MESH_MESSAGE, pdu) for pdu in self._conversation.outgoing(now)]
+        for event in self._conversation.events():
+            match event:
+                case Done():
+                    self.found, self.is_over = event.result, True
+                case Stopped():
+                    self.is_over = True
+                    _raise_unless_silent(event.error)
+                case _:
+                    pass
+        return frames
+
+    def events(self) -> Sequence[Any]:
+        """Nothing: see `found`."""
+        return ()
+
+
+def _raise_unless_silent(error: KeywrightError) -> None:
+    if not isinstance(error, LinkError):
+        raise error
+
+
+def _check_product(p: MeshProvision, composition: Composition) -> None:
+    for what, wanted, found in (("company", p.company, composition.cid), ("product", p.product, composition.pid)):
+        if wanted is not None and wanted != found:
+            raise MismatchError(f"the node says {what} {found:04X}, the recipe {wanted:04X}")
+
+
+def _chance(job: Job) -> Callable[[], float]:
+    return lambda: int.from_bytes(job.rng(4)) / (1 << 32)
