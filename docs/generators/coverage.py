@@ -48,6 +48,13 @@ _ROWS = (
         _PCSC,
     ),
     Row(
+        "Bluetooth Mesh provisioning: PB-ADV, PB-GATT, PB-Remote",
+        "keywright.mesh.provisioner",
+        "keywright.mesh.device",
+        "keywright.fob.mesh_device",
+        "",
+    ),
+    Row(
         "Credential applet (our own)",
         "keywright.fob.credential.host",
         "keywright.fob.credential.applet",

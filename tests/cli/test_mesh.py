@@ -146,6 +146,18 @@ def test_a_short_value_is_refused_unless_it_is_said(
     ran(capsys, *words, "--allow-short")
 
 
+def test_cmac_takes_no_value_that_is_found_while_the_session_waits(
+    network: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = ("provision", "--network", network, "--link", "sim:mesh?output=numeric:6", "--oob", "output")
+    _, why = ran(capsys, *words, "--algorithm", "cmac", code=5)
+    assert "20 bits of 41 that CMAC needs" in why
+    said: list[str] = []
+    monkeypatch.setattr(provision, "note", said.append)
+    monkeypatch.setattr(provision, "ask", lambda _: said[-1].split(": ")[1].split(" ")[0] + "\n")
+    ran(capsys, *words, "--algorithm", "cmac", "--allow-short")
+
+
 def test_a_bad_air_loses_no_address(network: Path, capsys: pytest.CaptureFixture[str]) -> None:
     link = "sim:mesh?count=4&elements=2&loss=20&duplication=20&reordering=100"
     out, _ = ran(capsys, "provision", "--network", network, "--link", link, "--oob", "none", "--all")

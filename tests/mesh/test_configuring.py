@@ -127,9 +127,10 @@ def test_certificate_and_composition_have_to_be_of_one_product() -> None:
 def test_a_node_with_more_elements_than_it_said_is_refused() -> None:
     net = network()
     more = Composition(1, 2, 3, 4, 0, (*COMPOSITION.elements, Element(0)))
-    unit = net.units[0]
-    assert unit.node is not None
-    unit.node.memory.composition = more
+    net.database.reserve(b"a gap after them", 1)  # else the owner's address would be the third element's
+    net.composition = more
+    net.switch_off(0)
+    net.switch_on(0)
     error = net.fails(first_configuration(net.database, uuid_of(0), timestamp=TIME))
     assert isinstance(error, WireError)
     assert "3 elements, but said 2" in str(error)

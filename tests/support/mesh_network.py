@@ -6,6 +6,8 @@ import random
 from collections.abc import Generator
 from typing import TypeVar
 
+import msgspec
+
 from keywright.crypto.ec import EcPrivateKey
 from keywright.errors import KeywrightError
 from keywright.mesh.conversation import Conversation, Done, Stopped
@@ -58,12 +60,16 @@ class Network:
         conditions: Conditions | None = None,
         seed: int = 1,
         composition: Composition = COMPOSITION,
+        abilities: Abilities | None = None,
+        next_composition: Composition | None = None,
     ) -> None:
         self._boots = 0
         self.air = Air(random.Random(seed).random, conditions)
         self.owner = RamMemory()
         self.database = begin_network(self.owner)
         self.composition = composition
+        self.abilities = abilities or Abilities()
+        self.next_composition = next_composition
         self.memories = [RamMemory() for _ in range(nodes)]
         self.units: dict[int, Unit] = {}
         self.places: dict[int, int] = {}
@@ -83,7 +89,12 @@ class Network:
         """Put a unit on the air, as its memory says."""
         self._boots += 1
         self.units[number] = Unit(
-            Design(uuid_of(number), self.composition, Abilities(elements=len(self.composition.elements))),
+            Design(
+                uuid_of(number),
+                self.composition,
+                msgspec.structs.replace(self.abilities, elements=len(self.composition.elements)),
+                next_composition=self.next_composition,
+            ),
             self.memories[number],
             self.air.now,
             new_key=lambda: EcPrivateKey.generate("P-256"),

@@ -49,6 +49,7 @@ FILES: dict[str, Source] = {
             "mesh/test_beacons.py",
             "mesh/test_identities.py",
             "mesh/network/test_network_pdu.py",
+            "mesh/pb_gatt/test_proxy_filter.py",
             "mesh/pb_gatt/test_proxy_pdus.py",
         ),
     ),

@@ -88,7 +88,7 @@ def first_configuration(
     composition = yield from read_composition(Target(node.address, net_index, coming_up))
     _check_elements(node, composition)
     judge(composition)
-    if node.cid is None:
+    if node.cid is None or not any(element.models for element in node.elements):
         # A second run finds what the first one wrote, bindings too.
         database.describe(uuid, composition, timestamp, is_complete=False)
     for index in plan.app_keys:

@@ -24,6 +24,7 @@ from keywright.mesh.network.iv_index import IvIndex
 from keywright.mesh.network.keyring import SWITCHED
 from keywright.mesh.network.segmentation import Retransmission
 from keywright.mesh.network.stack import Delivered, Received, Stack, StackEvent, Undelivered
+from keywright.mesh.remote.interface import MakeDevice, NodeInterface, take_new_key, take_new_place
 from keywright.mesh.remote.messages import MESSAGES as REMOTE_MESSAGES
 from keywright.mesh.remote.scanning import Client, Own
 from keywright.mesh.remote.server import RemoteServer
@@ -36,7 +37,11 @@ class WasReset(msgspec.Struct, frozen=True):
     """The node has left its network and forgotten everything."""
 
 
-NodeEvent: TypeAlias = StackEvent | WasReset
+class WasRenewed(msgspec.Struct, frozen=True):
+    """The node has another address or composition; it has to be taken up from its memory again."""
+
+
+NodeEvent: TypeAlias = StackEvent | WasReset | WasRenewed
 
 
 @final
@@ -52,14 +57,17 @@ class Node:
         random_bytes: RandomBytes | None = None,
         test_mode: bool = False,
         own: Own | None = None,
+        make_device: MakeDevice | None = None,
         retransmission: Retransmission | None = None,
     ) -> None:
         """Take up a node from its memory. random(): a number from 0 up to 1.
 
         random_bytes(n): n octets, for private beacons; without it none are sent. test_mode: the IV index changes
         without waiting (MshPRT 3.11.5.1). own: what it tells of itself in an extended scan; with it and `random_bytes`,
-        and the model in its primary element, the node is a Remote Provisioning Server.
+        and the model in its primary element, the node is a Remote Provisioning Server. make_device: the device end of
+        its own provisioning interface; without it, it has none.
         """
+        take_new_place(memory)
         state = state_of(memory)
         iv_index = IvIndex(memory.memory, state.iv_state, now, may_change_at_once=state.iv_state.is_updating)
         self.memory = memory
@@ -87,11 +95,19 @@ class Node:
             test_mode=test_mode,
         )
         """The node's beacons; a bearer that carries beacons runs them beside the node."""
+        self._interface: NodeInterface | None = None
         self.remote: RemoteServer | None = None
         """Its Remote Provisioning Server; a bearer that carries advertising data runs it beside the node."""
         has_model = memory.composition.elements[0].has(REMOTE_PROVISIONING_SERVER)
         if own is not None and random_bytes is not None and has_model:
-            self.remote = RemoteServer(own, self._say, random=random, random_bytes=random_bytes)
+            self._interface = self._make_interface(make_device)
+            self.remote = RemoteServer(
+                own,
+                self._say,
+                random=random,
+                random_bytes=random_bytes,
+                interface=self._interface.open if self._interface is not None else lambda _procedure, _now: None,
+            )
 
     def receive(self, data: bytes, now: float) -> None:
         """Take one network PDU."""
@@ -121,6 +137,8 @@ class Node:
     def _turn(self, now: float) -> None:
         for event in self.stack.events():
             if isinstance(event, Received) and event.app_index is None and event.dst == self.stack.address:
+                if event.is_new_device_key:
+                    self._take_new_key()
                 if self.remote is not None and event.message.opcode in REMOTE_MESSAGES:
                     self.remote.handle(event.message, Client(event.src, event.net_index), now)
                     continue
@@ -148,6 +166,25 @@ class Node:
                 self._leave(now)
                 return
 
+        self._renew()
+
+    def _take_new_key(self) -> None:
+        try:
+            take_new_key(self.memory)
+        except StoreError:
+            self.memory.undo()
+        self._refresh()
+
+    def _renew(self) -> None:
+        """Once the link to the own interface is closed and that is told: a new key is heard, a new place is taken."""
+        if self._interface is None or not self._interface.is_done or self.remote is None or not self.remote.is_idle:
+            return
+        self._interface.forget()
+        self._refresh()
+        state = state_of(self.memory)
+        if state.new_address or state.takes_next_composition:
+            self._events.append(WasRenewed())
+
     def _leave(self, now: float) -> None:
         try:
             self.memory.reset()
@@ -170,6 +207,11 @@ class Node:
         if acknowledged:
             self._reports.add(number)
         return number
+
+    def _make_interface(self, make_device: MakeDevice | None) -> NodeInterface | None:
+        if make_device is None:
+            return None
+        return NodeInterface(self.memory, make_device, lambda: self.stack.iv_index.state)
 
     def _beacon_kinds(self) -> Kinds:
         state = self.memory.state

@@ -23,7 +23,7 @@ from keywright.mesh.models.composition import Composition
 from keywright.mesh.models.state import NetKeyState, NodeMemory, NodeState
 from keywright.mesh.network.iv_index import IvState
 from keywright.mesh.network.keyring import NORMAL, SWITCHED
-from keywright.mesh.node import Node, NodeEvent, WasReset
+from keywright.mesh.node import Node, NodeEvent, WasRenewed, WasReset
 from keywright.mesh.pb_adv.link import PbAdvLink, Timing
 from keywright.mesh.pb_adv.messages import LinkOpen, PbAdvPdu, parse_generic
 from keywright.mesh.records import BASE_URI, DEVICE_CERTIFICATE, NO_RECORDS, Records
@@ -48,6 +48,8 @@ class Design(msgspec.Struct, frozen=True):
     uri: bytes = b""
     """URI AD data, empty for none."""
     timing: Timing = Timing()
+    next_composition: Composition | None = None
+    """What its node becomes by Node Address or Composition Refresh (MshPRT 3.11.8)."""
 
     def __repr__(self) -> str:
         return f"<Design {self.uuid.hex()}>"
@@ -70,7 +72,7 @@ class Unit:
         """new_key(): a fresh P-256 key. random_bytes(n): n octets. random(): a number from 0 up to 1."""
         self.design = design
         self.node: Node | None = None
-        self._memory = NodeMemory(memory, design.composition)
+        self._memory = NodeMemory(memory, design.composition, next_composition=design.next_composition)
         self._new_key = new_key
         self._random_bytes = random_bytes
         self._random = random
@@ -212,14 +214,23 @@ class Unit:
         self._beacon_at = None
 
     def _new_session(self, link: Bearer) -> DeviceSession:
-        device = Device(
-            self.design.abilities,
+        return DeviceSession(self._make_device(self.design.abilities.elements, remember=self._remember), link)
+
+    def _make_device(
+        self,
+        elements: int,
+        *,
+        remember: Callable[[ProvisioningData, AesKey], None],
+        judge: Callable[[ProvisioningData], int] = lambda _: 0,
+    ) -> Device:
+        return Device(
+            msgspec.structs.replace(self.design.abilities, elements=elements),
             new_key=self._new_key,
             random=self._random_bytes,
-            remember=self._remember,
+            remember=remember,
             records=self.design.records,
+            judge=judge,
         )
-        return DeviceSession(device, link)
 
     def _remember(self, data: ProvisioningData, device_key: AesKey) -> None:
         iv_state = IvState(int.from_bytes(data.iv_index), bool(data.flags & IV_UPDATE))
@@ -232,7 +243,14 @@ class Unit:
 
     def _take_up(self, now: float) -> Node:
         own = Own(self.design.uuid, self.oob_information, self.design.uri)
-        return Node(self._memory, now, random=self._random, random_bytes=self._random_bytes, own=own)
+        return Node(
+            self._memory,
+            now,
+            random=self._random,
+            random_bytes=self._random_bytes,
+            own=own,
+            make_device=self._make_device,
+        )
 
     # ---- what changes the one into the other ------------------------------------------------------------------
 
@@ -250,6 +268,9 @@ class Unit:
         if self.node is not None:
             for event in self.node.events():
                 self._events.append(event)
+                if isinstance(event, WasRenewed):
+                    self.node = self._take_up(now)
+                    return
                 if isinstance(event, WasReset):
                     self.node = None
                     self._beacon_at = now + BEACON_S

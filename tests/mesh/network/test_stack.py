@@ -144,3 +144,41 @@ def test_random_octets_do_nothing(seed: int) -> None:
         b.receive(data, 0.0)
     assert b.events() == []
     assert b.outgoing(0.0) == []
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_messages_to_one_node_go_one_after_the_other(seed: int) -> None:
+    a, b = stack(A), stack(B)
+    numbers = [a.send(AccessMessage(0x01, bytes((size,)) * 60), B, 0.0, app_index=3) for size in range(4)]
+    assert len(a.outgoing(0.0)) == 6  # segments of the first alone
+    assert a.is_sending
+    on_air(a, b, conditions=Conditions(0.2, 0.2, 0.001, 0.1), seed=seed).run(120.0)
+    assert [event.message.parameters[0] for event in received(b)] == [0, 1, 2, 3]
+    assert a.events() == [Delivered(number) for number in numbers]
+
+
+def test_segments_sent_again_are_taken_after_something_later_was() -> None:
+    a, b = stack(A), stack(B)
+    a.send(AccessMessage(0x01, bytes(60)), B, 0.0, app_index=3)
+    first, *_ = a.outgoing(0.0)
+    b.receive(first, 0.0)
+    a.send(AccessMessage(0x02, b""), B, 0.1, app_index=3)
+    for frame in a.outgoing(0.1):
+        b.receive(frame, 0.1)
+    for frame in a.outgoing(1.0):
+        b.receive(frame, 1.0)
+    assert [event.message.opcode for event in received(b)] == [0x02, 0x01]
+
+
+def test_segments_that_were_never_heard_are_no_second_message_after_a_restart() -> None:
+    memory = RamMemory()
+    a, b = stack(A), stack(B, memory)
+    a.send(AccessMessage(0x01, bytes(60)), B, 0.0, app_index=3)
+    heard, kept = a.outgoing(0.0), a.outgoing(1.0)  # the second round is held back by somebody
+    for frame in heard:
+        b.receive(frame, 0.0)
+    assert len(received(b)) == 1
+    again = stack(B, memory)
+    for frame in kept:
+        again.receive(frame, 2.0)
+    assert received(again) == []

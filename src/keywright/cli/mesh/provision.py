@@ -156,6 +156,7 @@ def _policy(oob: Sequence[str] | None, algorithm: str, *, short: bool) -> Policy
         methods=tuple(METHODS[word] for word in oob) if oob else usual.methods,
         algorithm=_ALGORITHMS[algorithm],
         least_bits=0.0 if short else SIX_DIGITS_BITS,
+        least_bits_cmac=0.0 if short else usual.least_bits_cmac,
         least_static_octets=1 if short else usual.least_static_octets,
     )
 

@@ -43,6 +43,8 @@ _NODE: Final = "node/"
 _RESERVATIONS: Final = "reservations"
 _IV_INDEX: Final = "iv_index"
 _PENDING: Final = "pending/"
+_ANEW: Final = b" anew"
+"""After the UUID of a node whose addresses are to change: no device has such a UUID."""
 ALL_UNICAST: Final = Range(0x0001, 0x7FFF)
 
 
@@ -206,6 +208,44 @@ class NetworkDatabase:
             self._write_reservations(with_reservation(self._reservations, given, sent_under))
         return given
 
+    def reserve_anew(self, uuid: bytes, elements: int) -> Reservation:
+        """Other addresses for a node, beside those it has; the same ones until `move`. As `reserve`."""
+        return self.reserve(uuid + _ANEW, elements)
+
+    def move(self, uuid: bytes, fields: Mapping[str, Any], others: Mapping[str, bytes | None], timestamp: str) -> None:
+        """A node has the addresses of `reserve_anew`: those it had rest. fields: of its entry, changed at once with it.
+
+        others: values of the memory beside the document. Raises UsageError for no node, StoreError.
+        """
+        node = self._require(uuid)
+        anew = next((one for one in self._reservations if one.uuid == uuid + _ANEW), None)
+        if anew is None:
+            raise UsageError(f"{uuid_text(uuid)} was given no other addresses")
+        index = self.iv_state.index
+        rested = [
+            Reservation(one.first, one.last, one.uuid, index) if one.uuid == uuid and one.rests_since is None else one
+            for one in self._reservations
+            if one != anew
+        ]
+        held = (*rested, Reservation(anew.first, anew.last, uuid))
+        left = [f"{one:04X}" for one in range(node.address, node.last_address + 1)]
+        changed = {**fields, "unicastAddress": f"{anew.first:04X}"}
+        nodes = [{**one, **changed} if uuid_bytes(one["UUID"]) == uuid else one for one in self._document["nodes"]]
+        self.write(
+            {"nodes": nodes, "networkExclusions": self._with_exclusions(left), "timestamp": timestamp},
+            {**others, _RESERVATIONS: msgspec.msgpack.encode(held)},
+        )
+        self._reservations = held
+
+    def _with_exclusions(self, addresses: Sequence[str]) -> list[dict[str, Any]]:
+        index = self.iv_state.index
+        exclusions = [dict(one) for one in self._document.get("networkExclusions", [])]
+        same = next((one for one in exclusions if one.get("ivIndex") == index), None)
+        if same is None:
+            return [*exclusions, {"ivIndex": index, "addresses": [*addresses]}]
+        same["addresses"] = [*same.get("addresses", []), *addresses]
+        return exclusions
+
     def promise(self, uuid: bytes, elements: int, device_key: bytes, net_index: int = 0) -> ProvisioningData:
         """The data for a device, once everything needed after a crash is written: address, device key, NetKey index.
 
@@ -216,13 +256,17 @@ class NetworkDatabase:
                 f"{uuid_text(uuid)} is a node of this network already",
                 hint="if the device was reset, remove the node first: keywright mesh network remove",
             )
-        net_key = self.net_key(net_index)
+        self.net_key(net_index)
         address = self.reserve(uuid, elements).first
-        iv = self.iv_state
-        promised = Pending(uuid, address, elements, device_key, net_index, iv.index)
+        promised = Pending(uuid, address, elements, device_key, net_index, self.iv_state.index)
         self.memory.commit({_PENDING + uuid.hex(): msgspec.msgpack.encode(promised)})
+        return self.data_for(address, net_index)
+
+    def data_for(self, address: int, net_index: int) -> ProvisioningData:
+        """The data for a device or node at this address, as the network is now. Raises UsageError as `net_key`."""
+        iv = self.iv_state
         flags = self._phase(net_index) // 2 | (2 if iv.is_updating else 0)
-        return ProvisioningData(net_key, net_index, flags, iv.index.to_bytes(4), address)
+        return ProvisioningData(self.net_key(net_index), net_index, flags, iv.index.to_bytes(4), address)
 
     def complete(self, uuid: bytes, *, name: str, timestamp: str, is_secure: bool) -> NodeEntry:
         """The device is a node. is_secure: it proved itself by an OOB key or value. Raises StoreError.
@@ -299,12 +343,7 @@ class NetworkDatabase:
             Reservation(one.first, one.last, one.uuid, index) if one.uuid == uuid else one for one in self._reservations
         )
         addresses = [f"{one:04X}" for one in range(node.address, node.last_address + 1)]
-        exclusions = [dict(one) for one in self._document.get("networkExclusions", [])]
-        same = next((one for one in exclusions if one.get("ivIndex") == index), None)
-        if same is None:
-            exclusions.append({"ivIndex": index, "addresses": addresses})
-        else:
-            same["addresses"] = [*same.get("addresses", []), *addresses]
+        exclusions = self._with_exclusions(addresses)
         nodes = [one for one in self._document["nodes"] if uuid_bytes(one["UUID"]) != uuid]
         self.write(
             {"nodes": nodes, "networkExclusions": exclusions, "timestamp": timestamp},

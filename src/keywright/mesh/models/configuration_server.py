@@ -14,12 +14,14 @@ from keywright.errors import DecodeError
 from keywright.mesh.models import configuration as c
 from keywright.mesh.models import configuration_keys as keys
 from keywright.mesh.models import configuration_models as models
+from keywright.mesh.models.composition import REMOTE_PROVISIONING_SERVER
 from keywright.mesh.models.configuration import Status
 from keywright.mesh.models.state import NodeMemory, saved, state_of
 from keywright.mesh.network.access import LONGEST, AccessMessage
 
 _NOT_SUPPORTED: Final = 2
 """State of a feature that a node does not have."""
+_NEXT_PAGE: Final = 128
 _TTL_LAST: Final = 0x7F
 _PAGE_ROOM: Final = LONGEST - 2
 """Octets of a page in one message: without the opcode and the page number."""
@@ -50,8 +52,11 @@ class ConfigurationServer:
 
 
 def _composition(node: NodeMemory, message: c.CompositionDataGet, _: int) -> c.Message | None:
-    # There is page 0 alone; any higher one is answered with the highest below it (MshPRT 4.4.1.2.2).
-    del message
+    # A page that is not there is answered with the highest below it (MshPRT 4.4.1.2.2). Page 128 is what the node would
+    # be made of after a refresh through its provisioning interface.
+    if message.page >= _NEXT_PAGE and node.composition.elements[0].has(REMOTE_PROVISIONING_SERVER):
+        after = node.next_composition or node.composition
+        return c.CompositionDataStatus(_NEXT_PAGE, after.build_within(_PAGE_ROOM))
     return c.CompositionDataStatus(0, node.composition.build_within(_PAGE_ROOM))
 
 

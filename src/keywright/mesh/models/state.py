@@ -79,6 +79,12 @@ class NodeState(msgspec.Struct):
     ttl: int = DEFAULT_TTL
     network_transmit: int = 0
     relay_retransmit: int = 0
+    new_device_key: bytes = b""
+    """The candidate that replaces the device key (MshPRT 3.11.8)."""
+    new_address: int = 0
+    takes_next_composition: bool = False
+    """With the candidate, the node gets another address or the next composition."""
+    has_next_composition: bool = False
     iv_state: IvState = IvState(0)
     """As it was provisioned; the one in use has a place of its own."""
 
@@ -91,16 +97,35 @@ class NodeMemory:
     """The state of a node in a memory. `state` may be changed; `save` writes it, `undo` takes it back."""
 
     def __init__(
-        self, memory: Memory, composition: Composition, *, keys_room: int = _KEYS_ROOM, groups_room: int = _GROUPS_ROOM
+        self,
+        memory: Memory,
+        composition: Composition,
+        *,
+        keys_room: int = _KEYS_ROOM,
+        groups_room: int = _GROUPS_ROOM,
+        next_composition: Composition | None = None,
     ) -> None:
+        """next_composition: what the node is made of after Node Composition or Address Refresh, if that changes."""
         self.memory = memory
-        self.composition = composition
+        self._first = composition
+        self._next = next_composition
         self.keys_room = keys_room
         """How many NetKeys, and how many AppKeys, the node has room for."""
         self.groups_room = groups_room
         """How many groups one model may subscribe to."""
         self.state: NodeState | None = None
         self.undo()
+
+    @property
+    def composition(self) -> Composition:
+        """What the node is made of now."""
+        renewed = self.state is not None and self.state.has_next_composition
+        return self._next if renewed and self._next is not None else self._first
+
+    @property
+    def next_composition(self) -> Composition | None:
+        """What it would be made of after a refresh; None if that is what it is now."""
+        return None if self.state is not None and self.state.has_next_composition else self._next
 
     def undo(self) -> None:
         """Take the state from memory again."""
@@ -122,12 +147,19 @@ class NodeMemory:
         self.memory.commit(dict.fromkeys(self.memory.names()))
         self.state = None
 
+    def has_model(self, place: str) -> bool:
+        """Whether a key of `NodeState.models` is of a model that the node has now."""
+        index, identifier = place.split(":")
+        numbers = _numbers(bytes.fromhex(identifier))
+        element = self.composition.elements[int(index)]
+        return element.has(numbers[-1], numbers[0] if len(numbers) == 2 else None)
+
     def model(self, element: int, model: bytes) -> ModelState | None:
         """The state of a model, by the address of its element and its identifier; None if there is none."""
         state = self.state
         if state is None or not 0 <= element - state.address < len(self.composition.elements):
             return None
-        numbers = [int.from_bytes(model[at : at + 2], "little") for at in range(0, len(model), 2)]
+        numbers = _numbers(model)
         place = self.composition.elements[element - state.address]
         if not place.has(numbers[-1], numbers[0] if len(numbers) == 2 else None):
             return None
@@ -144,7 +176,13 @@ class NodeMemory:
             new = AppKey(app.new_key) if app.new_key else None
             ring.applications[index] = Application(app.net_index, AppKey(app.key), new)
         ring.device_keys[state.address] = AppKey(state.device_key, is_device_key=True)
+        if state.new_device_key:
+            ring.new_device_keys[state.address] = AppKey(state.new_device_key, is_device_key=True)
         return ring
+
+
+def _numbers(model: bytes) -> list[int]:
+    return [int.from_bytes(model[at : at + 2], "little") for at in range(0, len(model), 2)]
 
 
 def state_of(node: NodeMemory) -> NodeState:

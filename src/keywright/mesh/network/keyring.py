@@ -57,6 +57,8 @@ class Keyring:
         self.subnets: dict[int, Subnet] = {}
         self.applications: dict[int, Application] = {}
         self.device_keys: dict[int, AppKey] = {}
+        self.new_device_keys: dict[int, AppKey] = {}
+        """Candidates that replace device keys: heard, not sent under, until the first message comes under them."""
 
     def net_keys(self, nid: int) -> Iterator[tuple[int, NetKey]]:
         """Index and key of each network whose NID this is."""

@@ -52,10 +52,12 @@ class SequenceNumbers:
 
 
 class Heard(msgspec.Struct, frozen=True, array_like=True):
-    """The last that was heard from a source."""
+    """The last that was heard from a source, and the last message in segments that was taken from it."""
 
     iv_index: int
     seq: int
+    whole_iv_index: int = 0
+    whole_seq: int = -1
 
 
 @final
@@ -71,20 +73,36 @@ class ReplayList:
         kept = memory.load(_REPLAY)
         self._heard: dict[int, Heard] = msgspec.msgpack.decode(kept, type=dict[int, Heard]) if kept else {}
 
-    def is_fresh(self, src: int, iv_index: int, seq: int) -> bool:
-        """Whether such a message has not been heard and may be taken."""
+    def is_fresh(self, src: int, iv_index: int, seq: int, seq_auth: int | None = None) -> bool:
+        """Whether such a PDU has not been heard and may be taken.
+
+        seq_auth: for a segment, the sequence number of its message, of which no part may have been taken as a whole.
+        """
         last = self._heard.get(src)
         if last is None:
             return len(self._heard) < self._size
+        if seq_auth is not None and (iv_index, seq_auth) <= (last.whole_iv_index, last.whole_seq):
+            return False
         return (iv_index, seq) > (last.iv_index, last.seq)
 
-    def note(self, src: int, iv_index: int, seq: int) -> None:
-        """Remember a message that was taken, before anything is done because of it. Raises StoreError."""
-        self._heard[src] = Heard(iv_index, seq)
+    def note(self, src: int, iv_index: int, seq: int, seq_auth: int | None = None) -> None:
+        """Remember a message that was taken, before anything is done because of it. Raises StoreError.
+
+        seq: of the PDU that completed it. seq_auth: of its first segment, if it came in segments.
+        """
+        last = self._heard.get(src)
+        iv_last, seq_last = max((iv_index, seq), (last.iv_index, last.seq) if last else (0, -1))
+        whole = (last.whole_iv_index, last.whole_seq) if last else (0, -1)
+        if seq_auth is not None:
+            whole = max(whole, (iv_index, seq_auth))
+        self._heard[src] = Heard(iv_last, seq_last, *whole)
         try:
             self._memory.commit({_REPLAY: msgspec.msgpack.encode(self._heard)})
         except StoreError:
-            del self._heard[src]
+            if last is None:
+                del self._heard[src]
+            else:
+                self._heard[src] = last
             raise
 
     def forget(self, first: int, last: int) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final, TypeAlias, final
 
 import msgspec
@@ -42,7 +42,7 @@ from keywright.mesh.network.pdu import (
 )
 from keywright.mesh.network.segmentation import Incoming, Outgoing, Retransmission
 from keywright.mesh.network.sequence import ReplayList, SequenceNumbers
-from keywright.mesh.network.upper import open_access, seal_access
+from keywright.mesh.network.upper import SHORT_MIC, open_access, seal_access
 from keywright.store.memory import Memory
 
 DEFAULT_TTL: Final = 5
@@ -59,6 +59,8 @@ class Received(msgspec.Struct, frozen=True):
     net_index: int
     app_index: int | None
     """Of the application key; None: under a device key."""
+    is_new_device_key: bool = False
+    """Whether it came under the candidate for the device key."""
 
 
 class Delivered(msgspec.Struct, frozen=True):
@@ -118,6 +120,7 @@ class Stack:
         self._frames: list[bytes] = []
         self._events: list[StackEvent] = []
         self._sending: dict[int, tuple[Outgoing, _Route]] = {}
+        self._waiting: list[tuple[int, int, Callable[[float], None]]] = []
         self._incoming: dict[int, tuple[Incoming, _Route]] = {}
         self._whole: dict[int, tuple[tuple[int, int], SegmentAck]] = {}
         self._seen: deque[bytes] = deque(maxlen=_SEEN)
@@ -156,16 +159,25 @@ class Stack:
         self.keyring.sending_net_key(net_index)
         form = Form(ctl=False, aid=None if key.is_device_key else key.aid)
         number = next(self._numbers)
-        seq = self._sequence.take()
-        upper = seal_access(key, built, seq=seq, src=src, dst=dst, iv_index=iv_index, label=label)
-        if len(upper) <= form.room and not acknowledged:
+        if len(built) + SHORT_MIC <= form.room and not acknowledged:
+            seq = self._sequence.take()
+            upper = seal_access(key, built, seq=seq, src=src, dst=dst, iv_index=iv_index, label=label)
             self._put(route, build_whole(Whole(form, upper)), seq=seq)
             return number
-        segments = cut(form, upper, seq)
-        how, to_group = self._retransmission, dst > UNICAST_LAST
-        outgoing = Outgoing(segments, dst=dst, ttl=route.ttl, to_group=to_group, how=how, now=now)
-        self._sending[number] = (outgoing, route)
-        self._send_segments(outgoing, route, now, first=seq)
+
+        def start(now: float) -> None:
+            seq = self._sequence.take()
+            upper = seal_access(key, built, seq=seq, src=src, dst=dst, iv_index=iv_index, label=label)
+            how, to_group = self._retransmission, dst > UNICAST_LAST
+            outgoing = Outgoing(cut(form, upper, seq), dst=dst, ttl=route.ttl, to_group=to_group, how=how, now=now)
+            self._sending[number] = (outgoing, route)
+            self._send_segments(outgoing, route, now, first=seq)
+
+        if any(other.dst == dst for _, other in self._sending.values()):
+            # One message in segments to a destination at a time: it is numbered when its turn comes (MshPRT 3.5.3.3).
+            self._waiting.append((number, dst, start))
+        else:
+            start(now)
         return number
 
     # ---- the IV index -----------------------------------------------------------------------------------------
@@ -178,7 +190,7 @@ class Stack:
     @property
     def is_sending(self) -> bool:
         """Whether a message in segments is on its way: the IV index that is sent under stays until it is through."""
-        return bool(self._sending)
+        return bool(self._sending or self._waiting)
 
     def follow(self, told: IvState, now: float, *, test_mode: bool = False) -> bool:
         """What an authenticated beacon says of the IV index; whether that changed it (MshPRT 3.11.5, 3.11.6).
@@ -212,6 +224,10 @@ class Stack:
         if self.iv_index.state.sending != before:
             self._sequence.restart()
 
+    def take_sequence(self) -> int:
+        """A sequence number for a PDU that does not go through `send`. Raises SequenceError, StoreError."""
+        return self._sequence.take()
+
     # ---- endpoint ---------------------------------------------------------------------------------------------
 
     def receive(self, data: bytes, now: float) -> None:
@@ -240,6 +256,7 @@ class Stack:
             if message.due is None:
                 del self._sending[number]
                 self._events.append(Delivered(number) if message.is_delivered else Undelivered(number, message.dst))
+        self._start_waiting(now)
         for src, (incoming, route) in list(self._incoming.items()):
             if incoming.ack_at is not None and now >= incoming.ack_at:
                 self._put(route, build_ack(incoming.ack()), ctl=True)
@@ -247,6 +264,17 @@ class Stack:
                 del self._incoming[src]
         frames, self._frames = self._frames, []
         return frames
+
+    def _start_waiting(self, now: float) -> None:
+        waiting, self._waiting = self._waiting, []
+        for number, dst, start in waiting:
+            if any(route.dst == dst for _, route in self._sending.values()):
+                self._waiting.append((number, dst, start))
+                continue
+            try:
+                start(now)
+            except KeywrightError:
+                self._events.append(Undelivered(number, dst))
 
     def deadline(self) -> float | None:
         """When `outgoing` is due."""
@@ -300,7 +328,8 @@ class Stack:
             if self._is_mine(pdu.dst):
                 self._put(back, build_ack(whole[1]), ctl=True)
             return
-        if seq_auth < 0 or not self._replay.is_fresh(pdu.src, iv_index, seq_auth):
+        # A segment that is sent again has a sequence number of its own; the message has that of its first segment.
+        if seq_auth < 0 or not self._replay.is_fresh(pdu.src, iv_index, pdu.seq, seq_auth):
             return
         found = self._incoming.get(pdu.src)
         # Sequence numbers begin at 0 again under the next IV index.
@@ -321,7 +350,9 @@ class Stack:
         self._whole[pdu.src] = (place, incoming.ack())
         if self._is_mine(pdu.dst):
             self._put(back, build_ack(self._whole[pdu.src][1]), ctl=True)
-        self._access(pdu, seq_auth, segment.form, upper, net_index, iv_index, long_mic=segment.long_mic)
+        self._access(
+            pdu, seq_auth, segment.form, upper, net_index, iv_index, long_mic=segment.long_mic, in_segments=True
+        )
 
     def _access(
         self,
@@ -333,6 +364,7 @@ class Stack:
         iv_index: int,
         *,
         long_mic: bool = False,
+        in_segments: bool = False,
     ) -> None:
         for app_index, key in self._candidates(pdu, form, net_index):
             for label in self._labels_of(pdu.dst):
@@ -350,15 +382,17 @@ class Stack:
                 except AuthenticationError:
                     continue
                 message = parse_access(clear)
-                self._replay.note(pdu.src, iv_index, seq)
-                self._events.append(Received(pdu.src, pdu.dst, message, net_index, app_index))
+                self._replay.note(pdu.src, iv_index, pdu.seq, seq if in_segments else None)
+                is_new = any(key is new for new in self.keyring.new_device_keys.values())
+                self._events.append(Received(pdu.src, pdu.dst, message, net_index, app_index, is_new))
                 return
 
     def _candidates(self, pdu: NetworkPdu, form: Form, net_index: int) -> Sequence[tuple[int | None, AppKey]]:
         if form.aid is not None:
             return list(self.keyring.app_keys(form.aid, net_index))
         # A device key is that of the node that is asked, or of the one that answers.
-        keys = (self.keyring.device_keys.get(address) for address in (self.address, pdu.src))
+        rings = (self.keyring.device_keys, self.keyring.new_device_keys)
+        keys = (ring.get(address) for ring in rings for address in (self.address, pdu.src))
         return [(None, key) for key in keys if key is not None]
 
     def _labels_of(self, dst: int) -> Sequence[bytes]:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from typing import final
 
-from keywright.errors import DecodeError, WireError
+from keywright.errors import DecodeError, KeywrightError, WireError
 from keywright.mesh.network.stack import Stack, StackEvent
+from keywright.mesh.pb_gatt.configuration import Configuration, FilterStatus, open_configuration, seal_configuration
 from keywright.mesh.pb_gatt.messages import MESH_BEACON, NETWORK_PDU, PROXY_CONFIGURATION
 from keywright.mesh.pb_gatt.sar import ProxySar
 from keywright.mesh.session import earliest
@@ -21,6 +23,8 @@ class ProxyClient:
         self.stack = stack
         self.why_closed = ""
         """Why the connection is over, empty while it is not."""
+        self._values: list[bytes] = []
+        self._events: list[FilterStatus] = []
         self._sar = ProxySar(mtu, (NETWORK_PDU, MESH_BEACON, PROXY_CONFIGURATION))
 
     @property
@@ -37,6 +41,17 @@ class ProxyClient:
         del now
         self.why_closed = self.why_closed or why
 
+    def configure(self, message: Configuration, net_index: int = 0) -> None:
+        """Send a Proxy Configuration message; `FilterStatus` is told when it is answered.
+
+        Without any, the proxy passes on what is for the addresses that this side has sent from. Raises PolicyError for
+        a network that is not known here, SequenceError and StoreError when no sequence number is to be had.
+        """
+        stack = self.stack
+        key, seq = stack.keyring.sending_net_key(net_index), stack.take_sequence()
+        sealed = seal_configuration(key, stack.iv_index.state.sending, seq, stack.address, message)
+        self._values += self._sar.cut(PROXY_CONFIGURATION, sealed)
+
     def receive(self, data: bytes, now: float) -> None:
         """Take one value. What breaks the rules of Proxy PDUs ends the connection (MshPRT 6.6)."""
         try:
@@ -46,6 +61,11 @@ class ProxyClient:
             return
         if message is not None and message[0] == NETWORK_PDU:
             self.stack.receive(message[1], now)
+        elif message is not None and message[0] == PROXY_CONFIGURATION:
+            with contextlib.suppress(KeywrightError):  # not of our network, or unknown
+                _, _, told = open_configuration(self.stack.keyring, self.stack.iv_index.state.index, message[1])
+                if isinstance(told, FilterStatus):
+                    self._events.append(told)
 
     def outgoing(self, now: float) -> Sequence[bytes]:
         """Values to write now."""
@@ -53,12 +73,15 @@ class ProxyClient:
             self._sar.check(now)
         except WireError as error:
             self.why_closed = self.why_closed or str(error)
-        return [value for pdu in self.stack.outgoing(now) for value in self._sar.cut(NETWORK_PDU, pdu)]
+        values, self._values = self._values, []
+        return [*values, *(value for pdu in self.stack.outgoing(now) for value in self._sar.cut(NETWORK_PDU, pdu))]
 
     def deadline(self) -> float | None:
         """When `outgoing` is due."""
-        return earliest(self.stack.deadline(), None if self.is_closed else self._sar.deadline())
+        at_once = float("-inf") if self._values else None
+        return earliest(at_once, self.stack.deadline(), None if self.is_closed else self._sar.deadline())
 
-    def events(self) -> Sequence[StackEvent]:
+    def events(self) -> Sequence[StackEvent | FilterStatus]:
         """What has happened."""
-        return self.stack.events()
+        events, self._events = self._events, []
+        return [*events, *self.stack.events()]

@@ -1,21 +1,25 @@
 """A unit behind GATT: the Mesh Provisioning Service while it is a device, the Mesh Proxy Service as a node (MshPRT 7).
 
-Endpoint: frames are the values written to Data In and notified by Data Out. A proxy client reaches this node; nothing
-is relayed to others, so there is no proxy filter and Proxy Configuration messages are passed over.
+Endpoint: frames are the values written to Data In and notified by Data Out. A proxy client reaches this node, and what
+the node sends reaches the client if its filter lets it pass; nothing is relayed to others.
 """
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from typing import Final, final
 
-from keywright.errors import DecodeError, WireError
+from keywright.errors import DecodeError, KeywrightError, WireError
 from keywright.mesh.advertising import COMPLETE_UUID16, SERVICE_DATA_UUID16, build_ad
 from keywright.mesh.beacons import NetworkState, ServiceData, secure_network
 from keywright.mesh.device import Provisioned
+from keywright.mesh.identities import PROVISIONING_UUID, PROXY_UUID, network_identity
 from keywright.mesh.messages import IV_UPDATE, KEY_REFRESH
 from keywright.mesh.network.keyring import SWITCHED
+from keywright.mesh.network.pdu import NetworkPdu, open_network, sent_under
 from keywright.mesh.node import Node, WasReset
+from keywright.mesh.pb_gatt.configuration import ProxyFilter, open_configuration, seal_configuration
 from keywright.mesh.pb_gatt.link import PbGattLink
 from keywright.mesh.pb_gatt.messages import (
     MESH_BEACON,
@@ -31,8 +35,6 @@ from keywright.mesh.unit import Unit, UnitEvent
 
 LEAVE_S: Final = 5.0
 """How long a device that was provisioned, or a node that was reset, leaves the client to disconnect. No clause says."""
-NETWORK_ID: Final = 0x00
-"""Type of the service data that has a Network ID (MshPRT 7.2.2.2.2)."""
 _PROXY_KINDS: Final = (NETWORK_PDU, MESH_BEACON, PROXY_CONFIGURATION)
 
 
@@ -44,6 +46,8 @@ class GattUnit:
         self.unit = unit
         self._link: PbGattLink | None = None
         self._sar: ProxySar | None = None
+        self._filter = ProxyFilter()
+        self._configured: dict[int, tuple[int, int]] = {}
         self._values: list[bytes] = []
         self._leave_at: float | None = None
         self._is_closed = False
@@ -59,12 +63,12 @@ class GattUnit:
     @property
     def advertising(self) -> Sequence[bytes]:
         """AD structures of its connectable advertisements (MshPRT 7.1.2.2.1, 7.2.2.2)."""
-        uuid = bytes.fromhex(self.pipe.uuid)[::-1]
         node = self.unit.node
         if node is None:
-            content = ServiceData(self.unit.design.uuid, self.unit.oob_information).build()
+            uuid, content = PROVISIONING_UUID, ServiceData(self.unit.design.uuid, self.unit.oob_information).build()
         else:
-            content = bytes((NETWORK_ID,)) + next(iter(node.stack.keyring.subnets.values())).sending.network_id
+            first = next(iter(node.stack.keyring.subnets.values()))
+            uuid, content = PROXY_UUID, network_identity(first.sending).build()
         return (build_ad(COMPLETE_UUID16, uuid), build_ad(SERVICE_DATA_UUID16, uuid + content))
 
     # ---- the connection ---------------------------------------------------------------------------------------
@@ -79,6 +83,7 @@ class GattUnit:
         self._is_closed = False
         if self.unit.node is not None:
             self._sar = ProxySar(mtu, _PROXY_KINDS)
+            self._filter, self._configured = ProxyFilter(), {}
             self._values = [value for one in _beacons(self.unit.node) for value in self._sar.cut(MESH_BEACON, one)]
             return
         self._link = PbGattLink.accept(mtu, now)
@@ -105,15 +110,16 @@ class GattUnit:
             except (DecodeError, WireError):
                 self._is_closed = True
                 return
-            if message is not None and message[0] == NETWORK_PDU and self.unit.node is not None:
-                self.unit.node.receive(message[1], now)
+            if message is not None and self.unit.node is not None:
+                self._take(self.unit.node, self._sar, *message, now)
 
     def outgoing(self, now: float) -> Sequence[bytes]:
         """Values to notify now."""
         if self._link is not None:
             values = self.unit.link_outgoing(now)
         else:
-            pdus = self.unit.proxied(now)
+            node = self.unit.node
+            pdus = [pdu for pdu in self.unit.proxied(now) if node is not None and self._passes(node, pdu)]
             values, self._values = self._values, []
             if self._sar is not None:
                 values = [*values, *(value for pdu in pdus for value in self._sar.cut(NETWORK_PDU, pdu))]
@@ -139,11 +145,48 @@ class GattUnit:
         events, self._events = self._events, []
         return events
 
+    def _take(self, node: Node, sar: ProxySar, kind: int, message: bytes, now: float) -> None:
+        if kind == NETWORK_PDU:
+            pdu = _opened(node, message)
+            if pdu is not None:
+                self._filter.heard(pdu.src)
+            node.receive(message, now)
+        elif kind == PROXY_CONFIGURATION:
+            with contextlib.suppress(KeywrightError):  # not of this network, unknown, or no sequence number left
+                self._configure(node, sar, message)
+
+    def _configure(self, node: Node, sar: ProxySar, message: bytes) -> None:
+        stack = node.stack
+        state = stack.iv_index.state
+        key, pdu, asked = open_configuration(stack.keyring, state.index, message)
+        # A filter lives as long as its connection, so a message must be new within this one.
+        counted = (sent_under(message, state.index), pdu.seq)
+        if counted <= self._configured.get(pdu.src, (-1, -1)):
+            return
+        self._configured[pdu.src] = counted
+        status = self._filter.apply(asked)
+        if status is not None:
+            answer = seal_configuration(key, state.sending, stack.take_sequence(), stack.address, status)
+            self._values += sar.cut(PROXY_CONFIGURATION, answer)
+
+    def _passes(self, node: Node, message: bytes) -> bool:
+        pdu = _opened(node, message)
+        return pdu is not None and self._filter.passes(pdu.dst)
+
     def _check(self, sar: ProxySar, now: float) -> None:
         try:
             sar.check(now)
         except WireError:
             self._is_closed = True
+
+
+def _opened(node: Node, message: bytes) -> NetworkPdu | None:
+    """A network PDU in clear, None if it is not of the node's networks."""
+    stack = node.stack
+    for _, key in stack.keyring.net_keys(message[0] & 0x7F if message else 0):
+        with contextlib.suppress(KeywrightError):
+            return open_network(key, sent_under(message, stack.iv_index.state.index), message)
+    return None
 
 
 def _beacons(node: Node) -> Sequence[bytes]:

@@ -79,6 +79,11 @@ class RemoteServer:
         self._reports: deque[_Report] = deque()
         self._sent: dict[int, _Report] = {}
 
+    @property
+    def is_idle(self) -> bool:
+        """Whether there is no link, and everything about the last one is told."""
+        return self.state == LinkState.IDLE and not self._reports
+
     # ---- the client -------------------------------------------------------------------------------------------
 
     def handle(self, access: AccessMessage, client: Client, now: float) -> None:
