@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import importlib.util
+import sys
 from collections.abc import Iterator, Sequence
 
 import pytest
@@ -153,7 +154,7 @@ def test_a_controller_that_is_not_there(hci: str) -> None:
 
 
 def test_the_extra_is_named_when_it_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
+    monkeypatch.setitem(sys.modules, "bumble", None)
     with pytest.raises(UsageError) as caught:
         Ble()
     assert caught.value.hint == "install keywright[ble]"

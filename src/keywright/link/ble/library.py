@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import importlib.util
 from collections.abc import Iterator
 
 from keywright.errors import LinkError, UsageError
@@ -12,8 +11,10 @@ from keywright.errors import LinkError, UsageError
 
 def require_bumble() -> None:
     """Raise UsageError if bumble is not installed."""
-    if importlib.util.find_spec("bumble") is None:
-        raise UsageError("Bluetooth needs bumble, which is not installed", hint="install keywright[ble]")
+    try:
+        import bumble  # noqa: F401, PLC0415 - loads only where Bluetooth is meant
+    except ImportError as error:
+        raise UsageError("Bluetooth needs bumble, which is not installed", hint="install keywright[ble]") from error
 
 
 @contextlib.contextmanager
