@@ -12,6 +12,7 @@ import random
 import time
 from typing import Final
 
+from bench import mesh_core
 from bench.figures import Figure
 from keywright.crypto.ec import EcPrivateKey
 from keywright.link.ble import Connection, Radio, VirtualAir, arun_pipe, serve
@@ -39,7 +40,8 @@ def figures() -> list[Figure]:
     opened_s, took_s = asyncio.run(gatt_devices(DEVICES))
     what = f"{DEVICES} devices provisioned at once over GATT, in one process"
     against = f"{opened_s:.1f} s to connect them"
-    return [Figure(what, f"{took_s:.1f} s", against, DEVICES / took_s, form="{:.0f} per s")]
+    at_once = Figure(what, f"{took_s:.1f} s", against, DEVICES / took_s, form="{:.0f} per s")
+    return [*mesh_core.figures(), at_once]
 
 
 async def gatt_devices(count: int) -> tuple[float, float]:
