@@ -5,6 +5,7 @@ Nothing of a session is here: no key, no value, no state.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from typing import Final, Generic, Protocol, TypeVar
 
@@ -42,7 +43,7 @@ class CloseReason:
     FAIL: Final = 0x02
 
 
-class End(Generic[Event]):
+class End(ABC, Generic[Event]):
     """Base of both ends: an endpoint whose frames are whole provisioning PDUs."""
 
     def __init__(self) -> None:
@@ -75,5 +76,6 @@ class End(Generic[Event]):
     def _restart_timer(self, now: float) -> None:
         self._until = now + self._timeout_s
 
+    @abstractmethod
     def _expired(self) -> None:
-        raise NotImplementedError
+        """The provisioning timer is over."""
