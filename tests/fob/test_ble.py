@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib.util
+import queue
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import closing
@@ -12,7 +14,7 @@ import pytest
 from keywright.crypto.ec import EcPrivateKey
 from keywright.errors import LinkError, SequenceError, UsageError
 from keywright.fob.ble import BleLink
-from keywright.fob.open import check_link, open_link
+from keywright.fob.open import SimulatedLink, check_link, open_link, open_server
 from keywright.globalplatform.host import card_state, get_status, identify, put_keys, secured
 from keywright.iso7816.apdu import Command, Response
 from keywright.iso7816.gatt import GattCard
@@ -125,3 +127,28 @@ def test_a_ble_uri_is_real_hardware_to_whoever_asks() -> None:
 def test_a_link_that_was_never_there(fob: Ble) -> None:
     with pytest.raises(LinkError):
         BleLink(fob, "C0:00:00:00:00:09", timeout_s=0.2)
+
+
+def test_a_simulated_fob_is_served_and_personalised() -> None:
+    """What `element serve` and `card` do, each at a controller of its own."""
+    with closing(open_link("sim:fob?serial=SIM-000007")) as behind:
+        assert isinstance(behind, SimulatedLink)
+        server = open_server("ble:", behind.element)
+        ready: queue.Queue[str] = queue.Queue()
+        thread = threading.Thread(target=server.serve, args=(ready.put,))
+        thread.start()
+        try:
+            with closing(open_link(ready.get(timeout=10.0))) as link:
+                send = transmit(link)
+                keys = KeySet.gp_test()
+                session = opened(link, keys)
+                drive(secured(session, put_keys(session, OWN, kvn=0x31)), send)
+                session = drive(open_channel(OWN, HOST_CHALLENGE, kvn=0x31, level=0x33), send)
+                assert drive(secured(session, card_state()), send) == 0x01
+        finally:
+            server.stop()
+            thread.join(10.0)
+            server.close()
+    assert not thread.is_alive()
+    with pytest.raises(UsageError, match="one device"):
+        open_server("ble:", element(), element())

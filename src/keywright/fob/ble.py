@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import contextlib
+import threading
 import time
 from collections.abc import Callable
 from typing import Final, final
 
 from keywright.errors import LinkError, UsageError
-from keywright.iso7816.gatt import SERVICE, GattHost
+from keywright.iso7816.gatt import SERVICE, GattCard, GattHost
 from keywright.iso7816.transport import Activated, Answered, Failed, HostEvent
 from keywright.link.ble import Advertisement, Ble, BleConnection, run_pipe
 from keywright.link.ble.pipe import GOOD_MTU
 from keywright.link.ble.radio import CONNECT_S
+from keywright.sansio.responder import Device
 
 _HINT: Final = "reset the element and probe it"
+_STEP_S: Final = 0.2
 SCAN_S: Final = 3.0
 """How long a fob is looked for that is not named."""
 
@@ -119,6 +122,36 @@ class BleLink:
     def _check(self) -> None:
         if not self._is_open:
             raise LinkError(f"{self.name}: the link is closed", delivered=False)
+
+
+@final
+class BleServer:
+    """An element that others reach by Bluetooth."""
+
+    def __init__(self, device: Device, hci: str = "", address: str = "", mtu: int = GOOD_MTU) -> None:
+        """Open the controller. address: random static address to use, drawn if empty. Raises as `Ble`."""
+        self._ble = Ble(hci, address=address)
+        self._card = GattCard(device)
+        self._mtu = mtu
+        self._stopped = threading.Event()
+
+    def serve(self, on_ready: Callable[[str], object]) -> None:
+        """Serve until `stop`; on_ready(URI) is called once it is there. Raises LinkError when the controller fails."""
+        serving = self._ble.serve(self._card, mtu=self._mtu)
+        try:
+            on_ready(f"ble:{self._ble.address}")
+            while not self._stopped.is_set() and not serving.wait(_STEP_S):
+                pass
+        finally:
+            serving.stop()
+
+    def stop(self) -> None:
+        """Make `serve` return; any thread or signal handler may call it."""
+        self._stopped.set()
+
+    def close(self) -> None:
+        """Give the controller up; twice does no harm."""
+        self._ble.close()
 
 
 def open_ble(peer: str, hci: str = "", mtu: int = GOOD_MTU) -> BleLink:

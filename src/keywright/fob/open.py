@@ -327,10 +327,14 @@ def _tcp(uri: Uri) -> Exchange:
 def _ble(uri: Uri) -> Exchange:
     from keywright.fob.ble import open_ble  # noqa: PLC0415 - loads only where Bluetooth is meant
 
+    return open_ble(uri.rest, uri.parameters.get("hci", ""), _mtu(uri))
+
+
+def _mtu(uri: Uri) -> int:
     text = uri.parameters.get("mtu", "247")
     if not text.isascii() or not text.isdecimal() or not LEAST_MTU <= int(text) <= GREATEST_MTU:
         raise UsageError(f"{uri}: mtu is {LEAST_MTU} to {GREATEST_MTU}, not {text!r}", hint="for example mtu=247")
-    return open_ble(uri.rest, uri.parameters.get("hci", ""), int(text))
+    return int(text)
 
 
 def _replay(uri: Uri) -> Exchange:
@@ -389,6 +393,8 @@ def open_server(uri: str, device: Device, second: Device | None = None) -> Serve
         if second is not None:
             raise UsageError(f"{uri}: a port serves one device", hint="serve the other one at a port of its own")
         return _tcp_server(parsed, device)
+    if parsed.scheme == "ble":
+        return _ble_server(parsed, device, second)
     if parsed.scheme in ("vpcd", "vpcd+connect"):
         return _vpcd_server(parsed, device, second)
     raise UsageError(f"{uri}: nothing can be served there", hint=f"use one of: {forms(serving=True)}")
@@ -405,6 +411,17 @@ def _tcp_server(uri: Uri, device: Device) -> Server:
         server.serve()
 
     return Server(run, server.stop, server.close)
+
+
+def _ble_server(uri: Uri, device: Device, second: Device | None) -> Server:
+    from keywright.fob.ble import BleServer  # noqa: PLC0415 - loads only where Bluetooth is meant
+
+    if second is not None:
+        raise UsageError(
+            f"{uri}: a controller serves one device", hint="serve the other one at a controller of its own"
+        )
+    server = BleServer(device, uri.parameters.get("hci", ""), uri.rest, _mtu(uri))
+    return Server(server.serve, server.stop, server.close)
 
 
 def _vpcd_server(uri: Uri, device: Device, second: Device | None) -> Server:

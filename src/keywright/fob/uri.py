@@ -62,6 +62,7 @@ FORMS: Final[tuple[Form, ...]] = (
         "ble:PEER",
         "the element of a fob over Bluetooth: its address, or nothing for the only one that is heard (?hci=CONTROLLER "
         "as bumble writes it, without it a virtual one of this process; &mtu=23 to 517)",
+        serves=True,
     ),
     Form("replay:FILE", "a recorded trace (?lenient=yes answers by position)"),
     Form("vpcd:HOST:PORT", "as a card in the virtual reader, the driver dials", asks=False, serves=True),
