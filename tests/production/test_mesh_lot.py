@@ -94,3 +94,25 @@ def test_a_mesh_recipe_and_a_link_have_to_fit(tmp_path: Path, capsys: pytest.Cap
         assert main([*words, "--link", link]) == 2
         assert why in capsys.readouterr().err
         assert not (tmp_path / "x.db").exists()
+
+
+def test_a_fob_is_personalised_and_then_its_radio_provisioned(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """examples/mesh-fob: one unit with a chip and a radio, one recipe for both, worked on by two processes."""
+    store = tmp_path / "fob.db"
+    recipe, order = ROOT / "examples/mesh-fob.toml", ROOT / "examples/mesh-fob.csv"
+    words = ["campaign", "run", str(recipe), "--order", str(order), "--store", str(store), "--workers", "2", "--json"]
+    assert main(words) == 0
+    capsys.readouterr()
+    network = lot_network(store, "mesh-fob")
+    journal = Journal(tmp_path / "fob.db.fobs", readonly=True)
+    with closing(journal), UnitStore.open(str(store), readonly=True) as units:
+        sealed = list(units.units(("sealed",)))
+        assert len(sealed) == 8
+        for unit in sealed:
+            assert {"own_keys", "personalise", "lock_down", STEP} <= set(unit.evidence)
+            state = NodeMemory(journal.memory(f"{NAMESPACE}{unit.serial}"), COMPOSITION).state
+            assert state is not None
+            assert state.address == network.address_of(unit.n)
+    assert main(["campaign", "verify", "--store", str(store), "--json"]) == 0
