@@ -131,6 +131,14 @@ def test_intermediates_from_the_server_for_the_certificate_of_the_device() -> No
     assert len(line.requests) == 1
 
 
+def test_a_server_is_not_asked_about_a_certificate_that_breaks_a_rule() -> None:
+    line = Line(make_unit({0: WHERE, 1: forge(basic=None)}), server=lambda _: HttpAnswer(404))
+    end = line.go()
+    assert isinstance(end, Failed)
+    assert "it has no basicConstraints" in str(end.error)
+    assert line.requests == []
+
+
 def test_a_server_is_not_asked_for_what_is_there() -> None:
     enrolled(Line(make_unit(ALL_RECORDS | {0: WHERE})))
     direct = device_certificate(key("device").public, issuer=root())

@@ -85,6 +85,15 @@ def test_another_tag_is_refused(tag: str) -> None:
         read_ndef(bytes.fromhex(tag))
 
 
+@pytest.mark.parametrize("place", range(5))
+def test_each_octet_before_the_uri_of_a_tag_counts(place: int) -> None:
+    tag = bytearray(unhex(NDEF["ndef"]))
+    read_ndef(bytes(tag))
+    tag[place] ^= 1
+    with pytest.raises(DecodeError, match="of one record with an https URI"):
+        read_ndef(bytes(tag))
+
+
 def test_a_printed_code_may_be_in_capitals() -> None:
     text = f"HTTPS://VENDOR.EXAMPLE/OOB?UUID={UUID.hex().upper()}"
     assert read_printed(text) == ("https://vendor.example/OOB", UUID)
