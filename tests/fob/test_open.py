@@ -156,7 +156,7 @@ def test_every_form_is_known_to_the_parser_and_listed_for_its_use() -> None:
     for form in FORMS:
         assert parse_uri(form.text.replace("HOST:PORT", "127.0.0.1:1")).scheme == form.text.partition(":")[0]
     assert "vpcd" not in forms()
-    assert forms(serving=True) == "tcp:HOST:PORT, vpcd:HOST:PORT, vpcd+connect:HOST:PORT"
+    assert forms(serving=True) == "tcp:HOST:PORT, ble:PEER, vpcd:HOST:PORT, vpcd+connect:HOST:PORT"
 
 
 def test_only_simulated_devices_are_simulated() -> None:

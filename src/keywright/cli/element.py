@@ -165,7 +165,10 @@ def _byte(text: str, what: str) -> int:
 def serve(
     *,
     link: Annotated[
-        str, typer.Option("--link", metavar="URI", help="Where: vpcd:HOST:PORT, vpcd+connect:HOST:PORT, tcp:HOST:PORT.")
+        str,
+        typer.Option(
+            "--link", metavar="URI", help="Where: vpcd:HOST:PORT, vpcd+connect:HOST:PORT, tcp:HOST:PORT, ble:."
+        ),
     ] = DEFAULT_LINK,
     memory: Memory = None,
     fob: Fob = "",

@@ -384,7 +384,7 @@ class Server:
 
 
 def open_server(uri: str, device: Device, second: Device | None = None) -> Server:
-    """What serves `device` at a vpcd or tcp URI; port 0 takes a free one. Raises as `Server.serve` and UsageError.
+    """What serves `device` at a vpcd, tcp or ble URI; port 0 takes a free one. Raises as `Server.serve` and UsageError.
 
     second: what sits in the other slot of the virtual reader; a TCP port serves one device.
     """
@@ -417,9 +417,7 @@ def _ble_server(uri: Uri, device: Device, second: Device | None) -> Server:
     from keywright.fob.ble import BleServer  # noqa: PLC0415 - loads only where Bluetooth is meant
 
     if second is not None:
-        raise UsageError(
-            f"{uri}: a controller serves one device", hint="serve the other one at a controller of its own"
-        )
+        raise UsageError(f"{uri}: a controller serves one device", hint="serve the other one at another controller")
     server = BleServer(device, uri.parameters.get("hci", ""), uri.rest, _mtu(uri))
     return Server(server.serve, server.stop, server.close)
 
