@@ -97,7 +97,7 @@ def test_a_cut_at_any_frame_is_made_good_by_beginning_again(side: str) -> None:
         run = first_configuration(net.database, uuid_of(0), PLAN, timestamp=TIME, coming_up=Patience(1.0, 3))
         talk = Conversation(owner_stack(net.database, 0.0), run, 0.0, keyring=lambda net=net: keyring(net.database))  # type: ignore[misc]  # bound for this turn
         place = net.air.join(Advertised(talk))
-        net.air.run(30.0, lambda net=net, cut=cut, talk=talk: net.air.sent >= cut or talk.is_over)  # type: ignore[misc]  # likewise
+        net.air.run(30.0, lambda net=net, cut=cut, talk=talk: net.air.sent >= cut or talk.is_over)  # type: ignore[misc]  # bound for this turn too
         if talk.is_over:
             assert cut > 15
             return

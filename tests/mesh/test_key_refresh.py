@@ -91,7 +91,7 @@ def test_a_refresh_that_is_cut_at_any_frame_goes_on_where_it_was(side: str) -> N
         place = net.air.join(Advertised(talk))
         net.air.run(
             net.air.now + 60.0,
-            lambda net=net, talk=talk, end=before + cut: net.air.sent >= end or talk.is_over,  # type: ignore[misc]  # likewise
+            lambda net=net, talk=talk, end=before + cut: net.air.sent >= end or talk.is_over,  # type: ignore[misc]  # bound for this turn too
         )
         if talk.is_over:
             assert cut > 15
@@ -196,7 +196,7 @@ def test_a_removal_that_is_cut_is_ended_by_the_next_call() -> None:
         end = net.air.sent + cut
         net.air.run(
             net.air.now + 60.0,
-            lambda net=net, talk=talk, end=end: net.air.sent >= end or talk.is_over,  # type: ignore[misc]  # likewise
+            lambda net=net, talk=talk, end=end: net.air.sent >= end or talk.is_over,  # type: ignore[misc]  # bound for this turn too
         )
         net.air.leave(place)
         net.database = NetworkDatabase(net.owner)

@@ -15,6 +15,7 @@ from keywright.mesh.keys import HMAC
 from keywright.mesh.messages import ProvisioningData
 from keywright.mesh.models import configuration as c
 from keywright.mesh.models.composition import Composition, Element, parse_composition
+from keywright.mesh.models.indexes import pack_index_list, pack_indexes
 from keywright.mesh.network.iv_index import IvIndex, IvState
 from keywright.mesh.network.keyring import Keyring, Subnet
 from keywright.mesh.network.keys import AppKey, NetKey
@@ -173,7 +174,7 @@ def test_the_life_of_a_unit(conditions: Conditions) -> None:
     assert isinstance(status, c.CompositionDataStatus)
     assert parse_composition(status.data) == COMPOSITION
 
-    indexes = c.pack_indexes(0, 5)
+    indexes = pack_indexes(0, 5)
     assert ask(air, stack, number, c.AppKeyAdd(indexes, APP)) == c.AppKeyStatus(0, indexes)
     assert ask(air, stack, number, c.ModelAppBind(B + 1, 5, b"\x00\x10")) == c.ModelAppStatus(0, B + 1, 5, b"\x00\x10")
 
@@ -181,7 +182,7 @@ def test_the_life_of_a_unit(conditions: Conditions) -> None:
     air.leave(place)
     unit = make_unit(memory, air.now)
     place = air.join(unit)
-    assert ask(air, stack, number, c.AppKeyGet(0)) == c.AppKeyList(0, 0, c.pack_index_list((5,)))
+    assert ask(air, stack, number, c.AppKeyGet(0)) == c.AppKeyList(0, 0, pack_index_list((5,)))
     assert ask(air, stack, number, c.PublicationSet(B + 1, 0xC000, 5, 5, 0, 0, b"\x00\x10")) == c.PublicationStatus(
         0, B + 1, 0xC000, 5, 5, 0, 0, b"\x00\x10"
     )

@@ -28,8 +28,8 @@ from keywright.mesh.database.keys import (
 from keywright.mesh.database.network import NetworkDatabase
 from keywright.mesh.ends import RandomBytes
 from keywright.mesh.models import configuration as c
-from keywright.mesh.models.configuration import pack_indexes
 from keywright.mesh.models.configuration_client import Dialogue, Patience, Target, ask, reset
+from keywright.mesh.models.indexes import pack_indexes
 
 _KEY_OCTETS: Final = 16
 _TRANSITIONS: Final = {"switch": 2, "forget": 3}

@@ -10,6 +10,7 @@ from keywright.codec.message import Message
 from keywright.errors import DecodeError
 from keywright.mesh.models import configuration as c
 from keywright.mesh.models.composition import Composition, Element, parse_composition
+from keywright.mesh.models.indexes import pack_index_list, pack_indexes, unpack_index_list, unpack_indexes
 from keywright.mesh.network.access import AccessMessage, parse_access
 from support.messages import all_messages, check_message
 from support.vectors import Case, unhex, vectors
@@ -80,22 +81,22 @@ def test_any_octets_are_composition_data_or_refused(data: bytes) -> None:
 
 
 def test_two_indexes_are_packed_as_the_standard_packs_them() -> None:
-    packed = c.pack_indexes(0x456, 0x123)
+    packed = pack_indexes(0x456, 0x123)
     assert c.AppKeyDelete(packed).build() == bytes.fromhex("563412")
-    assert c.unpack_indexes(packed) == (0x456, 0x123)
+    assert unpack_indexes(packed) == (0x456, 0x123)
 
 
 @given(st.lists(st.integers(0, 0xFFF), max_size=33))
 def test_lists_of_indexes_come_back(indexes: list[int]) -> None:
-    packed = c.pack_index_list(tuple(indexes))
+    packed = pack_index_list(tuple(indexes))
     assert len(packed) == len(indexes) // 2 * 3 + len(indexes) % 2 * 2
-    assert c.unpack_index_list(packed) == tuple(indexes)
+    assert unpack_index_list(packed) == tuple(indexes)
 
 
 @pytest.mark.parametrize("size", [1, 4, 7])
 def test_no_list_of_indexes_has_this_length(size: int) -> None:
     with pytest.raises(DecodeError):
-        c.unpack_index_list(bytes(size))
+        unpack_index_list(bytes(size))
 
 
 @pytest.mark.parametrize("opcode", [0x05, 0x8030, 0x8050, 0xC1F105])

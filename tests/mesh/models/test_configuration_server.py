@@ -9,8 +9,9 @@ import pytest
 from keywright.errors import StoreError
 from keywright.mesh.models import configuration as c
 from keywright.mesh.models.composition import Composition, Element, parse_composition
-from keywright.mesh.models.configuration import Status, pack_indexes
+from keywright.mesh.models.configuration import Status
 from keywright.mesh.models.configuration_server import TABLE, ConfigurationServer
+from keywright.mesh.models.indexes import pack_index_list, pack_indexes
 from keywright.mesh.models.state import AppKeyState, NetKeyState, NodeMemory, NodeState, state_of
 from keywright.mesh.network.access import AccessMessage
 from keywright.mesh.network.iv_index import IvState
@@ -26,9 +27,9 @@ LABEL = bytes(range(16))
 ONE = pack_indexes(0, 1)
 
 
-def make_node(memory: RamMemory | None = None, **room: int) -> NodeMemory:
+def make_node(memory: RamMemory | None = None, *, keys_room: int = 32, groups_room: int = 32) -> NodeMemory:
     """A node with NetKeys 0 and 1, AppKey 1 of NetKey 0, bound to a model of its second element."""
-    node = NodeMemory(memory or RamMemory(), COMPOSITION, **room)
+    node = NodeMemory(memory or RamMemory(), COMPOSITION, keys_room=keys_room, groups_room=groups_room)
     node.begin(
         NodeState(
             A, b"D" * 16, {0: NetKeyState(OLD), 1: NetKeyState(OLD)}, {1: AppKeyState(0, OLD)}, iv_state=IvState(0)
@@ -118,7 +119,7 @@ def test_a_refusal_has_its_status_and_changes_nothing(status: int, message: c.Me
     assert answer.status == status  # type: ignore[attr-defined]  # each answer here has one
     assert memory.load("node") == before
     node.undo()
-    assert ask(node, c.NetKeyGet()) == c.NetKeyList(c.pack_index_list((0, 1)))
+    assert ask(node, c.NetKeyGet()) == c.NetKeyList(pack_index_list((0, 1)))
 
 
 def test_every_status_is_provoked_or_this_server_never_gives_it() -> None:
@@ -324,12 +325,12 @@ def test_what_is_no_question_is_not_answered() -> None:
         (c.NodeIdentitySet(0, 1), c.NodeIdentityStatus(0, 0, 2)),
         (c.NetKeyAdd(1, OLD), c.NetKeyStatus(0, 1)),
         (c.NetKeyDelete(5), c.NetKeyStatus(0, 5)),
-        (c.NetKeyGet(), c.NetKeyList(c.pack_index_list((0, 1)))),
+        (c.NetKeyGet(), c.NetKeyList(pack_index_list((0, 1)))),
         (c.AppKeyAdd(ONE, OLD), c.AppKeyStatus(0, ONE)),
         (c.AppKeyDelete(pack_indexes(0, 9)), c.AppKeyStatus(0, pack_indexes(0, 9))),
-        (c.AppKeyGet(0), c.AppKeyList(0, 0, c.pack_index_list((1,)))),
+        (c.AppKeyGet(0), c.AppKeyList(0, 0, pack_index_list((1,)))),
         (c.KeyRefreshPhaseGet(0), c.KeyRefreshPhaseStatus(0, 0, 0)),
-        (c.SigModelAppGet(A + 1, ONOFF), c.SigModelAppList(0, A + 1, ONOFF, c.pack_index_list((1,)))),
+        (c.SigModelAppGet(A + 1, ONOFF), c.SigModelAppList(0, A + 1, ONOFF, pack_index_list((1,)))),
         (c.VendorModelAppGet(A + 1, VENDOR), c.VendorModelAppList(0, A + 1, VENDOR, b"")),
         (c.VendorModelSubscriptionGet(A + 1, VENDOR), c.VendorModelSubscriptionList(0, A + 1, VENDOR, ())),
         (c.ModelAppUnbind(A, 1, ONOFF), c.ModelAppStatus(0, A, 1, ONOFF)),

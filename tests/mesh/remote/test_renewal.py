@@ -19,6 +19,7 @@ from keywright.mesh.messages import ErrorCode, ProvisioningData
 from keywright.mesh.models import configuration as c
 from keywright.mesh.models.composition import Composition, Element, parse_composition
 from keywright.mesh.models.configuration_client import Patience, Target, ask, bind
+from keywright.mesh.models.indexes import pack_indexes
 from keywright.mesh.models.state import NetKeyState, NodeMemory, NodeState
 from keywright.mesh.network.advertised import Advertised
 from keywright.mesh.network.iv_index import IvState
@@ -116,7 +117,7 @@ def test_an_address_and_with_it_the_composition_changes() -> None:
 
 def test_a_composition_changes_and_what_no_model_has_goes() -> None:
     net = network(NEXT)
-    index = c.pack_indexes(0, 5)
+    index = pack_indexes(0, 5)
     net.run(ask(Target(net.address(0)), c.AppKeyAdd(index, b"K" * 16)))
     net.run(bind(Target(net.address(0)), net.address(0), ONOFF, 5))
     first = net.address(0)
@@ -205,9 +206,8 @@ def test_a_link_that_nobody_uses_ends_by_its_timer() -> None:
     link.send(b"\x00\x00", 0.0)
     assert link.outgoing(1.0) == ()
     assert len(link.events()) == 1
-    due = link.deadline()
-    assert due == 60.0
-    link.outgoing(due)
+    assert link.deadline() == 60.0
+    link.outgoing(60.0)
     (closed,) = link.events()
     assert "no PDU" in str(closed)
     assert link.deadline() is None

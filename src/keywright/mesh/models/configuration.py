@@ -46,36 +46,6 @@ STATUS_NAMES: Final = {
 """What each status is called."""
 
 
-def pack_indexes(net_index: int, app_index: int) -> int:
-    """A NetKey and an AppKey index in 3 octets (MshPRT 4.3.1.1)."""
-    return net_index | app_index << 12
-
-
-def unpack_indexes(packed: int) -> tuple[int, int]:
-    """NetKey and AppKey index."""
-    return packed & 0xFFF, packed >> 12
-
-
-def pack_index_list(indexes: tuple[int, ...]) -> bytes:
-    """Indexes, two in 3 octets, a last odd one in 2 (MshPRT 4.3.1.1)."""
-    packed = [pack_indexes(*pair).to_bytes(3, "little") for pair in zip(indexes[::2], indexes[1::2], strict=False)]
-    if len(indexes) % 2:
-        packed.append(indexes[-1].to_bytes(2, "little"))
-    return b"".join(packed)
-
-
-def unpack_index_list(data: bytes) -> tuple[int, ...]:
-    """Inverse of `pack_index_list`. Raises DecodeError for a length that no list has."""
-    if len(data) % 3 == 1:
-        raise DecodeError(f"key indexes in {len(data)} octets")
-    found: list[int] = []
-    for at in range(0, len(data) - 2, 3):
-        found += unpack_indexes(int.from_bytes(data[at : at + 3], "little"))
-    if len(data) % 3:
-        found.append(int.from_bytes(data[-2:], "little") & 0xFFF)
-    return tuple(found)
-
-
 class BeaconGet(LittleRecord, frozen=True):
     """Whether the node sends secure network beacons?"""
 
@@ -431,7 +401,7 @@ class SigModelAppGet(LittleRecord, frozen=True):
 
 
 class SigModelAppList(LittleRecord, frozen=True):
-    """Answer; `unpack_index_list` reads the indexes."""
+    """Answer; `indexes.unpack_index_list` reads the indexes."""
 
     OPCODE: ClassVar[int] = 0x804C
     status: U8
@@ -449,7 +419,7 @@ class VendorModelAppGet(LittleRecord, frozen=True):
 
 
 class VendorModelAppList(LittleRecord, frozen=True):
-    """Answer; `unpack_index_list` reads the indexes."""
+    """Answer; `indexes.unpack_index_list` reads the indexes."""
 
     OPCODE: ClassVar[int] = 0x804E
     status: U8
@@ -502,14 +472,14 @@ class NetKeyGet(LittleRecord, frozen=True):
 
 
 class NetKeyList(LittleRecord, frozen=True):
-    """Answer; `unpack_index_list` reads it."""
+    """Answer; `indexes.unpack_index_list` reads it."""
 
     OPCODE: ClassVar[int] = 0x8043
     indexes: Annotated[bytes, Rest()]
 
 
 class AppKeyAdd(LittleRecord, frozen=True):
-    """Add an AppKey; `unpack_indexes` reads the indexes."""
+    """Add an AppKey; `indexes.unpack_indexes` reads the indexes."""
 
     OPCODE: ClassVar[int] = 0x00
     indexes: U24
@@ -553,7 +523,7 @@ class AppKeyGet(LittleRecord, frozen=True):
 
 
 class AppKeyList(LittleRecord, frozen=True):
-    """Answer; `unpack_index_list` reads it."""
+    """Answer; `indexes.unpack_index_list` reads it."""
 
     OPCODE: ClassVar[int] = 0x8002
     status: U8
@@ -604,12 +574,12 @@ MESSAGES: Final[dict[int, type[LittleRecord]]] = {
     if isinstance(kind, type) and issubclass(kind, LittleRecord) and hasattr(kind, "OPCODE")
 }
 """Every message of the Configuration models, by opcode."""
+_OPCODES: Final = {kind: opcode for opcode, kind in MESSAGES.items()}
 
 
 def build_message(message: LittleRecord) -> AccessMessage:
     """A Configuration message as access message. Raises ValueError for a field that does not fit."""
-    opcode: int = type(message).OPCODE  # type: ignore[attr-defined]  # each class of MESSAGES has one
-    return AccessMessage(opcode, message.build())
+    return AccessMessage(_OPCODES[type(message)], message.build())
 
 
 def parse_message(access: AccessMessage) -> LittleRecord:

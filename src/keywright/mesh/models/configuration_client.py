@@ -15,7 +15,8 @@ import msgspec
 from keywright.errors import DecodeError, StatusError, WireError
 from keywright.mesh.models import configuration as c
 from keywright.mesh.models.composition import Composition, parse_composition
-from keywright.mesh.models.configuration import STATUS_NAMES, Status, pack_indexes, unpack_index_list
+from keywright.mesh.models.configuration import STATUS_NAMES, Status
+from keywright.mesh.models.indexes import pack_indexes, unpack_index_list
 
 Result = TypeVar("Result")
 

@@ -8,7 +8,8 @@ from __future__ import annotations
 from typing import Final
 
 from keywright.mesh.models import configuration as c
-from keywright.mesh.models.configuration import Status, pack_index_list, unpack_indexes
+from keywright.mesh.models.configuration import Status
+from keywright.mesh.models.indexes import pack_index_list, unpack_indexes
 from keywright.mesh.models.state import AppKeyState, NetKeyState, NodeMemory, Publication, saved, state_of
 from keywright.mesh.network.keyring import DISTRIBUTING, NORMAL, SWITCHED
 

@@ -6,7 +6,8 @@ from typing import Any, Final
 
 from keywright.mesh.models import configuration as c
 from keywright.mesh.models.composition import DEVICE_KEY_MODELS
-from keywright.mesh.models.configuration import Status, pack_index_list
+from keywright.mesh.models.configuration import Status
+from keywright.mesh.models.indexes import pack_index_list
 from keywright.mesh.models.state import ModelState, NodeMemory, Publication, saved, state_of
 from keywright.mesh.network.keys import virtual_address
 from keywright.mesh.network.pdu import ALL_NODES, GROUP_FIRST, UNASSIGNED, UNICAST_LAST, VIRTUAL_FIRST

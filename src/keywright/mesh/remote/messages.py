@@ -213,12 +213,12 @@ MESSAGES: Final[dict[int, type[LittleRecord]]] = {
     if isinstance(kind, type) and issubclass(kind, LittleRecord) and hasattr(kind, "OPCODE")
 }
 """Every message of the Remote Provisioning models, by opcode."""
+_OPCODES: Final = {kind: opcode for opcode, kind in MESSAGES.items()}
 
 
 def build_message(message: LittleRecord) -> AccessMessage:
     """A message as access message. Raises ValueError for a field that does not fit."""
-    opcode: int = type(message).OPCODE  # type: ignore[attr-defined]  # each class of MESSAGES has one
-    return AccessMessage(opcode, message.build())
+    return AccessMessage(_OPCODES[type(message)], message.build())
 
 
 def parse_message(access: AccessMessage) -> LittleRecord:
