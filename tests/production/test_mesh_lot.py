@@ -17,8 +17,8 @@ from keywright.cli.main import main
 from keywright.fob.mesh_device import NAMESPACE, uuid_of
 from keywright.mesh.models.composition import Composition, Element
 from keywright.mesh.models.state import NodeMemory
-from keywright.production.mesh_lot import lot_network, network_path
-from keywright.production.steps.mesh_provision import GIVE, STEP
+from keywright.production.mesh_lot import GIVE, lot_network, network_path
+from keywright.production.steps.mesh_provision import STEP
 from keywright.production.unit_store.units import UnitStore
 from keywright.store.journal import Journal
 from support.house import ROOT
@@ -116,3 +116,19 @@ def test_a_fob_is_personalised_and_then_its_radio_provisioned(
             assert state is not None
             assert state.address == network.address_of(unit.n)
     assert main(["campaign", "verify", "--store", str(store), "--json"]) == 0
+    capsys.readouterr()
+    for new in (8, 0):
+        assert main(["mesh", "network", "collect", "--store", str(store), "--json"]) == 0
+        assert json.loads(capsys.readouterr().out)["new"] == new
+    out = tmp_path / "nodes.json"
+    assert main(["mesh", "network", "export", str(network_path(store)), str(out)]) == 0
+    exported = {node["name"]: node for node in json.loads(out.read_text())["nodes"]}
+    with closing(Journal(tmp_path / "fob.db.fobs", readonly=True)) as journal:
+        for serial, node in exported.items():
+            state = NodeMemory(journal.memory(f"{NAMESPACE}{serial}"), COMPOSITION).state
+            assert state is not None
+            assert (node["unicastAddress"], node["deviceKey"]) == (
+                f"{state.address:04X}",
+                state.device_key.hex().upper(),
+            )
+    assert len(exported) == 8

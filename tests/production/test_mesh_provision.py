@@ -20,10 +20,10 @@ from keywright.mesh.models.composition import Composition, Element
 from keywright.mesh.models.state import NodeMemory, NodeState
 from keywright.production.engine import whole_recipe
 from keywright.production.job import Commit, Job, MismatchError, OnAir, RejectedError
-from keywright.production.mesh_lot import SOURCES, LotNetwork, lot_network, network_path, prepare_network
+from keywright.production.mesh_lot import GIVE, SOURCES, LotNetwork, lot_network, network_path, prepare_network
 from keywright.production.mesh_network import begin_network, opened_network
 from keywright.production.steps.declared import DECLARED
-from keywright.production.steps.mesh_provision import ASK, GIVE, STEP
+from keywright.production.steps.mesh_provision import ASK, STEP
 from keywright.production.unit_store.rows import Change
 from keywright.store.memory import RamMemory
 from support.house import ROOT

@@ -19,20 +19,23 @@ import msgspec
 from keywright.crypto.aead import GCM_NONCE_BYTES, open_gcm, seal_gcm
 from keywright.crypto.aes import AesKey
 from keywright.errors import PolicyError, SequenceError, StoreError
-from keywright.mesh.database.network import NetworkDatabase
+from keywright.mesh.database.network import NetworkDatabase, Pending
 from keywright.mesh.messages import KEY_REFRESH, ProvisioningData
 from keywright.mesh.network.iv_index import IvIndex
 from keywright.mesh.network.keyring import Keyring, Subnet
 from keywright.mesh.network.keys import AppKey, NetKey
 from keywright.mesh.network.sequence import BLOCK
 from keywright.mesh.network.stack import Stack
-from keywright.production.mesh_network import begin_network, opened_network
+from keywright.production.mesh_network import begin_network, opened_network, timestamp
+from keywright.production.unit_store.units import UnitStore
 from keywright.store.memory import RamMemory
 
 SOURCES: Final = 16
 """Addresses of a lot that its stations ask nodes from: each has 24 bits of sequence numbers."""
 _WINDOWS: Final = (1 << 24) // BLOCK
 """Blocks of sequence numbers that one source address has: each is used for one conversation, once."""
+GIVE: Final = "mesh.provision.give"
+"""The action that gives a unit its provisioning data."""
 _LOT: Final = "lot/"
 _KEY_OCTETS: Final = 32
 
@@ -196,3 +199,30 @@ def lot_network(store: Path, lot: str) -> LotNetwork:
 
 def _digest(lot: str) -> bytes:
     return hashlib.sha256(b"keywright mesh lot\0" + lot.encode()).digest()
+
+
+def collect_nodes(units: UnitStore, lot: str, now: float) -> int:
+    """Write the sealed units of a lot into the database of its network; how many are new there. May be repeated.
+
+    Raises StoreError if the network is held by another process, AuthenticationError for a key that does not open.
+    """
+    network = lot_network(units.path, lot)
+    new = 0
+    with opened_network(network_path(units.path)) as database:
+        for unit in units.units(("sealed",)):
+            given = {event.step: event.facts for event in units.events(unit.n) if event.phase in ("done", "recovered")}
+            facts = given.get(GIVE)
+            if facts is None:
+                continue
+            node = Pending(
+                uuid=bytes.fromhex(str(facts["uuid"])),
+                address=network.address_of(unit.n),
+                elements=int(str(facts["elements"])),
+                device_key=network.open(unit.n, str(facts["device_key"])),
+                net_index=network.net_index,
+                iv_index=network.iv_index,
+            )
+            new += database.node(node.uuid) is None
+            is_secure = facts["security"] == "secure"
+            database.adopt(node, name=unit.serial, timestamp=timestamp(now), is_secure=is_secure)
+    return new

@@ -19,8 +19,11 @@ from keywright.mesh.database.cdb import uuid_text
 from keywright.mesh.database.network import ALL_UNICAST, NetworkDatabase
 from keywright.mesh.network.iv_index import IvState
 from keywright.mesh.network.keys import NetKey
+from keywright.production.mesh_lot import collect_nodes, network_path
 from keywright.production.mesh_network import begin_network, import_network, opened_network, timestamp
 from keywright.production.private_file import read_private, write_private
+from keywright.production.readiness import lot_in
+from keywright.production.unit_store.units import UnitStore
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 
@@ -106,6 +109,25 @@ def import_(
     import_network(file, read_private(database, _WHAT, DATABASE_BYTES), IvState(index))
     with opened_network(file, readonly=True) as taken:
         _show(file, taken, as_json=json, done="imported into")
+
+
+@app.command()
+def collect(
+    store: Annotated[str, typer.Option("--store", metavar="URL", help="The lot's store.")],
+    *,
+    json: Json = False,
+) -> None:
+    """Take the nodes of a lot into its network, which is beside its store: then they can be shown and exported.
+
+    Example: keywright mesh network collect --store mesh.db
+    """
+    with UnitStore.open(store, readonly=True) as units:
+        new = collect_nodes(units, lot_in(units, store).lot, time.time())
+        file = network_path(units.path)
+    if json:
+        show_json({"file": str(file), "new": new})
+    else:
+        say(f"{good('wrote')} {new} nodes into {file}")
 
 
 @app.command()

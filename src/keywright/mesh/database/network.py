@@ -295,6 +295,23 @@ class NetworkDatabase:
         assert found is not None  # it was written a moment ago
         return found
 
+    def adopt(self, given: Pending, *, name: str, timestamp: str, is_secure: bool) -> NodeEntry:
+        """Take in a node that was provisioned with data of this network by somebody else, from reserved addresses.
+
+        One that is here already with this address and device key is left as it is. Raises PolicyError for the same
+        device with others, DecodeError for an address that another node has, StoreError.
+        """
+        known = self.node(given.uuid)
+        if known is not None:
+            if known.address != given.address or known.device_key != given.device_key.hex().upper():
+                raise PolicyError(
+                    f"{uuid_text(given.uuid)} is in this network already, with another address or device key",
+                    hint="remove that node first, if the device was provisioned anew",
+                )
+            return known
+        self.memory.commit({_PENDING + given.uuid.hex(): msgspec.msgpack.encode(given)})
+        return self.complete(given.uuid, name=name, timestamp=timestamp, is_secure=is_secure)
+
     def give_up(self, uuid: bytes) -> None:
         """Nothing was taken by this device, for certain: its promise and its addresses are free. Raises StoreError."""
         is_node = self.node(uuid) is not None  # one that came once more: its addresses stay its own

@@ -30,13 +30,12 @@ from keywright.mesh.provisioner import Provisioner
 from keywright.mesh.scanner import Scanner
 from keywright.mesh.session import ProvisionerSession
 from keywright.production.job import Facts, Job, MismatchError, RejectedError, StepDialogue, Verdict
-from keywright.production.mesh_lot import LotNetwork
+from keywright.production.mesh_lot import GIVE, LotNetwork
 from keywright.production.mesh_network import timestamp
 from keywright.production.on_air import AirClock
 from keywright.production.parameters import MeshProvision
 
 STEP: Final = "mesh.provision"
-GIVE: Final = "mesh.provision.give"
 ASK: Final = "mesh.provision.ask"
 UUID: Final = "mesh_uuid"
 """Column of the order: the Device UUID, hex."""
