@@ -208,9 +208,9 @@ class PduReport(LittleRecord, frozen=True):
 
 
 MESSAGES: Final[dict[int, type[LittleRecord]]] = {
-    kind.OPCODE: kind
+    vars(kind)["OPCODE"]: kind
     for kind in list(globals().values())
-    if isinstance(kind, type) and issubclass(kind, LittleRecord) and hasattr(kind, "OPCODE")
+    if isinstance(kind, type) and issubclass(kind, LittleRecord) and "OPCODE" in vars(kind)
 }
 """Every message of the Remote Provisioning models, by opcode."""
 _OPCODES: Final = {kind: opcode for opcode, kind in MESSAGES.items()}
