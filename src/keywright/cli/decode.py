@@ -17,7 +17,7 @@ from keywright.cli.links import redacting
 from keywright.cli.messages_in import Item, Piece, items, of_file, together
 from keywright.cli.options import Json
 from keywright.cli.telling import Teller, Told
-from keywright.cli.text import heading, note, say, show_json
+from keywright.cli.text import heading, note, pairs, printable, say, show_json
 from keywright.codec.hexa import unhex
 from keywright.crypto.ec import EcPrivateKey
 from keywright.errors import DecodeError, UsageError
@@ -59,6 +59,9 @@ def command(
     pcapng: Annotated[
         Path | None, typer.Option("--pcapng", metavar="FILE", help="Write the messages to FILE for Wireshark, too.")
     ] = None,
+    mesh: Annotated[
+        bool, typer.Option("--mesh", help="They are advertising data or provisioning PDUs of Bluetooth Mesh.")
+    ] = False,
     json: Json = False,
 ) -> None:
     """Say what bytes mean: commands, answers, both in turn, an ATR, data objects, a key block, or a whole recording.
@@ -74,6 +77,9 @@ def command(
         [given for path in session or () for given in session_keys(path)],
         [key for path in oce or () for key in read_ring(path).private if isinstance(key, EcPrivateKey)],
     )
+    if mesh:
+        _tell_mesh(_read(messages), as_json=json)
+        return
     block = key_block(messages[0]) if len(messages) == 1 else None
     if block is not None:
         _show_block(block, as_json=json)
@@ -103,6 +109,22 @@ def _show_block(block: Explanation, *, as_json: bool) -> None:
         return
     for line in full_lines(None, None, Told(block)):
         say(line)
+
+
+def _tell_mesh(frames: Iterable[Item], *, as_json: bool) -> None:
+    """Frames of a radio; each by itself, and what segments make once they are whole."""
+    from keywright.cli.mesh.explain import FrameTeller  # noqa: PLC0415 - loads the mesh room
+
+    teller = FrameTeller()
+    for frame in frames:
+        way = ">" if frame.kind == "command" else "<"
+        for said in teller.tell(frame.data):
+            if as_json:
+                show_json({"way": way, "name": said.name, **said.fields})
+                continue
+            say(f"{way} {heading(printable(said.name))}")
+            for line in pairs(said.fields.items(), indent=4):
+                say(line)
 
 
 def _read(messages: list[str]) -> Iterable[Item]:
