@@ -13,7 +13,7 @@ from keywright.mesh.advertising import MESH_BEACON, PB_ADV, URI, ad_structures, 
 from keywright.mesh.beacons import unprovisioned
 from keywright.mesh.bearer import PduReceived
 from keywright.mesh.ends import CloseReason
-from keywright.mesh.network.access import AccessMessage
+from keywright.mesh.network.access import LONGEST, AccessMessage
 from keywright.mesh.pb_adv.link import PbAdvLink, Timing
 from keywright.mesh.pb_adv.messages import PbAdvPdu
 from keywright.mesh.remote import messages as m
@@ -386,3 +386,29 @@ def test_every_status_is_provoked_above() -> None:
     names = [name for name, value in vars(Status).items() if isinstance(value, int) and value]
     assert len(names) == 12
     assert all(f"Status.{name}" in source for name in names)
+
+
+@pytest.mark.parametrize("octets", [377, 378, 1469])
+def test_a_pdu_that_no_report_has_room_for_closes_the_link(octets: int) -> None:
+    bench = Bench().open()
+    assert bench.device is not None
+    bench.device.send(bytes(octets), bench.now)
+    said = bench.run(5.0)
+    if octets == 377:
+        assert said == [m.PduReport(1, bytes(octets))]
+    else:
+        assert said == [m.LinkReport(Status.CANNOT_RECEIVE_PDU, LinkState.IDLE)]
+
+
+def test_an_extended_report_leaves_out_what_it_has_no_room_for() -> None:
+    bench = Bench()
+    types = bytes(range(0x30, 0x40))
+    bench.ask(m.ExtendedScanStart.of(types, UUID, 5))
+    beacon = build_ad(MESH_BEACON, unprovisioned(UUID, 0, b""))
+    longest = {kind: build_ad(kind, bytes(29)) for kind in types[1:]}
+    bench.server.hear(beacon + bytes((201, types[0])) + bytes(200) + b"".join(longest.values()), bench.now)
+    ((_, report),) = bench.said
+    assert report == m.ExtendedScanReport(
+        Status.SUCCESS, UUID, bytes(2) + b"".join(longest[kind] for kind in types[1:12])
+    )
+    assert len(m.build_message(report).build()) <= LONGEST

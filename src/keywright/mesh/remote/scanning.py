@@ -13,8 +13,10 @@ import msgspec
 
 from keywright.codec.record import LittleRecord
 from keywright.errors import DecodeError
+from keywright.mesh.advertising import LONGEST as LONGEST_DATA
 from keywright.mesh.advertising import MESH_BEACON, URI, ad_structures, build_ad
 from keywright.mesh.beacons import UnprovisionedDevice, parse_unprovisioned, uri_hash
+from keywright.mesh.network.access import LONGEST
 from keywright.mesh.remote import messages as m
 from keywright.mesh.remote.messages import NO_RSSI, Status
 
@@ -22,6 +24,8 @@ ITEMS: Final = 16
 """How many devices one scan tells; 4 at least (MshPRT 4.2.23)."""
 EXTENDED_S: Final = (1, 21)
 _TYPES_LAST: Final = 16
+_REPORT_ROOM: Final = LONGEST - 19
+"""Octets that an Extended Scan Report has room for after its UUID; what does not fit is left out."""
 _PARTIAL: Final = frozenset((0x02, 0x04, 0x06, 0x08))
 """AD types of partial lists and names: nobody may ask for them."""
 
@@ -185,5 +189,8 @@ class Scanning:
             told = b""
         else:
             told = extended.beacon.oob_information.to_bytes(2, "little")
-            told += b"".join(build_ad(kind, content) for kind, content in sorted(extended.found.items()))
+            for kind, content in sorted(extended.found.items()):
+                # What is longer than legacy advertising has is not told either.
+                if len(content) <= LONGEST_DATA and len(told) + 2 + len(content) <= _REPORT_ROOM:
+                    told += build_ad(kind, content)
         self._say(m.ExtendedScanReport(Status.SUCCESS, extended.uuid, told), extended.client, now)

@@ -16,7 +16,7 @@ from keywright.codec.record import LittleRecord
 from keywright.errors import DecodeError, KeywrightError
 from keywright.mesh.bearer import Bearer, LinkClosed, LinkOpened, PduReceived
 from keywright.mesh.ends import CloseReason, RandomBytes
-from keywright.mesh.network.access import AccessMessage
+from keywright.mesh.network.access import LONGEST, AccessMessage
 from keywright.mesh.pb_adv.link import PbAdvLink, Timing
 from keywright.mesh.remote import messages as m
 from keywright.mesh.remote.messages import NO_RSSI, LinkState, Procedure, Status
@@ -28,6 +28,8 @@ _LONGEST_OPEN_S: Final = 60
 _REPORT_TRIES: Final = 4
 _INBOUND_ROOM: Final = 4
 """PDUs of the device that wait for the client; a device sends one or two before it waits for an answer."""
+_LONGEST_PDU: Final = LONGEST - 3
+"""Octets of a provisioning PDU that a report has room for, after its opcode and number; PB-ADV carries longer ones."""
 _UUID_OCTETS: Final = 16
 _NUMBERS: Final = 0x100
 
@@ -231,7 +233,7 @@ class RemoteServer:
         if self.state not in {LinkState.ACTIVE, LinkState.TRANSFER}:
             return
         waiting = sum(isinstance(report.message, m.PduReport) for report in self._reports)
-        if waiting >= _INBOUND_ROOM:
+        if waiting >= _INBOUND_ROOM or len(pdu) > _LONGEST_PDU:
             self._close(Status.CANNOT_RECEIVE_PDU, CloseReason.FAIL, now)
             return
         self._inbound = (self._inbound + 1) % _NUMBERS
