@@ -197,6 +197,18 @@ def test_with_frames_lost_a_node_says_complete_all_the_same(seed: int) -> None:
     assert isinstance(end_of(air, run, 600.0), Enrolled)
 
 
+def test_what_an_earlier_session_promised_is_kept_when_nobody_answers() -> None:
+    air, database = Air(random.Random(1).random), network()
+    database.promise(UUID, 2, b"d" * 16)
+    before = database.pending(UUID)
+    run = enrolment(database, air)
+    air.join(run)
+    assert isinstance(end_of(air, run), Failed)
+    assert before is not None
+    assert database.pending(UUID) == before
+    assert database.reserve(bytes(16), 1).first == before.address + 2
+
+
 def test_a_node_that_comes_once_more_keeps_its_addresses() -> None:
     """Its device was reset without a word: it is refused, and its addresses go to nobody else."""
     air, database = Air(random.Random(1).random), network()

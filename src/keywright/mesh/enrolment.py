@@ -277,7 +277,9 @@ class Enrolment:
 
     def _fail(self, error: KeywrightError, *, may_be_node: bool) -> None:
         self._is_retrieving = False
-        if not may_be_node:
+        # Without a promise of this session nothing is given up: one of a session before may be all that is known of a
+        # device that took its data, is a node since, and answers no Link Open any more.
+        if self._is_promised and not may_be_node:
             # A memory that does not take this keeps the addresses reserved, which harms nobody.
             with contextlib.suppress(StoreError):
                 self._database.give_up(self._candidate.uuid)

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from keywright.errors import PolicyError, StoreError, UsageError
 from keywright.mesh.database.addresses import Range
+from keywright.mesh.database.cdb import uuid_bytes
 from keywright.mesh.database.network import NetworkDatabase
 from keywright.mesh.network.iv_index import IvState
 from keywright.store.memory import RamMemory
@@ -91,6 +92,12 @@ def test_the_own_address_is_reserved_once_and_never_a_devices() -> None:
         assert own not in enrol(database, number, 2)
     imported = NetworkDatabase.take_in(RamMemory(), EXPORT)
     assert imported.own_address() == 0x0002
+    # A device that calls itself by the UUID of the network neither gets it nor frees it.
+    device = uuid_bytes(database.cdb.mesh_uuid)
+    assert database.promise(device, 1, bytes(16)).unicast_address != own
+    database.give_up(device)
+    assert database.own_address() == own
+    assert own not in enrol(database, 10, 2)
 
 
 def test_a_device_that_is_tried_again_gets_what_it_had() -> None:

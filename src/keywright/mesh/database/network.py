@@ -45,6 +45,8 @@ _IV_INDEX: Final = "iv_index"
 _PENDING: Final = "pending/"
 _ANEW: Final = b" anew"
 """After the UUID of a node whose addresses are to change: no device has such a UUID."""
+_OWN: Final = b" own"
+"""After the UUID of the network, for the same reason: a device may call itself by that."""
 ALL_UNICAST: Final = Range(0x0001, 0x7FFF)
 
 
@@ -177,11 +179,11 @@ class NetworkDatabase:
         raise UsageError(f"the network has no NetKey with index {index}", hint=f"it has: {known}")
 
     def own_address(self) -> int:
-        """The address that this provisioner asks from: reserved once, under the UUID of the network. Raises StoreError.
+        """The address that this provisioner asks from: reserved once, under a name no device has. Raises StoreError.
 
         It is never the address of a provisioner that a document came from, whose sequence numbers are not known here.
         """
-        return self.reserve(uuid_bytes(self.cdb.mesh_uuid), 1).first
+        return self.reserve(uuid_bytes(self.cdb.mesh_uuid) + _OWN, 1).first
 
     def node(self, uuid: bytes) -> NodeEntry | None:
         """The node with this UUID, None if there is none."""
