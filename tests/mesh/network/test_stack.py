@@ -11,6 +11,8 @@ from keywright.mesh.network.access import AccessMessage
 from keywright.mesh.network.iv_index import IvIndex, IvState
 from keywright.mesh.network.keyring import Application, Keyring, Subnet
 from keywright.mesh.network.keys import AppKey, NetKey, virtual_address
+from keywright.mesh.network.lower import Form, build_segment, cut
+from keywright.mesh.network.pdu import NetworkPdu, open_network, seal_network
 from keywright.mesh.network.stack import Delivered, Received, Stack, Undelivered
 from keywright.sansio.air import Air, Conditions
 from keywright.store.memory import RamMemory
@@ -85,6 +87,27 @@ def test_the_answer_comes_under_the_key_of_the_node_that_answers() -> None:
     b.send(AccessMessage(0x02, bytes(60)), A, 0.0, device=B)
     on_air(a, b).run(10.0)
     assert received(a) == [Received(B, A, AccessMessage(0x02, bytes(60)), 0, None)]
+
+
+@pytest.mark.parametrize(("heard", "answered"), [(0, 0), (1, 5), (4, 5)])
+def test_an_acknowledgement_goes_as_far_as_any_message(heard: int, answered: int) -> None:
+    key, b = NetKey(NET), stack(B)
+    for segment in cut(Form(ctl=False), bytes(20), 0):
+        pdu = NetworkPdu(ctl=False, ttl=heard, seq=segment.index, src=A, dst=B, transport=build_segment(segment))
+        b.receive(seal_network(key, 5, pdu), 0.0)
+    (ack,) = b.outgoing(0.0)
+    assert open_network(key, 5, ack).ttl == answered
+
+
+def test_messages_of_too_many_sources_at_once_are_passed_over() -> None:
+    key, b = NetKey(NET), stack(B)
+    first, _ = cut(Form(ctl=False), bytes(20), 0)
+    for src in range(0x1000, 0x1100):
+        pdu = NetworkPdu(ctl=False, ttl=0, seq=0, src=src, dst=B, transport=build_segment(first))
+        b.receive(seal_network(key, 5, pdu), 0.0)
+    assert len({open_network(key, 5, ack).dst for ack in b.outgoing(1.0)}) == 64
+    b.outgoing(20.0)
+    assert b.deadline() is None
 
 
 def test_nobody_there_is_told() -> None:

@@ -49,6 +49,9 @@ DEFAULT_TTL: Final = 5
 _SEEN: Final = 128
 """How many PDUs the network message cache remembers (MshPRT 3.4.5.6 asks for one at least)."""
 
+_MOST_INCOMING: Final = 64
+"""Sources that messages are put together from at the same time; a segment of one more is passed over."""
+
 
 class Received(msgspec.Struct, frozen=True):
     """An access message came, and was taken for the first time."""
@@ -321,8 +324,10 @@ class Stack:
 
     def _take_segment(self, pdu: NetworkPdu, segment: Segment, net_index: int, iv_index: int, now: float) -> None:
         seq_auth = whole_seq(pdu.seq, segment.seq_zero)
-        # The answer goes the way back, from the element that was asked.
-        back = _Route(pdu.dst if self._is_mine(pdu.dst) else self.address, pdu.src, pdu.ttl, net_index)
+        # The answer goes the way back, from the element that was asked, and as far: what is left of the TTL is not
+        # what the way takes. 0 says that it is not to be relayed (MshPRT 3.5.3.4).
+        ttl = self.default_ttl if pdu.ttl else 0
+        back = _Route(pdu.dst if self._is_mine(pdu.dst) else self.address, pdu.src, ttl, net_index)
         whole = self._whole.get(pdu.src)
         if whole is not None and whole[0] == (iv_index, seq_auth):
             if self._is_mine(pdu.dst):
@@ -334,6 +339,8 @@ class Stack:
         found = self._incoming.get(pdu.src)
         # Sequence numbers begin at 0 again under the next IV index.
         place = (iv_index, seq_auth)
+        if found is None and len(self._incoming) >= _MOST_INCOMING:
+            return
         if found is None or (found[0].iv_index, found[0].seq_auth) < place:
             incoming = Incoming(
                 segment, seq_auth=seq_auth, iv_index=iv_index, is_for_me=self._is_mine(pdu.dst), ttl=pdu.ttl, now=now
