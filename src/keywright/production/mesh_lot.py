@@ -49,6 +49,9 @@ class _Kept(msgspec.Struct, frozen=True, array_like=True):
     net_index: int
     sealing_key: bytes
 
+    def __repr__(self) -> str:
+        return f"<_Kept {self.units} units from {self.first:04X}>"
+
 
 @final
 class LotNetwork:

@@ -10,9 +10,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from keywright.errors import DecodeError, StoreError
-from keywright.mesh.database.cdb import check_document, read_document, uuid_bytes, uuid_text, write_document
+from keywright.mesh.database.cdb import (
+    AppKeyEntry,
+    NetKeyEntry,
+    check_document,
+    read_document,
+    uuid_bytes,
+    uuid_text,
+    write_document,
+)
 from keywright.mesh.database.network import NetworkDatabase
 from keywright.mesh.models.composition import Composition, Element
+from keywright.mesh.models.state import AppKeyState, NetKeyState
 from keywright.store.memory import RamMemory
 from support.mesh_export import EXPORT
 
@@ -209,3 +218,12 @@ def test_keys_in_clear_are_not_in_what_is_printed() -> None:
     assert "9D6DD0E9" not in text
     assert "7DD7364C" not in text
     assert "kkkk" not in text + repr(database.all_pending())
+
+
+def test_no_key_is_in_what_prints() -> None:
+    key, text = b"k" * 16, "5C" * 16
+    entries = (NetKeyEntry(0, text, old_key=text), AppKeyEntry(0, text, 0, old_key=text))
+    states = (NetKeyState(key, key), AppKeyState(0, key, key))
+    said = repr((entries, states))
+    assert text not in said
+    assert "kkkk" not in said

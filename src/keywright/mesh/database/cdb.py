@@ -47,6 +47,9 @@ class NetKeyEntry(_Entry, frozen=True):
     min_security: str = "secure"
     old_key: KeyText | None = None
 
+    def __repr__(self) -> str:
+        return f"<NetKeyEntry {self.index:03X}, phase {self.phase}>"
+
 
 class AppKeyEntry(_Entry, frozen=True):
     """An application key."""
@@ -56,6 +59,9 @@ class AppKeyEntry(_Entry, frozen=True):
     bound_net_key: KeyIndex
     name: str = ""
     old_key: KeyText | None = None
+
+    def __repr__(self) -> str:
+        return f"<AppKeyEntry {self.index:03X} of {self.bound_net_key:03X}>"
 
 
 class AddressRange(_Entry, frozen=True):

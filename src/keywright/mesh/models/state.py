@@ -31,6 +31,9 @@ class NetKeyState(msgspec.Struct):
     phase: int = NORMAL
     identity: int = 0
 
+    def __repr__(self) -> str:
+        return f"<NetKeyState in phase {self.phase}>"
+
 
 class AppKeyState(msgspec.Struct):
     """An AppKey of the node."""
@@ -38,6 +41,9 @@ class AppKeyState(msgspec.Struct):
     net_index: int
     key: bytes
     new_key: bytes = b""
+
+    def __repr__(self) -> str:
+        return f"<AppKeyState of {self.net_index:03X}>"
 
 
 class Publication(msgspec.Struct, frozen=True):
