@@ -79,6 +79,7 @@ def test_no_question_of_the_status_reads_units_that_nothing_happened_to(tmp_path
     finally:
         remove(sa.Engine, "before_cursor_execute", _asked)
     assert len(questions) > 8
-    scans = [plan for plan in plans if plan.startswith("SCAN unit")]
+    # Marks are of units that something happened to, and counted in the order of their key.
+    scans = [plan for plan in plans if plan.startswith("SCAN unit") and plan != "SCAN unit_mark"]
     assert all("unit_to_recover" in plan or "unit_leased" in plan for plan in scans), scans
     assert "SCAN event" not in plans

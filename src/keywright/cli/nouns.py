@@ -53,7 +53,7 @@ NOUNS: Final[dict[str, Noun]] = {
     "mesh": Noun(
         "keywright.cli.mesh.verbs",
         "Bluetooth Mesh: networks, and devices to provision.",
-        "scan provision device network",
+        "scan provision root device network",
     ),
     "keystore": Noun(
         "keywright.cli.keystore_verbs",
@@ -72,7 +72,7 @@ NOUNS: Final[dict[str, Noun]] = {
     "audit": Noun(
         "keywright.cli.audit",
         "The log of a lot: take it out, judge it anywhere.",
-        "export verify prove give-up controls",
+        "export verify prove rekey show review sign-off give-up controls witness",
     ),
     "ceremony": Noun(
         "keywright.cli.ceremony.verbs",
