@@ -153,6 +153,16 @@ def test_a_message_is_taken_once_and_another_networks_never() -> None:
     assert settle(proxy, unit) == [FilterStatus(ACCEPT, 1)]
 
 
+@pytest.mark.parametrize("breaks", ["client", "proxy"])
+def test_nothing_more_is_taken_once_the_rules_were_broken(breaks: str) -> None:
+    unit = node()
+    proxy = client(unit)
+    (unit if breaks == "client" else proxy).receive(b"\x04\x00", 0.0)
+    assert (unit if breaks == "client" else proxy).is_closed
+    proxy.configure(SetFilterType(REJECT))
+    assert settle(proxy, unit) == []
+
+
 def test_a_message_has_room_for_five_addresses() -> None:
     proxy = client(node())
     proxy.configure(AddAddresses((1, 2, 3, 4, 5)))

@@ -108,9 +108,8 @@ class Beaconing:
     # ---- out --------------------------------------------------------------------------------------------------
 
     def _beacons(self, subnet: Subnet) -> list[bytes]:
-        iv, kinds, key = self._stack.iv_index.state, self._kinds(), subnet.sending
-        flags = (KEY_REFRESH if subnet.phase == SWITCHED else 0) | (IV_UPDATE if iv.is_updating else 0)
-        state = NetworkState(flags, iv.index)
+        kinds, key = self._kinds(), subnet.sending
+        state = network_state(subnet, self._stack.iv_index.state)
         frames = [secure_network(key, state)] if kinds.secure else []
         if kinds.private and self._random_bytes is not None:
             frames.append(private(key, state, self._random_bytes(_RANDOM_OCTETS)))
@@ -139,6 +138,12 @@ class Beaconing:
     def _may_update(self, net_index: int) -> bool:
         # Whoever is in the primary network takes the IV index from that alone (MshPRT 3.11.5).
         return net_index == _PRIMARY or _PRIMARY not in self._stack.keyring.subnets
+
+
+def network_state(subnet: Subnet, iv: IvState) -> NetworkState:
+    """What a beacon of this network says now."""
+    flags = (KEY_REFRESH if subnet.phase == SWITCHED else 0) | (IV_UPDATE if iv.is_updating else 0)
+    return NetworkState(flags, iv.index)
 
 
 def _open(key: NetKey, data: bytes) -> NetworkState | None:

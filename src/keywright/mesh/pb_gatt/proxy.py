@@ -54,6 +54,8 @@ class ProxyClient:
 
     def receive(self, data: bytes, now: float) -> None:
         """Take one value. What breaks the rules of Proxy PDUs ends the connection (MshPRT 6.6)."""
+        if self.is_closed:
+            return
         try:
             message = self._sar.take(data, now)
         except (DecodeError, WireError) as error:

@@ -12,11 +12,10 @@ from typing import Final, final
 
 from keywright.errors import DecodeError, KeywrightError, WireError
 from keywright.mesh.advertising import COMPLETE_UUID16, SERVICE_DATA_UUID16, build_ad
-from keywright.mesh.beacons import NetworkState, ServiceData, secure_network
+from keywright.mesh.beacons import ServiceData, secure_network
 from keywright.mesh.device import Provisioned
 from keywright.mesh.identities import PROVISIONING_UUID, PROXY_UUID, network_identity
-from keywright.mesh.messages import IV_UPDATE, KEY_REFRESH
-from keywright.mesh.network.keyring import SWITCHED
+from keywright.mesh.network.beaconing import network_state
 from keywright.mesh.network.pdu import NetworkPdu, open_network, sent_under
 from keywright.mesh.node import Node, WasReset
 from keywright.mesh.pb_gatt.configuration import ProxyFilter, open_configuration, seal_configuration
@@ -104,7 +103,7 @@ class GattUnit:
         """Take one value. What breaks the rules of Proxy PDUs ends the connection (MshPRT 6.6)."""
         if self._link is not None:
             self.unit.link_receive(data, now)
-        elif self._sar is not None:
+        elif self._sar is not None and not self._is_closed:
             try:
                 message = self._sar.take(data, now)
             except (DecodeError, WireError):
@@ -192,12 +191,5 @@ def _opened(node: Node, message: bytes) -> NetworkPdu | None:
 def _beacons(node: Node) -> Sequence[bytes]:
     """A Secure Network beacon of each network, for a client that has just connected (MshPRT 6.7)."""
     state = node.stack.iv_index.state
-    return [
-        secure_network(
-            subnet.sending,
-            NetworkState(
-                (KEY_REFRESH if subnet.phase == SWITCHED else 0) | (IV_UPDATE if state.is_updating else 0), state.index
-            ),
-        )
-        for subnet in node.stack.keyring.subnets.values()
-    ]
+    subnets = node.stack.keyring.subnets.values()
+    return [secure_network(subnet.sending, network_state(subnet, state)) for subnet in subnets]
