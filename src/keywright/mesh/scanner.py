@@ -101,8 +101,10 @@ class Scanner:
         """Take advertising data; `rssi_dbm` from a radio that says it."""
         for kind, content in ad_structures(data):
             if kind == URI and len(self._uris) < _MOST_URIS:
-                self._uris[uri_hash(content)] = content
-                self._known()
+                digest = uri_hash(content)
+                if digest not in self._uris:  # else nothing more is known of any device
+                    self._uris[digest] = content
+                    self._known()
             elif kind == MESH_BEACON:
                 self._beacon(content, rssi_dbm)
         match parse_advertisement(data):

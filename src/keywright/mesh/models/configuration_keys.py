@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from keywright.crypto.compare import equal
 from keywright.mesh.models import configuration as c
 from keywright.mesh.models.configuration import Status
 from keywright.mesh.models.indexes import pack_index_list, unpack_indexes
@@ -25,7 +26,7 @@ def net_key_add(node: NodeMemory, message: c.NetKeyAdd, _: int) -> c.Message | N
     if index > _INDEX_MASK:
         return None
     if index in keys:
-        status = Status.SUCCESS if keys[index].key == message.key else Status.KEY_INDEX_ALREADY_STORED
+        status = Status.SUCCESS if equal(keys[index].key, message.key) else Status.KEY_INDEX_ALREADY_STORED
     elif len(keys) >= node.keys_room:
         status = Status.INSUFFICIENT_RESOURCES
     else:
@@ -42,9 +43,9 @@ def net_key_update(node: NodeMemory, message: c.NetKeyUpdate, _: int) -> c.Messa
     found = state_of(node).net_keys.get(index)
     if found is None:
         return c.NetKeyStatus(Status.INVALID_NETKEY_INDEX, index)
-    if found.phase == DISTRIBUTING and found.new_key == message.key:
+    if found.phase == DISTRIBUTING and equal(found.new_key, message.key):
         return c.NetKeyStatus(Status.SUCCESS, index)
-    if found.phase != NORMAL or found.key == message.key:
+    if found.phase != NORMAL or equal(found.key, message.key):
         return c.NetKeyStatus(Status.CANNOT_UPDATE, index)
     found.new_key, found.phase = message.key, DISTRIBUTING
     return c.NetKeyStatus(saved(node, Status.SUCCESS), index)
@@ -120,8 +121,8 @@ def app_key_add(node: NodeMemory, message: c.AppKeyAdd, _: int) -> c.Message | N
     if net_index not in state_of(node).net_keys:
         status = Status.INVALID_NETKEY_INDEX
     elif found is not None:
-        same = (found.net_index, found.key) == (net_index, message.key)
         other_net = found.net_index != net_index
+        same = not other_net and equal(found.key, message.key)
         stored = Status.INVALID_NETKEY_INDEX if other_net else Status.KEY_INDEX_ALREADY_STORED
         status = Status.SUCCESS if same else stored
     elif len(keys) >= node.keys_room:
@@ -142,7 +143,7 @@ def app_key_update(node: NodeMemory, message: c.AppKeyUpdate, _: int) -> c.Messa
         status = Status.INVALID_APPKEY_INDEX
     elif found.net_index != net_index:
         status = Status.INVALID_BINDING
-    elif net.phase == DISTRIBUTING and found.new_key == message.key:
+    elif net.phase == DISTRIBUTING and equal(found.new_key, message.key):
         status = Status.SUCCESS
     elif net.phase != DISTRIBUTING or found.new_key:
         status = Status.CANNOT_UPDATE
