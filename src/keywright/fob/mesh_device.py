@@ -126,23 +126,29 @@ class Attendant(NamedTuple):
 class Attended:
     """Endpoint: a unit with somebody before it. Its events are those of the unit."""
 
-    def __init__(self, unit: Unit, attendant: Attendant) -> None:
+    def __init__(self, unit: Unit, attendant: Attendant, front: Endpoint[UnitEvent] | None = None) -> None:
+        """front: what stands before the unit on its bearer, if not the unit itself."""
         self.unit = unit
         self._attendant = attendant
+        self._front: Endpoint[UnitEvent] = front or unit
         self._wanted: Authentication | None = None
         self._now = 0.0
         self._events: list[UnitEvent] = []
 
+    def behind(self, front: Endpoint[UnitEvent]) -> Attended:
+        """The same unit and person, on another bearer."""
+        return Attended(self.unit, self._attendant, front)
+
     def receive(self, data: bytes, now: float) -> None:
         """As the unit."""
-        self.unit.receive(data, now)
+        self._front.receive(data, now)
 
     def outgoing(self, now: float) -> Sequence[bytes]:
         """As the unit, once the person has done what it asks for."""
         self._now = now
         self._enter(now)
-        frames = self.unit.outgoing(now)
-        for event in self.unit.events():
+        frames = self._front.outgoing(now)
+        for event in self._front.events():
             self._events.append(event)
             match event:
                 case ValueShown():
@@ -157,7 +163,7 @@ class Attended:
 
     def deadline(self) -> float | None:
         """As the unit; while a value is to be entered, soon, to see whether it is."""
-        return earliest(self.unit.deadline(), self._now + LOOK_S if self._wanted is not None else None)
+        return earliest(self._front.deadline(), self._now + LOOK_S if self._wanted is not None else None)
 
     def events(self) -> Sequence[UnitEvent]:
         """What has happened."""

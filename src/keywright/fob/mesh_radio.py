@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, final
 
 from keywright.codec.hexa import unhex
 from keywright.errors import DecodeError, StoreError, UsageError
-from keywright.fob.mesh_device import NAMESPACE, Attendant, SimulatedRadio, design_of, system_chance, uuid_of
+from keywright.fob.mesh_device import NAMESPACE, Attendant, Attended, SimulatedRadio, design_of, system_chance, uuid_of
 from keywright.fob.mesh_model import MeshModel
-from keywright.fob.uri import AIR, MESH, Uri, forms, parse_uri
-from keywright.mesh.unit import Design
+from keywright.fob.uri import AIR, BLE, MESH, Uri, forms, parse_uri
+from keywright.mesh.bearer import Bearer
+from keywright.mesh.pb_adv.link import PbAdvLink
+from keywright.mesh.unit import Design, UnitEvent
 from keywright.sansio.air import Conditions
 from keywright.sansio.endpoint import Endpoint
 from keywright.store.journal import Journal
@@ -24,7 +27,12 @@ _STATIC_OCTETS: Final = 32
 _UUID_OCTETS: Final = 16
 
 
-class Radio(Protocol):
+_TURN_S: Final = 0.5
+Around = Callable[[Endpoint[UnitEvent]], Endpoint[UnitEvent]]
+"""Puts something around an endpoint that sees its frames."""
+
+
+class Air(Protocol):
     """An air that a host can use. `chance` is where its endpoints get theirs from."""
 
     chance: Callable[[], float]
@@ -43,6 +51,55 @@ class Radio(Protocol):
         ...
 
 
+class Radio(Air, Protocol):
+    """An air, and how devices are provisioned there."""
+
+    def link_to(self, uuid: bytes, /) -> Bearer:
+        """A link to a device, for a session that `run` is called with then. Raises LinkError."""
+        ...
+
+    def serve(
+        self,
+        device: Attended,
+        told: Callable[[UnitEvent], object],
+        stop: Callable[[], bool],
+        around: Around,
+        /,
+    ) -> None:
+        """Be a device there until `stop()`, and tell what happens to it. Raises LinkError."""
+        ...
+
+
+@final
+class AdvertisingRadio:
+    """PB-ADV on an air that carries advertising data."""
+
+    def __init__(self, air: Air) -> None:
+        self._air = air
+        self.chance = air.chance
+        self.run = air.run
+        self.close = air.close
+
+    @property
+    def now(self) -> float:
+        """Seconds of the clock of the air."""
+        return self._air.now
+
+    def link_to(self, uuid: bytes) -> PbAdvLink:
+        """As `Radio`; whether the device is there shows once the session runs."""
+        return PbAdvLink.connect(uuid, int.from_bytes(os.urandom(4)), self.now, random=self.chance)
+
+    def serve(
+        self, device: Attended, told: Callable[[UnitEvent], object], stop: Callable[[], bool], around: Around
+    ) -> None:
+        """As `Radio`."""
+        endpoint = around(device)
+        while not stop():
+            self.run(endpoint, _TURN_S, stop)
+            for event in device.events():
+                told(event)
+
+
 def open_radio(text: str, attendant: Attendant | None = None) -> Radio:
     """The air that a URI names; the caller closes it. attendant: who stands before devices that are simulated there.
 
@@ -50,11 +107,16 @@ def open_radio(text: str, attendant: Attendant | None = None) -> Radio:
     """
     uri = parse_uri(text)
     if str(uri) == MESH:
-        return _simulated(uri, attendant or Attendant())
+        return AdvertisingRadio(_simulated(uri, attendant or Attendant()))
     if uri.scheme == AIR:
         from keywright.link.air import Datagrams  # noqa: PLC0415 - loads only where it is meant
 
-        return Datagrams(*uri.address(), chance=system_chance)
+        return AdvertisingRadio(Datagrams(*uri.address(), chance=system_chance))
+    if uri.scheme == BLE:
+        from keywright.fob.mesh_ble import BleRadio  # noqa: PLC0415 - loads only where Bluetooth is meant
+        from keywright.link.ble.pipe import GOOD_MTU  # noqa: PLC0415 - as above
+
+        return BleRadio(uri.rest, uri.parameters.get("hci", ""), uri.count("mtu", GOOD_MTU, 517, least=23))
     raise UsageError(f"{text}: no mesh devices are heard there", hint=f"use one of: {forms(radio=True)}")
 
 

@@ -13,6 +13,7 @@ from keywright.errors import UsageError
 
 SIMULATED: Final = "sim"
 AIR: Final = "air"
+BLE: Final = "ble"
 MESH: Final = "sim:mesh"
 """The link to simulated mesh devices."""
 
@@ -61,8 +62,10 @@ FORMS: Final[tuple[Form, ...]] = (
     Form(
         "ble:PEER",
         "the element of a fob over Bluetooth: its address, or nothing for the only one that is heard (?hci=CONTROLLER "
-        "as bumble writes it, without it a virtual one of this process; &mtu=23 to 517)",
+        "as bumble writes it, without it a virtual one of this process; &mtu=23 to 517); for `keywright mesh` the "
+        "devices that are provisioned over GATT",
         serves=True,
+        radio=True,
     ),
     Form("replay:FILE", "a recorded trace (?lenient=yes answers by position)"),
     Form("vpcd:HOST:PORT", "as a card in the virtual reader, the driver dials", asks=False, serves=True),

@@ -20,7 +20,7 @@ from keywright.errors import UsageError
 from keywright.fob.mesh_device import Attendant, Attended, design_of, make_unit
 from keywright.fob.mesh_model import MeshModel
 from keywright.fob.mesh_radio import device_memory, read_static_oob
-from keywright.fob.uri import AIR, parse_uri
+from keywright.fob.uri import is_simulated
 from keywright.mesh.database.cdb import uuid_text
 from keywright.mesh.device import Provisioned, Refused
 from keywright.mesh.node import WasReset
@@ -32,13 +32,14 @@ from keywright.store.memory import Memory, RamMemory
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 
 DEFAULT_LINK: Final = "air:127.0.0.1:35964"
-_TURN_S: Final = 0.5
 
 
 @app.command()
 def serve(
     *,
-    link: Annotated[str, typer.Option("--link", metavar="URI", help="The air: air:HOST:PORT.")] = DEFAULT_LINK,
+    link: Annotated[
+        str, typer.Option("--link", metavar="URI", help="The air: air:HOST:PORT, ble:?hci=CONTROLLER.")
+    ] = DEFAULT_LINK,
     memory: Annotated[Path | None, typer.Option("--memory", metavar="FILE", help="Where it keeps its memory.")] = None,
     name: Annotated[
         str, typer.Option("--name", metavar="TEXT", help="What it is made from: another name is another device.")
@@ -64,7 +65,7 @@ def serve(
 
     Example: keywright mesh device serve --memory lamp.device --output numeric:6
     """
-    if parse_uri(link).scheme != AIR:
+    if is_simulated(link):
         raise UsageError(f"{link}: a device is served on an air", hint=f"for example --link {DEFAULT_LINK}")
     values = read_static_oob(oob_file) if oob_file is not None else {}
     own = uuid_in(uuid) if uuid else None
@@ -84,10 +85,7 @@ def serve(
         stopped: list[bool] = []
         stack.enter_context(_stopped_by_signal(lambda: stopped.append(True)))
         _ready(link, uuid_text(design.uuid), is_node=unit.node is not None, as_json=json)
-        while not stopped:
-            radio.run(device, _TURN_S, lambda: bool(stopped))
-            for event in device.events():
-                _tell(event, as_json=json)
+        radio.serve(device, lambda event: _tell(event, as_json=json), lambda: bool(stopped), lambda one: one)
 
 
 def _ready(link: str, uuid: str, *, is_node: bool, as_json: bool) -> None:

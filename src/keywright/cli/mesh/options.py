@@ -14,17 +14,18 @@ from keywright.cli.links import trace_sink
 from keywright.cli.text import note
 from keywright.codec.hexa import unhex
 from keywright.errors import DecodeError, UsageError
-from keywright.fob.mesh_device import Attendant
-from keywright.fob.mesh_radio import Radio, open_radio
+from keywright.fob.mesh_device import Attendant, Attended
+from keywright.fob.mesh_radio import Around, Radio, open_radio
 from keywright.fob.uri import MESH
 from keywright.link.trace import Event
 from keywright.mesh.oob import Authentication, Value
+from keywright.mesh.unit import UnitEvent
 from keywright.sansio.endpoint import Endpoint
 
 UUID_OCTETS: Final = 16
 
 RadioLink: TypeAlias = Annotated[
-    str, typer.Option("--link", metavar="URI", help="The air: sim:mesh (simulated devices), air:HOST:PORT.")
+    str, typer.Option("--link", metavar="URI", help="The air: sim:mesh (simulated devices), air:HOST:PORT, ble:PEER.")
 ]
 NetworkFile: TypeAlias = Annotated[Path, typer.Option("--network", metavar="FILE", help="The network's file.")]
 
@@ -74,6 +75,7 @@ class _Recorded:
         self._sink = sink
         self.chance = radio.chance
         self.close = radio.close
+        self.link_to = radio.link_to
 
     @property
     def now(self) -> float:
@@ -83,6 +85,12 @@ class _Recorded:
     def run(self, endpoint: Endpoint[Any], seconds: float, stop: Callable[[], bool] = lambda: False) -> None:
         """As the radio."""
         self._radio.run(_Heard(endpoint, self._name, self._sink), seconds, stop)
+
+    def serve(
+        self, device: Attended, told: Callable[[UnitEvent], object], stop: Callable[[], bool], around: Around
+    ) -> None:
+        """As the radio."""
+        self._radio.serve(device, told, stop, lambda one: _Heard(around(one), self._name, self._sink))
 
 
 @final

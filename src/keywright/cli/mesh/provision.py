@@ -28,7 +28,6 @@ from keywright.mesh.ends import CURVE
 from keywright.mesh.enrolment import Candidate, Enrolled, Enrolment, EnrolmentEvent, Failed, RetrievalWanted
 from keywright.mesh.keys import CMAC, HMAC
 from keywright.mesh.oob import Authentication, Method, Value, show
-from keywright.mesh.pb_adv.link import PbAdvLink
 from keywright.mesh.policy import SIX_DIGITS_BITS, Policy
 from keywright.mesh.provisioner import Provisioner, ValueShown, ValueWanted
 from keywright.mesh.retrieval import HttpAnswer, HttpGet
@@ -100,7 +99,9 @@ def provision(
     json: Json = False,
     trace: Trace = None,
 ) -> None:
-    """Provision devices over PB-ADV. Without --uuid the one device that is heard, or all of them with --all.
+    """Provision devices over PB-ADV, or over PB-GATT at a ble: link.
+
+    Without --uuid the one device that is heard, or all of them with --all.
 
     With --cert-root a device proves its key by certificate before it is invited, and by OOB besides. Address and device
     key are written to the network's file before the device is given them. Values that a person
@@ -186,7 +187,10 @@ def _heard(radio: Radio, *, every: bool) -> list[DeviceSeen]:
 def _enrol(
     radio: Radio, database: NetworkDatabase, candidate: Candidate, accepted: Accepted, hands: _Hands
 ) -> Enrolled | Failed:
-    bearer = PbAdvLink.connect(candidate.uuid, int.from_bytes(os.urandom(4)), radio.now, random=radio.chance)
+    try:
+        bearer = radio.link_to(candidate.uuid)
+    except LinkError as error:
+        return Failed(error, may_be_node=False)
     session = ProvisionerSession(Provisioner(EcPrivateKey.generate(CURVE), os.urandom), bearer)
     run = Enrolment(
         session,

@@ -22,16 +22,29 @@ Result = TypeVar("Result")
 _GRACE_S: Final = 5.0
 
 
-@functools.cache
+_starting: Final = threading.Lock()
+
+
 def _loop() -> asyncio.AbstractEventLoop:
     """The loop of this process, started at first use: virtual controllers hear each other within one loop alone."""
+    with _starting:  # the cache alone would let two threads start two
+        return _started()
+
+
+@functools.cache
+def _started() -> asyncio.AbstractEventLoop:
     loop = asyncio.new_event_loop()
     threading.Thread(target=loop.run_forever, name="keywright-ble", daemon=True).start()
     return loop
 
 
-@functools.cache
 def _air() -> VirtualAir:
+    with _starting:
+        return _made()
+
+
+@functools.cache
+def _made() -> VirtualAir:
     return VirtualAir()
 
 

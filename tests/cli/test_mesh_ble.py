@@ -1,0 +1,137 @@
+"""`keywright mesh` at `ble:` links: PB-GATT through bumble, with a device in this process or behind HCI sockets."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from keywright.cli.main import main
+from keywright.cli.mesh import provision
+from keywright.fob import mesh_ble
+from keywright.fob.mesh_device import Attendant, Attended, design_of, make_unit
+from keywright.fob.mesh_model import MeshModel
+from keywright.fob.mesh_radio import open_radio
+from keywright.mesh.device import Provisioned
+from keywright.mesh.oob import show
+from keywright.mesh.scanner import Scanner
+from keywright.mesh.unit import UnitEvent
+from keywright.store.memory import RamMemory
+from support.peers import require_peer
+
+require_peer("bumble", importlib.util.find_spec("bumble") is not None, "pip install keywright[ble]")
+
+
+@pytest.fixture(autouse=True)
+def short_scans(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(mesh_ble, "SCAN_S", 3.0)
+
+
+@pytest.fixture
+def network(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Path:
+    file = tmp_path / "home.mesh"
+    assert main(["mesh", "network", "new", str(file), "--name", "home"]) == 0
+    capsys.readouterr()
+    return file
+
+
+class Lamp:
+    """A device that is served in a thread; what it shows and tells."""
+
+    def __init__(self) -> None:
+        self.shown: list[str] = []
+        self.told: list[UnitEvent] = []
+        self.stopped = threading.Event()
+        self.thread = threading.Thread(target=self.serve)
+
+    def serve(self) -> None:
+        radio = open_radio("ble:?mtu=69")
+        unit = make_unit(
+            design_of("SIM-000001", MeshModel(output="numeric:6"), static_oob=b""), RamMemory(), radio.now, radio.chance
+        )
+        attendant = Attendant(lambda _, how, value: self.shown.append(show(how, value)))
+        radio.serve(Attended(unit, attendant), self.told.append, self.stopped.is_set, lambda one: one)
+        radio.close()
+
+
+@pytest.fixture
+def lamp() -> Iterator[Lamp]:
+    lamp = Lamp()
+    lamp.thread.start()
+    radio, scanner = open_radio("ble:"), Scanner()
+    radio.run(scanner, 30.0, lambda: bool(scanner.devices))
+    radio.close()
+    assert scanner.devices
+    yield lamp
+    lamp.stopped.set()
+    lamp.thread.join(10.0)
+    assert not lamp.thread.is_alive()
+
+
+def test_a_device_is_heard_and_provisioned(
+    lamp: Lamp, network: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    uuid = design_of("SIM-000001").uuid
+    assert main(["mesh", "scan", "--link", "ble:", "--for", "3", "--json"]) == 0
+    (heard,) = json.loads(capsys.readouterr().out)["devices"]
+    assert bytes.fromhex(heard["uuid"].replace("-", "")) == uuid
+
+    def look(_: str) -> str:
+        until = time.monotonic() + 5.0
+        while not lamp.shown:
+            assert time.monotonic() < until
+            time.sleep(0.01)
+        return lamp.shown[-1]
+
+    words = ["mesh", "provision", "--network", str(network), "--link", "ble:?mtu=23", "--oob", "output", "--json"]
+    # A value that is not the one shown ends the session, and the device is there for the next.
+    monkeypatch.setattr(provision, "ask", lambda _: f"{(int(look('')) + 1) % 1_000_000}")
+    assert main(words) == 6
+    assert "Failed 04" in capsys.readouterr().out
+    lamp.shown.clear()
+    monkeypatch.setattr(provision, "ask", look)
+    trace = network.with_name("trace")
+    assert main([*words, "--uuid", uuid.hex(), "--trace", str(trace)]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert (found["address"], found["security"]) == ("0001", "secure")
+    assert trace.stat().st_size > 0
+    lamp.stopped.set()
+    lamp.thread.join(10.0)
+    assert [event.unicast_address for event in lamp.told if isinstance(event, Provisioned)] == [1]
+    assert main([*words, "--uuid", uuid.hex()]) == 4
+    assert "not heard over Bluetooth" in capsys.readouterr().out
+
+
+def test_another_peer_is_not_heard(lamp: Lamp, capsys: pytest.CaptureFixture[str]) -> None:
+    assert lamp.thread.is_alive()
+    assert main(["mesh", "scan", "--link", "ble:C0:00:00:00:00:01", "--for", "1", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["devices"] == []
+
+
+@pytest.mark.parametrize(
+    ("link", "why"),
+    [
+        ("ble:?mtu=22", "mtu is a number from 23 to 517"),
+        ("ble:?hci=nonsense:1", "unknown transport scheme"),
+        ("ble:?hci=tcp-client:127.0.0.1:1", "cannot open the controller"),
+        ("ble:?kvn=30", "unknown parameter"),
+    ],
+)
+def test_what_cannot_be_used_is_refused(network: Path, capsys: pytest.CaptureFixture[str], link: str, why: str) -> None:
+    for words in (["scan"], ["provision", "--network", str(network)], ["device", "serve"]):
+        assert main(["mesh", *words, "--link", link]) in (2, 4)
+        said = capsys.readouterr().err
+        assert why in said
+        assert "Traceback" not in said
+
+
+def test_the_missing_extra_is_named(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "bumble", None)
+    assert main(["mesh", "scan", "--link", "ble:"]) == 2
+    assert "install keywright[ble]" in capsys.readouterr().err
