@@ -20,6 +20,28 @@ app = typer.Typer(rich_markup_mode=None)
 
 Wanted = Literal["required", "offered"]
 
+CertRoot = Annotated[
+    list[Path] | None,
+    typer.Option("--cert-root", metavar="FILE", help="A vendor's root whose devices are taken by certificate."),
+]
+CertPolicy = Annotated[
+    Wanted | None, typer.Option("--cert-policy", help="Whether a device must have one; required if not said.")
+]
+CertAlone = Annotated[
+    bool, typer.Option("--cert-alone", help="A certificate does without OOB, if --oob none is said too.")
+]
+CertRevoked = Annotated[
+    Path | None, typer.Option("--cert-revoked", metavar="FILE", help="Device UUIDs that are refused, one a line.")
+]
+CertServer = Annotated[
+    list[str] | None,
+    typer.Option("--cert-server", metavar="HOST", help="A server that may be asked for certificates."),
+]
+CertServerCa = Annotated[
+    Path | None,
+    typer.Option("--cert-server-ca", metavar="FILE", help="CA of that server's TLS, if not one of the system's."),
+]
+
 
 @app.command()
 def root(

@@ -6,12 +6,21 @@ import os
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Annotated, Final, Literal, NamedTuple
+from typing import Annotated, Final, NamedTuple
 
 import typer
 
 from keywright.cli.keyring import read_public_key
-from keywright.cli.mesh.certificates import certificate_policy, fetcher
+from keywright.cli.mesh.certificates import (
+    CertAlone,
+    CertPolicy,
+    CertRevoked,
+    CertRoot,
+    CertServer,
+    CertServerCa,
+    certificate_policy,
+    fetcher,
+)
 from keywright.cli.mesh.options import NetworkFile, RadioLink, radio_at, uuid_in, value_in
 from keywright.cli.options import Json, Trace
 from keywright.cli.person import ask
@@ -73,28 +82,12 @@ def provision(
     short: Annotated[
         bool, typer.Option("--allow-short", help="Take values that can be guessed while a session lasts, too.")
     ] = False,
-    cert_root: Annotated[
-        list[Path] | None,
-        typer.Option("--cert-root", metavar="FILE", help="A vendor's root whose devices are taken by certificate."),
-    ] = None,
-    cert_policy: Annotated[
-        Literal["required", "offered"] | None,
-        typer.Option("--cert-policy", help="Whether a device must have one; required if not said."),
-    ] = None,
-    cert_alone: Annotated[
-        bool, typer.Option("--cert-alone", help="A certificate does without OOB, if --oob none is said too.")
-    ] = False,
-    cert_revoked: Annotated[
-        Path | None, typer.Option("--cert-revoked", metavar="FILE", help="Device UUIDs that are refused, one a line.")
-    ] = None,
-    cert_server: Annotated[
-        list[str] | None,
-        typer.Option("--cert-server", metavar="HOST", help="A server that may be asked for certificates."),
-    ] = None,
-    cert_server_ca: Annotated[
-        Path | None,
-        typer.Option("--cert-server-ca", metavar="FILE", help="CA of that server's TLS, if not one of the system's."),
-    ] = None,
+    cert_root: CertRoot = None,
+    cert_policy: CertPolicy = None,
+    cert_alone: CertAlone = False,
+    cert_revoked: CertRevoked = None,
+    cert_server: CertServer = None,
+    cert_server_ca: CertServerCa = None,
     name: Annotated[str, typer.Option("--name", metavar="TEXT", help="What the node is called in the database.")] = "",
     json: Json = False,
     trace: Trace = None,
