@@ -144,7 +144,7 @@ class LinkStationLike:
     def __init__(self, station: LinkStation) -> None:
         self.station = station
         self.submit, self.power_on, self.power_off = station.submit, station.power_on, station.power_off
-        self.flush, self.close = station.flush, station.close
+        self.submit_air, self.flush, self.close = station.submit_air, station.flush, station.close
 
     @property
     def waiting(self) -> int:

@@ -58,6 +58,10 @@ class Bench:
         answer = self.device(name).handle(command)
         self._answers.append((name, self._tamper(name, len(sent), command, answer)))
 
+    def submit_air(self, name: str, sent: bytes) -> None:
+        """There is no radio beside these fobs."""
+        self._answers.append((name, LinkError(f"{len(sent)} octets for a radio that is not here", delivered=False)))
+
     def power_on(self, name: str) -> None:
         """Reset the device."""
         self.resets[name] = self.resets.get(name, 0) + 1

@@ -76,13 +76,8 @@ def heard(unit: Unit, **values: Any) -> Candidate:
     ((kind, content),) = ad_structures(data)
     assert kind == MESH_BEACON
     information = parse_unprovisioned(content).oob_information
-    return Candidate(
-        unit.design.uuid,
-        static_oob=STATIC,
-        oob_information=information,
-        uri=unit.design.uri,
-        **({"name": "fob"} | values),
-    )
+    named: dict[str, Any] = {"name": "fob", **values}
+    return Candidate(unit.design.uuid, static_oob=STATIC, oob_information=information, uri=unit.design.uri, **named)
 
 
 class Line:

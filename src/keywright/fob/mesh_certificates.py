@@ -61,7 +61,7 @@ def certificate_server(
 
         do_GET = do_HEAD = do_POST = do_PUT = do_DELETE = do_OPTIONS = do_PATCH = answer  # noqa: N815 - named by the library
 
-        def log_message(self, *_: object) -> None:
+        def log_message(self, format: str, *_: object) -> None:  # noqa: A002 - named by the library
             """Say nothing: who asks for which device is nobody else's matter."""
 
     server = http.server.ThreadingHTTPServer(address, Handler)

@@ -8,7 +8,7 @@ nothing to the device, so an OOB method is asked for besides unless the policy s
 from __future__ import annotations
 
 from collections.abc import Generator
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import msgspec
 
@@ -60,8 +60,8 @@ class CertificatePolicy(msgspec.Struct, frozen=True):
 
 def obtain_certificate(
     policy: CertificatePolicy, uuid: bytes, *, at: str, oob_information: int | None = None, uri: bytes = b""
-) -> Generator[Question, Answer, DeviceCertificate | None]:
-    """Dialogue: the accepted certificate of a device, None where it offers none and need not.
+) -> Generator[Question, Any, DeviceCertificate | None]:
+    """Dialogue: the accepted certificate of a device, None where it offers none and need not. It is sent `Answer`s.
 
     oob_information: of its beacon, None if none was seen; then it is asked only if a certificate is required, because
     a device that knows no records ends the session over it. uri: URI AD data it advertises, empty for none. at: the

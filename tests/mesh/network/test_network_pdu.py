@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 
 from keywright.errors import AuthenticationError, DecodeError
@@ -68,9 +69,8 @@ def test_the_index_before_the_first_is_the_first() -> None:
 
 @pytest.mark.parametrize("wrong", [{"ttl": 0x80}, {"seq": 1 << 24}, {"src": 0}, {"src": 0x8000}])
 def test_a_field_out_of_range_is_not_sent(wrong: dict[str, int]) -> None:
-    fields = {name: getattr(PDU, name) for name in PDU.__struct_fields__}
     with pytest.raises(ValueError, match="out of range"):
-        seal_network(KEY, 0, NetworkPdu(**{**fields, **wrong}))
+        seal_network(KEY, 0, msgspec.structs.replace(PDU, **wrong))
 
 
 def test_keys_do_not_print() -> None:
