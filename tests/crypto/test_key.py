@@ -12,7 +12,7 @@ from collections.abc import Callable
 
 import pytest
 
-from keywright.crypto import AesKey, EcPrivateKey, Ed25519Key, RsaPrivateKey, SivKey, TripleDesKey, X25519Key
+from keywright.crypto import AesKey, CcmKey, EcPrivateKey, Ed25519Key, RsaPrivateKey, SivKey, TripleDesKey, X25519Key
 from keywright.crypto import key as key_module
 from keywright.crypto.components import Accumulator
 from keywright.crypto.key import Key, Secret
@@ -46,6 +46,7 @@ MAKERS: dict[str, tuple[Callable[[bytes], Secret], int]] = {
     "AesKey": (AesKey, 32),
     "DesKey": (lambda raw: DesKey(raw[:8]), 8),
     "TripleDesKey": (lambda raw: TripleDesKey(raw[:24]), 24),
+    "CcmKey": (lambda raw: CcmKey(raw[:16]), 16),
     "SivKey": (SivKey, 32),
     "X25519Key": (X25519Key, 32),
     "Ed25519Key": (Ed25519Key, 32),
