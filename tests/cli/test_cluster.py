@@ -78,7 +78,7 @@ def test_another_machine_s_cluster_is_spoken_to_with_a_token_only(
 def test_who_is_told_of_the_token_is_told_its_file_only(tmp_path: Path) -> None:
     file = tmp_path / "token"
     head.new_token(file)
-    kept = head.own_head(Path("/tmp/kw"), Cluster("127.0.0.1", 6379), file)
+    kept = head.own_head(Path("/tmp/cluster"), Cluster("127.0.0.1", 6379), file)
     assert file.read_text() not in repr(kept)
     assert kept.environment[TOKEN_PATH] == str(file)
 
@@ -86,7 +86,7 @@ def test_who_is_told_of_the_token_is_told_its_file_only(tmp_path: Path) -> None:
 def test_a_head_is_told_everything_that_ray_would_else_guess(tmp_path: Path) -> None:
     file = tmp_path / "token"
     head.new_token(file)
-    place = Path("/tmp/kw")
+    place = Path("/tmp/cluster")
     kept = head.own_head(place, Cluster("127.0.0.1", 6379), file, ("pcsc:A",))
     assert {"--block", "--head", "--port=6379", "--node-ip-address=127.0.0.1"} <= set(kept.command)
     assert '--resources={"reader:pcsc:A": 1.0}' in kept.command
@@ -160,12 +160,12 @@ def test_on_other_machines_every_station_holds_a_reader_of_one_of_them(link: str
 def test_a_firewall_can_name_every_port(tmp_path: Path) -> None:
     token = head.new_token(tmp_path / "token")
     for made in (head.open_head, head.node):
-        told = made(Path("/tmp/kw"), Cluster("10.0.0.1", 6400), token, ()).command
+        told = made(Path("/tmp/cluster"), Cluster("10.0.0.1", 6400), token, ()).command
         ports = [int(word.rpartition("=")[2]) for word in told if "-port=" in word]
         assert len(set(ports)) == len(ports) >= 8
         assert set(ports) <= set(range(6400, 6400 + head.PORTS))
         with pytest.raises(UsageError, match="100 ports in a row"):
-            made(Path("/tmp/kw"), Cluster("10.0.0.1", 65_500), token, ())
+            made(Path("/tmp/cluster"), Cluster("10.0.0.1", 65_500), token, ())
 
 
 def test_a_folder_that_a_killed_command_left_is_removed_and_no_other(
