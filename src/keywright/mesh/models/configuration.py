@@ -9,8 +9,7 @@ from __future__ import annotations
 from typing import Annotated, ClassVar, Final, TypeAlias
 
 from keywright.codec.record import U8, U16, U24, LittleRecord, Rest, raw
-from keywright.errors import DecodeError
-from keywright.mesh.network.access import AccessMessage
+from keywright.mesh.models.message_set import MessageSet
 
 ModelId: TypeAlias = Annotated[bytes, Rest(2, 4)]
 Key: TypeAlias = Annotated[bytes, raw(16)]
@@ -568,23 +567,8 @@ class NodeResetStatus(LittleRecord, frozen=True):
 
 
 Message: TypeAlias = LittleRecord
-MESSAGES: Final[dict[int, type[LittleRecord]]] = {
-    vars(kind)["OPCODE"]: kind
-    for kind in list(globals().values())
-    if isinstance(kind, type) and issubclass(kind, LittleRecord) and "OPCODE" in vars(kind)
-}
+_SET: Final = MessageSet("Configuration", globals())
+MESSAGES: Final = _SET.by_opcode
 """Every message of the Configuration models, by opcode."""
-_OPCODES: Final = {kind: opcode for opcode, kind in MESSAGES.items()}
-
-
-def build_message(message: LittleRecord) -> AccessMessage:
-    """A Configuration message as access message. Raises ValueError for a field that does not fit."""
-    return AccessMessage(_OPCODES[type(message)], message.build())
-
-
-def parse_message(access: AccessMessage) -> LittleRecord:
-    """The Configuration message in an access message. Raises DecodeError for an opcode or a length that is none."""
-    kind = MESSAGES.get(access.opcode)
-    if kind is None:
-        raise DecodeError(f"no Configuration message with opcode {access.opcode:X}")
-    return kind.parse(access.parameters)
+build_message: Final = _SET.build
+parse_message: Final = _SET.parse

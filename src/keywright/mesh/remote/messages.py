@@ -9,7 +9,7 @@ from typing import Annotated, ClassVar, Final
 
 from keywright.codec.record import U8, U16, LittleRecord, Rest, raw
 from keywright.errors import DecodeError
-from keywright.mesh.network.access import AccessMessage
+from keywright.mesh.models.message_set import MessageSet
 
 NO_RSSI: Final = 127
 """RSSI that says: not known (Bluetooth Core 6.0, Vol 4 Part E 7.7.65.2)."""
@@ -207,23 +207,8 @@ class PduReport(LittleRecord, frozen=True):
     pdu: Annotated[bytes, Rest()]
 
 
-MESSAGES: Final[dict[int, type[LittleRecord]]] = {
-    vars(kind)["OPCODE"]: kind
-    for kind in list(globals().values())
-    if isinstance(kind, type) and issubclass(kind, LittleRecord) and "OPCODE" in vars(kind)
-}
+_SET: Final = MessageSet("Remote Provisioning", globals())
+MESSAGES: Final = _SET.by_opcode
 """Every message of the Remote Provisioning models, by opcode."""
-_OPCODES: Final = {kind: opcode for opcode, kind in MESSAGES.items()}
-
-
-def build_message(message: LittleRecord) -> AccessMessage:
-    """A message as access message. Raises ValueError for a field that does not fit."""
-    return AccessMessage(_OPCODES[type(message)], message.build())
-
-
-def parse_message(access: AccessMessage) -> LittleRecord:
-    """The message in an access message. Raises DecodeError for an opcode or a length that is none."""
-    kind = MESSAGES.get(access.opcode)
-    if kind is None:
-        raise DecodeError(f"no Remote Provisioning message with opcode {access.opcode:X}")
-    return kind.parse(access.parameters)
+build_message: Final = _SET.build
+parse_message: Final = _SET.parse
