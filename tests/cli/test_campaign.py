@@ -313,8 +313,9 @@ def test_what_several_workers_exchange_is_traced_as_what_one_does(
     assert dialogues(trace) == dialogues(usual)
     assert trace.read_text().count("data masked") == usual.read_text().count("data masked") > 0
     first, alone = (list(read_sequence(one.with_name("lot.db.trace.jsonl"))) for one in (store, sealed))
-    assert [(one.dir, one.step, len(one.plain)) for one in first] == [
-        (one.dir, one.step, len(one.plain)) for one in alone
+    # Not how long it was: a certificate's signature takes one byte more or less from unit to unit.
+    assert [(one.dir, one.step, bool(one.plain)) for one in first] == [
+        (one.dir, one.step, bool(one.plain)) for one in alone
     ]
 
 
