@@ -36,6 +36,11 @@ FILES: dict[str, Source] = {
     "crypto/cose_sign1.json": Source(11, ("crypto/test_cose.py",)),
     "crypto/jws.json": Source(1, ("crypto/test_jws.py",)),
     "crypto/rsa_rfc.json": Source(2, ("crypto/test_rsa.py",)),
+    "digitalkey/ccc_uwb_key_ladder.json": Source(
+        2,  # the two of hopping; the ladder, its addresses and one frame are single values beside them
+        ("uwb/test_uwb_keys.py",),
+    ),
+    "digitalkey/uwb_sts_drbg_selfcheck.json": Source(0, ("uwb/test_uwb_sts.py",)),  # one value, in no list
     "factory/keyblocks.json": Source(24, ("crypto/keyblocks/test_keyblocks.py",)),
     "factory/keys.json": Source(
         11,
