@@ -6,9 +6,9 @@ from collections.abc import Callable
 from typing import NamedTuple, Protocol, TypeAlias, final
 
 from keywright.element.applet import Applet
-from keywright.element.delivery import Delivery
 from keywright.element.domain import Domain
 from keywright.iso7816.apdu import Command
+from keywright.iso7816.delivery import Delivery
 from keywright.scp.level import Level
 from keywright.scp.session import CardSession
 

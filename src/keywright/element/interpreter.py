@@ -22,6 +22,7 @@ from keywright.globalplatform.messages import MORE_COMMANDS, Ins
 from keywright.globalplatform.privileges import Privilege
 from keywright.iso7816.apdu import SHORT_LE, Command, Response
 from keywright.iso7816.channels import CHANNEL_OF, GP, is_chained, is_gp, is_secured
+from keywright.iso7816.delivery import joined
 from keywright.iso7816.refusal import Refusal
 from keywright.iso7816.status import SW, is_ok, is_warning
 from keywright.scp.level import Level
@@ -89,15 +90,7 @@ def _assemble(channel: Channel, command: Command) -> Command | None:
     Refuses with 6883, the chain dropped, when another command comes between, 6700 when it becomes too long.
     """
     sofar, channel.chain = channel.chain, None
-    cla = command.cla & ~_CHAIN
-    data, extended = command.data, command.extended
-    if sofar is not None:
-        if (cla, command.ins, command.p1, command.p2) != (sofar.cla, sofar.ins, sofar.p1, sofar.p2):
-            raise Refusal(SW.LAST_COMMAND_EXPECTED)
-        data, extended = sofar.data + data, sofar.extended or extended
-    if len(data) > _MAX_ASSEMBLED:
-        raise Refusal(SW.WRONG_LENGTH)
-    whole = Command(cla, command.ins, command.p1, command.p2, data, command.le, extended or len(data) >= SHORT_LE)
+    whole = joined(sofar, command, _MAX_ASSEMBLED)
     if is_chained(command.cla):
         channel.chain = whole
         return None

@@ -15,12 +15,12 @@ from typing import Final, final
 import msgspec
 
 from keywright.element import SecureElement
-from keywright.element.delivery import Delivery
 from keywright.element.over_the_air import AirDomain, DomainExecutor, OverTheAir
 from keywright.errors import DecodeError, PolicyError, StoreError
 from keywright.fob.administration import Connection, run_agent
 from keywright.iso7816.apdu import Command, Response
 from keywright.iso7816.atr import Atr
+from keywright.iso7816.delivery import Delivery
 from keywright.iso7816.refusal import Refusal
 from keywright.iso7816.status import SW
 from keywright.link import plain, tls_psk

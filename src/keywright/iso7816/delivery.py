@@ -1,4 +1,6 @@
-"""How an answer leaves: at once, after 6Cxx, or in pieces by GET RESPONSE (ISO 7816-4 5.3.4, ISO 7816-3 12.2.1).
+"""What a card does about length: a command may come in parts, an answer may leave in parts.
+
+How an answer leaves: at once, after 6Cxx, or in pieces by GET RESPONSE (ISO 7816-4 5.3.4, ISO 7816-3 12.2.1).
 
 A card whose answer to reset names T=0 alone keeps the data of a case 4 command for GET RESPONSE and wants Le exact.
 Any other card gives what there is, up to Le. The command itself runs once: after 6Cxx its answer waits for the repeat.
@@ -14,6 +16,24 @@ from keywright.iso7816.status import SW
 
 _MORE = 0x6100
 _WRONG_LE = 0x6C00
+_CHAIN = 0x10
+
+
+def joined(sofar: Command | None, part: Command, limit: int) -> Command:
+    """What a chained command (ISO 7816-4 5.3.3) is with its next part; it is whole when the part's class lacks b5.
+
+    sofar: what came of the chain before. limit: the most data bytes. Refuses with 6883 when the part is of another
+    command, 6700 above the limit; the chain is dropped then.
+    """
+    cla = part.cla & ~_CHAIN
+    data, extended = part.data, part.extended
+    if sofar is not None:
+        if (cla, part.ins, part.p1, part.p2) != (sofar.cla, sofar.ins, sofar.p1, sofar.p2):
+            raise Refusal(SW.LAST_COMMAND_EXPECTED)
+        data, extended = sofar.data + data, sofar.extended or extended
+    if len(data) > limit:
+        raise Refusal(SW.WRONG_LENGTH)
+    return Command(cla, part.ins, part.p1, part.p2, data, part.le, extended or len(data) >= SHORT_LE)
 
 
 @final
