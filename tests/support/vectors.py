@@ -38,7 +38,7 @@ FILES: dict[str, Source] = {
     "crypto/rsa_rfc.json": Source(2, ("crypto/test_rsa.py",)),
     "digitalkey/ccc_uwb_key_ladder.json": Source(
         2,  # the two of hopping; the ladder, its addresses and one frame are single values beside them
-        ("uwb/test_uwb_keys.py",),
+        ("uwb/test_uwb_frames.py", "uwb/test_uwb_grid.py", "uwb/test_uwb_keys.py"),
     ),
     "digitalkey/uwb_sts_drbg_selfcheck.json": Source(0, ("uwb/test_uwb_sts.py",)),  # one value, in no list
     "factory/keyblocks.json": Source(24, ("crypto/keyblocks/test_keyblocks.py",)),
