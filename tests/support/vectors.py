@@ -41,6 +41,8 @@ FILES: dict[str, Source] = {
         ("uwb/test_uwb_frames.py", "uwb/test_uwb_grid.py", "uwb/test_uwb_keys.py"),
     ),
     "digitalkey/uwb_sts_drbg_selfcheck.json": Source(0, ("uwb/test_uwb_sts.py",)),  # one value, in no list
+    "digitalkey/aliro_expedited_fast.json": Source(1, ("aliro/test_aliro_keys.py",)),
+    "digitalkey/aliro_expedited_standard.json": Source(1, ("aliro/test_aliro_keys.py", "aliro/test_aliro_messages.py")),
     "factory/keyblocks.json": Source(24, ("crypto/keyblocks/test_keyblocks.py",)),
     "factory/keys.json": Source(
         11,
