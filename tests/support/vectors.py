@@ -36,13 +36,17 @@ FILES: dict[str, Source] = {
     "crypto/cose_sign1.json": Source(11, ("crypto/test_cose.py",)),
     "crypto/jws.json": Source(1, ("crypto/test_jws.py",)),
     "crypto/rsa_rfc.json": Source(2, ("crypto/test_rsa.py",)),
+    "digitalkey/aliro_access_documents_signed.json": Source(6, ("aliro/documents/test_verification.py",)),
+    "digitalkey/aliro_expedited_fast.json": Source(1, ("aliro/test_aliro_keys.py",)),
+    "digitalkey/aliro_expedited_standard.json": Source(1, ("aliro/test_aliro_keys.py", "aliro/test_aliro_messages.py")),
+    "digitalkey/aliro_key_slot.json": Source(1, ("aliro/test_certificates.py",)),
+    "digitalkey/aliro_reader_certificates.json": Source(4, ("aliro/test_certificates.py",)),
+    "digitalkey/aliro_stepup.json": Source(1, ("aliro/documents/test_documents.py", "aliro/test_envelope.py")),
     "digitalkey/ccc_uwb_key_ladder.json": Source(
         2,  # the two of hopping; the ladder, its addresses and one frame are single values beside them
         ("uwb/test_uwb_frames.py", "uwb/test_uwb_grid.py", "uwb/test_uwb_keys.py"),
     ),
-    "digitalkey/uwb_sts_drbg_selfcheck.json": Source(0, ("uwb/test_uwb_sts.py",)),  # one value, in no list
-    "digitalkey/aliro_expedited_fast.json": Source(1, ("aliro/test_aliro_keys.py",)),
-    "digitalkey/aliro_expedited_standard.json": Source(1, ("aliro/test_aliro_keys.py", "aliro/test_aliro_messages.py")),
+    "digitalkey/uwb_sts_drbg_selfcheck.json": Source(1, ("uwb/test_uwb_sts.py",)),
     "factory/keyblocks.json": Source(24, ("crypto/keyblocks/test_keyblocks.py",)),
     "factory/keys.json": Source(
         11,
@@ -227,11 +231,13 @@ def vectors(name: str, part: str = "") -> pytest.MarkDecorator:
 
 
 def _parts(content: dict[str, Any]) -> list[str]:
-    return [key for key, value in content.items() if isinstance(value, list) and value and isinstance(value[0], dict)]
+    """The lists of cases; "" stands for the file itself, when it is one case and has no list."""
+    found = [key for key, value in content.items() if isinstance(value, list) and value and isinstance(value[0], dict)]
+    return found or [""]
 
 
 def _cases(content: dict[str, Any], part: str) -> Iterator[Case]:
-    for entry in content[part]:
+    for entry in content[part] if part else [content]:
         if part == "testGroups":
             group = {key: value for key, value in entry.items() if key != "tests"}
             yield from ({**test, "group": group} for test in entry["tests"])

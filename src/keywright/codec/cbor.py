@@ -21,7 +21,20 @@ Cbor: TypeAlias = (
 Tag = cbor2.CBORTag
 """A tagged value: `Tag(number, value)`."""
 
+TEXT_DATE = 0
+"""Tag of a date and time as text (RFC 8949 3.4.1)."""
+EPOCH = 1
+"""Tag of a time in seconds since 1970 (RFC 8949 3.4.2)."""
+EMBEDDED = 24
+"""Tag of bytes that are CBOR themselves (RFC 8949 3.4.5.1)."""
+
 _MAX_DEPTH = 32
+_PLAIN = (str, bytes, int)
+"""Written as they are; a truth value is an int."""
+_DATES = {
+    TEXT_DATE: lambda value, *_: Tag(TEXT_DATE, value),
+    EPOCH: lambda value, *_: Tag(EPOCH, value),
+}
 
 
 def encode(value: Cbor) -> bytes:
@@ -29,10 +42,13 @@ def encode(value: Cbor) -> bytes:
     return cbor2.dumps(_ordered(value, 0))
 
 
-def decode(data: bytes) -> Any:
-    """The value of exactly these bytes; maps are dicts, arrays lists. Raises DecodeError unless `encode` gives them."""
+def decode(data: bytes, *, dates: bool = False) -> Any:
+    """The value of exactly these bytes; maps are dicts, arrays lists. Raises DecodeError unless `encode` gives them.
+
+    `dates`: tags 0 and 1 are read too, as `Tag` of their text or number; whoever asks for them reads them strictly.
+    """
     try:
-        value: Any = _ordered(cbor2.loads(data), 0)
+        value: Any = _ordered(cbor2.loads(data, semantic_decoders=_DATES if dates else {}), 0)
         again = cbor2.dumps(value)
     except (cbor2.CBORError, TypeError, ValueError, RecursionError, OverflowError) as error:
         raise DecodeError("not CBOR as it is written here (RFC 8949 4.2.1)") from error
@@ -45,19 +61,26 @@ def _ordered(value: object, depth: int) -> object:
     """The value with every map in the order of its encoded keys, which is how the library then writes it."""
     if depth > _MAX_DEPTH:
         raise TypeError(f"more than {_MAX_DEPTH} levels")
-    if value is None or isinstance(value, (bool, int, str, bytes)):
+    if value is None or isinstance(value, _PLAIN):
         return value
     if isinstance(value, (list, tuple)):
         return [_ordered(item, depth + 1) for item in value]
-    if isinstance(value, Mapping):
-        keyed = sorted((_key(key), key, item) for key, item in value.items())
-        return {key: _ordered(item, depth + 1) for _, key, item in keyed}
     if isinstance(value, cbor2.CBORTag):
         return cbor2.CBORTag(value.tag, _ordered(value.value, depth + 1))
+    if isinstance(value, Mapping):
+        return {key: _ordered(value[key], depth + 1) for key in sorted(value, key=_order)}
     raise TypeError(f"{type(value).__name__} is not written as CBOR here")
 
 
-def _key(key: object) -> bytes:
-    if not isinstance(key, (int, str, bytes)) or isinstance(key, bool):
+def _order(key: object) -> tuple[int, int | bytes, bytes]:
+    """What sorts keys as their encodings do: major type, then the number or length in its head, then what follows."""
+    if isinstance(key, str):
+        raw = key.encode()
+        return 3, len(raw), raw
+    if isinstance(key, bytes):
+        return 2, len(key), key
+    if not isinstance(key, int) or isinstance(key, bool):
         raise TypeError("a key of a map is a number, a text or bytes")
-    return cbor2.dumps(key)
+    if key >> 64 in (0, -1):
+        return (0, key, b"") if key >= 0 else (1, ~key, b"")
+    return 6, cbor2.dumps(key), b""

@@ -53,6 +53,12 @@ class ChainCertificate(NamedTuple):
     """First day of its validity, YYYYMMDD in UTC."""
     valid_until: str
     """Last day of its validity."""
+    may_attest: bool
+    """No CA, and keyUsage, if there is one, has digitalSignature."""
+    not_before: int
+    """First second of its validity, since 1970."""
+    not_after: int
+    """Last second."""
 
 
 def read_certificate(der: bytes) -> ChainCertificate:
@@ -213,6 +219,9 @@ def _read(der: bytes, loaded: x509.Certificate) -> ChainCertificate:
         policies=policies,
         valid_from=loaded.not_valid_before_utc.strftime("%Y%m%d"),
         valid_until=loaded.not_valid_after_utc.strftime("%Y%m%d"),
+        may_attest=not is_ca and (usage is None or usage.digital_signature),
+        not_before=int(loaded.not_valid_before_utc.timestamp()),
+        not_after=int(loaded.not_valid_after_utc.timestamp()),
     )
 
 

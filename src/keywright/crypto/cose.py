@@ -15,7 +15,8 @@ TAG: Final = 18
 ALG: Final = 1
 CRIT: Final = 2
 KID: Final = 4
-"""Labels of header parameters (RFC 9052 3.1)."""
+X5CHAIN: Final = 33
+"""Labels of header parameters (RFC 9052 3.1, RFC 9360 2)."""
 _CONTEXT: Final = "Signature1"
 _PARTS: Final = 4
 
@@ -30,9 +31,21 @@ class Sign1(NamedTuple):
 
 def sign_cose(protected: Mapping[Any, Any], payload: bytes, signer: Signer, *, external: bytes = b"") -> bytes:
     """A tagged COSE_Sign1; the algorithm is added to the protected header. `external`: bytes signed but not sent."""
+    return encode(Tag(TAG, sign_parts(protected, {}, payload, signer, external=external)))
+
+
+def sign_parts(
+    protected: Mapping[Any, Any],
+    unprotected: Mapping[Any, Any],
+    payload: bytes,
+    signer: Signer,
+    *,
+    external: bytes = b"",
+) -> list[Any]:
+    """The four parts of a COSE_Sign1, for a message that carries it without its tag; as `sign_cose` otherwise."""
     header = encode({**protected, ALG: algorithm_of(signer.public).number})
     signature = signer.sign(_to_be_signed(header, external, payload))
-    return encode(Tag(TAG, [header, {}, payload, signature]))
+    return [header, dict(unprotected), payload, signature]
 
 
 def verify_cose(
@@ -43,7 +56,14 @@ def verify_cose(
     Raises DecodeError if it is none, or not encoded deterministically; AuthenticationError if the signature is not
     accepted, the algorithm is not protected or not that of the key's curve, or `crit` is there.
     """
-    header, found, signature = _parts(data, tagged=tagged)
+    return verify_parts(_message(data, tagged=tagged), key_for, external=external)
+
+
+def verify_parts(
+    message: object, key_for: Callable[[Mapping[Any, Any]], EcPublicKey], *, external: bytes = b""
+) -> Sign1:
+    """As `verify_cose`, for the decoded parts of a COSE_Sign1 that came inside a message."""
+    header, found, signature = _parts(message)
     if CRIT in found.protected:
         raise AuthenticationError("signature not accepted")
     key = key_for({**found.unprotected, **found.protected})
@@ -57,12 +77,16 @@ def verify_cose(
     return found
 
 
-def _parts(data: bytes, *, tagged: bool) -> tuple[bytes, Sign1, bytes]:
+def _message(data: bytes, *, tagged: bool) -> object:
     message = decode(data)
-    if tagged:
-        if not isinstance(message, Tag) or message.tag != TAG:
-            raise DecodeError("not a tagged COSE_Sign1 (RFC 9052 4.2)")
-        message = message.value
+    if not tagged:
+        return message
+    if not isinstance(message, Tag) or message.tag != TAG:
+        raise DecodeError("not a tagged COSE_Sign1 (RFC 9052 4.2)")
+    return message.value
+
+
+def _parts(message: object) -> tuple[bytes, Sign1, bytes]:
     if not isinstance(message, list) or len(message) != _PARTS:
         raise DecodeError("not a COSE_Sign1 (RFC 9052 4.2)")
     header, unprotected, payload, signature = message
