@@ -47,6 +47,10 @@ FILES: dict[str, Source] = {
         ("uwb/test_uwb_frames.py", "uwb/test_uwb_grid.py", "uwb/test_uwb_keys.py"),
     ),
     "digitalkey/uwb_sts_drbg_selfcheck.json": Source(1, ("uwb/test_uwb_sts.py",)),
+    "digitalkey/uwb_sts_drbg_selfcheck.json": Source(0, ("uwb/test_uwb_sts.py",)),  # one value, in no list
+    "digitalkey/spake2plus_draft01_p256.json": Source(1, ("crypto/test_spake2plus.py",)),
+    "digitalkey/spake2plus_rfc9383_p256_cmac.json": Source(1, ("crypto/test_spake2plus.py",)),
+    "digitalkey/spake2plus_rfc9383_p256_hmac.json": Source(1, ("crypto/test_spake2plus.py",)),
     "factory/keyblocks.json": Source(24, ("crypto/keyblocks/test_keyblocks.py",)),
     "factory/keys.json": Source(
         11,
