@@ -47,7 +47,6 @@ FILES: dict[str, Source] = {
         ("uwb/test_uwb_frames.py", "uwb/test_uwb_grid.py", "uwb/test_uwb_keys.py"),
     ),
     "digitalkey/uwb_sts_drbg_selfcheck.json": Source(1, ("uwb/test_uwb_sts.py",)),
-    "digitalkey/uwb_sts_drbg_selfcheck.json": Source(0, ("uwb/test_uwb_sts.py",)),  # one value, in no list
     "digitalkey/spake2plus_draft01_p256.json": Source(1, ("crypto/test_spake2plus.py",)),
     "digitalkey/spake2plus_rfc9383_p256_cmac.json": Source(1, ("crypto/test_spake2plus.py",)),
     "digitalkey/spake2plus_rfc9383_p256_hmac.json": Source(1, ("crypto/test_spake2plus.py",)),
