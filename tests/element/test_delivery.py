@@ -162,6 +162,13 @@ class TestChaining:
         assert here.raw("9010000001CC").hex() == "9000"
         assert here.raw("8010000001DD00").hex() == "80aabbccdd9000"
 
+    def test_the_answer_is_as_long_as_the_last_part_asked_for(self) -> None:
+        here = terminal()
+        part = Command(0x90, 0x10, 0, 0, bytes(200)).encode()
+        assert here.raw(part).hex() == "9000"
+        assert here.raw(Command(0x80, 0x10, 0, 0, bytes(200), 0).encode()) == b"\x80" + bytes(255) + b"\x61\x91"
+        assert here.raw("00C0000000") == bytes(145) + b"\x90\x00"
+
     @pytest.mark.parametrize(
         "other", ["8010000101DD", "8010010001DD", "8011000001DD", "0010000001DD", "80C00000", "00A4040000"]
     )

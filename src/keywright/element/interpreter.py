@@ -70,6 +70,7 @@ def _on_channel(card: Card, command: Command) -> bytes:
         if again is not None:
             return again
         delivery.drop()
+    last = command
     if channel.chain is not None or (cla & _CHAIN and not takes_parts(channel, command)):
         whole = _assemble(channel, command)
         if whole is None:
@@ -81,7 +82,8 @@ def _on_channel(card: Card, command: Command) -> bytes:
         return refused.sw.to_bytes(2)
     except StoreError:
         return SW.NOT_ENOUGH_MEMORY.to_bytes(2)
-    return delivery.send(command, response)
+    # The answer is as long as the last part asked for, however long the whole command was.
+    return delivery.send(last, response)
 
 
 def _assemble(channel: Channel, command: Command) -> Command | None:
