@@ -3,7 +3,7 @@
     benchmarks/run.py               everything; 5,000 of the 100,000 ordered units are provisioned
     benchmarks/run.py --full        all 100,000 are, which takes minutes
     benchmarks/run.py --only NAME   one subject (channel, agreement, derivation, codecs, reader, pcsc,
-                                    preparation, hsm, audit, store, start, mesh, lot), and writes nothing
+                                    preparation, hsm, audit, store, start, mesh, aliro, lot), and writes nothing
 
 Writes docs/benchmarks.md and docs/img/bench.svg. Ends with 0 whether or not targets are met: the page says which are.
 """
@@ -16,7 +16,22 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from bench import agreement, audit, channel, codecs, derivation, hsm, lot, mesh, pcsc, preparation, reader, start, store
+from bench import (
+    agreement,
+    aliro,
+    audit,
+    channel,
+    codecs,
+    derivation,
+    hsm,
+    lot,
+    mesh,
+    pcsc,
+    preparation,
+    reader,
+    start,
+    store,
+)
 from bench.figures import Figure, table
 from bench.page import machine, page
 from bench.plot import draw
@@ -37,6 +52,7 @@ SUBJECTS: dict[str, Callable[[], list[Figure]]] = {
     "store": store.figures,
     "start": start.figures,
     "mesh": mesh.figures,
+    "aliro": aliro.figures,
 }
 
 

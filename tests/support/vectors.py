@@ -38,7 +38,9 @@ FILES: dict[str, Source] = {
     "crypto/rsa_rfc.json": Source(2, ("crypto/test_rsa.py",)),
     "digitalkey/aliro_access_documents_signed.json": Source(6, ("aliro/documents/test_verification.py",)),
     "digitalkey/aliro_expedited_fast.json": Source(1, ("aliro/test_aliro_keys.py",)),
-    "digitalkey/aliro_expedited_standard.json": Source(1, ("aliro/test_aliro_keys.py", "aliro/test_aliro_messages.py")),
+    "digitalkey/aliro_expedited_standard.json": Source(
+        1, ("aliro/test_aliro_keys.py", "aliro/test_aliro_messages.py", "aliro/test_pair_with_example.py")
+    ),
     "digitalkey/aliro_key_slot.json": Source(1, ("aliro/test_certificates.py",)),
     "digitalkey/aliro_reader_certificates.json": Source(4, ("aliro/test_certificates.py",)),
     "digitalkey/aliro_stepup.json": Source(1, ("aliro/documents/test_documents.py", "aliro/test_envelope.py")),
