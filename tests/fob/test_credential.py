@@ -13,8 +13,9 @@ from keywright.codec.tlv import item
 from keywright.crypto.ec import EcPublicKey
 from keywright.errors import StatusError, WireError
 from keywright.fob.credential import host
-from keywright.fob.credential.applet import COMMANDS, MAX_GROUPS_BYTES, CredentialApplet
+from keywright.fob.credential.applet import COMMANDS, CredentialApplet
 from keywright.fob.credential.messages import CREDENTIAL_AID, Dgi, PublicKey
+from keywright.fob.data_groups import MAX_GROUPS_BYTES
 from keywright.globalplatform.host import secured
 from keywright.globalplatform.messages import build_dgi
 from keywright.iso7816.apdu import Command, Response

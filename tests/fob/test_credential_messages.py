@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from keywright.codec.message import Message
+from keywright.fob import data_groups
 from keywright.fob.credential import applet, messages
 from keywright.fob.credential.messages import CREDENTIAL_AID, SIGN_PREFIX, Dgi, Ins
 from keywright.globalplatform.messages import Ins as GpIns
@@ -47,7 +48,7 @@ def test_the_page_names_aid_prefix_limits_and_records_as_they_are() -> None:
     assert f"AID `{CREDENTIAL_AID.hex().upper()}`" in PAGE
     assert CREDENTIAL_AID[1:10] == b"keywright"
     assert f'"{SIGN_PREFIX[:-1].decode()}" || 00 ||' in PAGE
-    assert f"at most {applet.MAX_GROUPS_BYTES} bytes" in PAGE
+    assert f"at most {data_groups.MAX_GROUPS_BYTES} bytes" in PAGE
     assert f"`{messages.SIGN_P1:02X} {messages.SIGN_P2:02X}`" in PAGE
     assert f"challenge, {messages.CHALLENGE_BYTES} bytes" in PAGE
 

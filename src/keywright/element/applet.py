@@ -54,7 +54,8 @@ class Context:
         self._around = around
         self.channel_number = channel_number
         self.volatile: dict[str, object] = {} if volatile is None else volatile
-        """The applet's own RAM on this channel: gone at the next SELECT there, at reset and at power loss."""
+        """The applet's own RAM on this channel: gone at the next SELECT there, unless to one of its `ram_group` (see
+        `Applet`), at reset and at power loss."""
 
     @property
     def is_authenticated(self) -> bool:
@@ -138,9 +139,11 @@ class Applet(Protocol):
     The element takes care of channels, secure messaging (through the associated security domain: the commands that open
     a session never reach an applet), chaining, GET RESPONSE and Le.
 
-    An attribute `multiselectable` that is False keeps it from being selected on two channels at once. A method
-    `installed(context, parameters)` is called with the installation parameters (C9) and may refuse the installation; a
-    method `provide(service, request, context) -> bytes` offers global services (CB).
+    An attribute `multiselectable` that is False keeps it from being selected on two channels at once; an attribute
+    `ram_group` names the applets among which RAM outlives a SELECT from one to the other on one channel, as among the
+    applets of a Java Card package (CLEAR_ON_DESELECT). A method `installed(context, parameters)` is called with the
+    installation parameters (C9) and may refuse the installation; a method `provide(service, request, context) -> bytes`
+    offers global services (CB).
     """
 
     @property

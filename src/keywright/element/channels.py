@@ -169,7 +169,7 @@ def _enter(card: Card, channel: Channel, entry: RegistryEntry, change: Transacti
     applet = card.applet(entry)
     assert applet is not None, "selectable only with its code"
     _refuse_second_selection(card, channel, applet)
-    volatile: dict[str, object] = {}
+    volatile = dict(channel.volatile) if _is_sibling(channel, applet) else {}
     try:
         answer = applet.select(
             Context(entry.aid, change, volatile=volatile, channel_number=channel.number, around=card.services)
@@ -180,6 +180,12 @@ def _enter(card: Card, channel: Channel, entry: RegistryEntry, change: Transacti
     change.commit()
     channel.enter(entry.aid, domain, applet, volatile)
     return answer
+
+
+def _is_sibling(channel: Channel, applet: Applet) -> bool:
+    """Whether the applet selected before shares its RAM with this one."""
+    group = getattr(applet, "ram_group", None)
+    return group is not None and group == getattr(channel.applet, "ram_group", None)
 
 
 def _refuse_second_selection(card: Card, channel: Channel, applet: Applet) -> None:

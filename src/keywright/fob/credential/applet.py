@@ -11,7 +11,6 @@ from typing import Final, final
 from keywright.codec.tlv import item
 from keywright.crypto.ec import EcPrivateKey
 from keywright.element.applet import Context
-from keywright.errors import DecodeError
 from keywright.fob.credential.messages import (
     CHALLENGE_BYTES,
     CREDENTIAL_AID,
@@ -23,19 +22,14 @@ from keywright.fob.credential.messages import (
     Ins,
     PublicKey,
 )
+from keywright.fob.data_groups import stored_groups
 from keywright.globalplatform.messages import Ins as GpIns
-from keywright.globalplatform.messages import StoreData, Tag, parse_dgi
+from keywright.globalplatform.messages import Tag
 from keywright.iso7816.apdu import Command, Response
 from keywright.iso7816.channels import is_gp
 from keywright.iso7816.refusal import Refusal
 from keywright.iso7816.status import SW
 from keywright.scp.level import Level
-
-MAX_GROUPS_BYTES: Final = 4096
-"""Longest chain of STORE DATA blocks the applet gathers; more is refused with 6A84."""
-
-_BLOCKS: Final = "blocks"
-_NEXT: Final = "next"
 
 
 @final
@@ -99,40 +93,9 @@ def _get_data(command: Command, context: Context) -> Response:
 
 def _store_data(command: Command, context: Context) -> Response:
     """Gather blocks in order; the last one writes every group of the chain at once."""
-    context.require(Level.C_MAC)
-    if command.p1 & ~(StoreData.LAST | StoreData.CASE_4) != StoreData.DGI:
-        context.volatile.clear()
-        raise Refusal(SW.INCORRECT_P1P2)
-    gathered = _gather(command, context)
-    if command.p1 & StoreData.LAST:
-        for tag, value in _groups(gathered):
-            context.write(_record(tag), value)
+    for tag, value in stored_groups(command, context, Dgi.WRITABLE) or ():
+        context.write(_record(tag), value)
     return Response(b"")
-
-
-def _gather(command: Command, context: Context) -> bytes:
-    expected = context.volatile.get(_NEXT, 0)
-    before = context.volatile.get(_BLOCKS, b"")
-    context.volatile.clear()
-    if command.p2 != expected or not isinstance(before, bytes):
-        raise Refusal(SW.CONDITIONS_NOT_SATISFIED)
-    data = before + command.data
-    if len(data) > MAX_GROUPS_BYTES:
-        raise Refusal(SW.NOT_ENOUGH_MEMORY)
-    if not command.p1 & StoreData.LAST:
-        context.volatile[_BLOCKS] = data
-        context.volatile[_NEXT] = command.p2 + 1
-    return data
-
-
-def _groups(data: bytes) -> tuple[tuple[int, bytes], ...]:
-    try:
-        groups = parse_dgi(data)
-    except DecodeError:
-        raise Refusal(SW.INCORRECT_DATA) from None
-    if not groups or any(tag not in Dgi.WRITABLE for tag, _ in groups):
-        raise Refusal(SW.REFERENCED_DATA_NOT_FOUND if groups else SW.INCORRECT_DATA)
-    return groups
 
 
 def _expect(command: Command, p1: int, p2: int) -> None:
