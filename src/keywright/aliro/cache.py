@@ -44,12 +44,13 @@ class PersistentKeys:
     def __len__(self) -> int:
         return len(self._kept)
 
-    def keep(self, one: Kept) -> None:
-        """Keep a key in place of the credential's last one, or say that it was used."""
+    def keep(self, one: Kept) -> tuple[EcPublicKey, ...]:
+        """Keep a key in place of the credential's last one, or say that it was used; whose key had to go for it."""
         self._kept[one.credential.point] = one
         self._kept.move_to_end(one.credential.point)
-        while len(self._kept) > self._capacity:
-            self._kept.popitem(last=False)
+        if len(self._kept) <= self._capacity:
+            return ()
+        return (self._kept.popitem(last=False)[1].credential,)
 
     def drop(self, credential: EcPublicKey) -> bool:
         """Forget a credential's key: revoked, evicted, or cleared. Whether there was one."""

@@ -185,18 +185,22 @@ def authenticate(
     fresh: Fresh,
     keys: PersistentKeys,
     find_slot: Callable[[bytes], EcPublicKey | None] = lambda _: None,
+    is_enough: Callable[[Opened], bool] = lambda _: True,
 ) -> Dialogue[Opened]:
     """SELECT, AUTH0 and, unless the fast phase is enough, LOAD CERT and AUTH1.
 
     keys: what was kept of earlier transactions; looked up, not changed but for the order of use. Whether to keep the
-    result's `kept` is the caller's decision. Raises StatusError, AuthenticationError, WireError, PolicyError when there
+    result's `kept` is the caller's decision. find_slot: the credential with a key slot. is_enough: whether what the
+    fast phase proved is enough for the caller; not asked when documents have become newer.
+
+    Raises StatusError, AuthenticationError, WireError, PolicyError when there
     is no common version, after CONTROL FLOW or EXCHANGE has told the device.
     """
     proprietary, version = yield from _select(reader)
     try:
         transaction = yield from _auth0(reader, plan, fresh, proprietary, version)
         fast = _find(reader, keys, transaction)
-        if fast is not None and not (plan.always_standard or _is_outdated(fast)):
+        if fast is not None and not (plan.always_standard or _is_outdated(fast)) and is_enough(fast):
             return fast
         if reader.certificate and not plan.certificate_in_auth1:
             check((yield _command(Ins.LOAD_CERT, reader.certificate)), "LOAD CERT")
