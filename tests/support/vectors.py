@@ -48,6 +48,7 @@ FILES: dict[str, Source] = {
         2,  # the two of hopping; the ladder, its addresses and one frame are single values beside them
         ("uwb/test_uwb_frames.py", "uwb/test_uwb_grid.py", "uwb/test_uwb_keys.py"),
     ),
+    "digitalkey/uci_packets.json": Source(38, ("uwb/test_uci_messages.py",)),
     "digitalkey/uwb_sts_drbg_selfcheck.json": Source(1, ("uwb/test_uwb_sts.py",)),
     "digitalkey/spake2plus_draft01_p256.json": Source(1, ("crypto/test_spake2plus.py",)),
     "digitalkey/spake2plus_rfc9383_p256_cmac.json": Source(1, ("crypto/test_spake2plus.py",)),
