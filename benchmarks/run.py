@@ -3,7 +3,8 @@
     benchmarks/run.py               everything; 5,000 of the 100,000 ordered units are provisioned
     benchmarks/run.py --full        all 100,000 are, which takes minutes
     benchmarks/run.py --only NAME   one subject (channel, agreement, derivation, codecs, reader, pcsc,
-                                    preparation, hsm, audit, store, start, mesh, aliro, lot), and writes nothing
+                                    preparation, hsm, audit, store, start, mesh, aliro, documents,
+                                    lot), and writes nothing
 
 Writes docs/benchmarks.md and docs/img/bench.svg. Ends with 0 whether or not targets are met: the page says which are.
 """
@@ -19,6 +20,7 @@ from pathlib import Path
 from bench import (
     agreement,
     aliro,
+    aliro_documents,
     audit,
     channel,
     codecs,
@@ -53,6 +55,7 @@ SUBJECTS: dict[str, Callable[[], list[Figure]]] = {
     "start": start.figures,
     "mesh": mesh.figures,
     "aliro": aliro.figures,
+    "documents": aliro_documents.figures,
 }
 
 

@@ -10,7 +10,7 @@ from cbor2 import CBORTag
 from hypothesis import given
 from hypothesis import strategies as st
 
-from keywright.codec.cbor import decode, encode
+from keywright.codec.cbor import decode, encode, encode_sorted
 from keywright.errors import DecodeError
 
 KEYS = st.integers(-(2**64), 2**64 - 1) | st.text() | st.binary()
@@ -93,3 +93,31 @@ def test_a_value_is_read_as_it_was_written_and_no_prefix_is_one(value: Any) -> N
 def test_any_bytes_are_a_value_of_their_own_or_an_error(data: bytes) -> None:
     with contextlib.suppress(DecodeError):
         assert encode(decode(data)) == data
+
+
+@given(VALUES)
+def test_what_is_in_order_already_is_written_as_it_is(value: Any) -> None:
+    assert encode_sorted(decode(encode(value))) == encode(value)
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("C074323032342D30362D30315431333A33303A30325A", CBORTag(0, "2024-06-01T13:30:02Z")),
+        ("C11A514B67B0", CBORTag(1, 1363896240)),
+        ("A100C100", {0: CBORTag(1, 0)}),
+    ],
+)
+def test_dates_are_read_for_whoever_asks_for_them(text: str, value: Any) -> None:
+    assert decode(bytes.fromhex(text), dates=True) == value
+    assert encode(value) == bytes.fromhex(text)
+    with pytest.raises(DecodeError):
+        decode(bytes.fromhex(text))
+
+
+@pytest.mark.parametrize(
+    "text", ["C1FB3FF8000000000000", "C1C249010000000000000000FF", "C1", "A1C10000", "C0" * 40 + "60"]
+)
+def test_a_date_that_is_no_value_of_ours_is_not_read(text: str) -> None:
+    with pytest.raises(DecodeError):
+        decode(bytes.fromhex(text), dates=True)

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from keywright.codec.cbor import decode, encode
-from keywright.crypto.cose import ALG, KID, TAG, Sign1, sign_cose, verify_cose
+from keywright.crypto.cose import ALG, KID, TAG, Sign1, sign_cose, sign_parts, verify_cose, verify_parts
 from keywright.crypto.ec import EcPrivateKey, EcPublicKey
 from keywright.errors import AuthenticationError, DecodeError, KeywrightError
 from support.signers import KEYS, Signing
@@ -125,3 +125,19 @@ def test_what_is_no_message_does_not_parse(value: Any) -> None:
 def test_any_bytes_are_refused(data: bytes) -> None:
     with pytest.raises(DecodeError):
         verify_cose(data, lambda _: KEYS["P-256"].public)
+
+
+def test_the_parts_of_a_message_without_its_tag_are_signed_and_verified_alike() -> None:
+    signer = Signing(KEYS["P-256"])
+    parts = sign_parts({}, {KID: b"k"}, b"payload", signer, external=b"lot")
+    assert parts[:3] == [encode({ALG: -7}), {KID: b"k"}, b"payload"]
+    found = verify_parts(
+        parts, lambda header: signer.public if header[KID] == b"k" else KEYS["P-384"].public, external=b"lot"
+    )
+    assert found == Sign1({ALG: -7}, b"payload", {KID: b"k"})
+    assert verify_cose(encode(parts), lambda _: signer.public, external=b"lot", tagged=False) == found
+    with pytest.raises(AuthenticationError):
+        verify_parts([*parts[:3], bytes(64)], lambda _: signer.public)
+    for broken in (None, b"", parts[:3], [1, *parts[1:]]):
+        with pytest.raises(DecodeError):
+            verify_parts(broken, lambda _: signer.public)

@@ -5,6 +5,7 @@ A day is its number since 1970-01-01, a time is seconds since then in UTC, witho
 
 from __future__ import annotations
 
+import functools
 import re
 from typing import Final
 
@@ -76,6 +77,7 @@ def iso_year(number: int) -> int:
     return civil(monday(number) + 3)[0]
 
 
+@functools.lru_cache(maxsize=256)
 def build_timestamp(time: int) -> str:
     """`YYYY-MM-DDThh:mm:ssZ`. Raises ValueError for a time of no year of four digits."""
     number, second = divmod(time, DAY)

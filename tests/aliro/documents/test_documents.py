@@ -220,6 +220,14 @@ def test_an_element_that_is_none_is_refused(items: list[Any]) -> None:
         Document.read({"1": {"1": {ACCESS: listed}, "2": [b"", {}, b"", b""]}, "5": ACCESS})
 
 
+def test_what_is_signed_is_in_the_order_of_its_encoding_whatever_it_was_made_of() -> None:
+    digests = {name: {number: bytes(32) for number in (300, 2, 1)} for name in ("b", "aa", "a")}
+    security = SecurityObject(ACCESS, digests, VALIDITY, CREDENTIAL)
+    assert SecurityObject.parse(security.payload()) == security
+    inside = decode(decode(security.payload()).value, dates=True)
+    assert encode(Tag(EMBEDDED, encode(inside))) == security.payload()
+
+
 def test_two_documents_of_a_type_and_two_digests_of_an_id_are_refused() -> None:
     with pytest.raises(DecodeError, match="two documents"):
         DeviceResponse((access_document(), access_document())).document(ACCESS)

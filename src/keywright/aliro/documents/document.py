@@ -24,7 +24,7 @@ from keywright.aliro.documents.reading import (
     sized,
     version,
 )
-from keywright.codec.cbor import EMBEDDED, Cbor, Tag, decode, encode
+from keywright.codec.cbor import EMBEDDED, Cbor, Tag, decode, encode, encode_sorted
 from keywright.crypto.ec import EcPublicKey
 from keywright.errors import DecodeError
 
@@ -143,16 +143,18 @@ class SecurityObject(msgspec.Struct, frozen=True):
     def payload(self) -> bytes:
         """What is signed: the object under tag 24."""
         key = self.device_key
+        digests = {name: dict(sorted(self.digests[name].items())) for name in self.digests}
+        # Sorted as it stands here, as a test sees to: an issuer signs many.
         inside = {
             "1": "1.0",
             "2": _DIGEST,
-            "3": self.digests,
+            "3": digests if len(digests) == 1 else decode(encode(digests)),
             **({} if key is None else {"4": {self.device_key_label: _cose_key(key)}}),
             "5": self.doc_type,
             "6": self.validity.value(),
             "7": self.time_verification_required,
         }
-        return encode(Tag(EMBEDDED, encode(inside)))
+        return encode_sorted(Tag(EMBEDDED, encode_sorted(inside)))
 
     @classmethod
     def parse(cls, payload: bytes) -> Self:
