@@ -34,7 +34,7 @@ def test_a_keystore_is_made_shown_and_audited(
     assert (again.code, "never overwritten" in again.err) == (1, True)
 
     shown = json.loads(keywright("keystore", "show", token.uri, "--json").out)
-    assert [key["name"] for key in shown["keys"]] == ["device-ca", "gp-test", "issuer", "unit-records"]
+    assert [key["name"] for key in shown["keys"]] == ["access-issuer", "device-ca", "gp-test", "issuer", "unit-records"]
     assert {record["owner"] for record in shown["registry"]} == {"line 7"}
 
     audited = keywright("keystore", "audit", "--json")  # the only token there is

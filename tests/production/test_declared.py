@@ -29,8 +29,8 @@ from support.bench import Bench
 from support.ledger import FOB, Ledger
 
 ACTIONS = {action.name: action for step in DECLARED.values() for action in step.actions}
-OF_A_FOB = [name for name in DECLARED if name != MESH]
-"""`test_mesh_provision.py` has the other one."""
+OF_A_FOB = [name for name in DECLARED if name not in (MESH, "aliro")]
+"""`test_mesh_provision.py` and `test_steps_aliro.py` have the others."""
 
 
 def recorded(model: Model) -> Ledger:

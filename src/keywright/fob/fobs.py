@@ -9,6 +9,7 @@ from typing import Final
 import msgspec
 
 from keywright.element import SecureElement
+from keywright.fob.aliro.applet import modules
 from keywright.fob.credential.applet import CredentialApplet
 from keywright.globalplatform.messages import Cplc
 from keywright.scp.scp03.keys import GP_TEST_KEY, KeySet
@@ -59,6 +60,7 @@ def simulated_fob(serial: str, memory: Memory, model: Model | None = None) -> Se
         cin=chip[:8],
         rng=os.urandom,
         applets=(CredentialApplet(),),
+        factories=modules(os.urandom),
     )
 
 

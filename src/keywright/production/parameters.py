@@ -187,6 +187,43 @@ class Personalise(Parameters, frozen=True, kw_only=True):
             raise ValueError(f"configuration: takes {size} bytes on the unit; at most {CONFIGURATION_BYTES} fit")
 
 
+AliroCapability = Literal["secure", "unsecure", "toggle", "momentary-unsecure", "extended-momentary-unsecure"]
+HexKey = Annotated[str, Meta(pattern=r"^04(?:[0-9A-Fa-f]{2}){64}$")]
+"""Public key on P-256 as hex text: 04 || X || Y."""
+ReaderGroup = Annotated[str, Meta(pattern=r"^(?:[0-9A-Fa-f]{2}){16}$")]
+
+
+class Aliro(Parameters, frozen=True, kw_only=True):
+    """Install the Aliro applet, make its key pair on the unit, and give it a credential for a reader group."""
+
+    requires: ClassVar[tuple[str, ...]] = ("own_keys",)
+    devices: ClassVar[tuple[str, ...]] = ("fob",)
+
+    reader_group: ReaderGroup
+    """reader_group_identifier."""
+    reader_key: HexKey
+    """Public key of the reader, or of the Reader System Issuer where readers have certificates."""
+    issuer: Name | None = "access-issuer"
+    """Credential Issuer in the keystore, which signs the Access Document; None: the unit gets none."""
+    element: Annotated[str, Meta(min_length=1, max_length=32)] = "door"
+    """Identifier of the element of the Access Document."""
+    capabilities: tuple[AliroCapability, ...] = ("unsecure", "secure")
+    """What it allows."""
+    validity_days: Annotated[int, Meta(ge=1, le=7300)] = 365
+    mailbox_bytes: Annotated[int, Meta(ge=0, le=2048)] = 0
+    load: bool = True
+    """Whether the load file is put on the unit too; False: its maker has done so."""
+
+    def check(self) -> None:
+        """Raise ValueError for a key that is no point of the curve."""
+        from keywright.crypto.ec import EcPublicKey  # noqa: PLC0415 - other recipes do not need it
+
+        try:
+            EcPublicKey.from_point("P-256", bytes.fromhex(self.reader_key))
+        except KeywrightError as error:
+            raise ValueError(f"reader_key: {error}") from error
+
+
 class LockDown(Parameters, frozen=True, kw_only=True):
     """Set the card's life cycle state and verify everything public in a last fresh session."""
 
@@ -253,6 +290,7 @@ STEPS: Final[dict[str, type[Parameters]]] = {
     "authenticate": Authenticate,
     "own_keys": OwnKeys,
     "personalise": Personalise,
+    "aliro": Aliro,
     "lock_down": LockDown,
     MESH: MeshProvision,
 }

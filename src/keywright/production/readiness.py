@@ -167,7 +167,7 @@ def _check_keystore(recipe: Recipe, keystore: Keystore, now: float, *, is_new: b
     """
     held = {(facts.purpose, facts.name) for facts in keystore.show()}
     for spec in recipe.steps:
-        for field, purpose in (("master", "master"), ("keys", "factory"), ("ca", "ca")):
+        for field, purpose in (("master", "master"), ("keys", "factory"), ("ca", "ca"), ("issuer", "issuer")):
             name = getattr(spec.parameters, field, None)
             if name is not None and (purpose, name) not in held:
                 known = ", ".join(sorted(n for kind, n in held if kind == purpose)) or "none"

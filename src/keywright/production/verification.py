@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from keywright.aliro.messages import EXPEDITED_AID
 from keywright.crypto.ec import EcPublicKey
 from keywright.errors import AuthenticationError
+from keywright.fob.aliro import host as aliro_host
 from keywright.fob.credential import host as credential
 from keywright.fob.credential.messages import Dgi
 from keywright.globalplatform.host import card_state, key_information
 from keywright.globalplatform.life_cycle import CardState, name_of
 from keywright.production.job import Facts, Job, MismatchError, Role, StepDialogue, digest
-from keywright.production.parameters import LockDown, OwnKeys, Personalise
+from keywright.production.parameters import Aliro, LockDown, OwnKeys, Personalise
+from keywright.production.steps import aliro
 
 
 def verify(job: Job) -> StepDialogue[Facts]:
@@ -31,6 +34,8 @@ def verify(job: Job) -> StepDialogue[Facts]:
         facts["state"] = name_of(state)
     if job.recipe.step("personalise") is not None:
         facts |= yield from _credential(job, job.parameters(Personalise))
+    if job.recipe.step("aliro") is not None:
+        facts |= yield from _aliro(job, job.parameters(Aliro))
     return facts
 
 
@@ -51,3 +56,15 @@ def _credential(job: Job, p: Personalise) -> StepDialogue[dict[str, object]]:
     except AuthenticationError as error:
         raise MismatchError("the unit does not hold the private key of its certificate") from error
     return {"credential": "read back, signature valid"}
+
+
+def _aliro(job: Job, p: Aliro) -> StepDialogue[dict[str, object]]:
+    """The key pair, its readers and its document as recorded; what is in the mailbox is the readers' affair."""
+    channel = yield from job.session(Role.OWN, EXPEDITED_AID)
+    point = yield from job.under(channel, aliro_host.read_public_key(aliro.NUMBER))
+    if point is None or point.hex() != job.facts(aliro.GENERATE)["point"]:
+        raise MismatchError("the key pair of the Aliro applet is not the one recorded")
+    wrong = yield from aliro.differences(job, channel, aliro.lasting(p, job.facts(aliro.WRITE)))
+    if wrong:
+        raise MismatchError(f"data group {wrong[0]:04X} of the Aliro applet differs from the record")
+    return {"aliro": "key pair, readers and document read back"}

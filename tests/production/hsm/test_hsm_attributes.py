@@ -13,6 +13,7 @@ POLICY = {
     "root-ca": (False, "sign"),
     "ca": (False, "sign"),
     "identity": (False, "sign"),
+    "issuer": (False, "sign"),
     "line-wrap": (False, "unwrap decrypt"),
     "sku-wrap-offline": (True, "wrap unwrap"),
     "sku-wrap": (False, "unwrap"),

@@ -24,13 +24,14 @@ NOW = datetime(2026, 11, 27, 13, tzinfo=UTC)
 UNIT = Diversified("issuer", "ecb", b"a unit", 16)
 
 
-def test_it_begins_with_a_master_the_test_keys_a_ca_and_an_identity(keystore: Pkcs11Keystore) -> None:
+def test_it_begins_with_a_master_the_test_keys_a_ca_an_identity_and_an_issuer(keystore: Pkcs11Keystore) -> None:
     found = {facts.name: (facts.purpose, facts.algorithm) for facts in keystore.show()}
     assert found == {
         "issuer": ("master", "AES-256"),
         "gp-test": ("factory", "AES-128"),
         "device-ca": ("ca", "P-256"),
         "unit-records": ("identity", "P-256"),
+        "access-issuer": ("issuer", "P-256"),
     }
     assert keystore.kcv("gp-test").hex() == "504a77" * 3
     assert len(keystore.kcv("issuer")) == 3
@@ -71,9 +72,9 @@ def test_what_a_cut_left_while_it_was_made_is_removed_and_made_anew(token: SoftH
     named = {ref.object_id for record in registry.keys.values() for ref in record.objects}
     labelled = [handle for handle in inside.objects() if str(handle[Attribute.LABEL]).startswith("keywright ")]
     found = [bytes(handle[Attribute.ID]) for handle in labelled if handle[Attribute.CLASS] is not ObjectClass.DATA]
-    # Two key pairs have a public half with the same id, and the key of the records is in no record.
-    assert len(found) == len(named) + 2 + 1
-    assert len([one for one in found if one in named]) == len(named) + 2
+    # Three key pairs have a public half with the same id, and the key of the records is in no record.
+    assert len(found) == len(named) + 3 + 1
+    assert len([one for one in found if one in named]) == len(named) + 3
 
 
 @pytest.mark.parametrize("what", ["head", "record"])
@@ -266,6 +267,8 @@ def test_an_identity_signs_digests_and_a_ca_never_does(keystore: Pkcs11Keystore)
 
     signature = keystore.sign("unit-records", hashlib.sha256(b"a record").digest())
     keystore.public_key("unit-records").verify(signature, b"a record")
+    signature = keystore.sign("access-issuer", hashlib.sha256(b"a document").digest())
+    keystore.public_key("access-issuer").verify(signature, b"a document")
     with pytest.raises(StoreError, match="no identity 'device-ca'"):
         keystore.sign("device-ca", bytes(32))
     with pytest.raises(PolicyError, match="digests of 32 bytes"):

@@ -48,6 +48,7 @@ def test_show_says_what_is_there_and_marks_it_test(keystore: SoftwareKeystore) -
         "gp-test": ("factory", "AES-128"),
         "device-ca": ("ca", "P-256"),
         "unit-records": ("identity", "P-256"),
+        "access-issuer": ("issuer", "P-256"),
     }
     assert keystore.test
     assert all(one.test for one in facts.values())

@@ -40,6 +40,7 @@ def test_every_key_has_a_record_and_all_are_active(keystore: SoftwareKeystore) -
         "gp-test": ("factory", "21", "active"),
         "device-ca": ("ca", "S1", "active"),
         "unit-records": ("identity", "S0", "active"),
+        "access-issuer": ("issuer", "S0", "active"),
     }
     assert len({one.id for one in records.values()}) == len(records)
     rules = {name: [check.partition(" ")[0] for check in one.checks] for name, one in records.items()}
@@ -49,6 +50,7 @@ def test_every_key_has_a_record_and_all_are_active(keystore: SoftwareKeystore) -
         "gp-test": ["aes-ones"] * 3,
         "device-ca": ["sha256-id"],
         "unit-records": ["sha256-id"],
+        "access-issuer": ["sha256-id"],
     }
     assert records["issuer"].checks[0].lower() == f"aes-ones {keystore.kcv('issuer').hex()}"
 
@@ -154,6 +156,7 @@ def test_a_destroyed_key_is_gone_from_the_file_and_its_record_stays(path: Path) 
         "gp-test",
         "device-ca",
         "unit-records",
+        "access-issuer",
     ]
     again = SoftwareKeystore.open(path, clock=clock)
     assert again.registry.named("issuer").state is KeyState.DESTROYED
@@ -187,7 +190,7 @@ def test_a_kill_while_a_state_is_changed_leaves_the_old_or_the_new_one(path: Pat
 
 
 def test_two_who_change_states_at_once_lose_neither_change(path: Path) -> None:
-    names = ("issuer", "issuer-des", "gp-test", "device-ca", "unit-records")
+    names = ("issuer", "issuer-des", "gp-test", "device-ca", "unit-records", "access-issuer")
     keystores = [SoftwareKeystore.open(path, clock=clock) for _ in names]
     with ThreadPoolExecutor() as pool:
         list(

@@ -37,6 +37,7 @@ _ROWS: Final = (
     Kind("root-ca", "root CA", "private", ("offline",), ("sign",)),
     Kind("ca", "intermediate CA", "private", ("line",), ("sign",)),
     Kind("identity", "HSM identity, signs unit records", "private", ("line",), ("sign",)),
+    Kind("issuer", "Credential Issuer, signs Access Documents", "private", ("line",), ("sign",)),
     Kind("line-wrap", "line wrap key (RSA or EC)", "private", ("line",), ("unwrap", "decrypt")),
     Kind("sku-wrap-offline", "SKU wrapping key", "secret", ("offline",), ("wrap", "unwrap"), extractable=True),
     Kind("sku-wrap", "SKU wrapping key", "secret", ("line",), ("unwrap",)),

@@ -50,6 +50,7 @@ def make_keystore(session: TokenSession, *, now: int, test: bool, owner: str) ->
         maker.master("issuer", 256),
         maker.factory_set("gp-test", (GP_TEST_KEY, GP_TEST_KEY, GP_TEST_KEY)),
         maker.identity("unit-records", "P-256"),
+        maker.issuer("access-issuer", "P-256"),
         maker.ca("device-ca", "P-256"),
     ):
         store_record(session, record)
@@ -129,6 +130,10 @@ class KeyMaker:
     def identity(self, name: str, curve: str) -> TokenRecord:
         """A key pair that signs unit records."""
         return self._pair(name, "identity", curve)
+
+    def issuer(self, name: str, curve: str) -> TokenRecord:
+        """A key pair that signs documents of credentials."""
+        return self._pair(name, "issuer", curve)
 
     def ca(self, name: str, curve: str) -> TokenRecord:
         """A CA whose key was generated in the token; self-signed, from the day before: clocks differ."""

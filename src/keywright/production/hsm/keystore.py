@@ -206,9 +206,9 @@ class Pkcs11Keystore(Secret):
         """A request for a CA's certificate (PKCS #10), DER, signed in the token."""
         return self._client.ask(m.Request(ca, common_name), bytes)
 
-    def sign(self, identity: str, digest: bytes) -> bytes:
-        """ECDSA over a digest with an identity key, r || s; P-256 takes 32 bytes (ES256), P-384 48 (ES384)."""
-        return self._client.ask(m.Sign(identity, digest), bytes)
+    def sign(self, name: str, digest: bytes) -> bytes:
+        """ECDSA over a digest with an identity or issuer key, r || s; P-256 takes 32 bytes (ES256), P-384 48."""
+        return self._client.ask(m.Sign(name, digest), bytes)
 
     def public_key(self, name: str) -> EcPublicKey:
         """Public key of an identity or a CA."""

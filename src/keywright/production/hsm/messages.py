@@ -127,9 +127,9 @@ class Request(msgspec.Struct, frozen=True, tag="request"):
 
 
 class Sign(msgspec.Struct, frozen=True, tag="sign"):
-    """A signature r || s over a digest with an identity key; never with a CA."""
+    """A signature r || s over a digest with an identity or issuer key; never with a CA."""
 
-    identity: str
+    name: str
     digest: bytes
 
 

@@ -69,7 +69,10 @@ class Signing:
 
     def sign(self, question: Sign) -> bytes:
         """A signature over a digest. Raises PolicyError for a digest that does not fit the curve."""
-        record = self._originating(self._registry.find(question.identity, "identity", "identity"))
+        record = self._registry.keys.get(question.name)
+        if record is None or record.entry.purpose != "issuer":
+            record = self._registry.find(question.name, "identity", "identity")
+        self._originating(record)
         if len(question.digest) != DIGEST_BYTES[record.entry.algorithm]:
             raise PolicyError(f"{record.name!r} signs digests of {DIGEST_BYTES[record.entry.algorithm]} bytes")
         return TokenKey(self._session, record).sign_digest(question.digest)
@@ -77,7 +80,7 @@ class Signing:
     def public_key(self, name: str) -> EcPublicKey:
         """The public key of an identity or CA."""
         record = self._registry.keys.get(name)
-        if record is None or record.entry.purpose not in ("ca", "identity"):
+        if record is None or record.entry.purpose not in ("ca", "identity", "issuer"):
             record = self._registry.find(name, "identity", "identity or CA")
         return self._session.public_key(record.only_object(record.entry.purpose), record.entry.algorithm)
 

@@ -22,7 +22,7 @@ _DAY: Final = timedelta(days=1)
 
 
 def fresh_entries(now: datetime, rng: Callable[[int], bytes]) -> tuple[Entry, ...]:
-    """Issuer masters, the GlobalPlatform test keys, a device CA, and an identity.
+    """Issuer masters, the GlobalPlatform test keys, a device CA, an identity, and a Credential Issuer.
 
     `issuer` (AES-256) serves sp800-108 and kdf3; `issuer-des` (two-key triple DES) serves emv and visa2.
     """
@@ -32,6 +32,7 @@ def fresh_entries(now: datetime, rng: Callable[[int], bytes]) -> tuple[Entry, ..
         Entry("gp-test", "factory", "AES-128", GP_TEST_KEY * 3),
         _device_ca(now, rng),
         fresh_identity(),
+        Entry("access-issuer", "issuer", "P-256", EcPrivateKey.generate("P-256").to_pkcs8()),
     )
 
 
@@ -91,8 +92,8 @@ def _checks(entry: Entry) -> tuple[Kcv, ...]:
     """AES by the rules of GlobalPlatform and of X9.143, three of the first for a set; never one for the other."""
     if entry.purpose == "ca":
         return (identifier(b"CA", EcPrivateKey.from_pkcs8(entry.secret).public.spki()),)
-    if entry.purpose == "identity":
-        return (identifier(b"identity", EcPrivateKey.from_pkcs8(entry.secret).public.spki()),)
+    if entry.purpose in ("identity", "issuer"):
+        return (identifier(entry.purpose.encode(), EcPrivateKey.from_pkcs8(entry.secret).public.spki()),)
     if entry.purpose == "factory":
         size = len(entry.secret) // 3
         parts = (entry.secret[at : at + size] for at in range(0, 3 * size, size))

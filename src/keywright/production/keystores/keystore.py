@@ -160,13 +160,13 @@ class Keystore(Protocol):
         ...
 
     def public_key(self, name: str) -> EcPublicKey:
-        """Public key of an identity (purpose `identity` in `show`)."""
+        """Public key of an identity or a Credential Issuer (purposes `identity`, `issuer` in `show`)."""
         ...
 
-    def sign(self, identity: str, digest: bytes) -> bytes:
-        """ECDSA with an identity over a digest, r || s: SHA-256 for a key on P-256 (ES256), SHA-384 for P-384 (ES384).
+    def sign(self, name: str, digest: bytes) -> bytes:
+        """ECDSA with an identity or an issuer over a digest, r || s: SHA-256 for a key on P-256, SHA-384 for P-384.
 
-        An identity signs records of units and nothing else; a CA never signs here.
+        An identity signs records of units and an issuer documents of credentials, nothing else; a CA never signs here.
         """
         ...
 

@@ -30,11 +30,19 @@ PERIODS: Final[dict[str, tuple[int, int]]] = {
     "ca": (5 * YEAR_S, 30 * YEAR_S),
     "transport": (YEAR_S, 2 * YEAR_S),
     "identity": (5 * YEAR_S, 30 * YEAR_S),
+    "issuer": (5 * YEAR_S, 30 * YEAR_S),
 }
 """Default cryptoperiods by purpose, in seconds from when the key was made: how long it originates, and how long what it
 made is opened and verified with it. A factory set originates nothing; it is here to open what came with it."""
 
-USAGES: Final[dict[str, str]] = {"master": "E5", "factory": "21", "ca": "S1", "transport": "K1", "identity": "S0"}
+USAGES: Final[dict[str, str]] = {
+    "master": "E5",
+    "factory": "21",
+    "ca": "S1",
+    "transport": "K1",
+    "identity": "S0",
+    "issuer": "S0",
+}
 """Key usage of X9.143 by purpose; 21 is ours, a set of card keys."""
 
 

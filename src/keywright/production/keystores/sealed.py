@@ -33,7 +33,7 @@ WHAT: Final = "keystore"
 FILE_BYTES: Final = 4 << 20
 _FORMAT: Final = "keywright keystore"
 
-Purpose = Literal["master", "factory", "ca", "identity", "transport"]
+Purpose = Literal["master", "factory", "ca", "identity", "issuer", "transport"]
 _Nonce: TypeAlias = Annotated[bytes, Meta(min_length=GCM_NONCE_BYTES, max_length=GCM_NONCE_BYTES)]
 _Id: TypeAlias = Annotated[str, Meta(pattern="^[0-9a-f]{32}$")]
 

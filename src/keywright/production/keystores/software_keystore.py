@@ -52,12 +52,12 @@ class SoftwareKeystore(Secret):
         "_factory",
         "_facts",
         "_file",
-        "_identities",
         "_issuers",
         "_marker",
         "_masters",
         "_mutex",
         "_registry",
+        "_signers",
         "keystore_id",
         "test",
     )
@@ -79,7 +79,7 @@ class SoftwareKeystore(Secret):
         self._masters: dict[str, AesKey | TripleDesKey] = {}
         self._factory: dict[str, tuple[bytes, bytes, bytes]] = {}
         self._issuers: dict[str, Issuer] = {}
-        self._identities: dict[str, EcPrivateKey] = {}
+        self._signers: dict[str, EcPrivateKey] = {}
         self._facts: list[KeyFacts] = []
         for entry in content.entries:
             self._take(entry)
@@ -243,13 +243,13 @@ class SoftwareKeystore(Secret):
         )
 
     def public_key(self, name: str) -> EcPublicKey:
-        """Public key of an identity."""
-        return _named(self._identities, name, "identity").public
+        """Public key of an identity or issuer."""
+        return _named(self._signers, name, "identity").public
 
-    def sign(self, identity: str, digest: bytes) -> bytes:
-        """ECDSA with an identity over a digest, r || s."""
-        key = _named(self._identities, identity, "identity")
-        self._check_originates(identity)
+    def sign(self, name: str, digest: bytes) -> bytes:
+        """ECDSA with an identity or issuer over a digest, r || s."""
+        key = _named(self._signers, name, "identity")
+        self._check_originates(name)
         return key.sign_digest(digest, algorithm_of(key.public).hash_name)
 
     def check_production(self) -> None:
@@ -289,9 +289,9 @@ class SoftwareKeystore(Secret):
             parts = entry.secret[:size], entry.secret[size : 2 * size], entry.secret[2 * size :]
             self._factory[entry.name] = parts
             check = KeySet.of(*parts).kcvs.hex()
-        elif entry.purpose == "identity":
-            identity = self._identities[entry.name] = EcPrivateKey.from_pkcs8(entry.secret)
-            check = hashlib.sha256(identity.public.spki()).hexdigest()[:16]
+        elif entry.purpose in ("identity", "issuer"):
+            signer = self._signers[entry.name] = EcPrivateKey.from_pkcs8(entry.secret)
+            check = hashlib.sha256(signer.public.spki()).hexdigest()[:16]
         else:
             self._issuers[entry.name] = Issuer(EcPrivateKey.from_pkcs8(entry.secret), entry.certificate)
             check = hashlib.sha256(entry.certificate).hexdigest()[:16]

@@ -121,6 +121,41 @@ DECLARED: Final[dict[str, Declaration]] = {
         ),
         timeout_s=120.0,
     ),
+    "aliro": Declaration(
+        actions=(
+            Action(
+                name="aliro.install",
+                kind="device",
+                does="INSTALL [for load], LOAD, INSTALL [for install and make selectable] of both applications",
+                retry="probe",
+                probe="does GET STATUS list both?",
+                applied="go on",
+                repair="DELETE what there is of it, then load and install",
+                undo="DELETE of the load file and its applications",
+            ),
+            Action(
+                name="aliro.generate",
+                kind="device",
+                does="GENERATE KEY PAIR of credential 0",
+                retry="probe",
+                probe="is there a public key?",
+                applied="use that one",
+                repair="generate",
+                undo="DELETE of the load file and its applications",
+            ),
+            Action(
+                name="aliro.write",
+                kind="device",
+                does="STORE DATA: readers, Access Document, mailbox; the document is durable before it is sent",
+                retry="probe",
+                probe="do all groups read back as intended?",
+                applied="go on",
+                repair="write again, the same document",
+                undo="write other data",
+            ),
+        ),
+        timeout_s=120.0,
+    ),
     "lock_down": Declaration(
         actions=(
             Action(
