@@ -33,6 +33,7 @@ from bench import (
     reader,
     start,
     store,
+    uwb,
 )
 from bench.figures import Figure, table
 from bench.page import machine, page
@@ -54,6 +55,7 @@ SUBJECTS: dict[str, Callable[[], list[Figure]]] = {
     "store": store.figures,
     "start": start.figures,
     "mesh": mesh.figures,
+    "uwb": uwb.figures,
     "aliro": aliro.figures,
     "documents": aliro_documents.figures,
 }

@@ -55,7 +55,7 @@ def test_frames_of_aliro_differ_in_the_oui_alone() -> None:
     aliro = seal_frame(KEY, UAD, 1, PRE_POLL, unhex(VECTOR["payload"]))
     assert aliro[16:19] == bytes.fromhex("1b194a")
     assert aliro[:16] + aliro[19:MHR_BYTES] == FRAME[:16] + FRAME[19:MHR_BYTES]
-    with pytest.raises(DecodeError, match="oui is 4A191B, not 4DF69"):
+    with pytest.raises(DecodeError, match="OUI 1B194A, not 69DF04"):
         open_frame(KEY, UAD, aliro, PRE_POLL, oui=CCC_OUI)
 
 

@@ -6,15 +6,18 @@ radio's. A pre-poll is sealed with mUPSK1, final data with the dUDSK of its roun
 
 from __future__ import annotations
 
+import functools
 from typing import Annotated, Final, NamedTuple
 
-from keywright.codec.record import U8, U16, U24, U32, LittleRecord, counted, raw
+from keywright.codec.record import U8, U16, U32, LittleRecord, counted, raw
 from keywright.crypto.aead import CcmKey
 from keywright.errors import DecodeError, WireError
 from keywright.uwb.keys import Uad
 
-CCC_OUI: Final = 0x04DF69
-ALIRO_OUI: Final = 0x4A191B
+CCC_OUI: Final = bytes.fromhex("69DF04")
+"""04DF69 as it is on the air, lowest octet first."""
+ALIRO_OUI: Final = bytes.fromhex("1B194A")
+"""4A191B likewise."""
 PRE_POLL: Final = 1
 FINAL_DATA: Final = 2
 MHR_BYTES: Final = 23
@@ -35,7 +38,7 @@ class Mhr(LittleRecord, frozen=True):
     key_source: Annotated[bytes, raw(4)]
     key_index: U8
     vendor_ie: U16
-    oui: U24
+    oui: Annotated[bytes, raw(3)]
     message_id: U8
     payload_bytes: U8
     termination: U16
@@ -96,45 +99,50 @@ class Opened(NamedTuple):
     payload: bytes
 
 
-_FIXED: Final = {
-    "frame_control": 0x2B49,
-    "security_control": 0x16,
-    "key_index": 0xAA,
-    "vendor_ie": 0x0005,
-    "termination": 0x3F80,
-}
+_FRAME_CONTROL: Final = 0x2B49
+_SECURITY_CONTROL: Final = 0x16
+_KEY_INDEX: Final = 0xAA
+_VENDOR_IE: Final = 0x0005
+_TERMINATION: Final = 0x3F80
+_FIXED: Final = (
+    ("frame control", 0, _FRAME_CONTROL.to_bytes(2, "little")),
+    ("security control", 4, bytes((_SECURITY_CONTROL,))),
+    ("key index", 13, bytes((_KEY_INDEX,))),
+    ("vendor IE", 14, _VENDOR_IE.to_bytes(2, "little")),
+    ("termination", 21, _TERMINATION.to_bytes(2, "little")),
+)
+"""What never changes in an MHR, with its place."""
+_OUI_AT: Final = 16
 
 
 def seal_frame(
-    key: CcmKey, uad: Uad, frame_counter: int, message_id: int, payload: bytes, *, oui: int = ALIRO_OUI
+    key: CcmKey, uad: Uad, frame_counter: int, message_id: int, payload: bytes, *, oui: bytes = ALIRO_OUI
 ) -> bytes:
     """A whole frame. frame_counter: never twice with one key and source. Raises ValueError for what does not fit."""
     mhr = Mhr(
-        _FIXED["frame_control"],
+        _FRAME_CONTROL,
         uad.destination,
-        _FIXED["security_control"],
+        _SECURITY_CONTROL,
         frame_counter,
         uad.key_source,
-        _FIXED["key_index"],
-        _FIXED["vendor_ie"],
+        _KEY_INDEX,
+        _VENDOR_IE,
         oui,
         message_id,
         len(payload),
-        _FIXED["termination"],
+        _TERMINATION,
     ).build()
     return mhr + key.seal(_nonce(uad, frame_counter), payload, mhr, mic_bytes=MIC_BYTES)
 
 
-def parse_mhr(octets: bytes, *, oui: int = ALIRO_OUI) -> Mhr:
+def parse_mhr(octets: bytes, *, oui: bytes = ALIRO_OUI) -> Mhr:
     """The header in clear of a whole frame; nothing of it is proven yet.
 
     Raises DecodeError for what is no frame of this kind, naming the field and its place.
     """
     mhr = Mhr.parse(octets[:MHR_BYTES])
-    for name, due in (*_FIXED.items(), ("oui", oui)):
-        found = getattr(mhr, name)
-        if found != due:
-            raise DecodeError(f"MHR: {name} is {found:X}, not {due:X}", _PLACES[name])
+    if octets[:2] + octets[4:5] + octets[13:19] + octets[21:23] != _fixed(oui):
+        raise _stranger(octets, oui)
     if len(octets) != MHR_BYTES + mhr.payload_bytes + MIC_BYTES:
         raise DecodeError(
             f"MHR announces {mhr.payload_bytes} octets, {len(octets) - MHR_BYTES} follow with the MIC", MHR_BYTES - 3
@@ -143,7 +151,7 @@ def parse_mhr(octets: bytes, *, oui: int = ALIRO_OUI) -> Mhr:
 
 
 def open_frame(
-    key: CcmKey, uad: Uad, octets: bytes, message_id: int, *, after: int = -1, oui: int = ALIRO_OUI
+    key: CcmKey, uad: Uad, octets: bytes, message_id: int, *, after: int = -1, oui: bytes = ALIRO_OUI
 ) -> Opened:
     """The payload of a frame from the other end of this session.
 
@@ -177,14 +185,18 @@ def record_of(data: FinalData, index: int, responders: int) -> ResponderRecord |
     return found.get(index)
 
 
-_PLACES: Final = {
-    "frame_control": 0,
-    "security_control": 4,
-    "key_index": 13,
-    "vendor_ie": 14,
-    "oui": 16,
-    "termination": 21,
-}
+@functools.cache
+def _fixed(oui: bytes) -> bytes:
+    """What never changes in the MHRs of a profile, as `parse_mhr` cuts it out."""
+    frame_control, security_control, *ie, termination = (octets for _, _, octets in _FIXED)
+    return frame_control + security_control + b"".join(ie) + oui + termination
+
+
+def _stranger(octets: bytes, oui: bytes) -> DecodeError:
+    """Which part of an MHR, which is not all ours, is another one's."""
+    parts = (*_FIXED, ("OUI", _OUI_AT, oui))
+    name, at, due = next(part for part in parts if not octets.startswith(part[2], part[1]))
+    return DecodeError(f"MHR: {name} {octets[at : at + len(due)].hex().upper()}, not {due.hex().upper()}", at)
 
 
 def _nonce(uad: Uad, frame_counter: int) -> bytes:

@@ -31,7 +31,7 @@ NEVER: Final = float("inf")
 class Options(msgspec.Struct, frozen=True):
     """What texts leave open, and how strict an end is."""
 
-    oui: int = ALIRO_OUI
+    oui: bytes = ALIRO_OUI
     mapping: Mapping = WRITTEN
     """How key and STS-V become pulses; both ends the same."""
     sts_blocks: int = STS_BLOCKS
