@@ -78,6 +78,7 @@ EXCEPTIONS = {
 # (room, what it imports) -> why it may for types, under `if TYPE_CHECKING:`.
 FOR_TYPES = {
     ("sansio", "asyncio"): "the async driver is handed its loop's objects and names their types",
+    ("uwb", "numpy"): "the laboratory is handed random generators and names their type",
 }
 
 _WORLDLY_CALLS = frozenset({"open", "print", "input", "breakpoint"})
