@@ -4,7 +4,7 @@
     benchmarks/run.py --full        all 100,000 are, which takes minutes
     benchmarks/run.py --only NAME   one subject (channel, agreement, derivation, codecs, reader, pcsc,
                                     preparation, hsm, audit, store, start, mesh, aliro, documents,
-                                    lot), and writes nothing
+                                    ranging, lot), and writes nothing
 
 Writes docs/benchmarks.md and docs/img/bench.svg. Ends with 0 whether or not targets are met: the page says which are.
 """
@@ -30,6 +30,7 @@ from bench import (
     mesh,
     pcsc,
     preparation,
+    ranging,
     reader,
     start,
     store,
@@ -58,6 +59,7 @@ SUBJECTS: dict[str, Callable[[], list[Figure]]] = {
     "uwb": uwb.figures,
     "aliro": aliro.figures,
     "documents": aliro_documents.figures,
+    "ranging": ranging.figures,
 }
 
 

@@ -55,6 +55,7 @@ NOUNS: Final[dict[str, Noun]] = {
         "Bluetooth Mesh: networks, and devices to provision.",
         "scan provision root device network",
     ),
+    "uwb": Noun("keywright.cli.uwb.verbs", "Ranging by UWB, and attacks on it, in a model.", "range attack"),
     "keystore": Noun(
         "keywright.cli.keystore_verbs",
         "Issuer keys, their states, and what came from them.",

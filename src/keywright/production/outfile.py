@@ -16,17 +16,19 @@ _HINT: Final = "give another path"
 
 
 @contextmanager
-def replacing(target: str | os.PathLike[str], *, opening: str, store: Path) -> Iterator[IO[str]]:
+def replacing(target: str | os.PathLike[str], *, opening: str, store: Path | None = None) -> Iterator[IO[str]]:
     """A text file (UTF-8, line ends as written) that takes the place of `target` when the block ends well.
 
     When it does not, `target` stays as it was. A file that is there already is replaced only if it is empty or begins
-    with `opening`, and none whose path begins with that of `store`: those are the store and what belongs to it. The
-    mode is what the umask says. Raises UsageError if the file may not be replaced or cannot be written.
+    with `opening`, and none whose path begins with that of `store`, if one is given: those are the store and what
+    belongs to it. The mode is what the umask says. Raises UsageError if the file may not be replaced or cannot be
+    written.
     """
     path = Path(target)
     name = path.parent / f".{path.name[:48]}.{secrets.token_hex(8)}"
     try:
-        _check_store(path, store)
+        if store is not None:
+            _check_store(path, store)
         _check_present(path, opening.encode())
         try:
             with name.open("x", encoding="utf-8", newline="") as file:

@@ -39,10 +39,11 @@ from keywright.uwb.lab.pulses import CHIP_S, LIGHT_M_PER_S
 
 CHIP_M = CHIP_S * LIGHT_M_PER_S
 SCENARIO = Scenario(pulses=1024)
+SHORT = Scenario(pulses=512)
 GOAL = Goal(SCENARIO.distance_m)
 
 
-def run(attack: Attack | None, scenario: Scenario = SCENARIO, count: int = 64, seed: int = 1) -> Exchanges:
+def run(attack: Attack | None, scenario: Scenario = SCENARIO, count: int = 48, seed: int = 1) -> Exchanges:
     return together([done(work, default_rng(work.seed)) for work in portions(scenario, attack, count, seed, 0)])
 
 
@@ -57,8 +58,8 @@ def outcome(attack: Attack, honest: Exchanges, found: Exchanges, **arguments: ob
 
 @pytest.mark.parametrize("extra_m", [0.5, 5.0, 38.0])
 def test_a_relay_always_adds_and_never_more_than_its_way(extra_m: float) -> None:
-    found = run(Relay(extra_m=extra_m), count=32)
-    assert found.distance_m == pytest.approx(np.full(32, 10 + extra_m), abs=0.05)
+    found = run(Relay(extra_m=extra_m), SHORT, 16)
+    assert found.distance_m == pytest.approx(np.full(16, 10 + extra_m), abs=0.05)
     assert believed(found).all()
 
 
@@ -95,7 +96,7 @@ def test_a_ghost_peak_opens_more_doors_with_the_checks_off(honest: Exchanges) ->
 
 
 def test_more_power_makes_more_ghosts() -> None:
-    hits = [int((run(GhostPeak(power_db=power)).distance_m < 9).sum()) for power in (2, 10, 20)]
+    hits = [int((run(GhostPeak(power_db=power), count=32).distance_m < 9).sum()) for power in (2, 6, 14)]
     assert hits[0] < hits[1] < hits[2]
 
 
@@ -114,7 +115,7 @@ def test_a_cicada_degrades_and_shortens_only_where_noise_sets_no_threshold(hones
     naive = outcome(attack, honest, run(attack, Scenario(pulses=1024, receiver=Settings(noise_factor=1))))
     assert naive.nearer.low > careful.nearer.rate
     assert naive.on.hits == 0
-    steady = run(Cicada(power_db=20, random=False))
+    steady = run(Cicada(power_db=20, random=False), count=24)
     assert not (believed(steady) & (steady.distance_m <= 2)).any()
 
 
@@ -122,25 +123,25 @@ def test_a_stale_sts_is_noise_and_a_repeated_one_is_not(honest: Exchanges) -> No
     stale = outcome(StaleSts(), honest, run(StaleSts()))
     assert stale.on.hits == 0
     assert stale.off.hits > 0
-    found = run(RepeatedSts(), count=32)
+    found = run(RepeatedSts(), SHORT, 16)
     again = outcome(RepeatedSts(), honest, found)
-    assert again.on.hits == 32
-    assert found.distance_m == pytest.approx(np.full(32, 1.0), abs=0.05)
+    assert again.on.hits == 16
+    assert found.distance_m == pytest.approx(np.full(16, 1.0), abs=0.05)
 
 
 def test_a_moved_carrier_shortens_single_sided_ranging_only(honest: Exchanges) -> None:
-    single, double = (run(MixDown(), Scenario(pulses=1024, method=method)) for method in ("ss", "ds"))
+    single, double = (run(MixDown(), Scenario(pulses=512, method=method), 32) for method in ("ss", "ds"))
     assert np.median(single.distance_m) == pytest.approx(10 - 0.3 * 30 + 0.25, abs=0.3)
     assert believed(single, {"signs", "blocks", "floor"}).mean() > 0.8
     assert np.median(double.distance_m) == pytest.approx(10.25, abs=0.4)
     assert not believed(double, {"clock"}).any()
     assert believed(double, {"signs", "blocks", "floor"}).mean() > 0.8
     # Beyond what two crystals can be apart even single-sided ranging notices.
-    assert not believed(run(MixDown(shift_ppm=-90), Scenario(pulses=1024, method="ss"), 8)).any()
+    assert not believed(run(MixDown(shift_ppm=-90), Scenario(pulses=512, method="ss"), 8)).any()
 
 
 def test_the_checks_do_not_prevent_enlargement(honest: Exchanges) -> None:
-    found = run(Enlarge(), count=32)
+    found = run(Enlarge(), SHORT, 24)
     result = outcome(Enlarge(), honest, found)
     assert np.median(found.distance_m) == pytest.approx(30, abs=0.1)
     assert result.on.rate > 0.9

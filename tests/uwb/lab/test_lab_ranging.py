@@ -65,8 +65,8 @@ def test_no_line_of_sight_is_worse_than_one() -> None:
 
 
 def test_honest_measurements_are_refused_seldom() -> None:
-    found = measured(Scenario(), 96, seed=4)
-    refused = share(int((~believed(found)).sum()), 96)
+    found = measured(Scenario(), 64, seed=4)
+    refused = share(int((~believed(found)).sum()), 64)
     assert refused.high < 0.1
     assert believed(found, ()).all()
 

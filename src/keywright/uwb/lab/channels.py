@@ -29,9 +29,9 @@ class Channel(msgspec.Struct, frozen=True, kw_only=True):
 
     clusters, cluster_rate: mean number of clusters, and how often they come. ray_rate_1, ray_rate_2, mixture: rays
     come as a mixture of two Poisson processes, `mixture` being the weight of the first. cluster_decay, ray_decay:
-    exponential. nakagami_db, nakagami_spread_db: the logarithm of the m factor is normal. first_m: a fixed m of the
-    first ray of each cluster, None if like the others. loss_db, loss_exponent, shadowing_db: path loss at 1 m, how it
-    grows, and its spread.
+    exponential. m_mean, m_spread: of the logarithm of the Nakagami m factor, which is normal; m_in_db: a decadic one
+    times 10, else the natural one. first_m: a fixed m of the first ray of each cluster, None if like the others.
+    loss_db, loss_exponent, shadowing_db: path loss at 1 m, how it grows, and its spread.
     """
 
     name: str
@@ -44,8 +44,9 @@ class Channel(msgspec.Struct, frozen=True, kw_only=True):
     cluster_decay: float
     ray_decay: float
     cluster_spread_db: float
-    nakagami_db: float
-    nakagami_spread_db: float
+    m_mean: float
+    m_spread: float
+    m_in_db: bool = False
     first_m: float | None = None
     loss_db: float
     loss_exponent: float
@@ -64,8 +65,8 @@ CM1: Final = Channel(
     cluster_decay=22.61,
     ray_decay=12.53,
     cluster_spread_db=2.75,
-    nakagami_db=0.67,
-    nakagami_spread_db=0.28,
+    m_mean=0.67,
+    m_spread=0.28,
     loss_db=43.9,
     loss_exponent=1.79,
     shadowing_db=2.22,
@@ -81,8 +82,8 @@ CM2: Final = Channel(
     cluster_decay=26.27,
     ray_decay=17.5,
     cluster_spread_db=2.93,
-    nakagami_db=0.69,
-    nakagami_spread_db=0.32,
+    m_mean=0.69,
+    m_spread=0.32,
     loss_db=48.7,
     loss_exponent=4.58,
     shadowing_db=3.51,
@@ -98,8 +99,8 @@ CM5: Final = Channel(
     cluster_decay=31.7,
     ray_decay=3.7,
     cluster_spread_db=3.0,
-    nakagami_db=0.77,
-    nakagami_spread_db=0.78,
+    m_mean=0.77,
+    m_spread=0.78,
     first_m=3.0,
     loss_db=45.6,
     loss_exponent=1.76,
@@ -116,8 +117,8 @@ AWGN: Final = Channel(
     cluster_decay=1,
     ray_decay=1,
     cluster_spread_db=0,
-    nakagami_db=0,
-    nakagami_spread_db=0,
+    m_mean=0,
+    m_spread=0,
     loss_db=43.9,
     loss_exponent=2.0,
     shadowing_db=0,
@@ -126,13 +127,14 @@ AWGN: Final = Channel(
 CHANNELS: Final = {one.name: one for one in (AWGN, CM1, CM2, CM5)}
 
 PROVENANCE: Final = {
-    "arrival and decay of clusters and rays": "Molisch and others, IEEE 802.15.4a channel model, final report "
-    "(15-04-0662), as repeated by public copies of its MATLAB parameters; likely",
-    "m factor": "the same figures, taken as dB; the report's program may take them as natural logarithms: unsure",
-    "cm5 cluster spread and first_m": "marked as an assumption in that source: unsure",
-    "path loss, shadowing": "the same report from memory of its tables, not compared with the text: unsure",
+    "clusters and rays": "Molisch and others, IEEE 802.15.4a channel model, final report (15-04-0662), as public "
+    "programs repeat its figures: likely",
+    "m factor": "the same; programs take natural logarithms, the report's tables say dB (Channel.m_in_db): unsure",
+    "cm5 cluster spread, first_m": "marked as assumptions in those programs: unsure",
+    "path loss, shadowing": "as quoted from the report's tables, not compared with its text: unsure",
     "no line of sight": "the first ray stands at the geometric distance; the report also lets it come late: left out",
     "frequency": "the loss of a path does not depend on frequency, unlike in the report: left out",
+    "faint paths": "more than 30 dB below the strongest, or more than 310 ns late: left out",
 }
 """Where the parameters are from, and how sure that is. Public reports, never a measurement of our own."""
 
@@ -186,7 +188,8 @@ def _rays(channel: Channel) -> int:
 
 def _fading(channel: Channel, shape: tuple[int, int, int], rng: Generator) -> NDArray[np.float64]:
     """Powers of mean 1: the square of a Nakagami amplitude is gamma."""
-    m = 10 ** (rng.normal(channel.nakagami_db, channel.nakagami_spread_db, shape) / 10)
+    base = 10**0.1 if channel.m_in_db else np.e
+    m = base ** rng.normal(channel.m_mean, channel.m_spread, shape)
     if channel.first_m is not None:
         m[:, :, 0] = channel.first_m
     m = np.maximum(m, 0.5)

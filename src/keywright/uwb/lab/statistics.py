@@ -32,6 +32,12 @@ class Share(msgspec.Struct, frozen=True):
         """The plain share; NaN of no trials."""
         return self.hits / self.trials if self.trials else float("nan")
 
+    def brief(self) -> str:
+        """The same without interval and number of trials, for where those are told beside it."""
+        if self.hits in (0, self.trials):
+            return str(self).partition(" (")[0]
+        return f"{100 * self.rate:.3g} %"
+
     def __str__(self) -> str:
         """As it may be told: a rate of 0 is never shown, only what it is below."""
         if not self.trials:

@@ -1,0 +1,1 @@
+"""`keywright uwb`: the ranging laboratory on the command line."""
