@@ -1,4 +1,4 @@
-"""Key derivation functions: SP 800-108 in counter mode, ANSI X9.63, HKDF."""
+"""Key derivation functions: SP 800-108 in counter mode, ANSI X9.63, HKDF, scrypt."""
 
 from __future__ import annotations
 
@@ -55,6 +55,17 @@ def hkdf(ikm: bytes, salt: bytes, info: bytes, length_bytes: int, hash_name: str
         block = hmac.digest(pseudo_random_key, block + info + counter.to_bytes(1), hash_name)
         derived += block
     return derived[:length_bytes]
+
+
+def scrypt(
+    password: bytes, salt: bytes, cost: int, block_size: int, parallelization: int, *, length_bytes: int
+) -> bytes:
+    """Derive `length_bytes` bytes from a password (RFC 7914): N, r, p; takes 128 N r bytes of memory.
+
+    Raises ValueError for an N that is no power of two above 1, or r or p of 0.
+    """
+    room = 128 * block_size * (cost + parallelization + 2)
+    return hashlib.scrypt(password, salt=salt, n=cost, r=block_size, p=parallelization, maxmem=room, dklen=length_bytes)
 
 
 def _big_endian(value: int, size: int) -> bytes:

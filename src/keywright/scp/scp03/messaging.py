@@ -95,6 +95,10 @@ class HostMessaging:
         """Forget the session; every later use raises SequenceError."""
         self.is_open = False
 
+    def expect(self) -> None:
+        """Take the next answer as one to a command that went in the clear, before these keys were known."""
+        self._is_asked = True
+
     def wrap(self, command: Command) -> Command:
         """Protect one command (Amd D 6.2.4, 6.2.6). Raises SequenceError when closed, ValueError when too long."""
         if not self.is_open:
