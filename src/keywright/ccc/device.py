@@ -299,7 +299,7 @@ class DigitalKey:
     def _op_control_flow(self, command: Command, session: Session, records: Records) -> bytes:
         if command.data:
             raise Refusal(SW.INCORRECT_DATA)
-        is_end = command.p1 == self.profile.end_p1 and session.state is State.CREATED
+        is_end = (command.p1, command.p2) == (self.profile.end_p1, 0) and session.state is State.CREATED
         if is_end:
             kept.cancel_pairing(records)
         elif command.p1 != self.profile.abort_p1:
