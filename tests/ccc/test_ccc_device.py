@@ -208,7 +208,7 @@ def test_a_device_whose_attempts_are_used_up_is_not_ready_until_a_password_is_en
     assert phone(_request()).sw == 0x9000
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=max(20, settings.default.max_examples // 4) if settings.default else 25, deadline=None)
 @given(
     st.sampled_from(sorted(NAMES)),
     st.binary(max_size=120),

@@ -371,7 +371,7 @@ def test_a_vehicle_that_loses_its_power_at_a_commit_has_counted_or_kept_the_key(
     phone.run(again.unlock())
 
 
-@settings(max_examples=max(20, settings.default.max_examples // 2) if settings.default else 50, deadline=None)
+@settings(max_examples=max(20, settings.default.max_examples // 4) if settings.default else 25, deadline=None)
 @given(st.integers(0, 5), st.booleans(), st.integers(0, 1 << 16))
 def test_one_changed_bit_of_any_command_or_answer_ends_the_run(at: int, is_command: bool, bit: int) -> None:  # noqa: FBT001 - drawn by position
     """The last answer has no data: a change of its status word is all there can be."""

@@ -285,7 +285,7 @@ def test_power_lost_at_the_commit_of_auth1_at_either_end(both: Both, *, after: b
     assert phone.run(car.unlock()).is_fast
 
 
-@settings(max_examples=max(20, settings.default.max_examples // 2) if settings.default else 50, deadline=None)
+@settings(max_examples=max(20, settings.default.max_examples // 4) if settings.default else 25, deadline=None)
 @given(st.booleans(), st.integers(0, 3), st.booleans(), st.integers(0, 1 << 16))
 def test_one_changed_bit_of_any_command_or_answer_ends_the_transaction(
     both: Both,
