@@ -37,9 +37,16 @@ FILES: dict[str, Source] = {
     "crypto/jws.json": Source(1, ("crypto/test_jws.py",)),
     "crypto/rsa_rfc.json": Source(2, ("crypto/test_rsa.py",)),
     "digitalkey/aliro_access_documents_signed.json": Source(6, ("aliro/documents/test_verification.py",)),
+    "digitalkey/aliro_ble_dynamic_tag.json": Source(3, ("aliro/ble/test_aliro_ble_advertising.py",)),
     "digitalkey/aliro_expedited_fast.json": Source(1, ("aliro/test_aliro_keys.py",)),
     "digitalkey/aliro_expedited_standard.json": Source(
-        1, ("aliro/test_aliro_keys.py", "aliro/test_aliro_messages.py", "aliro/test_pair_with_example.py")
+        1,
+        (
+            "aliro/ble/test_aliro_ble_channel.py",
+            "aliro/test_aliro_keys.py",
+            "aliro/test_aliro_messages.py",
+            "aliro/test_pair_with_example.py",
+        ),
     ),
     "digitalkey/aliro_key_slot.json": Source(1, ("aliro/test_certificates.py",)),
     "digitalkey/aliro_reader_certificates.json": Source(4, ("aliro/test_certificates.py",)),
