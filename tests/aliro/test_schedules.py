@@ -157,6 +157,9 @@ OFFICE = Recurrence(9 * 3600, Pattern.WEEKLY, 0b11111)
          ["2020-12-28T08:00", "2021-01-03T08:00"], ["2021-01-04T08:00", "2021-12-31T08:00"]),
         (Schedule(at("2020-01-01T08:00"), recurrence=Recurrence(60, Pattern.YEARLY_BY_WEEK, WEEKDAYS, 1, 1)),
          ["2024-12-30T08:00", "2025-01-05T08:00"], ["2023-01-01T08:00", "2025-01-06T08:00"]),
+        # Week 1, as far as it is in December.
+        (Schedule(at("2020-01-01T08:00"), recurrence=Recurrence(60, Pattern.YEARLY_BY_WEEK, WEEKDAYS | 1 << 18, 1, 1)),
+         ["2024-12-30T08:00", "2024-12-31T08:00"], ["2025-01-01T08:00", "2025-01-05T08:00"]),
         # No recurrence: a span whose end is the first second after it.
         (Schedule(at("2025-06-01T08:00"), at("2025-06-02T08:00")), ["2025-06-01T08:00", "2025-06-02T07:59:59"],
          ["2025-06-01T07:59:59", "2025-06-02T08:00"]),
@@ -191,6 +194,12 @@ def test_readings_differ_where_sources_are_silent() -> None:
         for reading in (each, thursday)
     }
     assert june == {each: [1], thursday: [2, 3, 4, 5, 6, 7, 8]}
+    last = msgspec.structs.replace(week, recurrence=Recurrence(60, Pattern.YEARLY_BY_MONTH_WEEK, 0x7F | MONTHS, 1, -1))
+    june = {
+        reading: [day for day in range(1, 31) if is_running(last, at(f"2025-06-{day:02}T08:00"), reading=reading)]
+        for reading in (each, thursday)
+    }
+    assert june == {each: [30], thursday: [23, 24, 25, 26, 27, 28, 29]}
 
 
 def berlin(time: int) -> int:

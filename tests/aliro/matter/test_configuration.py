@@ -20,6 +20,8 @@ from keywright.crypto.ec import EcPrivateKey
 from keywright.errors import KeywrightError, UsageError
 from keywright.store.memory import RamMemory
 from support.aliro_documents import drawn
+from support.house import ROOT
+from support.pages import blocks
 
 READER = EcPrivateKey.from_scalar("P-256", bytes([9] * 32))
 KEYS = [EcPrivateKey.from_scalar("P-256", number.to_bytes(32)).public.point.hex() for number in range(21, 25)]
@@ -69,6 +71,14 @@ def test_a_lock_is_set_up_by_a_configuration_and_gives_it_back_without_its_signi
     assert json.dumps(attributes)
     assert write_attributes(DoorLock(RamMemory(), drawn()))["AliroReaderVerificationKey"] is None
     assert json.loads(write_configuration(blank())) == {"credentials": []}
+
+
+def test_the_example_of_the_documentation_sets_up_a_lock() -> None:
+    page = (ROOT / "docs" / "aliro.md").read_text(encoding="utf-8")
+    (example,) = [block.text for block in blocks(page) if block.language == "json"]
+    lock = blank()
+    assert len(apply_configuration(lock, read_configuration(example, READER))) == 2
+    assert json.loads(write_configuration(lock, with_resolving_key=True)) == json.loads(example)
 
 
 @pytest.mark.parametrize(
