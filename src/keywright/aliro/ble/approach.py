@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from statistics import median
 from typing import NamedTuple, final
 
 import msgspec
@@ -83,7 +82,7 @@ class Watch:
         self._silent_from = now + approach.silence_s
         if len(self._last) < approach.rounds:
             return None
-        middle = median(self._last)
+        middle = sorted(self._last)[len(self._last) // 2]
         if not self._is_near and max(self._last) <= approach.near_m:
             self._is_near = True
             return Approached(middle)
