@@ -40,6 +40,8 @@ machine too; times are medians. Time is processor time of the thread, except whe
   one of 4 kB in the same folder, measured just before. A server whose sync takes 0.5 ms or more has no target.
 - One process against two: each takes one unit at a time through the same transitions, one to a transaction, and sleeps
   where a device would work. All of it, and the lots, by the wall clock: they say little on a machine that is busy.
+- UWB frames, keys and pulses against CCM, CMAC and AES alone, whose keys stand ready; a round is one initiator, one
+  responder and the virtual air between them, by the wall clock.
 - The ranging laboratory makes 48 packets with paths, noise and clocks, receives and judges them; time is the whole
   process's, so several cores do not make it faster.
 - The lots and the large order run the product's own code with its own settings in fresh processes: the line in one, the

@@ -55,6 +55,20 @@ _ROWS = (
         "",
     ),
     Row(
+        "UWB ranging of CCC and Aliro: setup and rounds",
+        "keywright.uwb.ranging.responder",
+        "keywright.uwb.ranging.initiator",
+        "keywright.uwb.air",
+        "",
+    ),
+    Row(
+        "UCI, host and UWB subsystem",
+        "keywright.uwb.uci.host",
+        "keywright.uwb.uci.device",
+        "keywright.fob.uci",
+        "",
+    ),
+    Row(
         "Credential applet (our own)",
         "keywright.fob.credential.host",
         "keywright.fob.credential.applet",

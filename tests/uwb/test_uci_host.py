@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from keywright.errors import StatusError, WireError
+from keywright.errors import LinkError, StatusError, WireError
 from keywright.sansio.dialogue import drive
-from keywright.uwb.uci.codes import App, Status
+from keywright.uwb.uci.codes import App, SessionState, Status
 from keywright.uwb.uci.device import UciDevice
 from keywright.uwb.uci.host import (
     Answer,
@@ -136,3 +136,27 @@ def test_both_ends_range_together() -> None:
     drive(end(7), exchange)
     (told,) = [notice for notice in notices if isinstance(notice, SessionInfoNtf)]
     assert told.measurements()[0].distance_cm == 1000
+
+
+@pytest.mark.parametrize("is_delivered", [False, True])
+@pytest.mark.parametrize("cut", range(3))
+def test_a_link_lost_at_any_command_leaves_a_device_that_a_reset_brings_back(cut: int, *, is_delivered: bool) -> None:
+    device = UciDevice(Scene(random.Random(1).random, anchors=[b"\x02\x00"]))
+    stream = HostStream()
+    turns = iter(range(100))
+
+    def exchange(command: UciCommand) -> Answer:
+        is_cut = next(turns) == cut
+        if is_delivered or not is_cut:
+            device.receive(build_message(command), 0.0)
+        answers, _ = stream.feed(b"".join(device.outgoing(0.0)))
+        if is_cut:
+            raise LinkError("cut", delivered=None)
+        (answer,) = answers
+        return answer
+
+    with pytest.raises(LinkError):
+        drive(begin(7, PARAMETERS), exchange)
+    drive(identify(), exchange)
+    drive(begin(7, PARAMETERS), exchange)
+    assert device.subsystem.sessions[7].state == SessionState.ACTIVE

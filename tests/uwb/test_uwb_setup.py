@@ -584,3 +584,43 @@ def test_what_the_owner_may_not_do_now_is_a_sequence_error(state: State) -> None
         other.initiate(0.0)
     with pytest.raises(SequenceError):
         other.suspend(0.0)
+
+
+# ---- messages that do not arrive ------------------------------------------------------------------------------
+
+
+def setup_without(lost: int) -> tuple[ReaderSetup, DeviceSetup, int]:
+    """A setup in which one message does not arrive: what time does to both ends, and how many messages there were."""
+    one, other = ReaderSetup(SESSION), device()
+    other.synchronize(1_000_000, 0.0)
+    other.initiate(0.0)
+    count = 0
+    while messages := [(one, octets) for octets in other.outgoing(0.0)] + [
+        (other, octets) for octets in one.outgoing(0.0)
+    ]:
+        for end, octets in messages:
+            if count != lost:
+                end.receive(octets, 0.0)
+            count += 1
+    return one, other, count
+
+
+def test_whichever_message_is_lost_a_new_setup_succeeds_unless_the_device_has_begun() -> None:
+    _, _, total = setup_without(-1)
+    assert total == 6
+    for lost in range(total):
+        one, other, _ = setup_without(lost)
+        sent(one, PHASE_S), sent(other, PHASE_S)
+        assert one.state in {"idle", "m1"}
+        if other.state == "ranging":
+            # M4 was lost: the device uses its URSK, and takes no M1 for it again. The link that loses messages ends it.
+            assert lost == total - 1
+            one.start(PHASE_S)
+            talk(one, other, PHASE_S)
+            assert one.state == "idle"
+            continue
+        other.synchronize(2_000_000, PHASE_S)
+        if one.state == "idle":
+            other.initiate(PHASE_S)
+        talk(other, one, PHASE_S)
+        assert {one.state, other.state} == {"ranging"}, lost

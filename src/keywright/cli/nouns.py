@@ -55,7 +55,12 @@ NOUNS: Final[dict[str, Noun]] = {
         "Bluetooth Mesh: networks, and devices to provision.",
         "scan provision root device network",
     ),
-    "uwb": Noun("keywright.cli.uwb.verbs", "Ranging by UWB, and attacks on it, in a model.", "range attack"),
+    "uwb": Noun(
+        "keywright.cli.uwb.verbs",
+        "Ranging by UWB, and attacks on it, in a model.",
+        "range attack uci",
+        {"uci": "keywright.cli.uwb.uci"},
+    ),
     "keystore": Noun(
         "keywright.cli.keystore_verbs",
         "Issuer keys, their states, and what came from them.",
