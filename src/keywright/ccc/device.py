@@ -127,6 +127,10 @@ class DigitalKey:
         self._random = random
         self._versions = applet_versions
 
+    def begin(self) -> Session:
+        """A session in which nothing was selected."""
+        return Session()
+
     def process(self, command: Command, session: Session, records: Records) -> Response:
         """Handle one command, whole as ISO 7816 carries it; any command gets an answer.
 

@@ -10,7 +10,7 @@ from typing import Final, Generic, NamedTuple, TypeVar
 
 import msgspec
 
-Value = TypeVar("Value")
+Value_co = TypeVar("Value_co", covariant=True)
 
 NAME: Final = "CCC-public"
 
@@ -25,11 +25,11 @@ class Certainty(StrEnum):
     OURS = "not public: ours"
 
 
-class Constant(NamedTuple, Generic[Value]):
+class Constant(NamedTuple, Generic[Value_co]):
     """One constant: what it is for, its value, where that is from, and how sure it is."""
 
     what: str
-    value: Value
+    value: Value_co
     source: str
     certainty: Certainty
     switch: str = ""

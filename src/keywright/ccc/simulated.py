@@ -6,11 +6,10 @@ its status word is 9000, before the answer leaves. Commands do not come in parts
 
 from __future__ import annotations
 
-from typing import Protocol, final
+from typing import Generic, Protocol, TypeVar, final
 
 from keywright.aliro.credential import Records
 from keywright.aliro.simulated import WholeRecords
-from keywright.ccc.session import Session
 from keywright.errors import DecodeError, StoreError
 from keywright.iso7816.apdu import Command, Response
 from keywright.iso7816.delivery import Delivery
@@ -20,19 +19,34 @@ from keywright.iso7816.status import SW
 from keywright.store.memory import Memory
 
 
-class Applet(Protocol):
+class Failing(Protocol):
+    """A session that can be ended."""
+
+    def fail(self) -> None:
+        """Forget everything."""
+        ...
+
+
+S = TypeVar("S", bound=Failing)
+
+
+class Applet(Protocol[S]):
     """What is simulated: `device.DigitalKey`, or that of another scheme."""
 
-    def process(self, command: Command, session: Session, records: Records, /) -> Response:
+    def begin(self) -> S:
+        """A session in which nothing was selected."""
+        ...
+
+    def process(self, command: Command, session: S, records: Records, /) -> Response:
         """Handle one whole command."""
         ...
 
 
 @final
-class SimulatedDigitalKey:
+class SimulatedDigitalKey(Generic[S]):
     """A `Device` with a memory."""
 
-    def __init__(self, applet: Applet, memory: Memory) -> None:
+    def __init__(self, applet: Applet[S], memory: Memory) -> None:
         """memory: what `ccc.records` describes."""
         self._applet = applet
         self.records = WholeRecords(memory)
@@ -45,13 +59,13 @@ class SimulatedDigitalKey:
         return b""
 
     @property
-    def session(self) -> Session:
+    def session(self) -> S:
         """What is under way."""
         return self._session
 
     def reset(self) -> None:
         """The field is lost: the session is over, atomic sessions of mailboxes are rolled back."""
-        self._session = Session()
+        self._session = self._applet.begin()
         self._delivery = Delivery(character_level=False)
         self.records.drop()
 

@@ -1,0 +1,1 @@
+"""Schemes in the form of `ccc.scheme`, one module each."""
