@@ -253,7 +253,7 @@ class ExampleApplet:
 
 @final
 class ExampleOem:
-    """A `Scheme`. A key is kept as `KnownKey`, in the place of Kpersistent; a share stands for the missing public key."""
+    """A `Scheme`. A key is kept as `KnownKey` in the place of Kpersistent; a share stands for the public key."""
 
     name = NAME
     table = TABLE
