@@ -41,6 +41,7 @@ _CODE: Final = "baka3k/ccc_digital_key"
 _SPAKE: Final = "a public SPAKE2+ service in Java (package com.xdman)"
 _RFC: Final = "RFC 9383"
 _OURS: Final = "keywright"
+_ASSUMED: Final = "what is usual"
 
 FRAMEWORK_AID: Final = Constant(
     "AID of the framework", bytes.fromhex("A000000809434343444B467631"), _NOTES, Certainty.IMPLEMENTED
@@ -67,7 +68,7 @@ EVIDENCE: Final = Constant(
 )
 SYSTEM: Final = Constant("info of Kenc, Kmac, Krmac, long-term secret", b"SystemKeys", _SPAKE, Certainty.IMPLEMENTED)
 PAIRING_CHANNEL: Final = Constant(
-    "channel after VERIFY", "secure messaging of SCP03, level 33", "reference", Certainty.ASSUMED, "mac_length"
+    "channel after VERIFY", "secure messaging of SCP03, level 33", _ASSUMED, Certainty.ASSUMED, "mac_length"
 )
 KDH: Final = Constant("Kdh", "X9.63 with SHA-256 over ECDH.x and tid", "as Aliro", Certainty.ASSUMED)
 INFO: Final = Constant(
@@ -83,9 +84,13 @@ FAST: Final = Constant("label of the fast transaction", b"VolatileFast", _CODE, 
 CHANNEL_BYTES: Final = Constant("bytes of Kenc, Kmac, Krmac", 48, _CODE, Certainty.IMPLEMENTED)
 CRYPTOGRAM: Final = Constant("label of the cryptogram of the fast transaction", b"Cryptogram", _OURS, Certainty.OURS)
 URSK: Final = Constant("label of URSK", b"URSK", _OURS, Certainty.OURS)
-FLAG: Final = Constant("P1 of AUTH0 that asks for the fast transaction", 0x01, "reference", Certainty.ASSUMED, "fast")
-VEHICLE_USAGE: Final = Constant("usage in the vehicle's signature", bytes.fromhex("415D9569"), _CODE, Certainty.VECTOR)
-DEVICE_USAGE: Final = Constant("usage in the device's signature", bytes.fromhex("4E887B4C"), _CODE, Certainty.VECTOR)
+FLAG: Final = Constant("P1 of AUTH0 that asks for the fast transaction", 0x01, _ASSUMED, Certainty.ASSUMED, "fast")
+VEHICLE_USAGE: Final = Constant(
+    "usage in the vehicle's signature", bytes.fromhex("415D9569"), _CODE, Certainty.IMPLEMENTED
+)
+DEVICE_USAGE: Final = Constant(
+    "usage in the device's signature", bytes.fromhex("4E887B4C"), _CODE, Certainty.IMPLEMENTED
+)
 NFC: Final = Constant("interface byte of NFC", 0x5E, "as Aliro", Certainty.ASSUMED, "interface")
 COUNTER: Final = Constant(
     "tag 57 of AUTH1", "transactions of this key so far, 4 bytes", _OURS, Certainty.UNSURE, "counts"
