@@ -9,15 +9,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from keywright.aliro import revocation
 from keywright.aliro.documents.document import ACCESS, REVOCATION
 from keywright.aliro.documents.revocation_data import APPEND, OVERWRITE, RevocationData, RevocationEntry, key_hash
 from keywright.aliro.documents.verification import Trust, Verified, verify
 from keywright.aliro.iterations import Iterations
 from keywright.aliro.revocation import Revocations
+from keywright.codec.message import Message
 from keywright.crypto.ec import EcPrivateKey, EcPublicKey
 from keywright.errors import DecodeError, StoreError
 from keywright.store.memory import Memory, RamMemory
 from support.aliro_documents import CREDENTIAL, ISSUER, NOW, OTHER, VALIDITY, access_document, issuer
+from support.messages import all_messages, check_message
 
 KEYS = [EcPrivateKey.from_scalar("P-256", number.to_bytes(32)).public for number in range(11, 16)]
 ONE, TWO, *_ = KEYS
@@ -232,6 +235,11 @@ def test_an_element_that_cannot_be_read_changes_nothing() -> None:
 def test_a_memory_that_cannot_be_read_is_an_error_of_the_store_not_an_empty_list(name: str) -> None:
     with pytest.raises(StoreError):
         listed(RamMemory({name: b"\x05"}))
+
+
+@pytest.mark.parametrize("cls", all_messages(revocation))
+def test_what_is_kept_keeps_the_promises_of_a_codec(cls: type[Message]) -> None:
+    check_message(cls)
 
 
 def test_iterations_grow_and_are_forgotten_with_their_issuer() -> None:
