@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from keywright.aliro.documents.verification import Trust
 from keywright.aliro.matter.cluster import (
     ALL_INDICES,
     NAMES,
@@ -301,6 +302,19 @@ def test_step_up_adds_an_evictable_key_of_the_issuers_user_and_evicts_the_oldest
     placed(limited, ISSUER, 1, KEYS[0])
     assert limited.enrol(KEYS[0], KEYS[1]).effects == NOTHING
     assert limited.enrol(KEYS[0], KEYS[2]).effects == Effects(endpoints=(KEYS[1],))
+
+
+def test_what_is_in_the_slots_is_what_a_reader_goes_by() -> None:
+    lock = full()
+    assert lock.trust() == Trust.of(KEYS[:2])
+    # Without keys of its own a reader opens for nobody.
+    assert lock.registered() == {}
+    lock.invoke(Invoke.SET_READER_CONFIG, CONFIG)
+    assert lock.registered() == {
+        KEYS[2]: "AliroEvictableEndpointKey 1",
+        KEYS[3]: "AliroNonEvictableEndpointKey 1",
+        KEYS[4]: "AliroNonEvictableEndpointKey 2",
+    }
 
 
 GOOD: dict[int, Mapping[int, Any]] = {

@@ -13,6 +13,7 @@ from typing import Any, ClassVar, Final, TypeAlias, final
 
 import msgspec
 
+from keywright.aliro.documents.verification import Trust
 from keywright.aliro.matter.cluster import (
     ALL_INDICES,
     ENDPOINTS,
@@ -122,12 +123,21 @@ class DoorLock:
         """The credential of a device's key, if it may open."""
         return next((one for one in self.credentials(*ENDPOINTS) if one.key == key), None)
 
+    def trust(self) -> Trust:
+        """Whose Access Documents and Revocation Documents count: the issuers in the slots."""
+        return Trust.of(one.key for one in self.credentials(CredentialType.ISSUER))
+
+    def registered(self) -> dict[EcPublicKey, str]:
+        """The keys that open without a document, each with its place; none before the reader is configured."""
+        opening = self.credentials(*ENDPOINTS) if self._reader is not None else ()
+        return {one.key: f"{TYPES[one.slot.type]} {one.slot.index}" for one in opening}
+
     def strangers(self, keys: Iterable[EcPublicKey]) -> list[EcPublicKey]:
         """Those of some keys that may not open, or no longer.
 
         A reader asks for its Kpersistent when it starts: an effect that a power cut swallowed is made up for by that.
         """
-        opening = {one.key for one in self.credentials(*ENDPOINTS)} if self._reader is not None else set()
+        opening = self.registered()
         return [key for key in keys if key not in opening]
 
     def read(self, attribute: int) -> tuple[int, Any]:
