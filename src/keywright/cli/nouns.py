@@ -61,6 +61,11 @@ NOUNS: Final[dict[str, Noun]] = {
         "range attack uci",
         {"uci": "keywright.cli.uwb.uci"},
     ),
+    "key": Noun(
+        "keywright.cli.key.verbs",
+        "Digital keys (Aliro): locks, the fobs that open them, and who may.",
+        "unlock enrol share revoke lock",
+    ),
     "keystore": Noun(
         "keywright.cli.keystore_verbs",
         "Issuer keys, their states, and what came from them.",
