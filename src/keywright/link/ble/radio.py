@@ -120,8 +120,7 @@ class Radio:
         if mtu < LEAST_MTU:
             raise ValueError(f"ATT_MTU is {LEAST_MTU} or more, not {mtu}")
         what = f"ble:{address}"
-        async with self._connecting:
-            raw = await self._connected(address, what, timeout_s)
+        raw = await self.connected(address, timeout_s)
         connection = Connection(raw, what)
         try:
             async with asyncio.timeout(timeout_s):
@@ -133,6 +132,11 @@ class Radio:
             await connection.close()
             raise
         return connection
+
+    async def connected(self, address: str, timeout_s: float = CONNECT_S) -> Any:
+        """A connection of bumble, for what is not a pipe. Raises LinkError: nobody there."""
+        async with self._connecting:
+            return await self._connected(address, f"ble:{address}", timeout_s)
 
     async def close(self) -> None:
         """Give the controller up; twice does no harm."""
