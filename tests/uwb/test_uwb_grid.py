@@ -88,6 +88,11 @@ def test_a_block_may_use_two_rounds() -> None:
     assert grid_of(80, round_offset=3).rounds_used == 2
 
 
+def test_long_slots_leave_seven_responders() -> None:
+    assert Grid(0, 7, 1, 12, 24).final_slot == 9
+    assert Grid(0, 10, 1, 16, 9).final_slot == 12
+
+
 def test_the_last_index_ends_a_key() -> None:
     grid = Grid(LAST_STS_INDEX + 1 - 2 * GRID.indices_per_block, 2, 1, 6, 6)
     assert not grid.is_used_up(0)
@@ -107,6 +112,7 @@ def test_the_last_index_ends_a_key() -> None:
         ({"chaps_per_slot": 5}, "do not divide"),
         ({"chaps_per_slot": 0}, "do not divide"),
         ({"ran_multiplier": 0}, "do not divide"),
+        ({"chaps_per_slot": 24, "slots_per_round": 12, "responders": 8}, "longer than a timestamp"),
         ({"round_offset": 8}, "8 apart in a block of 8"),
         ({"sts_index0": -1}, "beyond"),
         ({"sts_index0": 1 << 31}, "beyond"),

@@ -241,6 +241,7 @@ def test_device_names_what_there_is_none_of(offer: dict[str, Any], why: str) -> 
         ({"responders": 255}, "255 responders"),
         ({"slots_per_round": 7}, "do not divide"),
         ({"slots_per_round": 0}, "too few"),
+        ({"responders": 8, "slots_per_round": 12, "chaps_per_slot": 24}, "longer than a timestamp"),
         ({"sync_codes": 0xFF}, "no common SYNC code"),
         ({"sync_codes": 0}, "no common SYNC code"),
         ({"hopping": CONTINUOUS | AES_SEQUENCE}, "AES hopping sequence"),

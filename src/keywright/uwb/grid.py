@@ -24,6 +24,8 @@ OVERHEAD_SLOTS: Final = 4
 """Slots of a round besides those of the responders."""
 LAST_STS_INDEX0: Final = (1 << 30) - 1
 """STS_Index0 is drawn from 0 to this (CCC-TS-101, as cited by public notes)."""
+LAST_TIMESTAMP: Final = (1 << 32) - 1
+"""Ticks, 67 ms: what final data can say. With slots of 24 chaps that leaves seven responders."""
 URSK_S: Final = 12 * 3600.0
 """How long a URSK may be used after M4, seconds."""
 _MODULUS: Final = 65521
@@ -68,6 +70,11 @@ class Grid(msgspec.Struct, frozen=True):
             raise ValueError(
                 f"rounds of {self.slots_per_round} slots of {self.chaps_per_slot} chaps do not divide a block of "
                 f"{self.ran_multiplier} * {CHAPS_PER_96_MS} chaps"
+            )
+        if (self.final_slot - 1) * self.slot_ticks > LAST_TIMESTAMP:
+            raise ValueError(
+                f"{self.responders} responders in slots of {self.chaps_per_slot} chaps: from poll to final is longer "
+                "than a timestamp of 32 bits can say"
             )
         if not 0 <= self.round_offset < self.rounds:
             raise ValueError(f"two rounds {self.round_offset} apart in a block of {self.rounds}")

@@ -17,7 +17,7 @@ from keywright.uwb.frames import (
     ResponderRecord,
     seal_frame,
 )
-from keywright.uwb.grid import Hopping
+from keywright.uwb.grid import LAST_TIMESTAMP, Hopping
 from keywright.uwb.keys import RoundKeys
 from keywright.uwb.ranging.ends import NEVER, Options, RangingEnd, counter, seconds
 from keywright.uwb.ranging.events import Estimated, InitiatorEvent, Missed, Refused
@@ -29,7 +29,6 @@ LEAD: Final = 0.5
 """Orders go to the radio so many slots before they are due."""
 _WINDOW: Final = 8
 """A response may be off its slot by one part in so many of a slot."""
-_MOST_TICKS: Final = 0xFFFFFFFF
 
 
 class _Round(msgspec.Struct):
@@ -154,7 +153,7 @@ class Initiator(RangingEnd[InitiatorEvent]):
         quality = self._quality(round_.keys, index, heard.octets)
         is_good = quality >= self._options.min_quality
         status = RangingStatus.SUCCESS if is_good else RangingStatus.INCORRECT
-        round_.heard[responder] = ResponderRecord(responder, min(since, _MOST_TICKS), 0, status)
+        round_.heard[responder] = ResponderRecord(responder, min(since, LAST_TIMESTAMP), 0, status)
         if not is_good:
             self._happened.append(Refused(f"response {responder}: its STS is not that of index {index}"))
             return
