@@ -35,7 +35,8 @@ from keywright.uwb.lab.attacks import (
     RepeatedSts,
     StaleSts,
 )
-from keywright.uwb.lab.pulses import CHIP_S, LIGHT_M_PER_S
+from keywright.uwb.lab.pulses import CHIP_S
+from keywright.uwb.twr import LIGHT_M_PER_S
 
 CHIP_M = CHIP_S * LIGHT_M_PER_S
 SCENARIO = Scenario(pulses=1024)

@@ -8,8 +8,9 @@ from numpy.random import default_rng
 
 from keywright.uwb.lab import ALL, CHECKS, Exchanges, Limits, Scenario, believed, share, simulate, spread, together
 from keywright.uwb.lab.legs import FINAL, POLL, RESPONSE, Leg, Sequences
-from keywright.uwb.lab.pulses import BPRF, LIGHT_M_PER_S, SAMPLE_M
+from keywright.uwb.lab.pulses import BPRF, RANGING_UNIT_S, SAMPLE_M
 from keywright.uwb.lab.ranging import Stamps, double_sided, single_sided
+from keywright.uwb.twr import LIGHT_M_PER_S, ds_twr, ss_twr
 
 SHORT = 512
 
@@ -29,6 +30,17 @@ def test_double_sided_ranging_needs_no_clock_and_single_sided_needs_one() -> Non
     assert double_sided(at)[0] == pytest.approx(flight, rel=1e-4)
     assert single_sided(at, np.array([theirs / ours - 1]))[0] == pytest.approx(flight, rel=1e-3)
     assert single_sided(at, np.array([0.0]))[0] == pytest.approx(flight + reply * 20e-6, rel=0.01)
+
+
+def test_both_formulas_are_those_of_the_protocol_half_in_ticks() -> None:
+    ticks = [(63_900_100, 63_898_000, 127_800_033, 127_797_901), (5, 4, 3, 2)]
+    at = Stamps(*(np.array(column) * RANGING_UNIT_S for column in zip(*ticks, strict=True)))
+    for number, (round1, reply1, round2, reply2) in enumerate(ticks):
+        assert double_sided(at)[number] / RANGING_UNIT_S == pytest.approx(
+            ds_twr(round1, reply1, round2, reply2), rel=1e-6
+        )
+        single = single_sided(at, np.array(3e-6))[number] / RANGING_UNIT_S
+        assert single == pytest.approx(ss_twr(round1, reply1, 3e-6), rel=1e-6)
 
 
 @pytest.mark.parametrize("method", ["ds", "ss"])

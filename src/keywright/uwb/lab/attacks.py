@@ -14,8 +14,9 @@ import numpy as np
 from keywright.uwb.lab.air import C64, F32, F64, WINDOW, response, steady
 from keywright.uwb.lab.channels import one_path
 from keywright.uwb.lab.legs import FINAL, POLL, RESPONSE, Leg
-from keywright.uwb.lab.pulses import HALF_WIDTH, LIGHT_M_PER_S, PULSE_SIGMA, SAMPLE_S, SAMPLES_PER_CHIP, pulse
+from keywright.uwb.lab.pulses import HALF_WIDTH, PULSE_SIGMA, SAMPLE_S, SAMPLES_PER_CHIP, pulse
 from keywright.uwb.lab.special import tail_of_normal
+from keywright.uwb.twr import LIGHT_M_PER_S
 
 if TYPE_CHECKING:
     from numpy.random import Generator

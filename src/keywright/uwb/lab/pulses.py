@@ -14,15 +14,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from keywright.uwb.sts import CHIP_HZ, SEGMENT_PULSES
+from keywright.uwb.twr import LIGHT_M_PER_S, TICK_HZ
 
 CHIP_S: Final = 1 / CHIP_HZ
 SAMPLES_PER_CHIP: Final = 2
 SAMPLE_S: Final = CHIP_S / SAMPLES_PER_CHIP
-LIGHT_M_PER_S: Final = 299_792_458.0
 SAMPLE_M: Final = SAMPLE_S * LIGHT_M_PER_S
 """Metres that light goes in a sample: about 0.30."""
-RANGING_UNIT_S: Final = CHIP_S / 128
-"""Unit of a timestamp, about 15.65 ps (the ranging counter's unit of IEEE 802.15.4)."""
+RANGING_UNIT_S: Final = 1 / TICK_HZ
+"""Unit of a timestamp, about 15.65 ps."""
 
 PULSE_SIGMA_S: Final = 0.966e-9
 """Standard deviation of the pulse's amplitude: its spectrum is 10 dB down 250 MHz from the carrier."""

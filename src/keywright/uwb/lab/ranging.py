@@ -15,8 +15,9 @@ import numpy as np
 from keywright.uwb.lab.air import F64
 from keywright.uwb.lab.channels import CHANNELS, Budget, draw
 from keywright.uwb.lab.legs import FINAL, POLL, RESPONSE, Heard, Leg, Sequences, expected_places, hear
-from keywright.uwb.lab.pulses import CHIP_S, LIGHT_M_PER_S, MODES, RANGING_UNIT_S, Mode
+from keywright.uwb.lab.pulses import CHIP_S, MODES, RANGING_UNIT_S, Mode
 from keywright.uwb.lab.receiver import Settings
+from keywright.uwb.twr import LIGHT_M_PER_S
 
 if TYPE_CHECKING:
     from numpy.random import Generator
