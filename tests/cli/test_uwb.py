@@ -16,6 +16,7 @@ from keywright.cli.uwb.plots import curves, distances
 from keywright.cli.uwb.ranging import bars
 from keywright.uwb.lab.statistics import histogram, roc, useful_thresholds
 
+MOVED = ("--limit", "clock_ppm=99", "--limit", "carrier_ppm=99", "--limit", "drift_ns=99")
 FEW = ("--channel", "awgn", "--snr", "5", "--trials", "3", "--pulses", "256")
 
 
@@ -79,7 +80,7 @@ def test_checks_can_be_left_out_and_moved(capsys: pytest.CaptureFixture[str]) ->
     words = ("attack", "mix-down", "--channel", "awgn", "--pulses", "512", "--trials", "4", "--json")
     whole, without, moved = (
         json.loads(ran(capsys, *words, *more)[0].splitlines()[1])
-        for more in ((), ("--without", "clock"), ("--limit", "clock_ppm=99", "--limit", "carrier_ppm=99"))
+        for more in ((), ("--without", "clock", "--without", "drift"), MOVED)
     )
     assert whole["refused_checks_on"]["hits"] == 4
     assert without["checks"] == ["signs", "blocks", "floor"]

@@ -34,7 +34,9 @@ from keywright.uwb.lab.attacks import (
     Relay,
     RepeatedSts,
     StaleSts,
+    Stretch,
 )
+from keywright.uwb.lab.checks import DRAWN
 from keywright.uwb.lab.pulses import CHIP_S
 from keywright.uwb.twr import LIGHT_M_PER_S
 
@@ -131,12 +133,18 @@ def test_a_stale_sts_is_noise_and_a_repeated_one_is_not(honest: Exchanges) -> No
 
 
 def test_a_moved_carrier_shortens_single_sided_ranging_only(honest: Exchanges) -> None:
-    single, double = (run(MixDown(), Scenario(pulses=512, method=method), 32) for method in ("ss", "ds"))
+    single, double = (run(MixDown(), Scenario(method=method), 12) for method in ("ss", "ds"))
     assert np.median(single.distance_m) == pytest.approx(10 - 0.3 * 30 + 0.25, abs=0.3)
     assert believed(single, {"signs", "blocks", "floor"}).mean() > 0.8
     assert np.median(double.distance_m) == pytest.approx(10.25, abs=0.4)
     assert not believed(double, {"clock"}).any()
     assert believed(double, {"signs", "blocks", "floor"}).mean() > 0.8
+    # Its pulses do not come as fast as its carrier tells; stretched, they do, and single-sided ranging is lost.
+    assert not believed(single, {"drift"}).any()
+    stretched = run(Stretch(), Scenario(method="ss"), 12)
+    assert np.median(stretched.distance_m) == pytest.approx(10 - 0.3 * 30 + 0.25, abs=0.3)
+    assert believed(stretched, {"drift"}).mean() > 0.8
+    assert not believed(run(Stretch(), SHORT, 8), {"clock"}).any()
     # Beyond what two crystals can be apart even single-sided ranging notices.
     assert not believed(run(MixDown(shift_ppm=-90), Scenario(pulses=512, method="ss"), 8)).any()
 
@@ -171,13 +179,13 @@ def test_curves_are_drawn_for_what_would_have_succeeded(honest: Exchanges) -> No
     found = run(GhostPeak(power_db=17))
     curves = outcome(GhostPeak(), honest, found).curves
     harmful = int((found.distance_m <= 2).sum())
-    assert {name: points[0].caught.trials for name, points in curves.items()} == {"signs": harmful, "blocks": harmful}
-    assert outcome(Relay(), honest, run(Relay(), count=8)).curves == {"signs": [], "blocks": []}
+    assert {name: points[0].caught.trials for name, points in curves.items()} == dict.fromkeys(DRAWN, harmful)
+    assert outcome(Relay(), honest, run(Relay(), count=8)).curves == {name: [] for name in DRAWN}
 
 
 def test_limits_move_the_verdict(honest: Exchanges) -> None:
     found = run(GhostPeak(power_db=20))
-    lax = outcome(GhostPeak(), honest, found, limits=Limits(signs=0, blocks=0, least_m=-99, clock_ppm=99))
+    lax = outcome(GhostPeak(), honest, found, limits=Limits(signs=0, blocks=0, least_m=-99, clock_ppm=99, drift_ns=1e9))
     assert lax.on == lax.off
 
 

@@ -119,10 +119,19 @@ def test_the_link_budget_decides_if_no_snr_is_given() -> None:
         ("distance_m", 400.0, "floor"),
         ("clock_ppm", 3.0, "clock"),
         ("carrier_ppm", -50.0, "clock"),
+        ("drift_ns", 2.0, "drift"),
     ],
 )
 def test_each_check_refuses_alone_and_can_be_left_out(field: str, value: float, refusing: str) -> None:
-    good = {"found": 1.0, "distance_m": 1.0, "agreeing": 0.7, "blocks": 32, "clock_ppm": 0.1, "carrier_ppm": 10.0}
+    good = {
+        "found": 1,
+        "distance_m": 1,
+        "agreeing": 0.7,
+        "blocks": 32,
+        "clock_ppm": 0.1,
+        "carrier_ppm": 10.0,
+        "drift_ns": 0.3,
+    }
     assert believed(Exchanges(**{name: np.array([v]) for name, v in good.items()}))[0]
     bad = Exchanges(**{name: np.array([v]) for name, v in {**good, field: value}.items()})
     assert {name for name in CHECKS if not believed(bad, {name})[0]} == {refusing}
@@ -131,7 +140,15 @@ def test_each_check_refuses_alone_and_can_be_left_out(field: str, value: float, 
 
 
 def test_thresholds_can_be_moved_and_nothing_found_is_never_believed() -> None:
-    good = {"found": 1.0, "distance_m": 1.0, "agreeing": 0.53, "blocks": 32, "clock_ppm": np.nan, "carrier_ppm": 0.0}
+    good = {
+        "found": 1,
+        "distance_m": 1,
+        "agreeing": 0.53,
+        "blocks": 32,
+        "clock_ppm": np.nan,
+        "carrier_ppm": 0.0,
+        "drift_ns": 0.3,
+    }
     weak = Exchanges(**{name: np.array([v]) for name, v in good.items()})
     assert not believed(weak)[0]
     assert believed(weak, limits=Limits(signs=0.52))[0]

@@ -16,6 +16,7 @@ from keywright.uwb.lab.pulses import (
     MODES,
     PULSE_SIGMA,
     SAMPLE_M,
+    SAMPLE_S,
     Mode,
     pulse,
     reference_pulse,
@@ -163,6 +164,14 @@ def test_a_drift_smears_the_peak_and_moves_it_by_half() -> None:
         signal = Signal(sent, response(paths((0, 1)), np.array([200.0])), np.zeros(1), np.array([drift]))
         found = receive(on_the_air([signal], BPRF, np.array([SILENT]), default_rng(1)), sent, BPRF, Settings())
         assert found.at[0] - 200.0 == pytest.approx(drift / 2, abs=0.03)
+        assert found.drift_ns[0] == pytest.approx(drift * SAMPLE_S * 1e9, rel=0.1)
+
+
+def test_multipath_that_stands_still_is_no_drift() -> None:
+    sent = signs(1, BPRF)
+    several = paths((0, 1), (1.4, -0.7), (2.9, 0.9j))
+    samples = on_the_air([steady(sent, response(several, np.array([200.0])))], BPRF, np.array([SILENT]), default_rng(1))
+    assert abs(receive(samples, sent, BPRF, Settings()).drift_ns[0]) < 0.07
 
 
 def test_a_carrier_half_a_turn_off_still_lets_most_signs_agree() -> None:

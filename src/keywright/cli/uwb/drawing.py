@@ -30,7 +30,7 @@ STYLE: Final = """
 .plot .fill { stroke: none; fill-opacity: .3; }
 .plot .band { stroke: none; fill-opacity: .16; }
 .plot .curve { fill: none; stroke-width: 1.8; stroke-linejoin: round; }
-.plot .curve.two { stroke-dasharray: 7 3; }
+.plot .curve.two { stroke-dasharray: 7 3; } .plot .curve.three { stroke-dasharray: 2 3; }
 .plot .whisker { stroke-width: 1; stroke-opacity: .7; }
 """
 

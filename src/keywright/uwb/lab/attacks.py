@@ -195,21 +195,31 @@ class MixDown(msgspec.Struct, frozen=True, kw_only=True):
     """Carries the response on and moves its carrier, so that the receiver is wrong about the sender's clock.
 
     SS-TWR corrects the responder's delay by that clock; every ppm is 0.3 m for each 2 ms of it. shift_ppm: of the
-    carrier. extra_m: how much longer its way is. Anliker, Camurati, Capkun: Time for change, how clocks break UWB
-    secure ranging (USENIX Security 2023).
+    carrier. stretches: whether it delays pulses more and more, so that their rate fits the carrier; that takes a shift
+    below 0, as nobody can send a pulse before it comes. extra_m: how much longer its way is. Anliker, Camurati,
+    Capkun: Time for change, how clocks break UWB secure ranging (USENIX Security 2023).
     """
 
     name: ClassVar[str] = "mix-down"
     aim: ClassVar[str] = SHORTER
     shift_ppm: float = -30.0
+    stretches: bool = False
     extra_m: float = 0.5
 
     def strike(self, leg: Leg, rng: Generator) -> Leg:
-        """The response with another carrier; pulses keep their pace, which the receiver follows wrongly."""
+        """The response with another carrier; unless stretched, its pulses do not come as fast as that tells."""
         if leg.name != RESPONSE:
             return leg
+        pace = min(self.shift_ppm, 0.0) if self.stretches else 0.0
         late = self.extra_m / LIGHT_M_PER_S
-        return leg.with_changes(shift_ppm=self.shift_ppm, late_s=late, taps=one_path(leg.count, rng))
+        return leg.with_changes(shift_ppm=self.shift_ppm, pace_ppm=pace, late_s=late, taps=one_path(leg.count, rng))
+
+
+class Stretch(MixDown, frozen=True, kw_only=True):
+    """Moves the carrier of the response and stretches it, so that it looks like one of a slower clock."""
+
+    name: ClassVar[str] = "stretch"
+    stretches: bool = True
 
 
 class Enlarge(msgspec.Struct, frozen=True, kw_only=True):
@@ -232,7 +242,7 @@ class Enlarge(msgspec.Struct, frozen=True, kw_only=True):
         return leg.with_changes(noise=leg.noise + jam, more=(*leg.more, again))
 
 
-Attack: TypeAlias = Relay | EarlyLate | Cicada | GhostPeak | StaleSts | RepeatedSts | MixDown | Enlarge
+Attack: TypeAlias = Relay | EarlyLate | Cicada | GhostPeak | StaleSts | RepeatedSts | MixDown | Stretch | Enlarge
 ATTACKS: Final[dict[str, type[Attack]]] = {
-    one.name: one for one in (Relay, EarlyLate, Cicada, GhostPeak, StaleSts, RepeatedSts, MixDown, Enlarge)
+    one.name: one for one in (Relay, EarlyLate, Cicada, GhostPeak, StaleSts, RepeatedSts, MixDown, Stretch, Enlarge)
 }

@@ -14,6 +14,8 @@ from keywright.uwb.lab.ranging import Exchanges
 
 Verdicts = NDArray[np.bool_]
 
+_WORST: Final = -1e9
+
 
 class Limits(msgspec.Struct, frozen=True):
     """Thresholds of the checks. Ours: chosen on the honest packets of this model, not taken from a product.
@@ -21,6 +23,7 @@ class Limits(msgspec.Struct, frozen=True):
     signs: least share of pulses with the expected sign at the first path. blocks: least number of 32 blocks that agree
     (K of n). least_m, most_m: distances that can be. apart_m: how far the halves of DS-TWR may differ. clock_ppm: how
     far the carrier may contradict the timestamps. carrier_ppm: how far two crystals of 20 ppm can be apart at all.
+    drift_ns: how far the last pulse may be from where the carrier lets expect it; of one segment, 20 ppm.
     """
 
     signs: float = 0.54
@@ -29,6 +32,7 @@ class Limits(msgspec.Struct, frozen=True):
     most_m: float = 300.0
     clock_ppm: float = 2.0
     carrier_ppm: float = 41.0
+    drift_ns: float = 1.3
 
 
 class Check(msgspec.Struct, frozen=True):
@@ -58,6 +62,11 @@ CHECKS: Final = {
         ),
         Check("blocks", "enough blocks of the STS agree, K of 32", lambda one, limits: one.blocks >= limits.blocks),
         Check("floor", "the distance is one that can be", _floor),
+        Check(
+            "drift",
+            "pulses of each STS follow each other as fast as its carrier tells",
+            lambda one, limits: one.drift_ns <= limits.drift_ns,
+        ),
         Check("clock", "carrier and timestamps tell of the same clock, and of one that can be", _clock),
     )
 }
@@ -73,7 +82,11 @@ def believed(one: Exchanges, checks: Collection[str] = ALL, limits: Limits | Non
     return accepted
 
 
+DRAWN: Final = ("signs", "blocks", "drift")
+"""Checks with one figure and one threshold."""
+
+
 def least_of(one: Exchanges, check: str) -> F64:
-    """The figure that `signs` or `blocks` holds against its threshold; -1 where no path was found."""
-    figure = {"signs": one.agreeing, "blocks": one.blocks}[check]
-    return np.where(one.found, figure, -1.0)
+    """The figure that a check of DRAWN holds against its threshold, more being better; the worst without a path."""
+    figure = {"signs": one.agreeing, "blocks": one.blocks, "drift": -one.drift_ns}[check]
+    return np.where(one.found, figure, _WORST)

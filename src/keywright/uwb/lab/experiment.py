@@ -15,7 +15,7 @@ import numpy as np
 from keywright.errors import UsageError
 from keywright.uwb.lab.air import F64
 from keywright.uwb.lab.attacks import ATTACKS, LONGER, Attack
-from keywright.uwb.lab.checks import ALL, CHECKS, Limits, Verdicts, believed, least_of
+from keywright.uwb.lab.checks import ALL, CHECKS, DRAWN, Limits, Verdicts, believed, least_of
 from keywright.uwb.lab.ranging import Exchanges, Scenario, simulate
 from keywright.uwb.lab.statistics import Point, Share, Spread, roc, share, spread, useful_thresholds
 
@@ -76,7 +76,7 @@ class Outcome(msgspec.Struct, frozen=True):
     """What an attack came to. off, on: success without any check, and with those chosen.
 
     alone: success with one check only. nearer: accepted without checks and shortened by NEARER_M or more. refused: with
-    the chosen checks, no path found included. curves: for `signs` and `blocks`, honest measurements against those
+    the chosen checks, no path found included. curves: for the checks of DRAWN, honest measurements against those
     attacks that would have succeeded without checks.
     """
 
@@ -118,7 +118,7 @@ def judged(
         nearer=share(int(nearer.sum()), trials),
         refused=share(int((~believed(attacked, chosen, limits)).sum()), trials),
         distances=spread(attacked.distance_m),
-        curves={check: _curve(check, attacked, honest, harmful) for check in ("signs", "blocks")},
+        curves={check: _curve(check, attacked, honest, harmful) for check in DRAWN},
     )
 
 

@@ -30,8 +30,8 @@ class Leg(msgspec.Struct, frozen=True, kw_only=True):
     sts: the pulses that are sent and expected. sent_before: the pulses of so many slots earlier. taps: the paths of
     the direct way. place: samples of the window at which its first path arrives. direct: its amplitude; 0 if it does
     not arrive. noise: variance of a complex sample. late_s: how much later than by the direct way the signal comes that
-    the receiver is locked to. clock_ppm: the sender's clock against the receiver's. shift_ppm: how far somebody on the
-    way has moved the carrier. more: what else is on the air.
+    the receiver is locked to. clock_ppm: the sender's clock against the receiver's. shift_ppm, pace_ppm: how far
+    somebody on the way has moved the carrier, and the rate of pulses. more: what else is on the air.
     """
 
     name: str
@@ -45,6 +45,7 @@ class Leg(msgspec.Struct, frozen=True, kw_only=True):
     direct: float = 1.0
     late_s: float = 0.0
     shift_ppm: float = 0.0
+    pace_ppm: float = 0.0
     more: tuple[Signal, ...] = ()
 
     @property
@@ -81,7 +82,7 @@ def hear(leg: Leg, settings: Settings, carrier_hz: float, tracking_ppm: float, r
     wrong = rng.normal(0, tracking_ppm, leg.count)
     believed = leg.clock_ppm + leg.shift_ppm + wrong
     rotation = -wrong * 1e-6 * carrier_hz * leg.mode.duration_s
-    drift = (believed - leg.clock_ppm) * 1e-6 * leg.mode.duration_s / SAMPLE_S
+    drift = (believed - leg.clock_ppm - leg.pace_ppm) * 1e-6 * leg.mode.duration_s / SAMPLE_S
     signals = list(leg.more)
     if leg.direct:
         signals.append(Signal(leg.sts, response(leg.taps, leg.place, leg.direct), rotation, drift))

@@ -81,6 +81,7 @@ class Exchanges(msgspec.Struct, frozen=True):
     blocks: F64
     clock_ppm: F64
     carrier_ppm: F64
+    drift_ns: F64
 
     def __len__(self) -> int:
         return len(self.found)
@@ -179,4 +180,5 @@ def _measured(scenario: Scenario, heard: list[Heard], initiator: F64, responder:
         blocks=np.min([one.blocks for one in receptions], axis=0),
         clock_ppm=clock,
         carrier_ppm=carrier,
+        drift_ns=np.max([abs(one.drift_ns) for one in receptions], axis=0),
     )

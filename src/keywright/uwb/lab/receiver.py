@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from keywright.uwb.lab.air import C64, F32, F64, WINDOW, pieces, toeplitz
-from keywright.uwb.lab.pulses import HALF_WIDTH, SAMPLE_S, Mode, pulse
+from keywright.uwb.lab.pulses import HALF_WIDTH, PULSE_SIGMA, SAMPLE_S, Mode, pulse
 
 INT = NDArray[np.intp]
 
@@ -22,7 +22,8 @@ BLOCKS: Final = 32
 """Parts of an STS whose consensus is asked: 128 pulses of BPRF each."""
 _QUIET: Final = 128
 """Samples at the start of the window that the noise is measured in: no honest path is there."""
-_EDGE: Final = HALF_WIDTH + 2
+_LEAST: Final = 1e-12
+_EDGE: Final = HALF_WIDTH + 3
 
 
 class Settings(msgspec.Struct, frozen=True):
@@ -43,7 +44,8 @@ class Reception(msgspec.Struct, frozen=True):
     found: whether there was a path at all. at: samples of the window at which the first path arrived; NaN if none.
     early_db: how far the first path is below the strongest. snr_db: the strongest path over the noise, both after
     correlation. agreeing: share of pulses whose sign is the expected one at the first path. blocks: how many of
-    BLOCKS parts agree, each on its own, with the whole's phase.
+    BLOCKS parts agree, each on its own, with the whole's phase. drift_ns: how much later the last pulse comes than
+    the carrier lets expect, from the arrivals of both halves.
     """
 
     found: F64
@@ -52,6 +54,7 @@ class Reception(msgspec.Struct, frozen=True):
     snr_db: F64
     agreeing: F64
     blocks: F64
+    drift_ns: F64
 
 
 def correlate(samples: C64, sts: F32, mode: Mode) -> C64:
@@ -79,10 +82,11 @@ def receive(samples: C64, sts: F32, mode: Mode, settings: Settings) -> Reception
     at = first + _vertex(size, first)
     found = highest >= settings.noise_factor * noise
     agreeing, blocks = quality(samples, sts, at, mode)
+    drift = np.array([drifted(one, sts[number], float(at[number]), mode) for number, one in enumerate(samples)])
     with np.errstate(divide="ignore"):
         early = 20 * np.log10(highest / size[np.arange(len(size)), first])
         snr = 20 * np.log10(highest / noise)
-    return Reception(found, np.where(found, at, np.nan), early, snr, agreeing, blocks)
+    return Reception(found, np.where(found, at, np.nan), early, snr, agreeing, blocks, drift)
 
 
 def _first(size: F64, peak: INT, least: F64, back: int) -> INT:
@@ -115,6 +119,19 @@ def quality(samples: C64, sts: F32, at: F64, mode: Mode) -> tuple[F64, F64]:
         agreeing[number] = np.count_nonzero(along > 0) / mode.pulses
         blocks[number] = np.count_nonzero(along.reshape(BLOCKS, -1).sum(axis=1) > 0)
     return agreeing, blocks
+
+
+def drifted(packet: C64, sts: F32, at: float, mode: Mode) -> float:
+    """How much later than expected the last pulse comes, against the first, in ns.
+
+    Each half says by how much more it has half a sample after the first path than half a sample before: of a lone
+    Gaussian pulse the logarithm of that is its lateness, and what other paths add is the same in both halves.
+    """
+    sizes = [
+        np.abs((pulses_at(packet, at + side, mode) * sts).reshape(2, -1).sum(axis=1)) + _LEAST for side in (0.5, -0.5)
+    ]
+    early, late = 2 * PULSE_SIGMA**2 * np.log(sizes[0] / sizes[1])
+    return float(2 * (late - early) * SAMPLE_S * 1e9)
 
 
 def pulses_at(packet: C64, at: float, mode: Mode) -> C64:
