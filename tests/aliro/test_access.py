@@ -160,6 +160,7 @@ def test_one_element_that_grants_is_enough_and_only_those_asked_for_count() -> N
     assert str(granted) == "access by element 'open': granted"
     for wanted, expected, element, status in (
         (["broken", "closed"], "capability", "closed", 0x0025),
+        (["closed", "broken"], "capability", "closed", 0x0025),
         (["broken"], "unreadable", "broken", 0x0007),
         (["other"], "unreadable", "other", 0x0007),
         (["absent"], "no element", "", 0x0007),

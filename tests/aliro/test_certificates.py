@@ -181,8 +181,13 @@ def other_certificates() -> list[bytes]:
     from cryptography.hazmat.primitives import hashes
     from cryptography.hazmat.primitives.serialization import Encoding
 
-    def built(change: Callable[[x509.CertificateBuilder], x509.CertificateBuilder], *, usage: bool = True) -> bytes:
-        name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "subject")])
+    def built(
+        change: Callable[[x509.CertificateBuilder], x509.CertificateBuilder],
+        *,
+        usage: bool = True,
+        names: tuple[str, ...] = ("subject",),
+    ) -> bytes:
+        name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, one) for one in names])
         start = dt.datetime(2020, 1, 1, tzinfo=dt.UTC)
         builder = x509.CertificateBuilder(name, name, READER.library_key(), 1, start, start.replace(year=2030))
         builder = builder.add_extension(
@@ -193,13 +198,10 @@ def other_certificates() -> list[bytes]:
         builder = change(builder.add_extension(x509.KeyUsage(*flags), critical=True))
         return builder.sign(CA.library_key(), hashes.SHA256()).public_bytes(Encoding.DER)
 
-    def two_names(builder: x509.CertificateBuilder) -> x509.CertificateBuilder:
-        parts = [x509.NameAttribute(x509.NameOID.COMMON_NAME, name) for name in ("a", "b")]
-        return builder.subject_name(x509.Name(parts))
-
     good = built(lambda builder: builder)
     assert certificates.decompress(certificates.compress(good), CA.public) == good
     return [
+        built(lambda builder: builder, names=("subject", "again")),
         built(lambda builder: builder, usage=False),
         built(
             lambda builder: builder.add_extension(x509.SubjectKeyIdentifier(bytes(20)), critical=False),
@@ -220,6 +222,7 @@ def test_x509_of_another_profile_is_not_compressed() -> None:
         {"serial": 0},
         {"serial": 1 << 159},
         {"subject": ""},
+        {"subject": b"lock"},
         {"issuer": "x" * 33},
         {"not_before": UNTIL, "not_after": FROM},
         {"not_after": 1 << 40},

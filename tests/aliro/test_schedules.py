@@ -228,6 +228,12 @@ def test_local_time_is_what_the_wall_shows() -> None:
     assert not is_running(absolute, SUMMER + 6 * 3600, berlin)
 
 
+def test_a_span_and_a_wall_that_shows_utc() -> None:
+    span = Schedule(100, utc=False)
+    assert (latest_start(span, 99), latest_start(span, 100), latest_start(span, 999)) == (None, 100, 100)
+    assert [is_running(span, now) for now in (99, 100)] == [False, True]
+
+
 def hours(schedule: Schedule, day: int, reading: Reading) -> list[float]:
     """The quarters of hours in UTC, from the day before on, in which a schedule is running."""
     return [number / 4 for number in range(-24, 48) if is_running(schedule, day + number * 900, berlin, reading)]

@@ -73,6 +73,13 @@ def test_a_lock_is_set_up_by_a_configuration_and_gives_it_back_without_its_signi
     assert json.loads(write_configuration(blank())) == {"credentials": []}
 
 
+def test_a_lock_without_a_radio_has_no_resolving_key() -> None:
+    lock = DoorLock(RamMemory(), drawn())
+    reader = {"groupIdentifier": GROUP}
+    apply_configuration(lock, read_configuration(json.dumps({"reader": reader}), READER))
+    assert json.loads(write_configuration(lock, with_resolving_key=True)) == {"credentials": [], "reader": reader}
+
+
 def test_the_example_of_the_documentation_sets_up_a_lock() -> None:
     page = (ROOT / "docs" / "aliro.md").read_text(encoding="utf-8")
     (example,) = [block.text for block in blocks(page) if block.language == "json"]
