@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from keywright.aliro.access import DEFAULT, REASONS, Decision, Policy, Situation, decide, evaluate, needs_time
@@ -20,7 +20,7 @@ from keywright.aliro.documents.access_data import (
     Schedule,
 )
 from keywright.aliro.schedules import is_running
-from support.aliro_documents import ACCESS_DATA, DAY, EVERYTHING, NOW
+from support.aliro_documents import ACCESS_DATA, DAY, EVERYTHING, NOW, share
 
 RUNNING, OVER, LATER = Schedule(NOW - DAY, NOW + DAY), Schedule(0, NOW), Schedule(NOW + 1)
 THREE = (RUNNING, OVER, LATER)
@@ -72,7 +72,7 @@ def test_a_rule_allows_the_actions_it_names_only(capability: int) -> None:
         assert (reason(data, Situation(action=action, now=NOW)) == "granted") == (action == capability)
 
 
-@settings(max_examples=60)
+@share(4)
 @given(ACCESS_DATA, st.sampled_from(list(CAPABILITIES)), st.integers(0, 0xFFFFFFFF), st.integers(-12, 14))
 def test_rules_against_a_reading_of_7_3_3_word_by_word(data: AccessData, action: int, now: int, zone: int) -> None:
     data = msgspec.structs.replace(data, access_extensions=(), reader_rules=())

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import msgspec
 import pytest
 from cryptography import x509
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from keywright.aliro import certificates
@@ -16,6 +16,7 @@ from keywright.aliro.certificates import CompressedCertificate
 from keywright.codec.ber import item
 from keywright.crypto.ec import EcPrivateKey, EcPublicKey
 from keywright.errors import AuthenticationError, DecodeError, KeywrightError
+from support.aliro_documents import share
 from support.messages import check_message
 from support.signers import KEYS
 from support.vectors import Case, load, unhex, vectors
@@ -82,7 +83,7 @@ def test_one_reader_system_issuer_serves_many_readers() -> None:
         assert certificates.parse(short).subject == f"Tür {number}"
 
 
-@settings(max_examples=25)
+@share(4)
 @given(
     st.integers(1, (1 << 159) - 1),
     st.text(st.characters(codec="utf-8"), min_size=1, max_size=8),

@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from keywright.aliro import revocation
@@ -19,7 +19,7 @@ from keywright.codec.message import Message
 from keywright.crypto.ec import EcPrivateKey, EcPublicKey
 from keywright.errors import DecodeError, StoreError
 from keywright.store.memory import Memory, RamMemory
-from support.aliro_documents import CREDENTIAL, ISSUER, NOW, OTHER, VALIDITY, access_document, issuer
+from support.aliro_documents import CREDENTIAL, ISSUER, NOW, OTHER, VALIDITY, access_document, issuer, share
 from support.messages import all_messages, check_message
 
 KEYS = [EcPrivateKey.from_scalar("P-256", number.to_bytes(32)).public for number in range(11, 16)]
@@ -133,7 +133,7 @@ DATA = st.one_of(
 STEPS = st.lists(st.tuples(st.sampled_from([ISSUER, OTHER]), st.lists(DATA, min_size=1, max_size=2)), max_size=5)
 
 
-@settings(max_examples=50)
+@share(3)
 @given(STEPS)
 def test_any_documents_against_a_plain_list(steps: list[tuple[EcPrivateKey, list[RevocationData]]]) -> None:
     memory, plain = RamMemory(), list[tuple[EcPublicKey, RevocationEntry]]()

@@ -8,12 +8,12 @@ from collections.abc import Iterator
 
 import msgspec
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from keywright.aliro.documents.access_data import DATES, MONTHS, WEEKDAYS, Pattern, Recurrence, Schedule
 from keywright.aliro.schedules import Reading, is_running, latest_start, utc
-from support.aliro_documents import RECURRENCES
+from support.aliro_documents import RECURRENCES, share
 
 DAY = 86400
 EPOCH = dt.date(1970, 1, 1)
@@ -96,7 +96,7 @@ READINGS = st.builds(
 STARTS = st.integers(at("1999-11-01"), at("2004-03-01"))
 
 
-@settings(max_examples=120)
+@share(1)
 @given(
     STARTS,
     RECURRENCES.map(lambda rule: msgspec.structs.replace(rule, interval=(rule.interval - 1) % 4 + 1)),
@@ -257,7 +257,7 @@ def test_the_hour_that_is_skipped_and_the_hour_that_comes_twice() -> None:
     assert hours(nightly("02:30", 7200), AUTUMN, elapsed) == [step / 4 for step in range(2, 10)]
 
 
-@settings(max_examples=60)
+@share(2)
 @given(st.integers(0, 366 * 96), st.integers(0, DAY - 1), st.integers(1, 3 * DAY))
 def test_elapsed_time_against_every_beginning_found_by_looking(quarter: int, begin: int, duration: int) -> None:
     now = at("2025-01-01") + quarter * 900

@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Callable
 from typing import Any, Final
 
+from hypothesis import settings
 from hypothesis import strategies as st
 
 from keywright.aliro.documents.access_data import (
@@ -31,6 +32,12 @@ NOW: Final = 1_750_000_000
 DAY: Final = 86400
 VALIDITY: Final = Validity(NOW - DAY, NOW - DAY, NOW + DAY)
 EVERYTHING: Final = AccessData(rules=(AccessRule(0x3F),))
+
+
+def share(of: int) -> settings:
+    """One in so many of the profile's examples: `make nightly` draws more of these too."""
+    count = settings.default.max_examples if settings.default else 100
+    return settings(max_examples=max(10, count // of), deadline=None)
 
 
 def drawn(seed: str = "") -> Callable[[int], bytes]:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from keywright.aliro.documents.document import (
@@ -29,7 +29,7 @@ from keywright.aliro.documents.exchange import (
 )
 from keywright.codec.cbor import EMBEDDED, Tag, decode, encode
 from keywright.errors import DecodeError
-from support.aliro_documents import ACCESS_DATA, CREDENTIAL, VALIDITY, access_document, issuer
+from support.aliro_documents import ACCESS_DATA, CREDENTIAL, VALIDITY, access_document, issuer, share
 from support.vectors import Case, unhex, vectors
 
 VECTOR = "digitalkey/aliro_stepup.json"
@@ -117,7 +117,7 @@ def test_a_stored_document_that_cannot_be_read_is_an_error_of_the_device() -> No
         answer_request(request, [b"\xa0"])
 
 
-@settings(max_examples=30)
+@share(5)
 @given(ACCESS_DATA, st.integers(0, 253402300799), st.none() | st.integers(0, 2**64 - 1), st.booleans())
 def test_what_an_issuer_built_is_read_as_it_was(data: Any, time: int, iteration: int | None, required: Any) -> None:
     validity = Validity(time, time, time, expected_update=time, iteration=iteration)

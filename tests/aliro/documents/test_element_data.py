@@ -6,7 +6,7 @@ import contextlib
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from keywright.aliro.documents.access_data import AccessData, AccessExtension, AccessRule, Pattern, Recurrence, Schedule
@@ -19,7 +19,7 @@ from keywright.aliro.documents.revocation_data import (
 )
 from keywright.codec.cbor import EPOCH, Tag, decode, encode
 from keywright.errors import DecodeError
-from support.aliro_documents import ACCESS_DATA, CREDENTIAL, RECURRENCES, REVOCATION_DATA
+from support.aliro_documents import ACCESS_DATA, CREDENTIAL, RECURRENCES, REVOCATION_DATA, share
 
 ANY = st.recursive(
     st.none() | st.booleans() | st.integers(-3, 2**33) | st.text(max_size=3) | st.binary(max_size=17),
@@ -32,23 +32,25 @@ ANY = st.recursive(
 )
 
 
-@settings(max_examples=25)
+@share(5)
 @given(ACCESS_DATA)
 def test_access_data_come_back_as_they_were(data: AccessData) -> None:
     assert AccessData.read(decode(encode(data.value()), dates=True)) == data
 
 
-@settings(max_examples=25)
+@share(5)
 @given(REVOCATION_DATA)
 def test_revocation_data_come_back_as_they_were(data: RevocationData) -> None:
     assert RevocationData.read(decode(encode(data.value()), dates=True)) == data
 
 
+@share(4)
 @given(RECURRENCES)
 def test_a_recurrence_comes_back_as_it_was(recurrence: Recurrence) -> None:
     assert Recurrence.read(recurrence.value()) == recurrence
 
 
+@share(4)
 @given(ANY)
 def test_any_value_is_an_element_or_a_decode_error(value: Any) -> None:
     for read in (AccessData.read, RevocationData.read, Schedule.read, Recurrence.read, RevocationEntry.read):

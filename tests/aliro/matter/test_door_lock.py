@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from keywright.aliro.documents.verification import Trust
@@ -32,7 +32,7 @@ from keywright.aliro.matter.keeping import Limits, StoredCredential, StoredReade
 from keywright.crypto.ec import EcPrivateKey, EcPublicKey
 from keywright.errors import StoreError
 from keywright.store.memory import RamMemory
-from support.aliro_documents import drawn
+from support.aliro_documents import drawn, share
 from support.messages import check_message
 
 READER = EcPrivateKey.from_scalar("P-256", bytes([9] * 32))
@@ -367,7 +367,7 @@ FIELDS = st.dictionaries(st.integers(0, 6), ANY, max_size=6) | st.fixed_dictiona
 )
 
 
-@settings(max_examples=60)
+@share(4)
 @given(st.lists(st.tuples(st.sampled_from(list(GOOD)), FIELDS), max_size=8))
 def test_any_fields_get_an_answer_and_the_limits_hold(steps: list[tuple[int, dict[int, Any]]]) -> None:
     memory = RamMemory()
