@@ -64,7 +64,7 @@ NOUNS: Final[dict[str, Noun]] = {
     "key": Noun(
         "keywright.cli.key.verbs",
         "Digital keys (Aliro): locks, the fobs that open them, and who may.",
-        "unlock enrol share revoke lock",
+        "unlock enrol share revoke lock ccc",
     ),
     "keystore": Noun(
         "keywright.cli.keystore_verbs",
