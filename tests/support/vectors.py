@@ -53,7 +53,7 @@ FILES: dict[str, Source] = {
     "digitalkey/aliro_stepup.json": Source(1, ("aliro/documents/test_documents.py", "aliro/test_envelope.py")),
     "digitalkey/ccc_uwb_key_ladder.json": Source(
         2,  # the two of hopping; the ladder, its addresses and one frame are single values beside them
-        ("uwb/test_uwb_frames.py", "uwb/test_uwb_grid.py", "uwb/test_uwb_keys.py"),
+        ("cli/test_uwb_decode.py", "uwb/test_uwb_frames.py", "uwb/test_uwb_grid.py", "uwb/test_uwb_keys.py"),
     ),
     "digitalkey/uci_packets.json": Source(38, ("uwb/test_uci_messages.py",)),
     "digitalkey/uwb_sts_drbg_selfcheck.json": Source(1, ("uwb/test_uwb_sts.py",)),

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, Protocol
 
 import typer
 
@@ -62,6 +62,9 @@ def command(
     mesh: Annotated[
         bool, typer.Option("--mesh", help="They are advertising data or provisioning PDUs of Bluetooth Mesh.")
     ] = False,
+    uwb: Annotated[
+        bool, typer.Option("--uwb", help="They are UCI packets, ranging setup messages in clear, or SP0 frames of UWB.")
+    ] = False,
     json: Json = False,
 ) -> None:
     """Say what bytes mean: commands, answers, both in turn, an ATR, data objects, a key block, or a whole recording.
@@ -77,8 +80,9 @@ def command(
         [given for path in session or () for given in session_keys(path)],
         [key for path in oce or () for key in read_ring(path).private if isinstance(key, EcPrivateKey)],
     )
-    if mesh:
-        _tell_mesh(_read(messages), as_json=json)
+    tell = _frame_teller(mesh=mesh, uwb=uwb)
+    if tell is not None:
+        _tell_frames(tell, _read(messages), as_json=json)
         return
     block = key_block(messages[0]) if len(messages) == 1 else None
     if block is not None:
@@ -111,14 +115,40 @@ def _show_block(block: Explanation, *, as_json: bool) -> None:
         say(line)
 
 
-def _tell_mesh(frames: Iterable[Item], *, as_json: bool) -> None:
-    """Frames of a radio; each by itself, and what segments make once they are whole."""
-    from keywright.cli.mesh.explain import FrameTeller  # noqa: PLC0415 - loads the mesh room
+class _Said(Protocol):
+    """One thing that a frame says."""
 
-    teller = FrameTeller()
+    @property
+    def name(self) -> str:
+        """What it is."""
+        ...
+
+    @property
+    def fields(self) -> dict[str, str]:
+        """Its fields by name."""
+        ...
+
+
+def _frame_teller(*, mesh: bool, uwb: bool) -> Callable[[bytes], Sequence[_Said]] | None:
+    """What tells the frames of a radio, if these are some. Raises UsageError if they are said to be of two."""
+    if mesh and uwb:
+        raise UsageError("--mesh and --uwb cannot both be meant", hint="give the one whose frames these are")
+    if mesh:
+        from keywright.cli.mesh.explain import FrameTeller  # noqa: PLC0415 - loads the mesh room
+
+        return FrameTeller().tell
+    if uwb:
+        from keywright.cli.uwb.explain import UwbTeller  # noqa: PLC0415 - loads the uwb room
+
+        return UwbTeller().tell
+    return None
+
+
+def _tell_frames(tell: Callable[[bytes], Sequence[_Said]], frames: Iterable[Item], *, as_json: bool) -> None:
+    """Frames of a radio; each by itself, and what segments make once they are whole."""
     for frame in frames:
         way = ">" if frame.kind == "command" else "<"
-        for said in teller.tell(frame.data):
+        for said in tell(frame.data):
             if as_json:
                 show_json({"way": way, "name": said.name, **said.fields})
                 continue
