@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Mapping
 from typing import Any
 
@@ -14,6 +15,7 @@ from keywright.aliro.documents.exchange import DeviceResponse
 from keywright.aliro.documents.revocation_data import OVERWRITE, RevocationData
 from keywright.aliro.documents.verification import CHECKS, DocumentRefusedError, Policy, Trust, Verified, verify
 from keywright.codec.cbor import encode
+from keywright.crypto.chains import issue_certificate, read_certificate
 from keywright.crypto.cose import KID, X5CHAIN, sign_parts
 from keywright.crypto.ec import EcPrivateKey, EcPublicKey
 from keywright.errors import DecodeError
@@ -308,35 +310,43 @@ def test_a_certificate_holds_now_and_when_the_document_was_signed() -> None:
     assert refused(certified((since_today,)), trust, now=None) == "certificate time"
 
 
-def test_a_chain_is_followed_to_the_authority() -> None:
-    import datetime as dt
-
-    from keywright.crypto.chains import issue_certificate, read_certificate
-
+def ca_certificate(
+    key: EcPrivateKey, above: bytes | None, subject: str, public_key: EcPublicKey, path_length: int
+) -> bytes:
     validity = (dt.datetime(2020, 1, 1, tzinfo=dt.UTC), dt.datetime(2040, 1, 1, tzinfo=dt.UTC))
-    middle = issue_certificate(
-        AUTHORITY,
-        read_certificate(
-            issue_certificate(
-                AUTHORITY,
-                None,
-                subject="root",
-                public_key=AUTHORITY.public,
-                serial_number=1,
-                validity=validity,
-                path_length=1,
-            )
-        ),
-        subject="issuer",
-        public_key=OTHER.public,
-        serial_number=2,
+    return issue_certificate(
+        key,
+        None if above is None else read_certificate(above),
+        subject=subject,
+        public_key=public_key,
+        serial_number=1,
         validity=validity,
-        path_length=0,
+        path_length=path_length,
     )
+
+
+def test_a_chain_is_followed_to_the_authority() -> None:
+    root = ca_certificate(AUTHORITY, None, "root", AUTHORITY.public, 1)
+    middle = ca_certificate(AUTHORITY, root, "issuer", OTHER.public, 0)
     leaf = certificates.issue(OTHER, ISSUER.public, issuer="issuer")
     trust = Trust.of([], [AUTHORITY.public])
     assert checked(certified((leaf, middle)), trust).issuer == ISSUER.public
+    assert checked(certified((leaf, middle, root)), trust).issuer == ISSUER.public
     assert refused(certified((leaf,)), trust) == "issuer certificate"
     assert refused(certified((middle, leaf)), trust) == "issuer certificate"
     # The key of a CA signs certificates, not documents.
     assert refused(certified((middle,), OTHER), trust) == "issuer certificate"
+
+
+@pytest.mark.parametrize(("of_root", "of_middle", "accepted"), [(2, 1, True), (1, 1, False), (2, 0, False)])
+def test_a_chain_is_no_longer_than_its_certificates_allow(*, of_root: int, of_middle: int, accepted: bool) -> None:
+    lower = EcPrivateKey.from_scalar("P-256", bytes([5] * 32))
+    root = ca_certificate(AUTHORITY, None, "root", AUTHORITY.public, of_root)
+    middle = ca_certificate(AUTHORITY, root, "middle", OTHER.public, of_middle)
+    low = ca_certificate(OTHER, middle, "low", lower.public, 0)
+    leaf = certificates.issue(lower, ISSUER.public, issuer="low")
+    chain, trust = certified((leaf, low, middle, root)), Trust.of([], [AUTHORITY.public])
+    if accepted:
+        assert checked(chain, trust).issuer == ISSUER.public
+    else:
+        assert refused(chain, trust) == "issuer certificate"

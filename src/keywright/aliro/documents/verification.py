@@ -179,6 +179,9 @@ def _by_certificate(chain: object, authorities: tuple[EcPublicKey, ...], now: in
     except (DecodeError, AuthenticationError) as error:
         raise DocumentRefusedError("issuer certificate", str(error)) from error
     leaf = certificates[0]
+    # Below a CA's certificate there are no more others of CAs than it allows (RFC 5280 4.2.1.9).
+    if any(one.path_length is not None and below > one.path_length for below, one in enumerate(certificates[1:])):
+        raise DocumentRefusedError("issuer certificate", "the chain is longer than its certificates allow")
     if not leaf.may_attest or leaf.public_key is None or leaf.public_key.curve != CURVE:
         raise DocumentRefusedError("issuer certificate", "its key is not for signing documents")
     if not any(_signed_by(certificates[-1], authority) for authority in authorities):
