@@ -31,6 +31,8 @@ from keywright.uwb.uci.messages import (
     SessionInfoNtf,
     SessionInitCmd,
     SessionInitRsp,
+    SessionStartCmd,
+    SessionStartRsp,
     SetAppConfigCmd,
     SetAppConfigRsp,
     UciCommand,
@@ -51,10 +53,15 @@ def test_identify_resets_and_asks() -> None:
     assert done.value.value.uci_version == 2
 
 
-def test_a_handle_in_the_response_is_no_reason_to_stop() -> None:
+@pytest.mark.parametrize(("handle", "session"), [(b"", 7), (b"\x01\x00\x00\x80", 0x80000001)])
+def test_a_session_goes_by_its_handle_where_it_is_given_one(handle: bytes, session: int) -> None:
     steps = begin(7, PARAMETERS)
     assert next(steps) == SessionInitCmd(7, 0)
-    assert steps.send(SessionInitRsp(0, b"\x01\x00\x00\x00")) == SetAppConfigCmd(7, PARAMETERS)
+    assert steps.send(SessionInitRsp(0, handle)) == SetAppConfigCmd(session, PARAMETERS)
+    assert steps.send(SetAppConfigRsp(0)) == SessionStartCmd(session)
+    with pytest.raises(StopIteration) as done:
+        steps.send(SessionStartRsp(0))
+    assert done.value.value == session
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ from keywright.uwb.keys import LAST_STS_INDEX, SessionKeys
 from keywright.uwb.ranging.events import Measured, Missed, Refused
 from keywright.uwb.ranging.initiator import Initiator
 from keywright.uwb.ranging.radio import SP0, SP3, Reception, Transmission, biased
-from keywright.uwb.ranging.responder import Responder
+from keywright.uwb.ranging.responder import TABLE, Responder, State
 from keywright.uwb.setup.terms import Terms
 from keywright.uwb.sts import drbg
 from keywright.uwb.twr import COUNTER_MASK, TICK_HZ, metres
@@ -210,6 +210,31 @@ def test_an_unknown_message_or_packet_is_refused() -> None:
     bench.hear(0, b"", kind=7)
     bench.end.receive(b"\x03", 0.0)
     assert len(whats(bench.end.events())) == 3
+
+
+# ---- what is not due ------------------------------------------------------------------------------------------
+
+
+NOT_DUE = [(state, kind) for state, due in TABLE.items() for kind in ("STS", "final data") if kind not in due]
+
+
+@pytest.mark.parametrize(("state", "kind"), NOT_DUE)
+def test_what_is_not_due_changes_nothing(state: State, kind: str) -> None:
+    bench = Bench()
+    steps: dict[str, int] = {"idle": 0, "poll": 1, "final": 2, "data": 3}
+    for step, (slot, octets, sort) in enumerate(
+        ((0, pre_poll_of(TERMS, 1000), SP0), (1, sts_of(TERMS, 1000, 1), SP3), (3, sts_of(TERMS, 1000, 3), SP3))
+    ):
+        if step < steps[state]:
+            bench.hear(slot, octets, kind=sort)
+    bench.end.outgoing(0.0)
+    assert bench.end.state == state
+    for slot in range(6):
+        octets = final_data_of(TERMS, 1000) if kind == "final data" else sts_of(TERMS, 1000, slot)
+        bench.hear(slot, octets, kind=SP0 if kind == "final data" else SP3)
+    assert bench.end.state == state
+    assert bench.end.outgoing(0.0) == []
+    assert bench.end.events() == []
 
 
 # ---- replay ---------------------------------------------------------------------------------------------------

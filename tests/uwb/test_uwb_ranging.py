@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
 
 from keywright.errors import WireError
-from keywright.uwb.air import Clock, UwbAir, straight
+from keywright.uwb.air import Arrival, Clock, Station, UwbAir, straight
 from keywright.uwb.frames import ALIRO_OUI, CCC_OUI
 from keywright.uwb.grid import URSK_S, Hopping
 from keywright.uwb.keys import LAST_STS_INDEX, SessionKeys
@@ -16,7 +17,7 @@ from keywright.uwb.ranging import radio
 from keywright.uwb.ranging.ends import Options
 from keywright.uwb.ranging.events import Ended, Estimated, Measured, Missed, Refused
 from keywright.uwb.ranging.initiator import Initiator
-from keywright.uwb.ranging.radio import Reception, agreement, biased
+from keywright.uwb.ranging.radio import Reception, Transmission, agreement, biased
 from keywright.uwb.ranging.responder import Responder
 from keywright.uwb.setup.device import DeviceSetup
 from keywright.uwb.setup.reader import ReaderSetup
@@ -124,8 +125,30 @@ def test_adaptive_hopping_leaves_a_round_that_gives_nothing() -> None:
     assert kinds[0] is Missed
 
 
-def test_two_rounds_of_a_block_are_two_exchanges() -> None:
-    terms = terms_of(hopping=Hopping.CONTINUOUS, round_offset=4)
+def test_a_responder_that_missed_a_hop_finds_the_session_again() -> None:
+    deaf_until = 0.6
+
+    def medium(sender: Station, receiver: Station, packet: Transmission, time_s: float) -> Sequence[Arrival]:
+        in_block = (time_s - 0.1) % 0.096
+        # Round 0 gives nothing to anybody, so the initiator hops in block 1; one anchor is deaf at first.
+        if in_block < 0.006 or (receiver.position[0] == 8.0 and time_s < deaf_until):
+            return ()
+        return straight(sender, receiver, packet, time_s)
+
+    terms = terms_of(hopping=Hopping.ADAPTIVE, responders=2)
+    scene = Scene(terms, [(5.0, 0.0, 0.0), (8.0, 0.0, 0.0)], medium=medium)
+    one, other = scene.run(2.0)
+    rounds = {event.round for event in one if isinstance(event, Measured)}
+    assert len(rounds) == 1
+    assert rounds != {0}
+    found = [event for event in other if isinstance(event, Measured)]
+    assert len(found) > 10
+    assert {event.round for event in found} == rounds
+
+
+@pytest.mark.parametrize("hopping", Hopping)
+def test_two_rounds_of_a_block_are_two_exchanges(hopping: Hopping) -> None:
+    terms = terms_of(hopping=hopping, round_offset=4)
     scene = Scene(terms, [(2.0, 0.0, 0.0), (0.0, 6.0, 0.0)], seconds=[False, True])
     front, behind = scene.run(1.0)
     assert len(front) >= 9
@@ -135,6 +158,19 @@ def test_two_rounds_of_a_block_are_two_exchanges() -> None:
         assert other.round - one.round == 4
         assert abs(one.distance_m - 2) <= TICK_M
         assert abs(other.distance_m - 6) <= TICK_M
+
+
+@pytest.mark.parametrize("hopping", Hopping)
+def test_two_rounds_of_a_block_stand_loss(hopping: Hopping) -> None:
+    terms = terms_of(hopping=hopping, round_offset=4)
+    scene = Scene(terms, [(2.0, 0.0, 0.0), (0.0, 6.0, 0.0)], seconds=[False, True], loss=0.1)
+    for events, away in zip(scene.run(10.0), (2.0, 6.0), strict=True):
+        measured = [event for event in events if isinstance(event, Measured)]
+        assert len(measured) > 35
+        assert all(abs(event.distance_m - away) <= TICK_M for event in measured)
+        refused = [event.what for event in events if isinstance(event, Refused)]
+        assert all("cannot be told" in what for what in refused)
+        assert not refused or hopping is Hopping.ADAPTIVE
 
 
 def test_a_responder_of_a_second_round_needs_one() -> None:

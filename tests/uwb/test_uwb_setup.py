@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import random
 from collections.abc import Callable
 from typing import Any
@@ -625,3 +626,40 @@ def test_whichever_message_is_lost_a_new_setup_succeeds_unless_the_device_has_be
             other.initiate(PHASE_S)
         talk(other, one, PHASE_S)
         assert {one.state, other.state} == {"ranging"}, lost
+
+
+def test_nothing_that_two_ends_may_hear_in_any_order_escapes_or_leaves_them_of_two_minds() -> None:
+    chance = random.Random(17)
+    for _ in range(150):
+        ends: list[SetupEnd] = [ReaderSetup(SESSION, needs_time_sync=False), device()]
+        now = 0.0
+        on_air: list[tuple[int, bytes]] = []
+        for _ in range(40):
+            now += chance.choice([0.0, 0.1, PHASE_S])
+            for number, end in enumerate(ends):
+                on_air += [(1 - number, octets) for octets in end.outgoing(now)]
+            match chance.randrange(6):
+                case 0:
+                    forged = chance.choice(list(SAMPLES.values()))
+                    on_air.append((chance.randrange(2), build_message(forged)))
+                case 1:
+                    on_air.append((chance.randrange(2), chance.randbytes(chance.randrange(20))))
+                case 2:
+                    owner_does(ends, chance, now)
+                case _ if on_air:
+                    to, octets = on_air.pop(chance.randrange(len(on_air)) if chance.random() < 0.1 else 0)
+                    ends[to].receive(octets, now)
+        for end in ends:
+            assert end.state in type(end).TABLE
+            assert (end.terms is None) == (end.state in {"idle", "m1", "m2", "m3", "ended"})
+            assert all(parse_message(octets) for octets in end.outgoing(now))
+
+
+def owner_does(ends: list[SetupEnd], chance: random.Random, now: float) -> None:
+    """Somebody starts, suspends or resumes, whether or not it is time."""
+    one, other = ends
+    assert isinstance(one, ReaderSetup)
+    assert isinstance(other, DeviceSetup)
+    act: Callable[[float], None] = chance.choice([one.start, one.suspend, one.resume, other.initiate, other.suspend])
+    with contextlib.suppress(SequenceError):
+        act(now)

@@ -6,7 +6,7 @@ import contextlib
 import random
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from typing import Any, Final, TypeVar, final
 
 from keywright.errors import LinkError
@@ -15,14 +15,14 @@ from keywright.link.streams import Stream, StreamServer
 from keywright.sansio.dialogue import drive
 from keywright.uwb.air import Position
 from keywright.uwb.uci.device import UciDevice
-from keywright.uwb.uci.host import Answer, HostStream, Steps
-from keywright.uwb.uci.messages import UciCommand, UciNotification, UciResponse, build_message
+from keywright.uwb.uci.host import Answer, HostStream
+from keywright.uwb.uci.messages import UciCommand, UciNotification, build_message
 from keywright.uwb.uci.scene import Scene
 
 DEFAULT_PORT: Final = 7000
 """Where google/pica listens, and so do we."""
 _TIMEOUT_S: Final = 5.0
-R = TypeVar("R", bound=UciResponse)
+Result = TypeVar("Result")
 
 
 @final
@@ -40,7 +40,7 @@ class UciConnection:
         self._answers: deque[Answer] = deque()
         self._notices: deque[UciNotification] = deque()
 
-    def run(self, steps: Steps[R]) -> R:
+    def run(self, steps: Generator[UciCommand, Answer, Result]) -> Result:
         """Carry a dialogue. Raises LinkError, and what the dialogue raises."""
         return drive(steps, self.exchange)
 

@@ -131,10 +131,10 @@ def range_(
         raise UsageError(str(error), hint="for example --address 0100 --peer 0200") from error
     with connected(*_address_of(link)) as connection:
         connection.run(identify())
-        connection.run(begin(session, parameters))
-        for notice in _rounds(connection, session, count, max(_LEAST_WAIT_S, _LATE_INTERVALS * interval / 1000)):
+        token = connection.run(begin(session, parameters))
+        for notice in _rounds(connection, token, count, max(_LEAST_WAIT_S, _LATE_INTERVALS * interval / 1000)):
             _show(notice, as_json=json)
-        connection.run(end(session))
+        connection.run(end(token))
 
 
 def _rounds(connection: UciConnection, session: int, count: int, wait_s: float) -> Iterator[SessionInfoNtf]:

@@ -39,6 +39,8 @@ TABLE: Final[Mapping[State, tuple[str, ...]]] = {
 
 _WINDOW: Final = 8
 """A packet may be off its slot by one part in so many of a slot."""
+_REMEMBERED: Final = 64
+"""Blocks that were not heard, whose rounds an adaptive session may have stayed in."""
 _NEAR_S: Final = 8.0
 """Pre-polls less than this apart are compared by the radio's counter, which wraps after 17 s."""
 _STAGES: Final[Mapping[State, Stage]] = {"poll": "poll", "final": "final", "data": "final data"}
@@ -177,13 +179,23 @@ class Responder(RangingEnd[ResponderEvent]):
     def _first_of(self, block: int, round_: int) -> int:
         """The first round of a block, if a pre-poll may come in this one. Raises WireError if not."""
         grid = self.grid
+        heard, first = self._before or (-1, 0)
         allowed = {grid.first_round(block, 0, hops=True)}
-        if grid.hopping is Hopping.ADAPTIVE:
-            allowed.add(self._before[1] if self._before else 0)
-        for first in allowed:
-            if round_ in {first, first + grid.round_offset}:
-                return first
-        raise WireError(f"pre-poll in round {round_} of block {block}, where hopping leads to {sorted(allowed)}")
+        if heard == block:
+            allowed = {first}  # and this is the second round
+        elif grid.hopping is Hopping.ADAPTIVE:
+            # It may have stayed where it was, or hopped in a block that was not heard here and stayed there.
+            allowed |= {first, *map(grid.hopped, range(max(heard + 1, block - _REMEMBERED), block))}
+        is_first = round_ in allowed and heard != block
+        is_second = grid.round_offset > 0 and round_ - grid.round_offset in allowed
+        if is_first and is_second:
+            # An answer in the wrong one would be taken for that of the responder whose round it is.
+            raise WireError(f"pre-poll in round {round_} of block {block}, the first or the second: it cannot be told")
+        if is_first:
+            return round_
+        if is_second:
+            return round_ - grid.round_offset
+        raise WireError(f"pre-poll in round {round_} of block {block}, where hopping does not lead")
 
     def _check_time(self, start: int, at: int, now: float) -> None:
         """A pre-poll comes as far from the last as the grid says. Raises WireError for one that was held back."""

@@ -21,10 +21,9 @@ MANDATORY: Final = (
     App.MULTI_NODE_MODE,
     App.RANGING_ROUND_USAGE,
     App.DEVICE_MAC_ADDRESS,
-    App.DEVICE_TYPE,
     App.SCHEDULED_MODE,
 )
-"""A session is INIT until it has these."""
+"""A session is INIT until it has these. Without a device type it is a controlee."""
 CHANGES_WHILE_ACTIVE: Final = frozenset(
     {
         App.RNG_DATA_NTF,
@@ -46,7 +45,7 @@ class Rule(NamedTuple):
 
 
 RULES: Final[dict[int, Rule]] = {
-    App.DEVICE_TYPE: Rule((1,), frozenset({0, 1})),
+    App.DEVICE_TYPE: Rule((1,), frozenset({0, 1}), b"\x00"),
     App.RANGING_ROUND_USAGE: Rule((1,), frozenset(range(10))),
     App.STS_CONFIG: Rule((1,), frozenset(range(5)), b"\x00"),
     App.MULTI_NODE_MODE: Rule((1,), frozenset({0, 1, 2})),
@@ -63,7 +62,7 @@ RULES: Final[dict[int, Rule]] = {
     App.SLOTS_PER_RR: Rule((1,), default=b"\x19"),
     App.SCHEDULED_MODE: Rule((1,), frozenset({0, 1, 2})),
     App.MAC_ADDRESS_MODE: Rule((1,), frozenset({0, 2}), b"\x00"),
-    App.MAX_NUMBER_OF_MEASUREMENTS: Rule((2,), default=bytes(2)),
+    App.MAX_NUMBER_OF_MEASUREMENTS: Rule((1, 2), default=bytes(2)),
     App.SESSION_KEY: Rule((16, 32)),
     App.SUBSESSION_KEY: Rule((16, 32)),
 }

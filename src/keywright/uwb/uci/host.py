@@ -116,17 +116,19 @@ def capabilities() -> Steps[CapsInfoRsp]:
 
 def begin(
     session_id: int, parameters: tuple[Tlv, ...], session_type: int = SessionType.RANGING
-) -> Steps[SessionStartRsp]:
-    """Open a session, configure it, start it."""
-    yield from ask(SessionInitCmd(session_id, session_type), SessionInitRsp, f"session {session_id:08X}")
-    yield from ask(SetAppConfigCmd(session_id, parameters), SetAppConfigRsp, "configuration")
-    return (yield from ask(SessionStartCmd(session_id), SessionStartRsp, "start"))
+) -> Generator[UciCommand, Answer, int]:
+    """Open a session, configure it, start it. Returns what stands for it: its id, or the handle that it was given."""
+    opened = yield from ask(SessionInitCmd(session_id, session_type), SessionInitRsp, f"session {session_id:08X}")
+    session = int.from_bytes(opened.handle, "little") if opened.handle else session_id
+    yield from ask(SetAppConfigCmd(session, parameters), SetAppConfigRsp, "configuration")
+    yield from ask(SessionStartCmd(session), SessionStartRsp, "start")
+    return session
 
 
-def end(session_id: int) -> Steps[SessionDeinitRsp]:
-    """Stop a session and close it."""
-    yield from ask(SessionStopCmd(session_id), SessionStopRsp, "stop")
-    return (yield from ask(SessionDeinitCmd(session_id), SessionDeinitRsp, "close"))
+def end(session: int) -> Steps[SessionDeinitRsp]:
+    """Stop a session and close it: by what `begin` returned."""
+    yield from ask(SessionStopCmd(session), SessionStopRsp, "stop")
+    return (yield from ask(SessionDeinitCmd(session), SessionDeinitRsp, "close"))
 
 
 def ranging_parameters(
