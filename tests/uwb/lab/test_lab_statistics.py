@@ -48,7 +48,9 @@ def test_no_rate_is_told_that_the_trials_do_not_bear() -> None:
     assert str(share(0, 20000)) == "< 0.019 % (95 %, 20000 trials)"
     assert str(share(100, 100)) == "> 96.3 % (95 %, 100 trials)"
     assert str(share(1, 100)) == "1 % (0.025 % to 5.5 %)"
-    assert str(share(0, 0)) == "no trials"
+    assert str(share(0, 0)) == share(0, 0).brief() == share(0, 0).with_limits() == "no trials"
+    assert share(0, 100).brief() == share(0, 100).with_limits() == "< 3.7 %"
+    assert (share(1, 100).brief(), share(1, 100).with_limits()) == ("1 %", "1 % (0.025 % to 5.5 %)")
     with pytest.raises(ValueError, match="3 of 2"):
         share(3, 2)
 

@@ -44,7 +44,7 @@ def write_page(
 
     from keywright.production.reports.rendering import render  # noqa: PLC0415 - for pages only
 
-    style = render("colours.css") + render("report.css") + render("ranging.css") + Markup(STYLE)  # noqa: S704 - ours
+    style = render("colours.css") + render("report.css") + render("ranging.css") + Markup(STYLE)  # noqa: S704 - a constant of ours
     page = render(
         "ranging.html",
         title=title,

@@ -76,7 +76,7 @@ def curves(title: str, points: Mapping[str, Sequence[Point]]) -> Picture:
         if not curve:
             continue
         upper = [(max(one.alarms.low, _NEVER), one.caught.high) for one in curve]
-        lower = [(max(one.alarms.high, _NEVER), one.caught.low) for one in curve]
+        lower = [(_NEVER, 0.0), *((max(one.alarms.high, _NEVER), one.caught.low) for one in curve)]
         picture.band([*_stairs(upper), *reversed(_stairs(lower))], kind)
         picture.line(_stairs([(max(one.alarms.rate, _NEVER), one.caught.rate) for one in curve]), kind)
         picture.name(name, kind)

@@ -33,10 +33,12 @@ class Share(msgspec.Struct, frozen=True):
         return self.hits / self.trials if self.trials else float("nan")
 
     def brief(self) -> str:
-        """The same without interval and number of trials, for where those are told beside it."""
-        if self.hits in (0, self.trials):
-            return str(self).partition(" (")[0]
-        return f"{100 * self.rate:.3g} %"
+        """As `str`, without interval and number of trials, for where there is no room for them."""
+        return str(self).partition(" (")[0]
+
+    def with_limits(self) -> str:
+        """As `str`, without the number of trials, for where it is told beside it."""
+        return self.brief() if self.hits in (0, self.trials) else str(self)
 
     def __str__(self) -> str:
         """As it may be told: a rate of 0 is never shown, only what it is below."""
