@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from numpy.random import default_rng
 
-from keywright.uwb.lab.special import beta_cdf, tail_of_normal
+from keywright.uwb.lab.special import beta_cdf, beta_quantile, tail_of_normal
 from keywright.uwb.lab.statistics import histogram, percent, roc, share, spread, useful_thresholds
 
 
@@ -17,6 +17,13 @@ def test_the_beta_function_is_the_tail_of_a_binomial(n: int, k: int, p: float) -
     tail = sum(math.comb(n, i) * p**i * (1 - p) ** (n - i) for i in range(k, n + 1))
     assert beta_cdf(p, k, n - k + 1) == pytest.approx(tail, rel=1e-9)
     assert (beta_cdf(0, 2, 3), beta_cdf(1, 2, 3)) == (0, 1)
+
+
+@pytest.mark.parametrize("p", [1e-9, 0.025, 0.5, 0.975, 1 - 1e-9])
+@pytest.mark.parametrize(("a", "b"), [(1, 1), (1, 10_000), (10_000, 1), (0.5, 0.5), (3, 998), (500, 500)])
+def test_a_quantile_is_where_the_distribution_reaches_it(p: float, a: float, b: float) -> None:
+    x = beta_quantile(p, a, b)
+    assert beta_cdf(x, a, b) == pytest.approx(p, rel=1e-6, abs=1e-12)
 
 
 @pytest.mark.parametrize(

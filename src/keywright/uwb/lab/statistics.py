@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from typing import Final
 
@@ -9,10 +10,9 @@ import msgspec
 import numpy as np
 
 from keywright.uwb.lab.air import F64
-from keywright.uwb.lab.special import beta_cdf
+from keywright.uwb.lab.special import beta_quantile
 
 CONFIDENCE: Final = 0.95
-_HALVINGS: Final = 60
 
 
 class Share(msgspec.Struct, frozen=True):
@@ -63,6 +63,7 @@ def percent(value: float, *, up: bool) -> str:
     return f"{rounded:.{digits}f} %"
 
 
+@functools.cache
 def share(hits: int, trials: int, confidence: float = CONFIDENCE) -> Share:
     """The share with its interval. Raises ValueError if there are more hits than trials."""
     if not 0 <= hits <= trials:
@@ -70,21 +71,9 @@ def share(hits: int, trials: int, confidence: float = CONFIDENCE) -> Share:
     if not trials:
         return Share(0, 0, 0.0, 1.0)
     tail = (1 - confidence) / 2
-    low = 0.0 if hits == 0 else _quantile(tail, hits, trials - hits + 1)
-    high = 1.0 if hits == trials else _quantile(1 - tail, hits + 1, trials - hits)
+    low = 0.0 if hits == 0 else beta_quantile(tail, hits, trials - hits + 1)
+    high = 1.0 if hits == trials else beta_quantile(1 - tail, hits + 1, trials - hits)
     return Share(hits, trials, low, high)
-
-
-def _quantile(p: float, a: float, b: float) -> float:
-    """The beta distribution's, by halving."""
-    low, high = 0.0, 1.0
-    for _ in range(_HALVINGS):
-        middle = (low + high) / 2
-        if beta_cdf(middle, a, b) < p:
-            low = middle
-        else:
-            high = middle
-    return (low + high) / 2
 
 
 class Bin(msgspec.Struct, frozen=True):
