@@ -70,7 +70,7 @@ def test_a_registered_fob_needs_no_document_and_a_cleared_one_is_out(keywright: 
     assert unlock(keywright, place, "F3")["reader_status"] == "0003"
     ran = keywright("key", "enrol", place.lock, "--link", place.fob("F3"))
     key = ran.out.split()[-1]
-    assert unlock(keywright, place, "F3")["reason"] == "registered as 'key 1'"
+    assert unlock(keywright, place, "F3")["reason"] == "registered as 'AliroNonEvictableEndpointKey 1'"
     again = keywright("key", "enrol", place.lock, "--link", place.fob("F3"))
     assert (again.code, "the lock has this key already" in again.err) == (1, True)
     refused = keywright("key", "lock", "clear", place.lock, key)

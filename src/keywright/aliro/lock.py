@@ -125,10 +125,27 @@ class Lock:
 
         opened = yield from authenticate(self.reader, plan, fresh, self.keys, self._find_slot, is_enough)
         outcome = decided[-1] if opened.is_fast else (yield from self._decide_standard(opened, situation))
-        if not outcome.granted and (outcome.decision is None or outcome.status == ReaderStatus.PUBLIC_KEY_NOT_TRUSTED):
-            self._forget((opened.credential,))
+        self._settle(outcome)
         yield from finish(opened, outcome.status)
         return outcome
+
+    def decide(self, opened: Opened, situation: Situation) -> Dialogue[Outcome]:
+        """Decide about a device that somebody else has authenticated and will tell, as over Bluetooth.
+
+        What a later transaction needs is kept when this returns. Raises as `unlock`.
+        """
+        outcome = self._decide_kept(opened, situation) if opened.is_fast else None
+        if outcome is None and opened.is_fast:
+            outcome = _refused(opened, ReaderStatus.ACCESS_RIGHTS, "the document is not kept here any more")
+        elif outcome is None:
+            outcome = yield from self._decide_standard(opened, situation)
+        self._settle(outcome)
+        return outcome
+
+    def _settle(self, outcome: Outcome) -> None:
+        """Forget whom nothing will let in again."""
+        if not outcome.granted and (outcome.decision is None or outcome.status == ReaderStatus.PUBLIC_KEY_NOT_TRUSTED):
+            self._forget((outcome.credential,))
 
     def _decide_kept(self, opened: Opened, situation: Situation) -> Outcome | None:
         """By what is known of a credential that was here before; None: it has to show its document again."""

@@ -10,10 +10,11 @@ from typing import Annotated, Final
 import msgspec
 import typer
 
+from keywright.cli import demo_door
 from keywright.cli.campaign import watching
 from keywright.cli.campaign_text import summary_lines, verified_lines
 from keywright.cli.options import Json
-from keywright.cli.text import bad, good, heading, note, say, show_json
+from keywright.cli.text import bad, good, heading, note, say, show_json, wrapped
 from keywright.errors import UsageError
 from keywright.fob.fobs import Model
 from keywright.fob.open import open_simulated
@@ -66,7 +67,8 @@ def command(
     """Provision a lot of simulated key fobs, end to end, and show it.
 
     To the good fobs of the example come two that fail: one has other factory keys than expected, one loses its power
-    inside PUT KEY. Ends with 0 only if exactly that happened and every other fob was sealed.
+    inside PUT KEY. Then two fobs become keys of a door (Aliro): it opens by NFC and by Bluetooth with UWB, and stays
+    shut for a relay and for a fob that was revoked. Ends with 0 only if exactly that happened.
     """
     examples = _examples()
     recipe, store = examples / RECIPE, _fresh(folder)
@@ -79,11 +81,16 @@ def command(
     with UnitStore.open(str(store), readonly=True) as units:
         write_html(units, folder / _REPORT, summary=done.summary)
     proofs = list(_proofs(done, verified, faults, store))
+    if not json:
+        _tell(done, verified, proofs)
+        note("now fobs that open a door: a lot of two, and a lock")
+    scenes = demo_door.play(examples, folder)
     if json:
-        show_json({**msgspec.to_builtins(done.summary), "proofs": msgspec.to_builtins(proofs)})
+        found = {"proofs": msgspec.to_builtins(proofs), "door": msgspec.to_builtins(scenes)}
+        show_json({**msgspec.to_builtins(done.summary), **found})
     else:
-        _tell(done, verified, proofs, store, serials[0])
-    if not all(proof.holds for proof in proofs):
+        _tell_door(scenes, store, serials[0])
+    if not (all(proof.holds for proof in proofs) and all(scene.holds for scene in scenes)):
         raise typer.Exit(1)
 
 
@@ -116,7 +123,8 @@ def _fresh(folder: Path) -> Path:
     """Make the folder and clear it of an earlier demo, of nothing else. Returns the path of the store."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        for old in (*folder.glob(f"{_LOT}*"), folder / _REPORT, folder / ORDER):
+        made = (f"{_LOT}*", _REPORT, ORDER, *demo_door.FILES)
+        for old in [path for pattern in made for path in folder.glob(pattern)]:
             old.unlink(missing_ok=True)
     except OSError as error:
         raise UsageError(f"{folder}: cannot be used: {error.strerror}", hint="give another --folder") from error
@@ -148,18 +156,30 @@ def _tries(store: Path, serial: str) -> int:
         return link.element.attempts
 
 
-def _tell(done: Run, verified: Verified, proofs: list[Proof], store: Path, serial: str) -> None:
+def _tell(done: Run, verified: Verified, proofs: list[Proof]) -> None:
     for line in (*summary_lines(done.summary), *verified_lines(verified)):
         say(line)
     say(heading("What was to happen"))
     for proof in proofs:
         say(f"  {good('yes') if proof.holds else bad('NO ')}  {proof.what}")
-    say(heading("Look next"))
+
+
+def _tell_door(scenes: list[demo_door.Scene], store: Path, serial: str) -> None:
+    folder = store.parent
+    say(heading("At the door"))
+    for scene in scenes:
+        for line in wrapped(scene.what, indent=7, first=f"  {good('yes') if scene.holds else bad('NO ')}  "):
+            say(line)
     fob = f"'sim:fob?serial={serial}&memory={store}.fobs'"
+    lock, keys = folder / demo_door.LOCK, folder / f"{demo_door.STORE}.fobs"
+    say(heading("Look next"))
     for label, what in (
-        ("the report", f"{store.parent / _REPORT}"),
+        ("the report", f"{folder / _REPORT}"),
         ("one fob", f"keywright card info --link {fob}"),
         ("its exchange", f"keywright replay {store}.trace.jsonl"),
         ("the lot", f"keywright campaign status --store {store}"),
+        ("the lock", f"keywright key lock show {lock}"),
+        ("a fob at it", f"keywright key unlock {lock} --link 'sim:fob?serial=KW-D1-000002&memory={keys}'"),
+        ("all of it", f"{folder / demo_door.PICTURE}"),
     ):
         say(f"  {label:14}{what}")

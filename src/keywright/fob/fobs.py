@@ -9,7 +9,7 @@ from typing import Final
 import msgspec
 
 from keywright.element import SecureElement
-from keywright.fob.aliro.applet import modules
+from keywright.fob.aliro.applet import Wiring, modules
 from keywright.fob.credential.applet import CredentialApplet
 from keywright.globalplatform.messages import Cplc
 from keywright.scp.scp03.keys import GP_TEST_KEY, KeySet
@@ -42,8 +42,13 @@ def chip_serial(serial: str) -> bytes:
     return hashlib.sha256(b"keywright simulated fob\0" + serial.encode()).digest()[:10]
 
 
-def simulated_fob(serial: str, memory: Memory, model: Model | None = None) -> SecureElement:
-    """The fob of this serial. A memory that already holds one continues it; `model` counts only for a fresh one."""
+def simulated_fob(
+    serial: str, memory: Memory, model: Model | None = None, *, wiring: Wiring | None = None
+) -> SecureElement:
+    """The fob of this serial. A memory that already holds one continues it; `model` counts only for a fresh one.
+
+    wiring: from its Aliro applet to its radio, for whoever plays the radio.
+    """
     model = model or Model()
     chip = chip_serial(serial)
     key = bytes.fromhex(model.factory_key)
@@ -60,7 +65,7 @@ def simulated_fob(serial: str, memory: Memory, model: Model | None = None) -> Se
         cin=chip[:8],
         rng=os.urandom,
         applets=(CredentialApplet(),),
-        factories=modules(os.urandom),
+        factories=modules(os.urandom, wiring=wiring),
     )
 
 

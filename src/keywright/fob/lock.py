@@ -13,11 +13,9 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, Final, final
 
-from keywright.aliro.documents.verification import Trust
 from keywright.aliro.lock import Lock, Settings
 from keywright.aliro.matter.cluster import (
     CURVE,
-    ENDPOINTS,
     Attribute,
     CredentialType,
     Invoke,
@@ -72,13 +70,8 @@ class DoorReader:
 
     def lock(self, interface: Interface = Interface.NFC) -> Lock:
         """What decides: issuers and registered keys are those of the cluster. Raises StoreError."""
-        registered = {
-            one.key: f"{CREDENTIAL_NAMES[one.slot.type]} {one.slot.index}"
-            for one in self.cluster.credentials(*ENDPOINTS)
-        }
-        trust = Trust.of(one.key for one in self.cluster.credentials(CredentialType.ISSUER))
-        settings = Settings(elements=self.elements)
-        return Lock(self.reader(interface), self._memory, trust, settings, registered=registered)
+        cluster, settings = self.cluster, Settings(elements=self.elements)
+        return Lock(self.reader(interface), self._memory, cluster.trust(), settings, registered=cluster.registered())
 
     def fresh(self) -> Fresh:
         """An ephemeral key and a transaction identifier for one transaction."""
@@ -146,17 +139,23 @@ def begin_lock(
     rng: Callable[[int], bytes],
     *,
     group_identifier: bytes = b"",
-    signing_key: EcPrivateKey | None = None,
+    configuration: str = "",
     elements: tuple[str, ...] = (DEFAULT_ELEMENT,),
 ) -> None:
-    """Make the file of a lock with a configuration; what is not given is drawn. Raises StoreError if it is there."""
+    """Make the file of a lock. Raises StoreError if it is there, UsageError for a configuration that cannot be read.
+
+    configuration: JSON with a reader in it (`aliro.matter.configuration`); without, reader key and group are drawn.
+    """
     if path.exists():
         raise StoreError(f"{path}: already there; a lock is never overwritten", hint="give another path")
     with closing(Journal(path, sync=True)) as journal:
         reader = DoorReader(journal.memory(_NAMESPACE), rng)
         reader.elements = elements
+        if configuration:
+            reader.configure(configuration)
+            return
         group = {"groupIdentifier": (group_identifier or rng(16)).hex(), "groupResolvingKey": rng(16).hex()}
-        reader.configure(json.dumps({"reader": group}), signing_key or EcPrivateKey.draw(CURVE, rng))
+        reader.configure(json.dumps({"reader": group}), EcPrivateKey.draw(CURVE, rng))
 
 
 def now() -> int:

@@ -37,6 +37,10 @@ _STATUSES = {
 def new(
     lock: LockFile,
     *,
+    configuration: Annotated[
+        Path | None,
+        typer.Option("--configuration", metavar="FILE", help="Configuration with a reader in it, as JSON."),
+    ] = None,
     group: Annotated[
         str, typer.Option("--group", metavar="HEX", help="reader_group_identifier, 16 bytes; drawn if not given.")
     ] = "",
@@ -56,7 +60,13 @@ def new(
         identifier = b"\0"
     if group and len(identifier) != 16:
         raise UsageError(f"--group {group}: 16 bytes in hex", hint="leave it out, and one is drawn")
-    begin_lock(lock, os.urandom, group_identifier=identifier, elements=tuple(element or ("door",)))
+    begin_lock(
+        lock,
+        os.urandom,
+        group_identifier=identifier,
+        configuration=_text(configuration) if configuration else "",
+        elements=tuple(element or ("door",)),
+    )
     with opened_lock(lock, os.urandom, readonly=True) as reader:
         _show(lock, reader, as_json=json, done="made")
 
@@ -97,10 +107,7 @@ def configure(
 
     Example: keywright key lock configure door.lock door.json
     """
-    try:
-        text = configuration.read_text("utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"{configuration}: cannot be read: {error}") from error
+    text = _text(configuration)
     with opened_lock(lock, os.urandom) as reader:
         reader.configure(text)
         _show(lock, reader, as_json=json, done="configured")
@@ -183,6 +190,13 @@ def demand(outcome: Outcome, what: str) -> None:
         raise KeywrightError(
             f"{what}: the lock answered {status:02X}, {said}", hint="keywright key lock show says what it has"
         )
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"{path}: cannot be read: {error}") from error
 
 
 def _named(slots: list[Slot]) -> str:

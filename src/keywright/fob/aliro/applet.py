@@ -11,9 +11,12 @@ import functools
 from collections.abc import Callable
 from typing import Final, final
 
+import msgspec
+
 from keywright.aliro.credential import CREDENTIALS, CredentialRecord, forget_persistent
 from keywright.aliro.keys import CURVE
 from keywright.aliro.messages import EXPEDITED_AID
+from keywright.aliro.profile import Interface
 from keywright.aliro.session import Session
 from keywright.aliro.user_device import Settings, UserDevice
 from keywright.codec.tlv import item
@@ -36,6 +39,22 @@ _DOCUMENTS: Final = {Dgi.ACCESS_DOCUMENT: "access", Dgi.REVOCATION_DOCUMENT: "re
 
 
 @final
+class Wiring:
+    """Lines between the element and the radio of the same fob, which no command crosses.
+
+    The radio says over what it carries the commands (`interface`), and takes from `session` the keys that outlive the
+    access protocol.
+    """
+
+    __slots__ = ("interface", "session")
+
+    def __init__(self) -> None:
+        self.interface = Interface.NFC
+        self.session = Session()
+        """The transaction that was begun last."""
+
+
+@final
 class AliroApplet:
     """The user device behind one of the two AIDs. Keeps no state of its own."""
 
@@ -47,18 +66,28 @@ class AliroApplet:
         random: Callable[[int], bytes],
         settings: Settings | None = None,
         *,
+        wiring: Wiring | None = None,
         user_is_authenticated: Callable[[], bool] = lambda: False,
     ) -> None:
-        """aid: its instance's. The rest as for `UserDevice`."""
+        """aid: its instance's. wiring: to the radio of the fob, if it has one. The rest as for `UserDevice`."""
         self.aid = aid
         self._random = random
-        self._user_device = UserDevice(
-            settings or Settings(), _signer, random, user_is_authenticated=user_is_authenticated
-        )
+        self._wiring = wiring or Wiring()
+        chosen = settings or Settings()
+        self._user_devices = {
+            interface: UserDevice(
+                msgspec.structs.replace(chosen, interface=interface),
+                _signer,
+                random,
+                user_is_authenticated=user_is_authenticated,
+            )
+            for interface in Interface
+        }
 
     def select(self, context: Context) -> bytes:
         """What Aliro wants of SELECT; the step-up AID goes on with the transaction of the expedited one."""
-        return self._user_device.select(context.aid, _session(context))
+        self._wiring.session = session = _session(context)
+        return self._user_devices[self._wiring.interface].select(context.aid, session)
 
     def process(self, command: Command, context: Context) -> Response:
         """The line's commands by the table, all others as the user device has them."""
@@ -67,7 +96,7 @@ class AliroApplet:
             drop_blocks(context)
         records = context.on_behalf_of(EXPEDITED_AID)
         if act is None:
-            return self._user_device.process(command, _session(context), records)
+            return self._user_devices[self._wiring.interface].process(command, _session(context), records)
         if context.aid != EXPEDITED_AID:
             raise Refusal(SW.INS_NOT_SUPPORTED)
         _session(context).erase()
@@ -168,12 +197,13 @@ def modules(
     random: Callable[[int], bytes],
     settings: Settings | None = None,
     *,
+    wiring: Wiring | None = None,
     user_is_authenticated: Callable[[], bool] = lambda: False,
 ) -> dict[bytes, Callable[[bytes], AliroApplet]]:
     """What an element needs to install it: the maker of each executable module (`SecureElement(factories=...)`)."""
 
     def make(aid: bytes) -> AliroApplet:
-        return AliroApplet(aid, random, settings, user_is_authenticated=user_is_authenticated)
+        return AliroApplet(aid, random, settings, wiring=wiring, user_is_authenticated=user_is_authenticated)
 
     return dict.fromkeys((EXPEDITED_MODULE, STEP_UP_MODULE), make)
 
