@@ -121,6 +121,48 @@ def test_a_further_host_is_turned_away_and_may_come_later() -> None:
         server.close()
 
 
+def test_a_host_that_reads_nothing_holds_up_nobody() -> None:
+    class Talker:
+        """Tells a megabyte at once, and again whenever it is asked."""
+
+        def __init__(self) -> None:
+            self.is_closed = False
+
+        def receive(self, data: bytes, now: float) -> None:
+            pass
+
+        def outgoing(self, now: float) -> list[bytes]:
+            return [bytes(1 << 20)]
+
+        def deadline(self) -> float | None:
+            return None
+
+        def events(self) -> list[object]:
+            return []
+
+        def closed(self) -> None:
+            self.is_closed = True
+
+    talkers: list[Talker] = []
+
+    def make() -> Talker:
+        talkers.append(Talker())
+        return talkers[-1]
+
+    server = StreamServer(HOST, 0, make)
+    stop = threading.Event()
+    thread = threading.Thread(
+        target=lambda: list(server.run(lambda: stop.is_set() or any(one.is_closed for one in talkers)))
+    )
+    thread.start()
+    with socket.create_connection((HOST, server.port)):
+        thread.join(20)
+    stop.set()
+    thread.join()
+    server.close()
+    assert [one.is_closed for one in talkers] == [True]
+
+
 @contextmanager
 def saying(octets: bytes) -> Iterator[int]:
     """A server that says this to whoever connects, and goes."""

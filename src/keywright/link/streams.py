@@ -19,6 +19,7 @@ logger = logging.getLogger(__name__)
 _CHUNK: Final = 1 << 14
 _STEP_S: Final = 0.2
 _SEND_TIMEOUT_S: Final = 10.0
+_MOST_PENDING: Final = 1 << 20
 
 
 class Served(Endpoint[Any], Protocol):
@@ -27,6 +28,49 @@ class Served(Endpoint[Any], Protocol):
     def closed(self) -> None:
         """The other side is gone."""
         ...
+
+
+class _Connection:
+    """One served connection, and what it has not taken yet."""
+
+    def __init__(self, link: socket.socket, endpoint: Served) -> None:
+        self.link = link
+        self.endpoint = endpoint
+        self.pending = bytearray()
+
+    def receive(self) -> bool:
+        """Take what has come; False once the other side is gone."""
+        try:
+            data = self.link.recv(_CHUNK)
+        except BlockingIOError:
+            return True
+        except OSError as error:
+            logger.info("connection lost reason=%s", error)
+            return False
+        if data:
+            self.endpoint.receive(data, time.monotonic())
+        return bool(data)
+
+    def send(self) -> bool:
+        """Send what can be sent now; False if the other side is gone, or takes nothing of what is told to it."""
+        self.pending += b"".join(self.endpoint.outgoing(time.monotonic()))
+        try:
+            while self.pending:
+                del self.pending[: self.link.send(self.pending)]
+        except BlockingIOError:
+            pass
+        except OSError as error:
+            logger.info("connection lost reason=%s", error)
+            return False
+        if len(self.pending) > _MOST_PENDING:
+            logger.info("connection dropped reason=nothing is read")
+            return False
+        return True
+
+    def close(self) -> None:
+        """Tell the endpoint, and close."""
+        self.endpoint.closed()
+        self.link.close()
 
 
 @final
@@ -44,7 +88,7 @@ class StreamServer:
         self._listener.setblocking(False)
         self._make = make
         self._most = most
-        self._served: dict[socket.socket, Served] = {}
+        self._served: dict[socket.socket, _Connection] = {}
         self.port: int = self._listener.getsockname()[1]
 
     def run(self, stop: Callable[[], bool]) -> Iterator[tuple[Served, Any]]:
@@ -52,70 +96,52 @@ class StreamServer:
         with selectors.DefaultSelector() as selector:
             selector.register(self._listener, selectors.EVENT_READ)
             while not stop():
-                for key, _ in selector.select(self._wait()):
+                for key, events in selector.select(self._wait()):
                     if key.fileobj is self._listener:
                         self._accept(selector)
+                    elif events & selectors.EVENT_READ and not key.data.receive():
+                        self._drop(selector, key.data)
+                for connection in list(self._served.values()):
+                    is_there = connection.send()
+                    for event in connection.endpoint.events():
+                        yield connection.endpoint, event
+                    if is_there:
+                        wanted = selectors.EVENT_READ | (selectors.EVENT_WRITE if connection.pending else 0)
+                        selector.modify(connection.link, wanted, connection)
                     else:
-                        self._receive(selector, key.fileobj)
-                for connection, endpoint in list(self._served.items()):
-                    self._send(selector, connection, endpoint)
-                    for event in endpoint.events():
-                        yield endpoint, event
+                        self._drop(selector, connection)
 
     def close(self) -> None:
         """Give up the port and every connection."""
-        for connection, endpoint in self._served.items():
+        for connection in self._served.values():
             connection.close()
-            endpoint.closed()
         self._served.clear()
         self._listener.close()
 
     def _wait(self) -> float:
         now = time.monotonic()
-        deadlines = [endpoint.deadline() for endpoint in self._served.values()]
+        deadlines = [connection.endpoint.deadline() for connection in self._served.values()]
         nearest = min((deadline for deadline in deadlines if deadline is not None), default=now + _STEP_S)
         return min(_STEP_S, max(0.0, nearest - now))
 
     def _accept(self, selector: selectors.BaseSelector) -> None:
         try:
-            connection, _ = self._listener.accept()
+            link, _ = self._listener.accept()
         except OSError as error:
             logger.info("not accepted reason=%s", error)
             return
         if len(self._served) >= self._most:
             logger.info("connection refused reason=%s are served already", self._most)
-            connection.close()
+            link.close()
             return
-        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        connection.settimeout(_SEND_TIMEOUT_S)
-        self._served[connection] = self._make()
-        selector.register(connection, selectors.EVENT_READ)
+        link.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        link.setblocking(False)
+        connection = self._served[link] = _Connection(link, self._make())
+        selector.register(link, selectors.EVENT_READ, connection)
 
-    def _receive(self, selector: selectors.BaseSelector, connection: Any) -> None:
-        try:
-            data = connection.recv(_CHUNK)
-        except OSError as error:
-            logger.info("connection lost reason=%s", error)
-            data = b""
-        if data:
-            self._served[connection].receive(data, time.monotonic())
-        else:
-            self._drop(selector, connection)
-
-    def _send(self, selector: selectors.BaseSelector, connection: socket.socket, endpoint: Served) -> None:
-        octets = b"".join(endpoint.outgoing(time.monotonic()))
-        if not octets:
-            return
-        try:
-            connection.sendall(octets)
-        except OSError as error:
-            logger.info("connection lost reason=%s", error)
-            self._drop(selector, connection)
-
-    def _drop(self, selector: selectors.BaseSelector, connection: socket.socket) -> None:
-        selector.unregister(connection)
-        endpoint = self._served.pop(connection)
-        endpoint.closed()
+    def _drop(self, selector: selectors.BaseSelector, connection: _Connection) -> None:
+        selector.unregister(connection.link)
+        del self._served[connection.link]
         connection.close()
 
 
