@@ -119,6 +119,10 @@ def test_two_devices_at_once_and_the_bolt_that_one_moves_is_told_to_both() -> No
         told = await asyncio.gather(*waiting)
         assert told == [StateChanged(StateReport(0, 1)), StateChanged(StateReport(6, 1))]
         assert house.door.state == 1
+        by_hand = asyncio.ensure_future(until(sessions[0], lambda event: isinstance(event, StateChanged)))
+        house.door.set_state(0, Source.MANUAL)
+        house.station.wake()
+        assert await by_hand == StateChanged(StateReport(1, 0))
         await sessions[0].close()
         await house.closed.wait()
 

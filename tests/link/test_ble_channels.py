@@ -67,6 +67,10 @@ class Mirrors:
         self.asked = 0
         self.asked_thrice = asyncio.Event()
         self._again_s = again_s
+        self.wake: Callable[[], None] = lambda: None
+
+    def served(self, wake: Callable[[], None]) -> None:
+        self.wake = wake
 
     def place(self, psm: int) -> bytes:
         return psm.to_bytes(2)
@@ -152,6 +156,9 @@ def test_several_clients_have_channels_of_their_own_and_one_may_make_another_spe
         await channels[0].send(b"abc")
         assert await channels[0].receive(5.0) == b"cba"
         assert await channels[1].receive(5.0) == b"heard abc"
+        station.ends[1].pending.append(b"unasked")
+        station.wake()
+        assert await channels[1].receive(5.0) == b"unasked"
         await channels[0].close()
         await channels[1].send(b"def")
         assert await channels[1].receive(5.0) == b"fed"

@@ -60,6 +60,12 @@ class DoorStation:
         self._offer = offer or Offer()
         self._utc = utc
         self._published = b""
+        self.wake: Callable[[], None] = lambda: None
+        """Let all sessions send what they were told to outside of `on_event`, as by `Door.set_state`."""
+
+    def served(self, wake: Callable[[], None]) -> None:
+        """Serving begins."""
+        self.wake = wake
 
     def place(self, psm: int) -> bytes:
         """Value of the SPSM characteristic."""

@@ -11,6 +11,7 @@ owner does about `Approached` or `RkeRequested`. Nothing here moves a bolt.
 from __future__ import annotations
 
 import contextlib
+import math
 from collections.abc import Generator
 from typing import ClassVar, TypeAlias, final
 
@@ -43,6 +44,7 @@ from keywright.iso7816.apdu import Command, Response
 from keywright.iso7816.layers import chained, complete, sized
 from keywright.iso7816.status import SW
 from keywright.sansio.dialogue import through
+from keywright.uwb.ranging.events import Ended, Measured, Missed, ResponderEvent
 from keywright.uwb.setup.reader import ReaderSetup
 
 OwnEvent: TypeAlias = Authenticated | Refused | RkeRequested | Approached | Left
@@ -81,6 +83,19 @@ class ReaderEnd(BleEnd[OwnEvent]):
         if setup.state != "ranging":
             raise SequenceError(f"a distance while ranging is {setup.state}")
         self._tell(self._watch.measured(distance, now))
+
+    def ranged(self, event: ResponderEvent, now: float) -> None:
+        """What an anchor of this session tells (`uwb.ranging`): distances, rounds without one, the end of the URSK.
+
+        What an anchor refuses is nothing: whoever makes noise must not be able to lock a door.
+        """
+        match event:
+            case Measured():
+                self.measured(Distance(event.distance_m), now)
+            case Missed():
+                self.measured(Distance(math.nan, is_secure=False), now)
+            case Ended():
+                self.drop_ursk()
 
     def suspend(self, now: float) -> None:
         """Ask the device to pause ranging. Raises SequenceError unless it ranges."""

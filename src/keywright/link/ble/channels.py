@@ -80,6 +80,10 @@ class Station(Protocol):
         """An end has told something; what `told` does may make any end want to send."""
         ...
 
+    def served(self, wake: Callable[[], None]) -> None:
+        """Serving begins. wake(), in the event loop: ends were told to send something outside of `told`."""
+        ...
+
 
 @final
 class Channel:
@@ -235,6 +239,7 @@ class _Server:
 
     async def run(self) -> None:
         self._show()
+        self._station.served(self._wake)
         while True:
             self._changed.clear()
             again_s = await self._advertise() if len(self._connections) < self._most else None
@@ -338,5 +343,8 @@ class _Server:
     async def _run(self, end: ChannelEnd, channel: Channel) -> None:
         async for event in arun_pipe(end, end, channel, clock=self._clock):
             self._station.told(end, event)
-            for other in self._channels:
-                other.wake()
+            self._wake()
+
+    def _wake(self) -> None:
+        for channel in self._channels:
+            channel.wake()
