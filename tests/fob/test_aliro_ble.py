@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 
 from keywright.aliro.ble.advertising import Advertiser, Group, ad_structure, address_bytes, parse_advertisement
-from keywright.aliro.ble.door import Door
 from keywright.aliro.ble.ends import Closed, Ranging
 from keywright.aliro.ble.gatt import Offer
 from keywright.aliro.ble.messages import Source, StateReport
@@ -24,7 +23,7 @@ from keywright.link.ble import Advertisement, Radio, VirtualAir
 from keywright.link.ble.channels import serve_channels
 from keywright.uwb.setup.ends import Agreed
 from support.aliro import GROUP, SUB_GROUP, stream
-from support.aliro_ble import Session, grant, settings, simulated
+from support.aliro_ble import Session, door, simulated
 from support.peers import require_peer
 
 require_peer("bumble", importlib.util.find_spec("bumble") is not None, "pip install keywright[ble]")
@@ -42,7 +41,7 @@ class House:
         self.server, *self.radios = radios
         self.told: list[tuple[ReaderEnd, ReaderEvent]] = []
         self.closed = asyncio.Event()
-        self.door = Door(settings(), stream("door"), grant)
+        self.door = door()
         self.station = DoorStation(self.door, Advertiser(GROUP + SUB_GROUP, KEY), self._tell, utc=lambda: NOW)
 
     def _tell(self, end: ReaderEnd, event: ReaderEvent) -> None:

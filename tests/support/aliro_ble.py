@@ -51,9 +51,14 @@ def simulated(memory: MemoryRecords | None = None, seed: str = "device", **setti
     return SimulatedUserDevice(UserDevice(chosen, lambda name: key(name.decode()), stream(seed)), kept)
 
 
-def settings(**fields: Any) -> ReaderSettings:
-    """How the reader of `support.aliro.reader` goes about it."""
-    return ReaderSettings(reader(interface=Interface.BLE), **fields)
+def door(
+    decide: Callable[[Opened], Dialogue[int]] = grant,
+    keys: PersistentKeys | None = None,
+    seed: str = "door",
+    **settings: Any,
+) -> Door:
+    """A door of the reader of `support.aliro.reader`."""
+    return Door(ReaderSettings(reader(interface=Interface.BLE), **settings), stream(seed), decide, keys=keys)
 
 
 def negotiated(reader_offer: Offer | None = None, device_offer: Offer | None = None) -> tuple[Negotiated, Negotiated]:
@@ -73,16 +78,16 @@ class Session:
         is_rke: bool = False,
         alter: Alter | None = None,
         offers: tuple[Negotiated, Negotiated] | None = None,
-        reader_settings: ReaderSettings | None = None,
+        reader_settings: dict[str, Any] | None = None,
         device_settings: DeviceSettings | None = None,
         device: SimulatedUserDevice | None = None,
-        door: Door | None = None,
+        at: Door | None = None,
         keys: PersistentKeys | None = None,
         seed: str = "1",
         now: float = 0.0,
         latency_s: float = 0.02,
     ) -> None:
-        self.door = door or Door(reader_settings or settings(), stream(f"door {seed}"), decide, keys=keys)
+        self.door = at or door(decide, keys, f"door {seed}", **(reader_settings or {}))
         self.simulated = device or simulated(seed=f"device {seed}")
         of_reader, of_device = offers or negotiated()
         self.reader: ReaderEnd = self.door.connect(of_reader, now)

@@ -140,9 +140,11 @@ class UserDevice:
         """SELECT of one of the two AIDs; the answer's data. Refuses with 6A82 for another AID."""
         if aid == STEP_UP_AID:
             step_up, number, credential = session.step_up, session.number, session.credential
+            survivors, ursk_ready = session.survivors, session.ursk_ready
             session.begin()
             if step_up is not None:
                 session.step_up, session.number, session.credential = step_up, number, credential
+                session.survivors, session.ursk_ready = survivors, ursk_ready
                 session.state = State.STEP_UP_SELECTED
             return selected(aid)
         if aid != EXPEDITED_AID:

@@ -8,7 +8,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from keywright.aliro.ble.door import Door
 from keywright.aliro.ble.ends import Application, Busy, Closed, Phase
 from keywright.aliro.ble.messages import (
     MESSAGES,
@@ -28,7 +27,7 @@ from keywright.aliro.ble.messages import (
     general_error,
 )
 from keywright.aliro.ble.reader import ReaderEnd
-from keywright.aliro.ble.settings import Authenticated, RkeRequested
+from keywright.aliro.ble.settings import Authenticated, ReaderSettings, RkeRequested
 from keywright.aliro.ble.user_device import Completed, StateChanged, UserDeviceEnd
 from keywright.aliro.cache import PersistentKeys
 from keywright.aliro.messages import EXPEDITED_AID
@@ -51,8 +50,7 @@ from keywright.uwb.setup.messages import (
     TimeSync,
 )
 from support.aliro import fresh, reader, stream
-from support.aliro_ble import Foreign, Session, grant, negotiated, simulated
-from support.aliro_ble import settings as reader_settings
+from support.aliro_ble import Foreign, Session, door, negotiated, simulated
 
 A5 = bytes.fromhex("A508800200005C020100")
 ERROR = bytes.fromhex("0101")
@@ -128,12 +126,8 @@ class ForeignReader:
         return opened
 
 
-def _door(**fields: object) -> Door:
-    return Door(reader_settings(**fields), stream("door"), grant)
-
-
 def _reader_end(phase: Phase, *, is_rke: bool = False) -> tuple[ReaderEnd, ForeignDevice]:
-    end = _door().connect(negotiated()[0], 0.0)
+    end = door().connect(negotiated()[0], 0.0)
     device = ForeignDevice(end)
     if phase == "access":
         device.device.handle(Command(0, 0xA4, 4, 0, EXPEDITED_AID, 0).encode())
@@ -162,7 +156,7 @@ def _device_end(phase: Phase, *, is_rke: bool = False) -> tuple[UserDeviceEnd, F
 
 
 def test_the_reader_authenticates_a_device_of_another_hand_and_goes_on_to_m1() -> None:
-    end = _door().connect(negotiated()[0], 0.0)
+    end = door().connect(negotiated()[0], 0.0)
     device = ForeignDevice(end)
     assert device.authenticate() == (2, 3, bytes.fromhex("00022000"))
     assert [type(event) for event in end.events()] == [Authenticated]
@@ -445,7 +439,7 @@ def test_any_octets_are_taken(which: str, phase: Phase, data: list[bytes]) -> No
 def test_what_is_too_early_or_in_the_wrong_flow_is_refused_to_the_owner() -> None:
     early = UserDeviceEnd(simulated(), negotiated()[1], 0.0, random=stream("x"))
     ranging, _ = _device_end("open")
-    door, _ = _reader_end("access")
+    early_reader, _ = _reader_end("access")
     acts: tuple[Callable[[], object], ...] = (
         lambda: early.request_rke(1, 0.0),
         lambda: early.initiate(0.0),
@@ -453,10 +447,10 @@ def test_what_is_too_early_or_in_the_wrong_flow_is_refused_to_the_owner() -> Non
         lambda: early.send_application(0, b""),
         lambda: ranging.request_rke(1, 0.0),
         lambda: ranging.suspend(0.0),
-        lambda: door.suspend(0.0),
-        lambda: door.resume(0.0),
-        lambda: door.start_ranging(0.0),
-        lambda: door.measured((1.0, True), 0.0),  # type: ignore[arg-type]  # it is not looked at
+        lambda: early_reader.suspend(0.0),
+        lambda: early_reader.resume(0.0),
+        lambda: early_reader.start_ranging(0.0),
+        lambda: early_reader.measured((1.0, True), 0.0),  # type: ignore[arg-type]  # it is not looked at
     )
     for act in acts:
         with pytest.raises(SequenceError):
@@ -486,7 +480,7 @@ def test_a_device_whose_element_does_not_let_aliro_be_selected() -> None:
 
 def test_a_reader_whose_salts_name_another_interface_is_a_mistake() -> None:
     with pytest.raises(ValueError, match="Bluetooth"):
-        type(reader_settings())(reader())
+        ReaderSettings(reader())
 
 
 def test_busy_is_told_and_ends_a_session_that_has_not_begun() -> None:

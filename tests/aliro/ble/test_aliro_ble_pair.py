@@ -17,6 +17,7 @@ from keywright.aliro.ble.line import Carried
 from keywright.aliro.ble.messages import NAMES, Reporting, Source, State, StateInformation, StateReport
 from keywright.aliro.ble.settings import RKE_PLAN, Authenticated, Refused, RkeRequested
 from keywright.aliro.ble.user_device import Completed, DeviceSettings, ReaderRefused, StateChanged
+from keywright.aliro.cache import PersistentKeys
 from keywright.aliro.exchange import MailboxRequest, Read, Write
 from keywright.aliro.messages import ReaderStatus
 from keywright.aliro.reader import Dialogue, Opened, Plan, use_mailbox
@@ -24,9 +25,8 @@ from keywright.errors import LinkError, PolicyError, SequenceError
 from keywright.uwb.grid import URSK_S, Grid
 from keywright.uwb.keys import LAST_STS_INDEX
 from keywright.uwb.setup.ends import Agreed, Failed, Later, Suspended, Synchronized, UrskDropped
-from support.aliro import key, records, stream
-from support.aliro_ble import Session, deny, grant, negotiated, simulated
-from support.aliro_ble import settings as reader_settings
+from support.aliro import key, records
+from support.aliro_ble import Session, deny, door, negotiated, simulated
 
 STANDARD = Plan(fast=False)
 
@@ -65,7 +65,7 @@ def test_from_initiating_to_a_bolt_that_moves_in_the_order_of_the_specification(
 
 def test_the_second_time_the_fast_phase_is_enough() -> None:
     first = Session(seed="1").run()
-    second = Session(seed="2", door=first.door, device=first.simulated).run()
+    second = Session(seed="2", at=first.door, device=first.simulated).run()
     assert names(second.line.carried) == ["D InitiateAccess", *AP * 2, "R AccessCompleted", *SETUP]
     assert second.reader.ursk == second.device.ursk != first.reader.ursk
     assert [one.opened.is_fast for one in (*first.of_reader(Authenticated), *second.of_reader(Authenticated))] == [
@@ -92,7 +92,7 @@ def test_a_long_command_is_divided_or_extended_as_the_device_can(extended: tuple
 @pytest.mark.parametrize("action", [0, 1])
 def test_remote_keyless_entry_takes_the_standard_phase_and_no_ranging(action: int) -> None:
     kept = Session(seed="0").run()
-    session = Session(is_rke=True, door=kept.door, device=kept.simulated, seed="2").run()
+    session = Session(is_rke=True, at=kept.door, device=kept.simulated, seed="2").run()
     assert names(session.line.carried) == ["D InitiateRke", *AP * 3, "R AccessCompleted"]
     assert RKE_PLAN.fast is False
     session.device.request_rke(action, session.line.now)
@@ -116,20 +116,21 @@ def test_a_session_for_remote_keyless_entry_lasts_as_long_as_it_is_used() -> Non
 
 
 def test_a_reader_without_remote_keyless_entry_refuses_it() -> None:
-    session = Session(is_rke=True, reader_settings=reader_settings(rke_plan=None)).run()
+    session = Session(is_rke=True, reader_settings={"rke_plan": None}).run()
     assert names(session.line.carried) == ["D InitiateRke", "R Event"]
     assert session.reader.is_closed
     assert session.device.is_closed
 
 
 def test_the_owner_refuses_a_credential_and_the_device_is_told_why() -> None:
-    session = Session(decide=deny).run()
+    keys = PersistentKeys()
+    session = Session(decide=deny, keys=keys).run()
     assert session.of_reader(Refused) == [Refused(ReaderStatus.ACCESS_RIGHTS)]
     assert session.of_device(ReaderRefused) == [ReaderRefused(ReaderStatus.ACCESS_RIGHTS)]
     assert names(session.line.carried)[-3:] == ["R ApRequest", "D ApResponse", "R Event"]
     assert (session.reader.phase, session.device.phase, session.line.is_up) == ("closed", "closed", False)
-    assert len(session.door.keys) == 0
-    assert not Session(door=session.door, device=session.simulated, seed="2").run().reader.setup
+    assert len(keys) == 0
+    assert not Session(at=session.door, device=session.simulated, seed="2").run().reader.setup
 
 
 def test_an_owner_that_fails_ends_the_session_without_a_word_of_it_to_the_device() -> None:
@@ -145,7 +146,7 @@ def test_an_owner_that_fails_ends_the_session_without_a_word_of_it_to_the_device
 
 @pytest.mark.parametrize("status_with_ursk", [True, False])
 def test_the_state_beside_the_ursk_or_the_ursk_alone(*, status_with_ursk: bool) -> None:
-    session = Session(reader_settings=reader_settings(status_with_ursk=status_with_ursk)).run()
+    session = Session(reader_settings={"status_with_ursk": status_with_ursk}).run()
     assert session.of_device(Agreed)
     # 97 with its value are four octets of the sealed EXCHANGE.
     exchange = [one for one in session.line.carried if NAMES[one.octets[0], one.octets[1]] == "ApRequest"][-1]
@@ -284,15 +285,15 @@ def test_a_device_that_is_not_ranged_any_more_counts_as_gone_at_its_deadline() -
     assert session.line.is_up
 
 
-def test_a_revoked_credential_loses_its_kept_key_and_its_live_session() -> None:
-    session = Session().run()
-    other = Session(door=session.door, device=simulated(records("other")), seed="2").run()
-    assert len(session.door.keys) == 2
-    session.door.forget(key("other").public)
+def test_a_revoked_credential_loses_its_live_session_and_no_other_does() -> None:
+    keys = PersistentKeys()
+    session = Session(keys=keys).run()
+    other = Session(at=session.door, device=simulated(records("other")), seed="2").run()
+    assert len(keys) == 2
+    session.door.end_sessions(key("other").public)
     assert (session.reader.phase, other.reader.phase) == ("open", "closed")
-    session.door.forget(key("credential").public)
+    session.door.end_sessions(key("credential").public)
     session.run(1.0)
-    assert len(session.door.keys) == 0
     assert session.of_reader(Closed)[-1].why == "the credential was revoked"
     assert session.device.is_closed
     assert session.reader.ursk is None
@@ -317,12 +318,10 @@ def test_an_end_that_falls_silent_is_waited_for_no_longer_than_the_limits_say(si
 
 def test_the_limits_are_settings() -> None:
     short = Limits(phase_s=0.5, session_s=2.0)
-    session = Session(reader_settings=reader_settings(limits=short), alter=lambda _: ())
+    session = Session(reader_settings={"limits": short}, alter=lambda _: ())
     session.run(0.6)
     assert session.reader.is_closed
-    slow = Session(reader_settings=reader_settings(limits=short), device_settings=DeviceSettings(initiates=False)).run(
-        1.9
-    )
+    slow = Session(reader_settings={"limits": short}, device_settings=DeviceSettings(initiates=False)).run(1.9)
     assert not slow.reader.is_over
     slow.run(0.2)
     assert slow.of_reader(Closed)[-1].why == "the session has lasted too long"
@@ -394,7 +393,7 @@ def test_a_link_lost_at_any_message_leaves_ends_that_go_on_the_next_time(
     assert [session.reader.ursk, session.device.ursk] == [None, None]
     assert (session.simulated.session.survivors, session.simulated.session.from_reader) == (None, None)
     assert [type(event) for event in session.told].count(Closed) == 1
-    again = Session(door=session.door, device=session.simulated, seed="2", is_rke=is_rke).run()
+    again = Session(at=session.door, device=session.simulated, seed="2", is_rke=is_rke).run()
     assert again.of_reader(Authenticated)
     assert again.of_device(Completed)
     assert bool(again.of_reader(Agreed)) is not is_rke
@@ -414,12 +413,12 @@ def test_an_end_that_loses_power_is_replaced_by_one_that_remembers_what_it_kept(
         session.simulated.reset()
         session.reader.outgoing(40.0)
         assert session.reader.is_over
-        door: Door | None = session.door
+        at_door: Door | None = session.door
     else:
         session.device.outgoing(40.0)
         assert session.device.is_over
-        door = None  # with its memory, kept keys too
-    again = Session(door=door, device=session.simulated, seed="2").run()
+        at_door = None  # with its memory, kept keys too
+    again = Session(at=at_door, device=session.simulated, seed="2").run()
     assert again.of_reader(Agreed)
     assert again.of_device(Agreed)
 
@@ -465,8 +464,7 @@ def test_messages_swapped_on_the_way_are_not_taken() -> None:
 
 def test_a_whole_session_replayed_opens_nothing() -> None:
     recorded = Session().run()
-    door = Door(reader_settings(), stream("another door"), grant)
-    end = door.connect(negotiated()[0], 0.0)
+    end = door(seed="another door").connect(negotiated()[0], 0.0)
     for one in recorded.line.carried:
         if not one.from_reader:
             end.receive(one.octets, 0.0)
@@ -495,8 +493,8 @@ def test_a_dialogue_of_the_owner_is_told_when_the_link_is_lost() -> None:
 
 
 def _two(reporting: int) -> tuple[Session, Session]:
-    door = Door(reader_settings(reporting=reporting, most_sessions=2), stream("door"), grant)
-    return Session(door=door, seed="1"), Session(door=door, seed="2", device=simulated(seed="other"))
+    one = door(reporting=reporting, most_sessions=2)
+    return Session(at=one, seed="1"), Session(at=one, seed="2", device=simulated(seed="other"))
 
 
 def _together(*sessions: Session, seconds: float = 3.0) -> None:
@@ -544,11 +542,11 @@ def test_by_hand_the_bolt_is_moved_for_all() -> None:
     _together(one, two, seconds=0.5)
     for session in (one, two):
         assert [event.report for event in session.of_device(StateChanged)] == [StateReport(1, 2)]
-    third = Session(door=one.door, seed="3")
+    third = Session(at=one.door, seed="3")
     assert third.run().of_device(Busy) == [Busy()]
     assert third.of_reader(Closed)[0].why == "too many sessions"
     one.line.disconnect()
-    assert Session(door=one.door, seed="4").run().of_device(Completed) == [Completed(StateInformation(0x20, 2))]
+    assert Session(at=one.door, seed="4").run().of_device(Completed) == [Completed(StateInformation(0x20, 2))]
 
 
 def test_a_setup_that_fails_leaves_a_session_in_which_it_can_be_tried_again() -> None:

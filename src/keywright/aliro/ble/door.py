@@ -66,9 +66,8 @@ class Door:
             if to_all or (end is by and self._shared.settings.reporting == Reporting.TO_THIS):
                 end.report(state, source if end is by or source not in _THIS_DEVICE else Source.UNSPECIFIED)
 
-    def forget(self, credential: EcPublicKey) -> None:
-        """A credential was revoked or cleared: its kept key goes, and its live sessions end."""
-        self.keys.drop(credential)
+    def end_sessions(self, credential: EcPublicKey, why: str = "the credential was revoked") -> None:
+        """A credential was revoked, evicted or cleared: its live sessions end. Kept keys are the lock's business."""
         for end in self._ends:
             if end.opened is not None and end.opened.credential == credential:
-                end.close("the credential was revoked")
+                end.close(why)
