@@ -75,9 +75,8 @@ def test_a_message_may_come_in_any_pieces_and_several_may_come_at_once() -> None
 
 def test_a_header_that_cannot_be_says_that_the_channel_is_out_of_step() -> None:
     channel = MessageChannel(is_reader=True)
-    for octets in (b"\x05\0\0\0", b"\x02\x03" + (LONGEST + 1).to_bytes(2)):
-        with pytest.raises(WireError, match="out of step"):
-            channel.split(octets)
+    with pytest.raises(WireError, match="out of step"):
+        channel.split(b"\x05\0\0\0")
     with pytest.raises(ValueError, match="are the most"):
         channel.seal(Envelope(4, 0, bytes(LONGEST + 1)))
 

@@ -478,6 +478,16 @@ def test_a_device_whose_element_does_not_let_aliro_be_selected() -> None:
             UserDeviceEnd(Refusing(answer), negotiated()[1], 0.0, random=stream("x"))
 
 
+def test_an_answer_that_no_message_can_carry_ends_the_session(monkeypatch: pytest.MonkeyPatch) -> None:
+    device = simulated()
+    end = UserDeviceEnd(device, negotiated()[1], 0.0, random=stream("x"))
+    foreign = ForeignReader(end)
+    for size, protocol in ((0xFFFF, 0), (0x10000, 2)):
+        monkeypatch.setattr(device, "handle", lambda _, answer=bytes(size): answer)
+        assert [said[0] for said in foreign.say(0, 0, bytes(4))] == [protocol]
+    assert end.is_closed
+
+
 def test_a_reader_whose_salts_name_another_interface_is_a_mistake() -> None:
     with pytest.raises(ValueError, match="Bluetooth"):
         ReaderSettings(reader())

@@ -74,19 +74,22 @@ def test_the_second_time_the_fast_phase_is_enough() -> None:
     ]
 
 
+@pytest.mark.parametrize("size", [300, 6000])
 @pytest.mark.parametrize("extended", [None, (2048, 2048)])
-def test_a_long_command_is_divided_or_extended_as_the_device_can(extended: tuple[int, int] | None) -> None:
+def test_a_long_command_or_answer_is_divided_or_extended_as_the_device_can(
+    extended: tuple[int, int] | None, size: int
+) -> None:
     def decide(opened: Opened) -> Dialogue[int]:
-        answer = yield from use_mailbox(opened, MailboxRequest((Write(0, bytes(300)), Read(0, 300))))
-        assert answer.reads == (bytes(300),)
+        answer = yield from use_mailbox(opened, MailboxRequest((Write(0, b"w" * 300), Read(0, size))))
+        assert answer.reads == ((b"w" * 300).ljust(size, b"\0"),)
         return ReaderStatus.UNSECURED
 
     memory = records()
-    memory.kept["mailbox/0"] = bytes(512)
+    memory.kept["mailbox/0"] = bytes(size)
     session = Session(decide=decide, device=simulated(memory, extended=extended)).run()
     assert session.of_reader(Authenticated)
     longest = max(len(one.octets) for one in session.line.carried)
-    assert (longest > 300) == (extended is not None)
+    assert longest > size if extended else longest < 300
 
 
 @pytest.mark.parametrize("action", [0, 1])

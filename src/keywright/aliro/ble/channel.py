@@ -11,8 +11,8 @@ from keywright.aliro.ble.messages import ACCESS_PROTOCOL, HEADER_BYTES, THIRD_PA
 from keywright.aliro.keys import DerivationKey, Direction, Mode, ble_keys
 from keywright.errors import WireError
 
-LONGEST: Final = 4096
-"""Octets of a message's payload as it travels; a longer one is nothing that Aliro has."""
+LONGEST: Final = 0xFFFF
+"""Octets of a message's payload as it travels: what its length can say."""
 TAG_BYTES: Final = 16
 
 
@@ -55,14 +55,14 @@ class MessageChannel:
         self._out, self._in = (to_device, to_reader) if self._is_reader else (to_reader, to_device)
 
     def split(self, data: bytes) -> list[Envelope]:
-        """The messages that these octets complete, as they travelled. Raises WireError for one that is too long."""
+        """The messages that these octets complete, as they travelled. Raises WireError for what cannot be a header."""
         stream = self._partial + data
         found = []
         while len(stream) >= HEADER_BYTES:
             size = int.from_bytes(stream[2:HEADER_BYTES])
-            if size > LONGEST or stream[0] > THIRD_PARTY:
+            if stream[0] > THIRD_PARTY:
                 self._partial = b""
-                raise WireError(f"a message of protocol {stream[0]} with {size} octets: the channel is out of step")
+                raise WireError(f"a message of protocol {stream[0]}: the channel is out of step")
             end = HEADER_BYTES + size
             if len(stream) < end:
                 break

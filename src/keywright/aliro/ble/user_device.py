@@ -11,6 +11,7 @@ from typing import ClassVar, Final, Protocol, TypeAlias, final
 
 import msgspec
 
+from keywright.aliro.ble.channel import LONGEST
 from keywright.aliro.ble.ends import BleEnd, CommonEvent, Limits, Phase
 from keywright.aliro.ble.gatt import Feature, Negotiated
 from keywright.aliro.ble.messages import (
@@ -189,6 +190,8 @@ class UserDeviceEnd(BleEnd[OwnEvent]):
         session = self._device.session
         if session.command is not None:
             self.session_id = int.from_bytes(session.command.transaction_identifier[-4:])
+        if len(answer) > LONGEST:
+            raise WireError(f"an answer APDU of {len(answer)} octets; {LONGEST} fit a message")
         self._send(ApResponse(answer))
         if session.reader_status is not None and session.reader_status >> 8 != 1:
             self._events.append(ReaderRefused(session.reader_status))
