@@ -53,6 +53,7 @@ from support.aliro import fresh, reader, stream
 from support.aliro_ble import Foreign, Session, door, negotiated, simulated
 
 A5 = bytes.fromhex("A508800200005C020100")
+QUICKLY = settings(max_examples=max(20, settings.default.max_examples // 4) if settings.default else 25)
 ERROR = bytes.fromhex("0101")
 """A general error in clear, but for its code."""
 
@@ -359,7 +360,7 @@ def _attributes(payload: bytes) -> list[bytes]:
 
 
 @pytest.mark.parametrize("which", ENDS)
-@settings(max_examples=25)
+@QUICKLY
 @given(st.integers(0, 8 * 22 - 1))
 def test_a_changed_bit_of_a_sealed_message_ends_the_session(which: str, bit: int) -> None:
     end, peer = ENDS[which]("open")
@@ -421,7 +422,7 @@ def test_completion_before_there_is_a_key_or_by_another_key_ends_the_session() -
 
 @pytest.mark.parametrize("which", ENDS)
 @pytest.mark.parametrize("phase", ["waiting", "access", "open"])
-@settings(max_examples=20)
+@QUICKLY
 @given(data=st.lists(st.binary(max_size=40), max_size=3))
 def test_any_octets_are_taken(which: str, phase: Phase, data: list[bytes]) -> None:
     end, _ = ENDS[which](phase if which == "reader" else "access" if phase == "waiting" else phase)

@@ -426,7 +426,7 @@ def test_an_end_that_loses_power_is_replaced_by_one_that_remembers_what_it_kept(
     assert again.of_device(Agreed)
 
 
-@settings(max_examples=60)
+@settings(max_examples=max(40, settings.default.max_examples // 2) if settings.default else 50)
 @given(st.integers(0, 12), st.integers(0, 8 * 64))
 def test_a_changed_bit_anywhere_never_leaves_two_ends_that_range_on_different_terms(at: int, bit: int) -> None:
     def alter(carried: Carried) -> Sequence[bytes]:
