@@ -12,7 +12,6 @@ from keywright.aliro import dates
 from keywright.errors import DecodeError
 
 EPOCH = dt.date(1970, 1, 1)
-TIMES = st.datetimes(dt.datetime(1970, 1, 1), dt.datetime(9999, 12, 31, 23, 59, 59))  # noqa: DTZ001 - UTC by definition
 
 
 @given(st.dates())
@@ -32,11 +31,11 @@ def test_weeks_are_counted_as_iso_8601_counts_them(day: dt.date) -> None:
     assert (number - dates.first_monday(year)) // 7 + 1 == week
 
 
-@given(TIMES)
-def test_a_timestamp_is_the_text_of_its_time(time: dt.datetime) -> None:
-    seconds = int(time.replace(tzinfo=dt.UTC).timestamp())
+@given(st.integers(0, dates.LAST))
+def test_a_timestamp_is_the_text_of_its_time(seconds: int) -> None:
+    time = dt.datetime(1970, 1, 1, tzinfo=dt.UTC) + dt.timedelta(seconds=seconds)
     text = dates.build_timestamp(seconds)
-    assert text == time.strftime("%Y-%m-%dT%H:%M:%SZ").zfill(20)
+    assert text == time.strftime("%Y-%m-%dT%H:%M:%SZ")
     assert len(text) == dates.TIMESTAMP_BYTES
     assert dates.parse_timestamp(text) == seconds
     assert dates.parse_certificate_time(dates.build_certificate_time(seconds)) == seconds
