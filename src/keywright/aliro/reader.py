@@ -54,7 +54,15 @@ from keywright.aliro.profile import DEFAULT, V1_0, Interface, Profile
 from keywright.crypto.aes import AesKey
 from keywright.crypto.ec import EcPrivateKey, EcPublicKey
 from keywright.crypto.signing import Signer
-from keywright.errors import AuthenticationError, DecodeError, KeywrightError, LinkError, PolicyError, WireError
+from keywright.errors import (
+    AuthenticationError,
+    DecodeError,
+    KeywrightError,
+    LinkError,
+    PolicyError,
+    StatusError,
+    WireError,
+)
 from keywright.iso7816.apdu import Command, Response
 from keywright.iso7816.status import check
 
@@ -389,11 +397,19 @@ def request_documents(opened: Opened, request: bytes) -> Dialogue[bytes]:
         opened.to_device, opened.to_reader = Direction(reader, Mode.TO_DEVICE), Direction(device, Mode.TO_READER)
         opened.step_up = None
     sealed = envelope.wrap(_there(opened.to_device).seal(request))
-    data = check((yield _command(Ins.ENVELOPE, sealed)), "ENVELOPE")
+    response = yield _command(Ins.ENVELOPE, sealed)
     try:
+        data = check(response, "ENVELOPE")
         return _there(opened.to_reader).open(envelope.unwrap(data))
+    except StatusError:
+        yield from _tell_status(opened, ReaderStatus.STATUS_WORD)
+        raise
     except DecodeError as error:
+        yield from _tell_status(opened, ReaderStatus.WRONG_FORMAT)
         raise WireError(f"ENVELOPE: {error}") from error
+    except AuthenticationError:
+        yield from _tell_status(opened, ReaderStatus.WRONG_CONTENT)
+        raise
 
 
 # ---- helpers --------------------------------------------------------------------------------------------------
