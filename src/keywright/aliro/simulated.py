@@ -11,12 +11,9 @@ from typing import Final, final
 from keywright.aliro.messages import CLASSES, LONGEST_DATA, Ins
 from keywright.aliro.session import Session
 from keywright.aliro.user_device import UserDevice
-from keywright.errors import DecodeError, StoreError
+from keywright.errors import StoreError
 from keywright.iso7816.apdu import Command, Response
-from keywright.iso7816.channels import is_chained
-from keywright.iso7816.delivery import Delivery, joined
-from keywright.iso7816.layers import GET_RESPONSE
-from keywright.iso7816.refusal import Refusal
+from keywright.iso7816.delivery import WholeCommands
 from keywright.iso7816.status import SW
 from keywright.store.memory import Memory
 
@@ -60,7 +57,8 @@ class SimulatedUserDevice:
         """memory: what `aliro.credential` describes."""
         self._user_device = user_device
         self._records = WholeRecords(memory)
-        self.reset()
+        self._commands = WholeCommands(self._answer, LONGEST_DATA)
+        self._session = Session()
 
     @property
     def atr(self) -> bytes:
@@ -75,32 +73,12 @@ class SimulatedUserDevice:
     def reset(self) -> None:
         """The field is lost: the transaction is over, an atomic session of the mailbox is rolled back."""
         self._session = Session()
-        self._chain: Command | None = None
-        self._delivery = Delivery(character_level=False)
+        self._commands.reset()
         self._records.drop()
 
     def handle(self, request: bytes, /) -> bytes:
         """The answer to one command APDU; what it changed is durable on return."""
-        try:
-            return self._take(Command.parse(request))
-        except DecodeError:
-            return SW.WRONG_LENGTH.to_bytes(2)
-        except Refusal as refused:
-            return refused.sw.to_bytes(2)
-
-    def _take(self, command: Command) -> bytes:
-        if command.ins == GET_RESPONSE and command.cla == 0 and self._chain is None:
-            return self._delivery.more(command)
-        self._delivery.drop()
-        last = command
-        if self._chain is not None or is_chained(command.cla):
-            sofar, self._chain = self._chain, None
-            whole = joined(sofar, command, LONGEST_DATA)
-            if is_chained(command.cla):
-                self._chain = whole
-                return SW.OK.to_bytes(2)
-            command = whole
-        return self._delivery.send(last, self._answer(command))
+        return self._commands.handle(request)
 
     def _answer(self, command: Command) -> Response:
         if (command.cla, command.ins, command.p1) == (CLASSES[Ins.SELECT], Ins.SELECT, _BY_NAME):

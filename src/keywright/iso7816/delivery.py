@@ -8,15 +8,19 @@ Any other card gives what there is, up to Le. The command itself runs once: afte
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import final
 
+from keywright.errors import DecodeError
 from keywright.iso7816.apdu import EXTENDED_LE, SHORT_LE, Command, Response
+from keywright.iso7816.channels import is_chained
 from keywright.iso7816.refusal import Refusal
 from keywright.iso7816.status import SW
 
 _MORE = 0x6100
 _WRONG_LE = 0x6C00
 _CHAIN = 0x10
+_GET_RESPONSE = 0xC0
 
 
 def joined(sofar: Command | None, part: Command, limit: int) -> Command:
@@ -118,6 +122,50 @@ class Delivery:
             return data + sw.to_bytes(2)
         self._data, self._sw, self.waits = rest, sw, True
         return data[:room] + (_MORE | _announced(len(rest))).to_bytes(2)
+
+
+@final
+class WholeCommands:
+    """A card end that hands on whole commands: parts are put together before, long answers leave in parts after.
+
+    One channel, the class bytes of ISO 7816-4 without secure messaging.
+    """
+
+    __slots__ = ("_answer", "_chain", "_delivery", "_limit")
+
+    def __init__(self, answer: Callable[[Command], Response], limit: int) -> None:
+        """answer: of one whole command; it may refuse. limit: the most data bytes of a chained command."""
+        self._answer = answer
+        self._limit = limit
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget what was begun."""
+        self._chain: Command | None = None
+        self._delivery = Delivery(character_level=False)
+
+    def handle(self, request: bytes, /) -> bytes:
+        """The answer to one command APDU. Raises what `answer` raises, but for a refusal."""
+        try:
+            return self._take(Command.parse(request))
+        except DecodeError:
+            return SW.WRONG_LENGTH.to_bytes(2)
+        except Refusal as refused:
+            return refused.sw.to_bytes(2)
+
+    def _take(self, command: Command) -> bytes:
+        if command.ins == _GET_RESPONSE and command.cla == 0 and self._chain is None:
+            return self._delivery.more(command)
+        self._delivery.drop()
+        last = command
+        if self._chain is not None or is_chained(command.cla):
+            sofar, self._chain = self._chain, None
+            whole = joined(sofar, command, self._limit)
+            if is_chained(command.cla):
+                self._chain = whole
+                return SW.OK.to_bytes(2)
+            command = whole
+        return self._delivery.send(last, self._answer(command))
 
 
 def _announced(size: int) -> int:
