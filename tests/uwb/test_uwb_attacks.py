@@ -203,6 +203,17 @@ def test_final_data_that_gives_no_distance_says_why(changes: dict[str, Any], why
     assert why in event.why
 
 
+@pytest.mark.parametrize("counter", [0, 4, 5])
+def test_final_data_counts_on_from_the_pre_poll(counter: int) -> None:
+    bench = Bench()
+    bench.hear(0, pre_poll_of(TERMS, 1000, 5), kind=SP0)
+    bench.hear(1, sts_of(TERMS, 1000, 1))
+    bench.hear(3, sts_of(TERMS, 1000, 3))
+    bench.hear(4, final_data_of(TERMS, 1000, counter), kind=SP0)
+    assert whats(bench.end.events()) == [f"frame counter {counter} after 5: a frame sent again"]
+    assert bench.end.state == "data"
+
+
 def test_an_unknown_message_or_packet_is_refused() -> None:
     bench = Bench()
     keys = SessionKeys(URSK, TERMS.configuration)
