@@ -62,8 +62,8 @@ FORMS: Final[tuple[Form, ...]] = (
     Form(
         "ble:PEER",
         "the element of a fob over Bluetooth: its address, or nothing for the only one that is heard (?hci=CONTROLLER "
-        "as bumble writes it, without it a virtual one of this process; &mtu=23 to 517); for `keywright mesh` the "
-        "devices that are provisioned over GATT",
+        "as bumble writes it, or hci=air:HOST:PORT for virtual ones that processes of this machine share, without it a "
+        "virtual one of this process; &mtu=23 to 517); for `keywright mesh` the devices that are provisioned over GATT",
         serves=True,
         radio=True,
     ),

@@ -38,7 +38,7 @@ DEFAULT_LINK: Final = "air:127.0.0.1:35964"
 def serve(
     *,
     link: Annotated[
-        str, typer.Option("--link", metavar="URI", help="The air: air:HOST:PORT, ble:?hci=CONTROLLER.")
+        str, typer.Option("--link", metavar="URI", help="The air: air:HOST:PORT, ble:?hci=air:HOST:PORT.")
     ] = DEFAULT_LINK,
     memory: Annotated[Path | None, typer.Option("--memory", metavar="FILE", help="Where it keeps its memory.")] = None,
     name: Annotated[
