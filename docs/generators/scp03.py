@@ -187,7 +187,7 @@ def instructions() -> str:
     rows = []
     for ins in sorted(LISTED):
         level = max((TABLE[state, ins].level for state in states if (state, ins) in TABLE), default=0)
-        name = f"{INSTRUCTIONS[ins]} `{ins:02X}`" + (" (needs C-MAC)" if level else "")
+        name = f"{INSTRUCTIONS[ins]} `{ins:02X}`" + (" (C-MAC)" if level else "")
         rows.append((name, *(_cell(state, ins) for state in states)))
     return table(("instruction", *(NAMES[state] for state in states)), rows)
 

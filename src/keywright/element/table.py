@@ -47,7 +47,11 @@ class State(IntEnum):
 
 
 class Entry(NamedTuple):
-    """What a listed pair does. level: bits of the session that the command needs beyond its authentication."""
+    """What a listed pair does.
+
+    level: bits of the session that the command needs beyond its authentication, on cards whose profile says
+    `changes_need_mac`.
+    """
 
     function: Function
     level: int = 0
