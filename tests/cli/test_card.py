@@ -233,17 +233,28 @@ def test_list_says_what_it_may_not_see(keywright: Keywright, monkeypatch: pytest
     assert keywright("card", "list", "--link", "sim:element").code == 6
 
 
-def test_keys_of_another_secure_channel_cannot_be_told(keywright: Keywright, monkeypatch: pytest.MonkeyPatch) -> None:
-    behind(
-        monkeypatch,
-        xA40400="9000",
-        xCA00E0="E006C004012080109000",
-        x502000="00000000000000000000200200010203040506070811223344556677889000",
-    )
+def test_keys_of_scp02_are_told_apart_from_the_test_keys_and_others_cannot_be_told(
+    keywright: Keywright, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fixed = "0" * 20 + "2002" + "00010203040506070811223344556677"
+    behind(monkeypatch, xA40400="9000", xCA00E0="E006C004012080109000", x502000=fixed + "9000")
     ran = keywright("card", "keys", "--link", "sim:element")
-    assert "20   01   DES 128 bit  ?          the card speaks SCP02 with this key set" in ran.out
+    assert "20   01   DES 128 bit  no         other keys" in ran.out
     behind(monkeypatch, xA40400="9000", xCA00E0="E006C004012080109000", x502000="6A88")
-    assert "no SCP03 session (6A88)" in keywright("card", "keys", "--link", "sim:element").out
+    assert "opens no session by INITIALIZE UPDATE (6A88)" in keywright("card", "keys", "--link", "sim:element").out
+    behind(monkeypatch, xA40400="9000", xCA00E0="E006C004012080109000", x502000=fixed[:22] + "059000")
+    ran = keywright("card", "keys", "--link", "sim:element")
+    assert "20   01   DES 128 bit  ?          no answer of SCP02 or SCP03" in ran.out
+
+
+def test_test_keys_of_scp02_are_known(keywright: Keywright, tmp_path: Path) -> None:
+    link = f"sim:element?memory={tmp_path / 'card'}"
+    keys = tmp_path / "des.toml"
+    keys.touch(0o600)
+    keys.write_text('key = "404142434445464748494A4B4C4D4E4F"\nkvn = "20"\n')
+    assert keywright("element", "new", str(tmp_path / "card"), "--scp", "02:55").code == 0
+    assert keywright("card", "keys", "put", str(keys), "--type", "des", "--link", link).code == 0
+    assert "DES 128 bit  yes        open to everyone" in keywright("card", "keys", "--link", link).out
 
 
 def test_a_card_that_lists_no_keys(keywright: Keywright, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -138,6 +138,21 @@ def test_scp02_opens_behind_its_allow_with_the_i_of_the_card(
     assert ran.code == 0, ran.err
 
 
+def test_the_protocol_of_the_key_set_is_taken_where_a_card_has_several(
+    keywright: Keywright, monkeypatch: pytest.MonkeyPatch, key_file: KeyFile
+) -> None:
+    des_element(monkeypatch)
+    words = ("card", "list", "--link", "sim:element", "--keys", key_file(OTHER, kvn="20"))
+    refused = keywright(*words)
+    assert refused.code == 5
+    assert "repeat it with --legacy" in refused.err
+    ran = keywright(*words, "--legacy")
+    assert ran.code == 0, ran.err
+    named = keywright(*words, "--legacy", "--scp", "03")
+    assert named.code == 6
+    assert "the card speaks SCP02 with this key set, not SCP03" in named.err
+
+
 def test_wrong_keys_of_scp02_are_named_too(
     keywright: Keywright, monkeypatch: pytest.MonkeyPatch, key_file: KeyFile
 ) -> None:

@@ -64,6 +64,15 @@ def test_key_information_is_told_key_by_key() -> None:
     assert explanation.answered[0] == ("keys 1", "KVN 30 KID 01 AES 128 bit")
 
 
+def test_key_information_of_the_extended_format_is_told_key_by_key() -> None:
+    """A 2048-bit modulus has no room in the basic format."""
+    told_keys = told("80CA00E000", "e01ac00c0173ffa10100ffa000030000c00a0230ff880010011401009000")
+    assert told_keys.answered == (
+        ("keys 1", "KVN 73 KID 01 RSA public 2048 bit"),
+        ("keys 2", "KVN 30 KID 02 AES 128 bit, usage 14"),
+    )
+
+
 def test_the_iso_class_of_get_data_carries_the_value_alone() -> None:
     value = "c00401308810c00402308810c00403308810"
     assert told("00CA00E000", value + "9000").answered == told("80CA00E000", f"e012{value}9000").answered

@@ -31,14 +31,15 @@ from keywright.globalplatform.messages import CardData, Fci, Ins, Tag
 from keywright.iso7816.apdu import Command
 from keywright.iso7816.status import SW, check
 from keywright.scp import scp02
+from keywright.scp.failure import SCP_AT
 from keywright.scp.scp02.messages import SCP02
 from keywright.scp.scp03.keys import KeySet
 from keywright.scp.session import HostSession
 
 _ALGORITHMS: Final = ("aes", "des", "psk")
 _KDD_BYTES: Final = 10
-_KVN_AT, _SCP_AT = 10, 11
-"""Places in the answer to INITIALIZE UPDATE that SCP02 and SCP03 share."""
+_KVN_AT: Final = 10
+"""Where the answer to INITIALIZE UPDATE names its key version."""
 
 NewKvn = Annotated[str, typer.Option("--new-kvn", metavar="HEX", help="Version number of the new keys.")]
 Kid = Annotated[str, typer.Option("--kid", metavar="HEX", help="Key identifier; the first of several.")]
@@ -295,6 +296,6 @@ class _Rotation:
             if error.sw != SW.REFERENCED_DATA_NOT_FOUND:
                 raise
             _, data, _ = yield from _answer(kvn, self._wish.aid, self._means.rng)
-            return data[_SCP_AT], version, data[:_KDD_BYTES]
+            return data[SCP_AT], version, data[:_KDD_BYTES]
         answered = data[_KVN_AT]
-        return data[_SCP_AT], version if answered == kvn else answered, data[:_KDD_BYTES]
+        return data[SCP_AT], version if answered == kvn else answered, data[:_KDD_BYTES]

@@ -17,7 +17,7 @@ from keywright.globalplatform.messages import CardData, Fci, Ins, Tag
 from keywright.globalplatform.profile import DEFAULT, CardProfile
 from keywright.globalplatform.remedies import remedy, wrong_keys
 from keywright.scp import scp02, scp10, scp11
-from keywright.scp.failure import CardCryptogramError
+from keywright.scp.failure import CardCryptogramError, OtherProtocolError
 from keywright.scp.level import LEVELS
 from keywright.scp.scp02.host import DEFAULT_I, open_implicit, read_counter
 from keywright.scp.scp02.host import external_authenticate as authenticate02
@@ -107,7 +107,12 @@ def open_session(wish: Wish, means: Means) -> Dialogue[HostSession]:
         raise UsageError(f"SCP{protocol} needs static keys", hint="give a key file with --keys FILE, or --keys gp-test")
     if protocol == "02":
         return (yield from _scp02(wish, means, static, data, fci))
-    return (yield from _scp03(wish, means, static, data))
+    try:
+        return (yield from _scp03(wish, means, static, data))
+    except OtherProtocolError as error:
+        if wish.scp or error.scp != SCP02:
+            raise
+        return (yield from _scp02(wish, means, static, data, fci))
 
 
 def _card_data() -> Dialogue[CardData | None]:
