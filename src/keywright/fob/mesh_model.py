@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Callable
+from typing import Literal, TypeAlias
 
 import msgspec
 
@@ -14,7 +15,9 @@ class MeshModel(msgspec.Struct, frozen=True):
 
     output, input: action and size of a value that a person carries, as `numeric:6`; empty for none. static_oob: whether
     a device has one; has_key: a key pair whose public key goes out of band; has_certificate: its records have
-    a certificate for it, of `mesh_vendor`.
+    a certificate for it, of `mesh_vendor`. remote: its node is a Remote Provisioning Server. next_elements: how many
+    elements its node has after Node Address or Composition Refresh, 0: nothing else than before. iv_test: its IV index
+    changes without the 96 hours.
     """
 
     elements: int = 1
@@ -25,6 +28,13 @@ class MeshModel(msgspec.Struct, frozen=True):
     output: str = ""
     input: str = ""
     conditions: Conditions = Conditions()
+    remote: bool = False
+    next_elements: int = 0
+    iv_test: bool = False
+
+
+Hear: TypeAlias = Callable[[bytes, float, int | None], object]
+"""hear(data, now, rssi_dbm): takes advertising data, and how strong it came, None where that is not known."""
 
 
 class Sent(msgspec.Struct, frozen=True, array_like=True):

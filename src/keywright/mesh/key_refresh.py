@@ -12,7 +12,7 @@ from typing import Final
 
 import msgspec
 
-from keywright.errors import KeywrightError, LinkError, StatusError, UsageError
+from keywright.errors import KeywrightError, LinkError, PolicyError, StatusError, UsageError
 from keywright.mesh.database.cdb import NodeEntry, uuid_bytes
 from keywright.mesh.database.keys import (
     NewKeys,
@@ -82,7 +82,7 @@ def refresh_keys(
         for node in nodes_to_reach(database, refresh):
             try:
                 yield from _bring(database, refresh, node, patience or Patience())
-            except (LinkError, StatusError) as error:
+            except (LinkError, StatusError, PolicyError) as error:  # policy: its device key is not here
                 failed[node] = error
             else:
                 refresh = reached(database, refresh, uuid_bytes(node.uuid))
@@ -120,7 +120,8 @@ def remove_node(
     if not node.excluded:
         keys = {index: draw_keys(database, index, random_bytes) for index in indexes}
         begin_refresh(database, keys, timestamp=timestamp, excluded=(uuid,))
-    with contextlib.suppress(LinkError, StatusError):  # gone, or not willing: that is why its keys go
+    # Gone, not willing, or without a device key here: that is why its keys go.
+    with contextlib.suppress(LinkError, StatusError, PolicyError):
         yield from reset(Target(node.address, indexes[0] if indexes else 0, patience or Patience()))
     database.remove(uuid, timestamp)
     excluded: list[str] = []

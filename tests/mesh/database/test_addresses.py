@@ -299,3 +299,19 @@ def test_a_memory_that_takes_nothing_changes_nothing(step: Callable[[NetworkData
     assert ({name: inner.load(name) for name in inner.names()}, database.export()) == before
     memory.left = -1
     step(database)
+
+
+def test_who_goes_on_with_an_export_gives_no_address_that_was_sent_from() -> None:
+    """The same keys, address and sequence numbers would make the same nonces."""
+    net = begin()
+    own = net.own_address()
+    net.promise(uuid(1), 2, bytes(16))
+    net.complete(uuid(1), name="", timestamp=TIME, is_secure=True)
+    net.promise(uuid(2), 1, bytes(16))  # cut: it may be a node
+    excluded = json.loads(net.export())["networkExclusions"]
+    assert excluded == [{"ivIndex": 0, "addresses": [f"{own:04X}", f"{own + 3:04X}"]}]
+    other = NetworkDatabase.take_in(RamMemory(), net.export())
+    assert other.own_address() == own + 4
+    assert json.loads(other.export())["networkExclusions"] == [
+        {"ivIndex": 0, "addresses": [f"{one:04X}" for one in (own, own + 3, own + 4)]}
+    ]

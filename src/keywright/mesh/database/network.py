@@ -28,6 +28,7 @@ from keywright.mesh.database.cdb import (
     uuid_text,
     write_document,
 )
+from keywright.mesh.database.elements import composition_fields, merged_elements
 from keywright.mesh.messages import ProvisioningData
 from keywright.mesh.models.composition import Composition
 from keywright.mesh.network.iv_index import IvState
@@ -152,8 +153,21 @@ class NetworkDatabase:
         return cls(memory)
 
     def export(self) -> str:
-        """The document, with everything that was in it when it was taken in."""
-        return write_document(self._document)
+        """The document, with everything that was in it when it was taken in.
+
+        Addresses that are no node's and not free either (this provisioner's own, those of a lot and of devices whose
+        provisioning was cut) are excluded in it under this IV index: sequence numbers were used from there, or may be.
+        """
+        held = self._held_by_no_node()
+        if not held:
+            return write_document(self._document)
+        return write_document({**self._document, "networkExclusions": self._with_exclusions(held)})
+
+    def _held_by_no_node(self) -> list[str]:
+        held = {one for each in self._reservations if each.rests_since is None for one in each.addresses}
+        for node in self.cdb.nodes:
+            held -= {*range(node.address, node.last_address + 1)}
+        return [f"{one:04X}" for one in sorted(held)]
 
     @property
     def document(self) -> Document:
@@ -219,7 +233,7 @@ class NetworkDatabase:
 
         others: values of the memory beside the document. Raises UsageError for no node, StoreError.
         """
-        node = self._require(uuid)
+        node = self.require(uuid)
         anew = next((one for one in self._reservations if one.uuid == uuid + _ANEW), None)
         if anew is None:
             raise UsageError(f"{uuid_text(uuid)} was given no other addresses")
@@ -245,7 +259,7 @@ class NetworkDatabase:
         same = next((one for one in exclusions if one.get("ivIndex") == index), None)
         if same is None:
             return [*exclusions, {"ivIndex": index, "addresses": [*addresses]}]
-        same["addresses"] = [*same.get("addresses", []), *addresses]
+        same["addresses"] = [*dict.fromkeys([*same.get("addresses", []), *addresses])]
         return exclusions
 
     def promise(self, uuid: bytes, elements: int, device_key: bytes, net_index: int = 0) -> ProvisioningData:
@@ -323,40 +337,19 @@ class NetworkDatabase:
     # ---- a node changes ---------------------------------------------------------------------------------------
 
     def describe(self, uuid: bytes, composition: Composition, timestamp: str, *, is_complete: bool = True) -> None:
-        """Write what a node says it is made of. Raises UsageError for no node, StoreError.
+        """Write what a node says it is made of; models that are still there stay as they were written.
 
-        is_complete: whether nothing of its first configuration is left to do.
+        is_complete: whether nothing of its first configuration is left to do. Raises UsageError for no node,
+        StoreError.
         """
-        elements = [
-            {
-                "index": index,
-                "location": f"{element.location:04X}",
-                "models": [
-                    *({"modelId": f"{model:04X}", "subscribe": [], "bind": []} for model in element.sig_models),
-                    *(
-                        {"modelId": f"{company:04X}{model:04X}", "subscribe": [], "bind": []}
-                        for company, model in element.vendor_models
-                    ),
-                ],
-            }
-            for index, element in enumerate(composition.elements)
-        ]
-        self.change_node(
-            uuid,
-            {
-                "cid": f"{composition.cid:04X}",
-                "pid": f"{composition.pid:04X}",
-                "vid": f"{composition.vid:04X}",
-                "crpl": f"{composition.crpl:04X}",
-                "elements": elements,
-                "configComplete": is_complete,
-            },
-            timestamp,
-        )
+        fields = composition_fields(composition)
+        entry: Document = next((one for one in self._document["nodes"] if uuid_bytes(one["UUID"]) == uuid), {})
+        fields["elements"] = merged_elements(entry.get("elements", []), fields["elements"])
+        self.change_node(uuid, {**fields, "configComplete": is_complete}, timestamp)
 
     def remove(self, uuid: bytes, timestamp: str) -> None:
         """Take a node out; its addresses rest until the IV index has changed (MshPRT 3.11.7). Errors as `describe`."""
-        node = self._require(uuid)
+        node = self.require(uuid)
         index = self.iv_state.index
         rested = tuple(
             Reservation(one.first, one.last, one.uuid, index) if one.uuid == uuid else one for one in self._reservations
@@ -372,7 +365,8 @@ class NetworkDatabase:
 
     # ---- writing ----------------------------------------------------------------------------------------------
 
-    def _require(self, uuid: bytes) -> NodeEntry:
+    def require(self, uuid: bytes) -> NodeEntry:
+        """The node with this UUID. Raises UsageError if there is none."""
         node = self.node(uuid)
         if node is None:
             raise UsageError(f"{uuid_text(uuid)} is no node of this network")
@@ -380,7 +374,7 @@ class NetworkDatabase:
 
     def change_node(self, uuid: bytes, fields: Mapping[str, Any], timestamp: str) -> None:
         """Change fields of a node's entry, as the format has them. Raises UsageError for no node, StoreError."""
-        self._require(uuid)
+        self.require(uuid)
         nodes = [{**node, **fields} if uuid_bytes(node["UUID"]) == uuid else node for node in self._document["nodes"]]
         self.write({"nodes": nodes, "timestamp": timestamp})
 

@@ -13,7 +13,7 @@ import msgspec
 
 from keywright.errors import KeywrightError, LinkError, UsageError
 from keywright.mesh.bearer import LinkOpened
-from keywright.mesh.database.cdb import NodeEntry
+from keywright.mesh.database.cdb import NodeEntry, uuid_bytes
 from keywright.mesh.database.network import NetworkDatabase
 from keywright.mesh.enrolment import Candidate, Failed
 from keywright.mesh.messages import ProvisioningData
@@ -21,6 +21,7 @@ from keywright.mesh.models.configuration_client import Dialogue, Patience, Targe
 from keywright.mesh.network.keyring import Keyring
 from keywright.mesh.network.keys import AppKey
 from keywright.mesh.network.stack import Stack
+from keywright.mesh.oob import Value
 from keywright.mesh.policy import Policy
 from keywright.mesh.provisioner import (
     Authenticated,
@@ -29,6 +30,8 @@ from keywright.mesh.provisioner import (
     Provisioned,
     Provisioner,
     ProvisionerEvent,
+    ValueShown,
+    ValueWanted,
 )
 from keywright.mesh.remote.client import RemoteLink, RemoteTiming
 from keywright.mesh.remote.messages import Procedure
@@ -56,7 +59,7 @@ class Renewed(msgspec.Struct, frozen=True):
     node: NodeEntry
 
 
-RenewalEvent: TypeAlias = Renewed | Failed
+RenewalEvent: TypeAlias = ValueShown | ValueWanted | Renewed | Failed
 
 
 def renewal_under_way(database: NetworkDatabase, uuid: bytes) -> Renewal | None:
@@ -70,14 +73,18 @@ def complete_renewal(database: NetworkDatabase, renewal: Renewal, timestamp: str
     fields: dict[str, object] = {"deviceKey": renewal.device_key.hex().upper()}
     done = {_RENEWAL + renewal.uuid.hex(): None}
     if renewal.procedure != Procedure.DEVICE_KEY:
-        elements = [{"index": index, "location": "0000", "models": []} for index in range(renewal.elements)]
-        # What it is made of has to be read again.
+        entry = next(one for one in database.document["nodes"] if uuid_bytes(one["UUID"]) == renewal.uuid)
+        known = {element["index"]: element for element in entry.get("elements", [])}
+        # What it is made of has to be read again; models that are still there keep what they use.
+        elements = [
+            known.get(index, {"index": index, "location": "0000", "models": []}) for index in range(renewal.elements)
+        ]
         fields = {**fields, "elements": elements, "configComplete": False}
     if renewal.procedure == Procedure.ADDRESS:
         database.move(renewal.uuid, fields, done, timestamp)
     else:
         nodes = [
-            {**node, **fields} if bytes.fromhex(node["UUID"].replace("-", "")) == renewal.uuid else node
+            {**node, **fields} if uuid_bytes(node["UUID"]) == renewal.uuid else node
             for node in database.document["nodes"]
         ]
         database.write({"nodes": nodes, "timestamp": timestamp}, done)
@@ -117,7 +124,10 @@ def find_out(
 
 @final
 class Renewing:
-    """Endpoint: one node and one procedure; frames are network PDUs. Ends with `Renewed` or `Failed`."""
+    """Endpoint: one node and one procedure; frames are network PDUs. Ends with `Renewed` or `Failed`.
+
+    In between, what a person has to carry is told as in an enrolment.
+    """
 
     def __init__(
         self,
@@ -151,6 +161,10 @@ class Renewing:
         self._timestamp = timestamp
         self._renewal: Renewal | None = None
         self._events: list[RenewalEvent] = []
+
+    def enter(self, value: Value, now: float) -> None:
+        """The value that the node shows. Raises SequenceError unless asked, ValueError for its form."""
+        self._session.provisioner.enter(value, now)
 
     def receive(self, data: bytes, now: float) -> None:
         """Take one network PDU."""
@@ -191,6 +205,8 @@ class Renewing:
                     event.capabilities, static_oob=known.static_oob, has_oob_key=known.public_key is not None
                 )
                 provisioner.start(choice, now, static_oob=known.static_oob, device_key=known.public_key)
+            case ValueShown() | ValueWanted():
+                self._events.append(event)
             case Authenticated():
                 provisioner.provide(self._promise(event.elements, event.device_key.reveal()), now)
             case Provisioned():
