@@ -5,6 +5,8 @@ from __future__ import annotations
 import base64
 import json
 import os
+import shutil
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +28,7 @@ from keywright.scp.scp10 import Holder, Profile, issue_certificate
 from keywright.store import RamMemory
 from support import scp10, scp11
 from support.commands import KeyFile, Keywright
+from support.peers import require_peer
 
 OTHER = bytes(range(0x60, 0x70))
 
@@ -404,7 +407,12 @@ def test_keys_and_certificates_are_told_apart(oce: Path, root: Path, tmp_path: P
         (pem("CERTIFICATE", b"0"), "a certificate cannot be read"),
         (pem("PRIVATE KEY", b"0"), "of no kind that cards take"),
         (pem("PUBLIC KEY", b"0"), "of no kind that cards take"),
-        (pem("EC PRIVATE KEY", b"0"), "a PEM block EC PRIVATE KEY cannot be used"),
+        (pem("EC PRIVATE KEY", b"0"), "of no kind that cards take"),
+        (pem("ENCRYPTED PRIVATE KEY", b"0"), "a PEM block ENCRYPTED PRIVATE KEY cannot be used"),
+        (
+            "-----BEGIN RSA PRIVATE KEY-----\nProc-Type: 4,ENCRYPTED\n\nAAAA\n-----END RSA PRIVATE KEY-----\n",
+            "a PEM block RSA PRIVATE KEY is encrypted",
+        ),
         ("-----BEGIN CERTIFICATE-----\n!!\n-----END CERTIFICATE-----\n", "a PEM block is damaged"),
     ],
 )
@@ -414,6 +422,18 @@ def test_files_that_are_no_key_or_certificate_are_refused(tmp_path: Path, text: 
     path.chmod(0o600)
     with pytest.raises(UsageError, match=message):
         read_ring(path)
+
+
+@pytest.mark.parametrize("options", [("ecparam", "-genkey", "-name", "secp384r1"), ("genrsa", "-traditional", "1024")])
+def test_private_keys_in_the_older_forms_of_openssl_are_taken(tmp_path: Path, options: tuple[str, ...]) -> None:
+    require_peer("openssl", shutil.which("openssl") is not None, "apt-get install openssl")
+    path, public = tmp_path / "key.pem", tmp_path / "public.pem"
+    path.touch(0o600)
+    path.write_bytes(subprocess.run(["openssl", *options], check=True, capture_output=True).stdout)
+    told = subprocess.run(["openssl", "pkey", "-in", str(path), "-pubout"], check=True, capture_output=True)
+    public.write_bytes(told.stdout)
+    assert b"PRIVATE KEY" in path.read_bytes()
+    assert read_private_key(path).public == read_public_key(public)
 
 
 def test_a_file_with_another_number_of_keys_is_refused(tmp_path: Path, root: Path) -> None:

@@ -20,6 +20,7 @@ from keywright.globalplatform.cap.build import build_cap
 from keywright.globalplatform.cap.components import PackageInfo
 from keywright.globalplatform.confirmation import Confirmation
 from keywright.globalplatform.install import InstallForInstall, InstallForLoad
+from keywright.globalplatform.load_file import parse_load_file
 from keywright.globalplatform.messages import PutKey
 from keywright.globalplatform.receipts import deleted, make_receipt
 from keywright.globalplatform.tokens import delete_input, install_input, split_delete, split_install, verify_token
@@ -159,6 +160,30 @@ def test_a_cap_file_is_loaded_with_a_signature(managed: Put, run: Run, cap: Path
     announced = InstallForLoad.parse(device.seen[0].data)
     assert (announced.security_domain.hex().upper(), len(announced.hash)) == (DOMAIN, 32)
     assert device.seen[1].data[0] == 0xE2
+
+
+def test_a_cap_file_is_installed_with_the_signatures_of_several_domains(
+    managed: Put, run: Run, cap: Path, key: Path
+) -> None:
+    device = managed({0xE6: DONE, 0xE8: DONE})
+    daps = ("--dap-key", key, "--dap-domain", DOMAIN)
+    ran = run("install", cap, "--to", DOMAIN, *daps, *daps)
+    assert ran.code == 0, ran.err
+    announced = InstallForLoad.parse(device.seen[0].data)
+    assert (announced.security_domain.hex().upper(), len(announced.hash)) == (DOMAIN, 32)
+    sent = parse_load_file(b"".join(command.data for command in device.seen if command.ins == 0xE8))
+    assert [one.security_domain.hex().upper() for one in sent.daps] == [DOMAIN, DOMAIN]
+    assert run("install", cap, "--hash", "sha512").code == 0
+    refused = run("load", cap, *daps, "--dap-key", key)
+    assert refused.code == 2
+    assert "2 --dap-key and 1 --dap-domain" in refused.err
+    assert run("install", APPLET, "--package", PACKAGE, *daps).code == 2
+
+
+def test_a_load_has_the_parameters_that_are_given(managed: Put, run: Run, cap: Path) -> None:
+    device = managed({0xE6: DONE, 0xE8: DONE})
+    assert run("load", cap, "--raw-parameters", "EF04C6020400").code == 0
+    assert InstallForLoad.parse(device.seen[0].data).parameters.hex().upper() == "EF04C6020400"
 
 
 def test_objects_are_deleted_moved_and_changed(managed: Put, run: Run, cap: Path) -> None:
@@ -396,10 +421,11 @@ def test_data_are_written_in_blocks(managed: Put, run: Run) -> None:
     assert device.seen[-1].data.hex().upper() == f"4F07{DOMAIN}"
 
 
-def test_an_application_is_personalised_from_a_file(managed: Put, run: Run, tmp_path: Path) -> None:
+@pytest.mark.parametrize("secret", ["8113! 00112233", "8113: !00112233", "8113 ! = 00112233"])
+def test_an_application_is_personalised_from_a_file(managed: Put, run: Run, tmp_path: Path, secret: str) -> None:
     device = managed({0xE6: "9000", 0xE2: "9000"})
     file = tmp_path / "card.dgi"
-    file.write_text("# two groups in clear, one sealed\n9102: 5F200141\n9103 = 0102  # more\n8113! 00112233\n")
+    file.write_text("# two groups in clear, one sealed\n9102: 5F200141\n9103 = 0102  # more\n" + secret)
     file.chmod(0o600)
     ran = run("personalise", APPLET, file)
     assert (ran.code, ran.out) == (0, f"personalised {APPLET}: 3 data groups, 19 bytes\n"), ran.err
