@@ -382,6 +382,42 @@ def test_keys_are_rotated_proved_and_the_old_ones_gone(
     assert keywright("card", "list", "--link", "sim:element", "--keys", new).code == 0
 
 
+def test_the_key_of_a_card_is_told_from_a_recording_and_no_card_is_asked(
+    keywright: Keywright, monkeypatch: pytest.MonkeyPatch, key_file: KeyFile, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(links, "open_link", lambda _: pytest.fail("no card is asked"))
+    device = SecureElement(kvn=0x30, keys=KeySet.of(OTHER, OTHER, OTHER))
+    challenge = bytes(range(8))
+    exchanges = [bytes.fromhex("00A4040000"), b"\x80\x50\0\0\x08" + challenge + b"\0"]
+    lines = [line for sent in exchanges for line in (f"> {sent.hex()}", f"< {device.handle(sent).hex()}")]
+    log = tmp_path / "session.txt"
+    log.write_text("\n".join(lines))
+    none = keywright("card", "keys", "detect", "--recording", log)
+    assert none.code == 1
+    assert "KVN 30, SCP03 i=70: no candidate matched" in none.out
+    found = keywright("card", "keys", "detect", "--recording", log, "--candidate", key_file(OTHER), "--json")
+    assert found.code == 0
+    (answer,) = json.loads(found.out)["answers"]
+    (match,) = answer["matches"]
+    assert (answer["kvn"], match["scheme"], match["proven"]) == ("30", "none", ["K-MAC", "K-ENC"])
+    assert keywright("card", "keys", "detect", "--recording", log, "--of-kvn", "31").code == 2
+    assert keywright("card", "keys", "detect", "--recording", log, "--link", "sim:element").code == 2
+    log.write_text("\n".join(lines[:2]))
+    assert "there is no answered INITIALIZE UPDATE" in keywright("card", "keys", "detect", "--recording", log).err
+
+
+def test_the_answer_of_a_t0_card_comes_in_pieces(keywright: Keywright, key_file: KeyFile, tmp_path: Path) -> None:
+    device = SecureElement(kvn=0x30, keys=KeySet.of(OTHER, OTHER, OTHER))
+    answer = device.handle(b"\x80\x50\0\0\x08" + bytes(8) + b"\0")[:-2]
+    log = tmp_path / "gp.log"
+    log.write_text(
+        f"A>> T=0 (4+0008) 80500000 08 {bytes(8).hex()}\nA<< (0000+2) (9ms) 61{len(answer):02X}\n"
+        f"A>> T=0 (4+0000) 00C00000 {len(answer):02X}\nA<< ({len(answer):04}+2) (9ms) {answer.hex()} 9000\n"
+    )
+    ran = keywright("card", "keys", "detect", "--recording", log, "--candidate", key_file(OTHER))
+    assert (ran.code, "proven: K-MAC" in ran.out) == (0, True)
+
+
 def test_the_key_of_a_card_is_told_without_a_try(
     keywright: Keywright, monkeypatch: pytest.MonkeyPatch, key_file: KeyFile
 ) -> None:

@@ -185,6 +185,8 @@ def serve(
 
     Says so on standard output when it can be reached. Without --memory it forgets everything at the end. The virtual
     reader has two slots; the second one is empty unless --second names an element for it.
+
+    Example: keywright element serve --memory my.element --applet my_applets:Wallet
     """
     with ExitStack() as stack:
         code = Code(applets(applet), factories(module))
@@ -274,7 +276,10 @@ def show(
     fob: Fob = "",
     json: Json = False,
 ) -> None:
-    """Show an element's memory: what it would tell without a key, its life cycle and its tries. No key is shown."""
+    """Show an element's memory: what it would tell without a key, its life cycle and its tries. No key is shown.
+
+    Example: keywright element show my.element
+    """
     if not file.exists():
         raise StoreError(f"{file}: there is no such file", hint=f"make one: keywright element new {file}")
     with closing(_opened(file, fob)) as link:

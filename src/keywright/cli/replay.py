@@ -59,6 +59,8 @@ def command(
 
     With --link, commands that stand for themselves are sent to a device and its answers compared: 0 if all are the
     same, 1 otherwise. What belongs to a secure session, and what was masked, cannot be sent again and is left out.
+
+    Example: keywright replay session.jsonl --link pcsc:
     """
     played = list(_played(_steps(file)))
     if not played:
