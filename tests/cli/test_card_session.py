@@ -286,6 +286,26 @@ def test_a_host_id_goes_into_the_keys_with_the_names_of_the_card(
     assert keywright(*words).code == 0
 
 
+def test_scp11_opens_with_the_key_that_a_card_has_made_before_anybody_certified_it(
+    keywright: Keywright, tmp_path: Path
+) -> None:
+    link, public = f"sim:element?memory={tmp_path / 'card'}", tmp_path / "card.pem"
+    assert keywright("element", "new", tmp_path / "card", "--scp", "11:9B06", "--initial-keys-stay").code == 0
+    made = ("card", "scp11", "generate", "--kid", "13", "--new-kvn", "02", "--out", public, "--link", link)
+    assert keywright(*made).code == 0
+    words = ("card", "apdu", "80CA00D300", "--secure", "--scp", "11b", "--kvn", "02", "--link", link)
+    none = keywright(*words, "--any-card")
+    assert none.code == 6
+    assert "no certificates of it" in none.err
+    assert "--card-key" in none.err
+    ran = keywright(*words, "--card-key", public, "--json")
+    assert ran.code == 0, ran.err
+    assert json.loads(ran.out)["answer"] == "D301339000"
+    other = tmp_path / "other.pem"
+    other.write_text(pem("PUBLIC KEY", scp11.key("P-256", "another").public.spki()))
+    assert keywright(*words, "--card-key", other).code == 3
+
+
 def test_scp11b_needs_only_to_know_who_certifies_the_card(
     keywright: Keywright, monkeypatch: pytest.MonkeyPatch, root: Path
 ) -> None:

@@ -13,10 +13,10 @@ from keywright.cli.card.randomness import Rng, randomness_of
 from keywright.cli.card.session import Means, Wish, open_session
 from keywright.cli.card.session10 import identity
 from keywright.cli.keyfile import GP_TEST, static_keys
-from keywright.cli.keyring import read_certificates, read_ring
+from keywright.cli.keyring import read_certificates, read_public_key, read_ring
 from keywright.cli.links import DEFAULT, confirm, opened
 from keywright.cli.text import say, show_json
-from keywright.crypto.ec import EcPrivateKey
+from keywright.crypto.ec import EcPrivateKey, EcPublicKey
 from keywright.errors import UsageError
 from keywright.fob.uri import is_simulated
 from keywright.globalplatform.host import Dialogue, secured
@@ -43,6 +43,7 @@ class Access(msgspec.Struct, frozen=True, kw_only=True):
     oce: Path | None = None
     root: Path | None = None
     any_card: bool = False
+    card_key: Path | None = None
     wish: Wish = Wish()
 
     @property
@@ -53,7 +54,7 @@ class Access(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def is_anonymous(self) -> bool:
         """Whether nothing was given that could open a session."""
-        return not (self.keys or self.oce or self.root or self.any_card)
+        return not (self.keys or self.oce or self.root or self.any_card or self.card_key)
 
     def means(self) -> Means:
         """Keys and certificates out of their files. Raises UsageError for a real card and no keys."""
@@ -73,6 +74,7 @@ class Access(msgspec.Struct, frozen=True, kw_only=True):
             holder=None if self.oce is None else _holder(self.oce),
             roots=None if self.root is None else tuple(read_certificates(self.root)),
             any_card=self.any_card,
+            card_key=None if self.card_key is None else _card_key(self.card_key),
         )
 
 
@@ -82,6 +84,13 @@ def _holder(path: Path) -> scp11.Holder:
     if len(keys) != 1:
         raise UsageError(f"{path}: one EC private key is due, there are {len(keys)}")
     return scp11.Holder(keys[0], ring.certificates)
+
+
+def _card_key(path: Path) -> EcPublicKey:
+    key = read_public_key(path)
+    if not isinstance(key, EcPublicKey):
+        raise UsageError(f"{path}: an EC public key is due")
+    return key
 
 
 def _one(command: Command) -> Dialogue[Response]:
