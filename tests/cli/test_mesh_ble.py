@@ -22,6 +22,7 @@ from keywright.fob.mesh_device import Attendant, Attended, design_of, make_unit
 from keywright.fob.mesh_model import MeshModel
 from keywright.fob.mesh_radio import open_radio
 from keywright.mesh.device import Provisioned
+from keywright.mesh.node import WasReset
 from keywright.mesh.oob import show
 from keywright.mesh.scanner import Scanner
 from keywright.mesh.unit import UnitEvent
@@ -128,6 +129,28 @@ def test_two_commands_share_an_air(network: Path, capsys: pytest.CaptureFixture[
         finally:
             process.send_signal(signal.SIGINT)
         assert process.wait(10.0) == 0
+
+
+def test_a_node_is_asked_through_its_proxy(lamp: Lamp, network: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    on = ["--network", str(network), "--link", "ble:", "--json"]
+    assert main(["mesh", "network", "appkey", str(network)]) == 0
+    assert main(["mesh", "provision", "--oob", "none", *on]) == 0
+    assert main(["mesh", "node", "configure", "0001", "--app-key", "0", *on]) == 0
+    told = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert (told["app_keys"], told["product"]) == ([0], "4B57")
+    assert main(["mesh", "scan", "--network", str(network), "--link", "ble:", "--for", "2", "--json"]) == 0
+    (proxy,) = json.loads(capsys.readouterr().out)["proxies"]
+    assert proxy["kind"] == "Network ID"
+    assert main(["mesh", "node", "reset", "0001", "--yes", *on]) == 0
+    assert any(isinstance(event, WasReset) for event in lamp.told)
+    assert main(["mesh", "node", "show", "0001", *on]) == 2
+    assert "no such node" in capsys.readouterr().out
+
+
+def test_a_network_without_a_proxy_in_reach(network: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["mesh", "network", "iv-update", str(network), "--link", "ble:", "--yes", "--json"]
+    assert main(words) == 4
+    assert "no proxy of this network was heard over Bluetooth" in capsys.readouterr().out
 
 
 def test_another_peer_is_not_heard(lamp: Lamp, capsys: pytest.CaptureFixture[str]) -> None:

@@ -59,6 +59,8 @@ SESSION_S: Final = 600.0
 """Longest time for one device; every timer of a session is shorter."""
 GOODBYE_S: Final = 2.0
 """For the frames that close the link."""
+TAIL_S: Final = 0.3
+"""For what is on its way then."""
 
 
 @app.command()
@@ -211,7 +213,8 @@ def _run(
                 hands.carry(uuid, event.authentication, event.value)
             case Enrolled() | Failed():
                 end = event
-    radio.run(on_air, GOODBYE_S)
+    radio.run(on_air, GOODBYE_S, lambda: run.is_over)
+    radio.run(on_air, TAIL_S)
     return end
 
 

@@ -21,7 +21,7 @@ from keywright.cli.mesh.accepting import (
 from keywright.cli.mesh.nodes import NodeName, node_in, tell_node
 from keywright.cli.mesh.options import NetworkFile, RadioLink
 from keywright.cli.mesh.owner import Owner, owner_at
-from keywright.cli.mesh.provision import SESSION_S, Hands
+from keywright.cli.mesh.provision import SESSION_S, TAIL_S, Hands
 from keywright.cli.options import Json, Trace, Yes
 from keywright.cli.text import good, note, say
 from keywright.crypto.ec import EcPrivateKey
@@ -233,7 +233,8 @@ def _run(owner: Owner, candidate: Candidate, procedure: int, policy: Policy, han
                 hands.carry(candidate.uuid, event.authentication, event.value)
             case Renewed() | Failed():
                 end = event
-    owner.radio.run(on_air, GOODBYE_S)
+    owner.radio.run(on_air, GOODBYE_S, lambda: run.is_over)
+    owner.radio.run(on_air, TAIL_S)
     if isinstance(end, Failed):
         if end.may_be_node:
             note("it may have taken the data all the same: both keys are kept, and the next call asks")

@@ -209,6 +209,9 @@ class RemoteLink:
 
     def _lost(self, status: int, detail: str) -> None:
         name = STATUS_NAMES.get(status, "reserved")
+        if status == Status.LINK_CANNOT_OPEN and len(self._target) == 1:
+            # A Node Composition Refresh needs a next composition with as many elements (MshPRT 3.11.8).
+            detail = ": the node cannot do this now; does it have another composition, and room for its elements?"
         self._fail(
             CloseReason.FAIL,
             f"remote provisioning through {self._server:04X}: status {status:02X} ({name}){detail} (MshPRT 4.3.4.3)",

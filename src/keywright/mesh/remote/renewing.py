@@ -182,6 +182,11 @@ class Renewing:
         """When `outgoing` is due."""
         return self._session.deadline()
 
+    @property
+    def is_over(self) -> bool:
+        """Whether it has ended and the link has nothing more to send."""
+        return self._session.is_over
+
     def events(self) -> Sequence[RenewalEvent]:
         """What has happened."""
         events, self._events = self._events, []
