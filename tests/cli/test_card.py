@@ -75,6 +75,8 @@ def test_info_as_json_has_every_fact(keywright: Keywright) -> None:
     assert facts["keys"][0] == {"kvn": "FF", "kid": "01", "components": [{"type": "AES", "bits": 128}]}
     assert facts["cplc"]["ic_date"] == "6100"
     assert facts["protocols"] == ["T=1"]
+    assert set(facts["resources"]) == {"applications", "free_non_volatile", "free_volatile"}
+    assert facts["confirmation_counter"] == "0000"
     assert facts["globalplatform"] == "2.3.1"
     assert facts["locked"] is False
     assert ran.out.count("\n") == 1
@@ -105,6 +107,11 @@ def behind(monkeypatch: pytest.MonkeyPatch, **answers: str) -> None:
 
 
 def test_a_card_that_says_nothing_is_told_as_that(keywright: Keywright, monkeypatch: pytest.MonkeyPatch) -> None:
+    behind(monkeypatch, xA40400="9000", xCAFF21="FF210B810102820401020304 83009000".replace(" ", ""))
+    assert "free memory" not in keywright("card", "info", "--link", "sim:element").out
+    behind(monkeypatch, xA40400="9000", xCAFF21="FF210C8101028203010203830208009000")
+    ran = keywright("card", "info", "--link", "sim:element")
+    assert "66,051 bytes, volatile 2,048 bytes" in ran.out
     behind(monkeypatch, xA40400="9000")
     ran = keywright("card", "info", "--link", "sim:element")
     assert ran.code == 0

@@ -11,6 +11,7 @@ from keywright.codec.message import Message
 from keywright.errors import DecodeError
 from keywright.globalplatform import names
 from keywright.globalplatform.capabilities import Capabilities
+from keywright.globalplatform.card_objects import Resources
 from keywright.globalplatform.describe import Line, describe, describe_object
 from keywright.globalplatform.host import Dialogue
 from keywright.globalplatform.key_information import KeyDescription, parse_keys
@@ -37,12 +38,17 @@ OBJECTS: Final = (
     Tag.CIN,
     Tag.KDD,
     Tag.SEQUENCE_COUNTER,
+    Tag.CONFIRMATION_COUNTER,
+    Tag.MANAGER_URL,
+    Tag.RESOURCES,
 )
 _PLAIN: Final = (
     (Tag.IIN, "iin", "IIN"),
     (Tag.CIN, "cin", "CIN"),
     (Tag.KDD, "kdd", "KDD"),
     (Tag.SEQUENCE_COUNTER, "sequence_counter", "sequence counter"),
+    (Tag.CONFIRMATION_COUNTER, "confirmation_counter", "confirmation counter"),
+    (Tag.MANAGER_URL, "manager_url", "manager URL"),
 )
 _SELECT_BY_NAME: Final = 0x04
 
@@ -124,6 +130,7 @@ def document(facts: CardFacts) -> dict[str, Any]:
     fci, data = facts.fci, facts.parsed(Tag.CARD_DATA, CardData)
     keys, cplc = facts.keys, facts.parsed(Tag.CPLC, Cplc)
     capabilities = facts.parsed(Tag.CAPABILITIES, Capabilities)
+    resources = facts.parsed(Tag.RESOURCES, Resources)
     return {
         "link": facts.link,
         "atr": _hex(facts.atr),
@@ -140,6 +147,7 @@ def document(facts: CardFacts) -> dict[str, Any]:
         "keys": None if keys is None else [_key_document(told) for told in keys],
         "cplc": None if cplc is None else dict(_cplc_document(cplc)),
         "capabilities": None if capabilities is None else dict(describe(capabilities)),
+        "resources": None if resources is None else _resources_document(resources),
         **{key: _hex(facts.objects[number]) if number in facts.objects else None for number, key, _ in _PLAIN},
     }
 
@@ -151,6 +159,14 @@ def _key_document(told: KeyDescription) -> dict[str, Any]:
 def components_document(told: KeyDescription) -> list[dict[str, Any]]:
     """Components of a key for programs; bits 0 where basic key information has no room for them."""
     return [{"type": names.key_type(kind), "bits": size * 8} for kind, size in told.components]
+
+
+def _resources_document(resources: Resources) -> dict[str, int]:
+    return {
+        "applications": resources.applications,
+        "free_non_volatile": resources.non_volatile,
+        "free_volatile": resources.volatile,
+    }
 
 
 def _cplc_document(cplc: Cplc) -> Iterator[tuple[str, str]]:
@@ -200,6 +216,10 @@ def _card(facts: CardFacts) -> Iterator[Line]:
     if data is not None and _version(data):
         yield "GlobalPlatform", f"{_version(data)}"
     yield from ((label, _hex(facts.objects[number])) for number, _, label in _PLAIN if number in facts.objects)
+    resources = facts.parsed(Tag.RESOURCES, Resources)
+    if resources is not None:
+        yield "applications", f"{resources.applications}"
+        yield "free memory", f"{resources.non_volatile:,} bytes, volatile {resources.volatile:,} bytes"
 
 
 def _version(data: CardData) -> str | None:
