@@ -90,6 +90,7 @@ def test_a_mesh_recipe_and_a_link_have_to_fit(tmp_path: Path, capsys: pytest.Cap
         ("sim:fob", "'mesh-lot' is for a mesh, and sim:fob is no sim:mesh"),
         ("sim:mesh?count=3", "leave count out"),
         ("tcp:127.0.0.1:1", "is no sim:mesh"),
+        ("sim:mesh?transport=ble", "unknown parameter"),
     ):
         assert main([*words, "--link", link]) == 2
         assert why in capsys.readouterr().err
@@ -99,11 +100,11 @@ def test_a_mesh_recipe_and_a_link_have_to_fit(tmp_path: Path, capsys: pytest.Cap
 def test_a_fob_is_personalised_and_then_its_radio_provisioned(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """examples/mesh-fob: one unit with a chip and a radio, one recipe for both, worked on by two processes."""
+    """examples/mesh-fob by advertisements and whole APDUs, worked on by two processes; over GATT see test_ble_lot."""
     store = tmp_path / "fob.db"
     recipe, order = ROOT / "examples/mesh-fob.toml", ROOT / "examples/mesh-fob.csv"
     words = ["campaign", "run", str(recipe), "--order", str(order), "--store", str(store), "--workers", "2", "--json"]
-    assert main(words) == 0
+    assert main([*words, "--link", "sim:fob"]) == 0
     capsys.readouterr()
     network = lot_network(store, "mesh-fob")
     journal = Journal(tmp_path / "fob.db.fobs", readonly=True)

@@ -106,6 +106,7 @@ class Ledger:
         self.certificates: dict[int, Certificate] = {}
         self.setbacks: list[Failed] = []
         self.network: LotNetwork | None = None
+        self.has_gatt = False
         self.batches: list[tuple[Change, ...]] = []
         self._there: set[object] = set()
         self._ticks = itertools.count()
@@ -121,6 +122,7 @@ class Ledger:
         twin = Ledger(self.recipe, self.units.values())
         twin.events, twin.certificates = list(self.events), dict(self.certificates)
         twin.network = self.network
+        twin.has_gatt = self.has_gatt
         twin._there = set(self._there)
         twin._draws = itertools.count(1000 * (len(self.events) + 1))
         return twin
@@ -148,6 +150,7 @@ class Ledger:
             history=tuple(event for event in self.events if event.unit == n),
             certificate=self.certificates.get(n),
             network=self.network,
+            has_gatt=self.has_gatt,
         )
 
     def commit(self, batch: Iterable[Change]) -> None:

@@ -37,15 +37,25 @@ Hear: TypeAlias = Callable[[bytes, float, int | None], object]
 """hear(data, now, rssi_dbm): takes advertising data, and how strong it came, None where that is not known."""
 
 
+Carrier = Literal["advertising", "provisioning", "proxy"]
+"""What carries frames: advertisements, or the values of the one or the other mesh service of a GATT connection."""
+
+
 class Sent(msgspec.Struct, frozen=True, array_like=True):
-    """What a host sends, and how long it listens at most, in seconds of the radio."""
+    """What a host sends, and how long it listens at most, in seconds of the radio.
+
+    connects: anew to the GATT service that is to carry frames from now on, before anything is sent.
+    """
 
     frames: tuple[bytes, ...]
     wait_s: float
+    carrier: Carrier = "advertising"
+    connects: bool = False
 
 
 class Heard(msgspec.Struct, frozen=True, array_like=True):
-    """What came back within these seconds."""
+    """What came back within these seconds. mtu: ATT_MTU of a connection that was made, else 0."""
 
     frames: tuple[bytes, ...]
     seconds: float
+    mtu: int = 0

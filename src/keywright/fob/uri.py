@@ -35,9 +35,14 @@ FORMS: Final[tuple[Form, ...]] = (
     Form(
         "sim:element",
         "a simulated secure element (?memory=FILE keeps it, &kvn=, &i=, &stay=yes, &profile=NAME|FILE; "
-        "&transport=t0, t1, t1-crc, nfc-a, nfc-b or gatt reaches it block by block)",
+        "&transport=t0, t1, t1-crc, nfc-a, nfc-b or gatt reaches it block by block, &transport=ble through virtual "
+        "Bluetooth controllers)",
     ),
-    Form("sim:fob", "a simulated key fob (?serial=SERIAL&memory=FILE)"),
+    Form(
+        "sim:fob",
+        "a simulated key fob (?serial=SERIAL&memory=FILE; in a lot &transport=ble reaches its chip and its mesh radio "
+        "over GATT)",
+    ),
     Form("sim:uicc", "a simulated UICC for over-the-air packets (as sim:element, &msl= its minimum security level)"),
     Form(
         "pcsc:READER",

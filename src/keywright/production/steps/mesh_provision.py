@@ -6,16 +6,14 @@ that is asked: a node answers Composition Data Get under its device key, a devic
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any, Final, final
+from typing import Final, final
 
 from keywright.codec.hexa import unhex
 from keywright.crypto.aead import GCM_NONCE_BYTES
 from keywright.crypto.ec import EcPrivateKey, EcPublicKey
-from keywright.errors import DecodeError, KeywrightError, LinkError, PolicyError
-from keywright.mesh.advertising import MESH_MESSAGE, ad_structures, build_ad
+from keywright.errors import DecodeError, LinkError, PolicyError
 from keywright.mesh.cbp import CertificatePolicy
-from keywright.mesh.conversation import Conversation, Done, Stopped
+from keywright.mesh.conversation import Conversation
 from keywright.mesh.database.cdb import NodeEntry, uuid_text
 from keywright.mesh.ends import CURVE
 from keywright.mesh.enrolment import Candidate, Enrolled, Enrolment, Failed, RetrievalWanted
@@ -24,15 +22,13 @@ from keywright.mesh.messages import ProvisioningData
 from keywright.mesh.models.composition import Composition
 from keywright.mesh.models.configuration_client import Target, read_composition
 from keywright.mesh.oob import Method
-from keywright.mesh.pb_adv.link import PbAdvLink
 from keywright.mesh.policy import Choice, Policy
 from keywright.mesh.provisioner import Provisioner
-from keywright.mesh.scanner import Scanner
 from keywright.mesh.session import ProvisionerSession
 from keywright.production.job import Facts, Job, MismatchError, RejectedError, StepDialogue, Verdict
 from keywright.production.mesh_lot import GIVE, LotNetwork
 from keywright.production.mesh_network import timestamp
-from keywright.production.on_air import AirClock
+from keywright.production.mesh_ways import Asked, way_of
 from keywright.production.parameters import MeshProvision
 
 STEP: Final = "mesh.provision"
@@ -46,9 +42,6 @@ PUBLIC_KEY: Final = "mesh_public_key"
 AUTHENTICATION: Final = "mesh_authentication"
 """Column of the order: how this device proves itself; without it, static where there is a value, else none."""
 _SESSION_S: Final = 400.0
-_PROBE_S: Final = 40.0
-GOODBYE_S: Final = 0.5
-"""For the frames that close the link."""
 _UUID_OCTETS: Final = 16
 _ALGORITHMS: Final = {"best": None, "cmac": CMAC, "hmac": HMAC}
 
@@ -65,7 +58,7 @@ def run(job: Job, p: MeshProvision) -> StepDialogue[None]:
     if not given:
         yield from _give(job, p, network, uuid)
     facts = job.facts(GIVE)
-    composition = yield from _composition(job, network, facts, None)
+    composition = (yield from _composition(job, network, facts, uuid, probes=False)).composition
     if composition is None:
         raise LinkError("the new node does not answer Composition Data Get", delivered=None)
     _check_product(p, composition)
@@ -166,8 +159,8 @@ class _Ledger:
 
 def _give(job: Job, p: MeshProvision, network: LotNetwork, uuid: bytes) -> StepDialogue[None]:
     known, policy, certificates = candidate(job, uuid, p)
-    clock, ledger = AirClock(), _Ledger(network, job.unit.n)
-    bearer = PbAdvLink.connect(uuid, int.from_bytes(job.rng(4)), clock.now, random=_chance(job))
+    way, ledger = way_of(job), _Ledger(network, job.unit.n)
+    clock, bearer = yield from way.link(job, uuid)
     session = ProvisionerSession(Provisioner(EcPrivateKey.draw(CURVE, job.rng), job.rng), bearer)
     enrolment = Enrolment(
         session,
@@ -218,13 +211,13 @@ def _give(job: Job, p: MeshProvision, network: LotNetwork, uuid: bytes) -> StepD
         raise LinkError(f"no end of the session after {_SESSION_S:.0f} s", delivered=None)
     end = ends[0]
     if isinstance(end, Failed):
-        yield from clock.carry(enrolment, GOODBYE_S, lambda: False)
+        yield from way.leave(clock, enrolment)
         if job.is_open(GIVE) and not end.may_be_node:
             job.record("failed", GIVE, {"text": str(end.error)})
         raise end.error
     job.record("done", GIVE, job.intent(GIVE))
     yield from job.commit()
-    yield from clock.carry(enrolment, GOODBYE_S, lambda: False)
+    yield from way.leave(clock, enrolment)
 
 
 def _is_authenticated(choice: Choice | None) -> bool:
@@ -236,11 +229,10 @@ def _is_authenticated(choice: Choice | None) -> bool:
 
 def _probe(job: Job, network: LotNetwork, uuid: bytes, intent: Facts) -> StepDialogue[tuple[Verdict, Facts]]:
     """A node answers under the device key, a device sends its beacon. Raises LinkError if nothing is heard at all."""
-    beacons: set[bytes] = set()
-    composition = yield from _composition(job, network, intent, beacons.add)
-    if composition is not None:
+    asked = yield from _composition(job, network, intent, uuid, probes=True)
+    if asked.composition is not None:
         return Verdict.APPLIED, {**intent, "probe": "answers under its device key"}
-    if uuid in beacons:
+    if asked.is_device:
         return Verdict.NOT_APPLIED, {"probe": "sends the beacon of an unprovisioned device"}
     raise LinkError(
         "neither a beacon nor an answer under the device key was heard",
@@ -249,72 +241,17 @@ def _probe(job: Job, network: LotNetwork, uuid: bytes, intent: Facts) -> StepDia
     )
 
 
-def _composition(
-    job: Job, network: LotNetwork, facts: Facts, on_beacon: Callable[[bytes], object] | None
-) -> StepDialogue[Composition | None]:
-    """What the node says it is made of; None if it does not answer, or a device's beacon says that it is no node."""
+def _composition(job: Job, network: LotNetwork, facts: Facts, uuid: bytes, *, probes: bool) -> StepDialogue[Asked]:
+    """What the node says it is made of; without an answer, whether a beacon says that it is no node."""
     device_key = network.open(job.unit.n, facts["device_key"])
     job.record("note", ASK, {"address": facts["address"]})
     yield from job.commit()  # so that no sequence number of this turn is ever used again
     stack = network.stack(job.unit.n, job.attempts(ASK), device_key)
-    clock = AirClock()
     target = Target(network.address_of(job.unit.n), network.net_index)
-    asking = _Asking(Conversation(stack, read_composition(target), clock.now), on_beacon)
-    yield from clock.carry(asking, _PROBE_S, lambda: asking.is_over)
-    return asking.found
-
-
-@final
-class _Asking:
-    """Endpoint: a conversation with one node on an advertising bearer, which also hears beacons of devices."""
-
-    def __init__(self, conversation: Conversation[Composition], on_beacon: Callable[[bytes], object] | None) -> None:
-        self.found: Composition | None = None
-        self.is_over = False
-        self._conversation = conversation
-        self._scanner = Scanner()
-        self._on_beacon = on_beacon
-        self.deadline = conversation.deadline
-
-    def receive(self, data: bytes, now: float) -> None:
-        """Take advertising data."""
-        for kind, content in ad_structures(data):
-            if kind == MESH_MESSAGE:
-                self._conversation.receive(content, now)
-        if self._on_beacon is not None:
-            self._scanner.receive(data, now)
-            for device in self._scanner.devices:
-                self._on_beacon(device.uuid)
-
-    def outgoing(self, now: float) -> Sequence[bytes]:
-        """Advertising data to send now."""
-        frames = [build_ad(MESH_MESSAGE, pdu) for pdu in self._conversation.outgoing(now)]
-        for event in self._conversation.events():
-            match event:
-                case Done():
-                    self.found, self.is_over = event.result, True
-                case Stopped():
-                    self.is_over = True
-                    _raise_unless_silent(event.error)
-                case _:
-                    pass
-        return frames
-
-    def events(self) -> Sequence[Any]:
-        """Nothing: see `found`."""
-        return ()
-
-
-def _raise_unless_silent(error: KeywrightError) -> None:
-    if not isinstance(error, LinkError):
-        raise error
+    return (yield from way_of(job).ask(Conversation(stack, read_composition(target), 0.0), uuid, probes=probes))
 
 
 def _check_product(p: MeshProvision, composition: Composition) -> None:
     for what, wanted, found in (("company", p.company, composition.cid), ("product", p.product, composition.pid)):
         if wanted is not None and wanted != found:
             raise MismatchError(f"the node says {what} {found:04X}, the recipe {wanted:04X}")
-
-
-def _chance(job: Job) -> Callable[[], float]:
-    return lambda: int.from_bytes(job.rng(4)) / (1 << 32)
