@@ -306,6 +306,39 @@ def test_scp11_opens_with_the_key_that_a_card_has_made_before_anybody_certified_
     assert keywright(*words, "--card-key", other).code == 3
 
 
+def test_a_recorded_session_of_scp11_decodes_with_the_keys_that_were_kept(
+    keywright: Keywright, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, root: Path
+) -> None:
+    link = Scp11Link(scp11.domain())
+    behind(monkeypatch, link)
+    trace, kept = tmp_path / "t.jsonl", tmp_path / "keys.toml"
+    words = ("card", "apdu", "80CA006700", "--secure", "--root", root, "--trace", trace, "--keep-session-keys", kept)
+    refused = keywright(*words, "--link", "pcsc:x")
+    assert refused.code == 5
+    assert "of simulated cards only" in refused.err
+    assert not kept.exists()
+    for _ in range(2):
+        ran = keywright(*words, "--link", "sim:element")
+        assert ran.code == 0, ran.err
+    assert kept.stat().st_mode & 0o077 == 0
+    assert kept.read_text().count("[[session]]") == 2
+    told = keywright("decode", trace, "--session-keys", kept)
+    assert told.code == 0, told.err
+    assert told.out.count("plain    80 CA 00 67 00") == 2
+    bare = keywright("decode", trace)
+    assert "plain " not in bare.out
+    kept.write_text('s_enc = "00"\n')
+    assert keywright(*words, "--link", "sim:element").code == 2
+
+
+def test_session_keys_of_scp03_are_not_kept(keywright: Keywright, tmp_path: Path) -> None:
+    path = tmp_path / "keys.toml"
+    ran = keywright("card", "list", "--link", "sim:element", "--keep-session-keys", path)
+    assert ran.code == 2
+    assert "decodes with the card's keys" in ran.err
+    assert not path.exists()
+
+
 def test_scp11b_needs_only_to_know_who_certifies_the_card(
     keywright: Keywright, monkeypatch: pytest.MonkeyPatch, root: Path
 ) -> None:

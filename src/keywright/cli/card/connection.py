@@ -9,6 +9,7 @@ from typing import Any, TypeVar, final
 
 import msgspec
 
+from keywright.cli.card.kept_keys import demand_simulated, keep
 from keywright.cli.card.randomness import Rng, randomness_of
 from keywright.cli.card.session import Means, Wish, open_session
 from keywright.cli.card.session10 import identity
@@ -44,6 +45,7 @@ class Access(msgspec.Struct, frozen=True, kw_only=True):
     root: Path | None = None
     any_card: bool = False
     card_key: Path | None = None
+    keep_session_keys: Path | None = None
     wish: Wish = Wish()
 
     @property
@@ -168,7 +170,12 @@ class Card:
     def open(self, wish: Wish, means: Means) -> HostSession:
         """Open a session in place of the one that may be there."""
         self.drop()
+        kept = self.access.keep_session_keys
+        if kept is not None:
+            demand_simulated(self.access.uri)
         self._session = self.ask(open_session(wish, msgspec.structs.replace(means, rng=self.rng)))
+        if kept is not None:
+            keep(kept, self._session)
         return self._session
 
     def authenticated(self) -> HostSession:
