@@ -60,7 +60,7 @@ def test_a_silent_node_stops_the_phase_and_the_next_call_goes_on(home: Home) -> 
     before = key_octets(home)
     out, _ = home.call("network", "refresh", home.file, "--link", home.link(2), "--json", code=4)
     error = json.loads(out)["error"]
-    assert "1 nodes did not take the new keys (phase 1)" in error["message"]
+    assert "nodes did not take the new keys (phase 1), 1 of them" in error["message"]
     assert "0102" in error["message"]
     assert "leave them out" in error["hint"]
     shown = home.told("network", "show", home.file)

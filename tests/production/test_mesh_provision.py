@@ -11,7 +11,9 @@ from typing import NamedTuple, Protocol
 import msgspec
 import pytest
 
+from keywright.crypto.ec import EcPublicKey
 from keywright.errors import AuthenticationError, KeywrightError, LinkError, PolicyError, StoreError
+from keywright.fob import mesh_vendor
 from keywright.fob.mesh_device import key_of, static_oob_of, uuid_of
 from keywright.fob.mesh_model import MeshModel
 from keywright.iso7816.apdu import Response
@@ -131,6 +133,24 @@ def test_a_device_becomes_a_node_and_proves_it(network: LotNetwork, make_radio: 
     exchanges = radio.exchanges
     play(ledger.job(), ledger, radio)
     assert radio.exchanges == exchanges
+
+
+def test_a_node_is_the_product_that_its_certificate_names(
+    network: LotNetwork, make_radio: MakeRadio, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The certificate is for another product of the same vendor (BPID, MshPRT 5.5); the recipe does not say which."""
+    certified_records = mesh_vendor.certified_records
+
+    def other(uuid: bytes, key: EcPublicKey, *, company: int, product: int) -> dict[int, bytes]:
+        return certified_records(uuid, key, company=company, product=product + 1)
+
+    monkeypatch.setattr(mesh_vendor, "certified_records", other)
+    text = EXAMPLE.replace("product = 0x4B57\n", "")
+    assert text != EXAMPLE
+    ledger, radio = ledger_of(network, text, how="certificate"), make_radio()
+    with pytest.raises(MismatchError, match="says it is product FFFF:4B57, its certificate says FFFF:4B58"):
+        play(ledger.job(), ledger, radio)
+    assert ledger.job().facts(GIVE)["certified"] == "FFFF:4B58"
 
 
 def test_a_public_key_of_the_order_is_used(network: LotNetwork, make_radio: MakeRadio) -> None:

@@ -6,12 +6,11 @@ may be sent twice without harm, so that a configuration that was cut is simply b
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Final
 
 import msgspec
 
-from keywright.errors import PolicyError, UsageError, WireError
+from keywright.errors import UsageError, WireError
 from keywright.mesh.database.cdb import NodeEntry
 from keywright.mesh.database.entries import (
     Place,
@@ -21,7 +20,7 @@ from keywright.mesh.database.entries import (
     note_publication,
     note_subscription,
 )
-from keywright.mesh.database.keys import app_key
+from keywright.mesh.database.keys import app_key_for
 from keywright.mesh.database.network import NetworkDatabase
 from keywright.mesh.models import configuration as c
 from keywright.mesh.models.composition import Composition
@@ -60,33 +59,19 @@ class Plan(msgspec.Struct, frozen=True):
     models: tuple[ModelPlan, ...] = ()
 
 
-def product(cid: int, pid: int) -> Callable[[Composition], None]:
-    """A judge for a node whose certificate names a product (BCID, BPID; MshPRT 5.5): its composition must agree."""
-
-    def judge(composition: Composition) -> None:
-        if (composition.cid, composition.pid) != (cid, pid):
-            raise PolicyError(
-                f"the node says it is product {composition.cid:04X}:{composition.pid:04X}, "
-                f"its certificate says {cid:04X}:{pid:04X}",
-                hint="remove the node: certificate and device do not belong together",
-            )
-
-    return judge
-
-
 def first_configuration(
     database: NetworkDatabase,
     uuid: bytes,
     plan: Plan | None = None,
     *,
     timestamp: str,
-    judge: Callable[[Composition], None] = lambda _: None,
     coming_up: Patience = COMING_UP,
     patience: Patience | None = None,
 ) -> Dialogue[Composition]:
-    """Configure a node; its composition. judge(composition): raises what speaks against it, before it is written.
+    """Configure a node; its composition.
 
-    Raises UsageError for no node, or a plan that does not fit it; LinkError, StatusError, WireError, StoreError.
+    Raises AuthenticationError for a node that is another product than its certificate says, before that is written;
+    UsageError for no node, or a plan that does not fit it; LinkError, StatusError, WireError, StoreError.
     """
     plan, patience = plan or Plan(), patience or Patience()
     node = database.node(uuid)
@@ -94,10 +79,10 @@ def first_configuration(
         raise UsageError("no such node in this network", hint="provision the device first")
     net_index = node.net_keys[0].index if node.net_keys else 0
     composition = yield from describe_node(
-        database, uuid, Target(node.address, net_index, coming_up), timestamp=timestamp, judge=judge
+        database, uuid, Target(node.address, net_index, coming_up), timestamp=timestamp
     )
     for index in plan.app_keys:
-        bound, key = app_key(database, index)
+        bound, key = app_key_for(database, uuid, index)
         yield from add_app_key(Target(node.address, bound, patience), index, key)
         note_app_key(database, uuid, index, timestamp)
     for model in plan.models:
@@ -112,18 +97,23 @@ def describe_node(
     target: Target,
     *,
     timestamp: str,
-    judge: Callable[[Composition], None] = lambda _: None,
 ) -> Dialogue[Composition]:
-    """Read what a node is made of, and write it; its composition. Errors as `first_configuration`.
-
-    judge(composition): as there.
-    """
+    """Read what a node is made of, and write it; its composition. Errors as `first_configuration`."""
     composition = yield from read_composition(target)
     node = database.require(uuid)
     check_elements(node, composition)
-    judge(composition)
+    check_certified(database, uuid, composition)
     database.describe(uuid, composition, timestamp, is_complete=False)
     return composition
+
+
+def check_certified(database: NetworkDatabase, uuid: bytes, composition: Composition) -> None:
+    """Raises AuthenticationError for a node that is another product than its certificate says (MshPRT 5.5)."""
+    certified = database.certified_product(uuid)
+    if certified is not None:
+        from keywright.mesh.certificates import check_product  # noqa: PLC0415 - loads X.509, which few nodes need
+
+        check_product(certified, composition)
 
 
 def check_elements(node: NodeEntry, composition: Composition) -> None:

@@ -34,9 +34,9 @@ from keywright.mesh.models.indexes import pack_indexes
 _KEY_OCTETS: Final = 16
 _TRANSITIONS: Final = {"switch": 2, "forget": 3}
 _WHAT: Final = {
-    "distribute": "did not take the new keys (phase 1)",
-    "switch": "did not go on to phase 2",
-    "forget": "did not go on to phase 3",
+    "distribute": "nodes did not take the new keys (phase 1)",
+    "switch": "nodes did not go on to phase 2",
+    "forget": "nodes did not go on to phase 3",
 }
 
 
@@ -155,7 +155,7 @@ def _bring(database: NetworkDatabase, refresh: Refresh, node: NodeEntry, patienc
 def _incomplete(refresh: Refresh, failed: Mapping[NodeEntry, KeywrightError]) -> LinkError:
     reasons = "; ".join(f"{_name(node)}: {error}" for node, error in failed.items())
     return LinkError(
-        f"key refresh of NetKey {refresh.net_index}: {len(failed)} nodes {_WHAT[refresh.step]}: {reasons}",
+        f"key refresh of NetKey {refresh.net_index}: {_WHAT[refresh.step]}, {len(failed)} of them: {reasons}",
         hint="call again when they are in reach, or leave them out",
     )
 

@@ -12,7 +12,7 @@ import msgspec
 
 from keywright.errors import StatusError
 from keywright.mesh.changing import Visit
-from keywright.mesh.configuring import check_elements
+from keywright.mesh.configuring import check_certified, check_elements
 from keywright.mesh.database.cdb import uuid_bytes
 from keywright.mesh.database.elements import composition_fields, merged_elements
 from keywright.mesh.database.entries import (
@@ -54,6 +54,7 @@ def read_node(visit: Visit) -> Dialogue[Survey]:
     """
     composition = yield from read_composition(visit.target)
     check_elements(visit.node, composition)
+    check_certified(visit.database, visit.uuid, composition)
     net_keys = yield from read_net_keys(visit.target)
     app_keys: list[int] = []
     for index in net_keys:

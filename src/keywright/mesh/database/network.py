@@ -44,6 +44,7 @@ _NODE: Final = "node/"
 _RESERVATIONS: Final = "reservations"
 _IV_INDEX: Final = "iv_index"
 _PENDING: Final = "pending/"
+_CERTIFIED: Final = "certified/"
 _ANEW: Final = b" anew"
 """After the UUID of a node whose addresses are to change: no device has such a UUID."""
 _OWN: Final = b" own"
@@ -262,9 +263,18 @@ class NetworkDatabase:
         same["addresses"] = [*dict.fromkeys([*same.get("addresses", []), *addresses])]
         return exclusions
 
-    def promise(self, uuid: bytes, elements: int, device_key: bytes, net_index: int = 0) -> ProvisioningData:
+    def promise(
+        self,
+        uuid: bytes,
+        elements: int,
+        device_key: bytes,
+        net_index: int = 0,
+        *,
+        certified: tuple[int, int] | None = None,
+    ) -> ProvisioningData:
         """The data for a device, once everything needed after a crash is written: address, device key, NetKey index.
 
+        certified: company and product that its certificate names, for who reads its composition.
         Raises PolicyError for a device that is a node already, and as `reserve` and `net_key`.
         """
         if self.node(uuid) is not None:
@@ -275,8 +285,14 @@ class NetworkDatabase:
         self.net_key(net_index)
         address = self.reserve(uuid, elements).first
         promised = Pending(uuid, address, elements, device_key, net_index, self.iv_state.index)
-        self.memory.commit({_PENDING + uuid.hex(): msgspec.msgpack.encode(promised)})
+        product = None if certified is None else msgspec.msgpack.encode(certified)
+        self.memory.commit({_PENDING + uuid.hex(): msgspec.msgpack.encode(promised), _CERTIFIED + uuid.hex(): product})
         return self.data_for(address, net_index)
+
+    def certified_product(self, uuid: bytes) -> tuple[int, int] | None:
+        """Company and product that a node's certificate names (BCID, BPID; MshPRT 5.5), None if it named none."""
+        kept = self.memory.load(_CERTIFIED + uuid.hex())
+        return msgspec.msgpack.decode(kept, type=tuple[int, int]) if kept else None
 
     def data_for(self, address: int, net_index: int) -> ProvisioningData:
         """The data for a device or node at this address, as the network is now. Raises UsageError as `net_key`."""
@@ -359,7 +375,7 @@ class NetworkDatabase:
         nodes = [one for one in self._document["nodes"] if uuid_bytes(one["UUID"]) != uuid]
         self.write(
             {"nodes": nodes, "networkExclusions": exclusions, "timestamp": timestamp},
-            {_RESERVATIONS: msgspec.msgpack.encode(rested)},
+            {_RESERVATIONS: msgspec.msgpack.encode(rested), _CERTIFIED + uuid.hex(): None},
         )
         self._reservations = rested
 

@@ -6,7 +6,7 @@ that is asked: a node answers Composition Data Get under its device key, a devic
 
 from __future__ import annotations
 
-from typing import Final, final
+from typing import Final, NamedTuple, final
 
 from keywright.codec.hexa import unhex
 from keywright.crypto.aead import GCM_NONCE_BYTES
@@ -41,6 +41,8 @@ PUBLIC_KEY: Final = "mesh_public_key"
 """Column of the order: the device's public key, an uncompressed point in hex."""
 AUTHENTICATION: Final = "mesh_authentication"
 """Column of the order: how this device proves itself; without it, static where there is a value, else none."""
+_CERTIFIED: Final = "certified"
+"""Company and product that the device's certificate names, which its composition has to say too."""
 _SESSION_S: Final = 400.0
 _UUID_OCTETS: Final = 16
 _ALGORITHMS: Final = {"best": None, "cmac": CMAC, "hmac": HMAC}
@@ -62,6 +64,9 @@ def run(job: Job, p: MeshProvision) -> StepDialogue[None]:
     if composition is None:
         raise LinkError("the new node does not answer Composition Data Get", delivered=None)
     _check_product(p, composition)
+    found, certified = _product(composition.cid, composition.pid), facts.get(_CERTIFIED, "")
+    if certified and certified != found:
+        raise MismatchError(f"the node says it is product {found}, its certificate says {certified} (MshPRT 5.5)")
     job.record(
         "done",
         STEP,
@@ -124,6 +129,17 @@ def _hex(job: Job, column: str) -> bytes:
 # ---- giving
 
 
+class _Promised(NamedTuple):
+    """What a unit is about to be given. certified: company and product that its certificate names."""
+
+    elements: int
+    device_key: bytes
+    certified: tuple[int, int] | None
+
+    def __repr__(self) -> str:
+        return f"<_Promised to a device of {self.elements} elements>"
+
+
 @final
 class _Ledger:
     """What `Enrolment` writes to: the address of the unit, and what is to be durable before the data leave."""
@@ -131,10 +147,18 @@ class _Ledger:
     def __init__(self, network: LotNetwork, unit: int) -> None:
         self._network = network
         self._unit = unit
-        self.promised: tuple[int, bytes] | None = None
-        """Elements and device key, until they are written."""
+        self.promised: _Promised | None = None
+        """What is not written yet."""
 
-    def promise(self, uuid: bytes, elements: int, device_key: bytes, net_index: int = 0) -> ProvisioningData:
+    def promise(
+        self,
+        uuid: bytes,
+        elements: int,
+        device_key: bytes,
+        net_index: int = 0,
+        *,
+        certified: tuple[int, int] | None = None,
+    ) -> ProvisioningData:
         """Raises PolicyError for a device with more elements than the recipe says."""
         del uuid, net_index  # the unit has one address and one network, whatever it calls itself
         if elements > self._network.elements:
@@ -143,7 +167,7 @@ class _Ledger:
                 hint="set elements in the recipe of a new lot",
             )
         data = self._network.data_for(self._unit)
-        self.promised = elements, device_key
+        self.promised = _Promised(elements, device_key, certified)
         return data
 
     def complete(self, uuid: bytes, *, name: str, timestamp: str, is_secure: bool) -> NodeEntry:
@@ -193,18 +217,8 @@ def _give(job: Job, p: MeshProvision, network: LotNetwork, uuid: bytes) -> StepD
     def before_sending() -> StepDialogue[None]:
         if ledger.promised is None:
             return
-        (elements, device_key), ledger.promised = ledger.promised, None
-        sealed = network.seal(job.unit.n, device_key, job.rng(GCM_NONCE_BYTES))
-        intent: Facts = {
-            "uuid": uuid.hex(),
-            "address": f"{network.address_of(job.unit.n):04X}",
-            "elements": elements,
-            "net_index": network.net_index,
-            "iv_index": network.iv_index,
-            "device_key": sealed,
-            "security": "secure" if _is_authenticated(session.provisioner.choice) else "insecure",
-        }
-        yield from job.intend(GIVE, intent)
+        promised, ledger.promised = ledger.promised, None
+        yield from job.intend(GIVE, _intent(job, network, uuid, promised, session.provisioner.choice))
 
     yield from clock.carry(enrolment, _SESSION_S, is_over, before_sending=before_sending)
     if not ends:
@@ -218,6 +232,20 @@ def _give(job: Job, p: MeshProvision, network: LotNetwork, uuid: bytes) -> StepD
     job.record("done", GIVE, job.intent(GIVE))
     yield from job.commit()
     yield from way.leave(clock, enrolment)
+
+
+def _intent(job: Job, network: LotNetwork, uuid: bytes, promised: _Promised, choice: Choice | None) -> Facts:
+    """What is durable before the data leave; the device key sealed."""
+    facts: dict[str, str | int] = {
+        "uuid": uuid.hex(),
+        "address": f"{network.address_of(job.unit.n):04X}",
+        "elements": promised.elements,
+        "net_index": network.net_index,
+        "iv_index": network.iv_index,
+        "device_key": network.seal(job.unit.n, promised.device_key, job.rng(GCM_NONCE_BYTES)),
+        "security": "secure" if _is_authenticated(choice) else "insecure",
+    }
+    return facts if promised.certified is None else {**facts, _CERTIFIED: _product(*promised.certified)}
 
 
 def _is_authenticated(choice: Choice | None) -> bool:
@@ -249,6 +277,10 @@ def _composition(job: Job, network: LotNetwork, facts: Facts, uuid: bytes, *, pr
     stack = network.stack(job.unit.n, job.attempts(ASK), device_key)
     target = Target(network.address_of(job.unit.n), network.net_index)
     return (yield from way_of(job).ask(Conversation(stack, read_composition(target), 0.0), uuid, probes=probes))
+
+
+def _product(company: int, product: int) -> str:
+    return f"{company:04X}:{product:04X}"
 
 
 def _check_product(p: MeshProvision, composition: Composition) -> None:
