@@ -13,6 +13,7 @@ import pytest
 
 from keywright.cli import element
 from keywright.element import SecureElement
+from keywright.globalplatform.cap.build import build_cap
 from keywright.sansio import Device
 from keywright.scp.scp03.keys import KeySet
 from support.commands import KeyFile, Keywright, started
@@ -96,6 +97,31 @@ def test_show_tells_state_and_tries_of_the_memory(keywright: Keywright, tmp_path
     assert facts["life_cycle"] == "OP_READY"
     assert facts["tries"] == 1
     assert re.search(r"tries +1 EXTERNAL AUTHENTICATE received", keywright("element", "show", file).out)
+
+
+def test_show_tells_what_a_loaded_application_without_code_was_sent(keywright: Keywright, tmp_path: Path) -> None:
+    """So a vendor's flow of installation and personalisation can be rehearsed and looked at."""
+    path, cap, groups = tmp_path / "my.element", tmp_path / "a.cap", tmp_path / "a.dgi"
+    link = f"sim:element?memory={path}"
+    cap.write_bytes(build_cap(bytes.fromhex("F06B770001"), [bytes.fromhex("F06B77000101")]))
+    groups.write_text("9102: 0102\n")
+    assert keywright("element", "new", path).code == 0
+    assert "nothing" in keywright("element", "show", path, "--recorded").out
+    assert keywright("card", "install", cap, "--parameters", "CAFE", "--link", link).code == 0
+    assert keywright("card", "personalise", "F06B77000101", groups, "--link", link).code == 0
+    assert keywright("card", "apdu", "00A4040006F06B77000101", "8010000001AA", "--link", link).code == 0
+    shown = keywright("element", "show", path, "--recorded").out
+    assert "Sent to F06B77000101" in shown
+    assert "CAFE" in shown
+    assert "8010000001AA" in shown
+    (one,) = json.loads(keywright("element", "show", path, "--recorded", "--json").out)["recorded"]
+    assert one == {
+        "aid": "F06B77000101",
+        "parameters": "CAFE",
+        "received": 2,
+        "commands": ["80E28800059102020102", "8010000001AA"],
+    }
+    assert "Sent to" not in keywright("element", "show", path).out
 
 
 def test_show_of_nothing_makes_nothing(keywright: Keywright, tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ from keywright.cli.links import trace_sink
 from keywright.cli.options import Json, Trace
 from keywright.cli.text import heading, note, pairs, say, show_json
 from keywright.codec.hexa import unhex
+from keywright.element.recording_applet import Recorded
 from keywright.errors import DecodeError, StoreError, UsageError
 from keywright.fob.open import ELEMENT, NO_CODE, UICC, Code, SimulatedLink, open_server, open_simulated
 from keywright.fob.profiles import card_profile
@@ -274,9 +275,15 @@ def show(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="The memory of an element.")],
     *,
     fob: Fob = "",
+    recorded: Annotated[
+        bool, typer.Option("--recorded", help="And what was sent to loaded applications whose code is not here.")
+    ] = False,
     json: Json = False,
 ) -> None:
     """Show an element's memory: what it would tell without a key, its life cycle and its tries. No key is shown.
+
+    An application that was loaded from a CAP file, with no Python behind it, keeps its parameters and the last 32
+    commands that it was sent: --recorded shows them as they came.
 
     Example: keywright element show my.element
     """
@@ -285,16 +292,40 @@ def show(
     with closing(_opened(file, fob)) as link:
         facts = drive(read_card(f"{link.name} in {file}", link.atr), transmit(link))
         state, tries = names.card_state(link.element.life_cycle), link.element.attempts
+        kept = link.element.recordings() if recorded else ()
     if json:
         document_: dict[str, Any] = {**document(facts), "life_cycle": state, "tries": tries}
+        if recorded:
+            document_["recorded"] = [_recorded_document(one) for one in kept]
         show_json(document_)
         return
     blocks = [
         ("Element", [("life cycle", state), ("tries", f"{tries} EXTERNAL AUTHENTICATE received")]),
         *sections(facts),
+        *((f"Sent to {one.aid.hex().upper()}", list(_recorded_lines(one))) for one in kept),
     ]
+    if recorded and not kept:
+        blocks.append(("Sent", [("nothing", "no application is loaded whose code is not here")]))
     least = max(len(label) for _, lines in blocks for label, _ in lines)
     for title, lines in blocks:
         say(heading(title))
         for line in pairs(lines, least=least):
             say(line)
+
+
+def _recorded_document(one: Recorded) -> dict[str, Any]:
+    return {
+        "aid": one.aid.hex().upper(),
+        "parameters": one.parameters.hex().upper(),
+        "received": one.received,
+        "commands": [command.hex().upper() for command in one.commands],
+    }
+
+
+def _recorded_lines(one: Recorded) -> Iterator[tuple[str, str]]:
+    yield "parameters", one.parameters.hex().upper() or "none"
+    first = one.received - len(one.commands) + 1
+    for number, command in enumerate(one.commands, first):
+        yield f"command {number}", command.hex().upper()
+    if not one.commands:
+        yield "commands", "none"
