@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import os
 import signal
@@ -21,6 +22,7 @@ from keywright.production.mesh_lot import GIVE, lot_network, network_path
 from keywright.production.steps.mesh_provision import STEP
 from keywright.production.unit_store.units import UnitStore
 from keywright.store.journal import Journal
+from support.canary import Canary, leaks
 from support.house import ROOT
 
 UNITS = 100
@@ -117,6 +119,13 @@ def test_a_fob_is_personalised_and_then_its_radio_provisioned(
             assert state is not None
             assert state.address == network.address_of(unit.n)
     assert main(["campaign", "verify", "--store", str(store), "--json"]) == 0
+    # The order's static OOB values are in no file of the lot.
+    with order.open(newline="") as file:
+        canary = Canary(*(bytes.fromhex(row["mesh_static_oob"]) for row in csv.DictReader(file)))
+    assert canary.forms_in(order.read_bytes())
+    assert main(["audit", "export", "--store", str(store), "--out", str(tmp_path / "audit")]) == 0
+    assert main(["campaign", "report", "--store", str(store), "--html", str(tmp_path / "report.html")]) == 0
+    assert not list(leaks(tmp_path, canary))
     capsys.readouterr()
     for new in (8, 0):
         assert main(["mesh", "network", "collect", "--store", str(store), "--json"]) == 0

@@ -12,18 +12,29 @@ import msgspec
 import pytest
 
 from keywright.crypto.ec import EcPublicKey
-from keywright.errors import AuthenticationError, KeywrightError, LinkError, PolicyError, StoreError
+from keywright.errors import AuthenticationError, KeywrightError, LinkError, OrderError, PolicyError, StoreError
 from keywright.fob import mesh_vendor
 from keywright.fob.mesh_device import key_of, static_oob_of, uuid_of
 from keywright.fob.mesh_model import MeshModel
 from keywright.iso7816.apdu import Response
 from keywright.production.engine import whole_recipe
 from keywright.production.job import Commit, Job, MismatchError, OnAir, RejectedError
-from keywright.production.mesh_lot import GIVE, SOURCES, LotNetwork, lot_network, network_path, prepare_network
+from keywright.production.mesh_lot import (
+    GIVE,
+    SOURCES,
+    LotNetwork,
+    lot_network,
+    network_path,
+    prepare_network,
+    sealed_order,
+)
 from keywright.production.mesh_network import begin_network, opened_network
+from keywright.production.order import OrderRow, without_oob
+from keywright.production.order_names import without_names
 from keywright.production.steps.declared import DECLARED
 from keywright.production.steps.mesh_provision import ASK, STEP
 from keywright.production.unit_store.rows import Change
+from support.canary import Canary
 from support.house import ROOT
 from support.ledger import NOW, Ledger
 from support.mesh_radios import AdvertisingRadio, GattRadio
@@ -63,7 +74,9 @@ def ledger_of(network: LotNetwork, text: str = EXAMPLE, *, how: str = "static", 
     columns = {"mesh_uuid": uuid_of(SERIAL).hex(), "mesh_authentication": how}
     if how in ("static", "certificate"):
         columns["mesh_static_oob"] = static_oob_of(SERIAL).hex()
-    ledger.units[1] = msgspec.structs.replace(ledger.units[1], extra=columns | extra)
+    row = OrderRow(1, SERIAL, "m", "g", columns | extra)
+    (kept,) = sealed_order([row], network, drawing())
+    ledger.units[1] = msgspec.structs.replace(ledger.units[1], extra=kept.extra)
     return ledger
 
 
@@ -341,6 +354,37 @@ def test_a_sealed_key_is_of_one_unit(network: LotNetwork) -> None:
     assert (b"k" * 16).hex() not in sealed
     with pytest.raises(AuthenticationError):
         network.open(2, sealed)
+
+
+def test_a_static_oob_value_is_sealed_for_its_device_and_never_in_clear(network: LotNetwork) -> None:
+    uuid, value = uuid_of(SERIAL).hex(), static_oob_of(SERIAL)
+    rows = [OrderRow(n, f"S{n}", "m", "g", {"mesh_uuid": uuid, "mesh_static_oob": value.hex()}) for n in (1, 2)]
+    one, two = (row.extra["mesh_static_oob"] for row in sealed_order(rows, network, drawing()))
+    canary = Canary(value)
+    assert canary.forms_in(str(rows).encode())
+    assert not canary.forms_in(f"{one} {two}".encode())
+    assert one != two, "equal values are not seen to be equal"
+    assert network.open_oob(uuid, one) == network.open_oob(uuid.upper(), two) == value
+    for other, text in (("00" * 16, one), (uuid, one[:-2] + "00"), (uuid, value.hex()), (uuid, "zz"), (uuid, "")):
+        with pytest.raises(AuthenticationError):
+            network.open_oob(other, text)
+    assert [without_oob(row).extra["mesh_static_oob"] for row in rows] == ["", ""], "of a lot without radios"
+
+
+@pytest.mark.parametrize("text", ["zz", "0", "00" * 33, "secret value"])
+def test_what_is_no_static_oob_value_is_refused_and_not_shown(network: LotNetwork, text: str) -> None:
+    row = OrderRow(7, "S7", "m", "g", {"mesh_static_oob": text})
+    with pytest.raises(OrderError, match=r"row 7 \(S7\)") as caught:
+        list(sealed_order([row], network, drawing()))
+    assert text not in str(caught.value)
+
+
+def test_a_unit_made_anew_does_not_inherit_the_radio_of_another() -> None:
+    columns = dict.fromkeys(("mesh_uuid", "mesh_static_oob", "mesh_public_key", "ble_address"), "x")
+    assert without_names(columns | {"mesh_authentication": "static", "colour": "red"}) == {
+        "mesh_authentication": "static",
+        "colour": "red",
+    }
 
 
 def test_a_lot_is_prepared_once(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -19,15 +19,13 @@ from keywright.errors import UsageError
 from keywright.fob.fobs import ble_address
 from keywright.fob.pool import FobPool, Plan
 from keywright.fob.uri import BLE, Uri, parse_uri
+from keywright.production.order_names import BLE_ADDRESS
 from keywright.production.parameters import MESH
 from keywright.production.recipe import Recipe
 from keywright.production.unit_store.units import Unit
 
 if TYPE_CHECKING:
     from keywright.fob.ble_station import BleStation
-
-ADDRESS: Final = "ble_address"
-"""Column of the order: the Bluetooth address of the unit's radio, as C0:11:22:33:44:55, with /P after a public one."""
 
 
 def is_simulated_over_ble(uri: Uri) -> bool:
@@ -47,11 +45,11 @@ def check_over_ble(recipe: Recipe, link: str, columns: tuple[str, ...] | None) -
         return
     uri = parse_uri(link)
     if uri.scheme == BLE and uri.rest:
-        raise UsageError(f"{link}: a lot has many fobs, this is one", hint=f"leave the address out: ble:?{ADDRESS} …")
-    if uri.scheme == BLE and columns is not None and ADDRESS not in columns:
+        raise UsageError(f"{link}: a lot has many fobs, this is one", hint="leave the address out: ble:")
+    if uri.scheme == BLE and columns is not None and BLE_ADDRESS not in columns:
         raise UsageError(
             f"{link}: the order does not say where its units are",
-            hint=f"add the column {ADDRESS}, for example C0:11:22:33:44:55",
+            hint=f"add the column {BLE_ADDRESS}, for example C0:11:22:33:44:55",
         )
 
 
@@ -98,7 +96,7 @@ def real_station(link: str) -> BleStation:
 def met(station: object, units: Iterator[Unit]) -> Iterator[Unit]:
     """Units as they come; a station that has to know where they are is told."""
     for unit in units:
-        tell_address(station, unit.serial, unit.extra.get(ADDRESS, ""))
+        tell_address(station, unit.serial, unit.extra.get(BLE_ADDRESS, ""))
         yield unit
 
 

@@ -33,7 +33,6 @@ from keywright.production.audit.note import NoteKey
 from keywright.production.audit.second_host import SecondHost, witness_at
 from keywright.production.audit.witness import beside_store
 from keywright.production.ble_lot import (
-    ADDRESS,
     check_over_ble,
     is_over_ble,
     is_simulated_over_ble,
@@ -50,7 +49,8 @@ from keywright.production.job import Commit, Job, OnAir, StepDialogue
 from keywright.production.jobs import job_of
 from keywright.production.keystores.keystore import Keystore
 from keywright.production.means import SIM, Means
-from keywright.production.order import OrderRow, check_order, order_digest, read_order
+from keywright.production.order import OrderRow, check_order, order_digest, read_order, without_oob
+from keywright.production.order_names import BLE_ADDRESS
 from keywright.production.parameters import MESH, Identify, MeshProvision
 from keywright.production.preparation import Standing, check_names, left, prepare_chunk, standing
 from keywright.production.present import claimed, presented, sealed_on
@@ -194,6 +194,7 @@ def prepare(
     check_lot_link(link)
     facts = check_order(order)
     check_names(read, facts.columns, str(order))
+    check_over_ble(read, link, facts.columns)
     agreed = msgspec.structs.replace(means, confirm=lambda _lot, _link: True)  # asked once devices are to be changed
     if not database_at(store).is_begun():
         with closing_lock(store, means.wait_s):
@@ -204,6 +205,7 @@ def prepare(
             check_same_lot(lot, read, facts.digest, link, units.name)
         keystore = ready(agreed, read, link, units.path, lot)
         if lot is None:
+            prepare_mesh(units, read, facts.rows, link, means)
             _import(units, read, order, facts.digest, keystore, link, means)
         admit(units, lot_in(units, units.name), means)
         notary = notary_of(units, read.name, means.witness)
@@ -238,7 +240,7 @@ def check(recipe: Path, order: Path, means: Means, store: str = "") -> list[Chec
     check_lot_link(link)
     with _station(means, read, link, store_path(store) if store else None, keep=False) as station:
         for row in read_order(order):
-            tell_address(station, row.serial, row.extra.get(ADDRESS, ""))
+            tell_address(station, row.serial, row.extra.get(BLE_ADDRESS, ""))
             found.append(_identified(station, row.n, row.serial, read))
             station.power_off(row.serial)
             if isinstance(station, LinkStation):
@@ -307,7 +309,16 @@ def _import(
         *key_changes(NoteKey(signer.name, signer.public), FIRST),
         *at_import(recipe, test=keystore.test, link=link, at=means.clock()),
     ]
-    units.import_order(lot, _unchanged(order, digest), beside)
+    units.import_order(lot, _as_kept(_unchanged(order, digest), units, recipe, means), beside)
+
+
+def _as_kept(rows: Iterator[OrderRow], units: UnitStore, recipe: Recipe, means: Means) -> Iterator[OrderRow]:
+    """The rows of an order as they may stand in the store: with secrets sealed, or left out."""
+    if recipe.step(MESH) is None:
+        return map(without_oob, rows)
+    from keywright.production import mesh_lot  # noqa: PLC0415 - few lots have radios
+
+    return mesh_lot.sealed_order(rows, mesh_lot.lot_network(units.path, recipe.name), means.rng)
 
 
 def prepare_mesh(units: UnitStore, recipe: Recipe, rows: int, link: str, means: Means) -> None:

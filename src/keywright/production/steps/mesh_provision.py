@@ -29,16 +29,11 @@ from keywright.production.job import Facts, Job, MismatchError, RejectedError, S
 from keywright.production.mesh_lot import GIVE, LotNetwork
 from keywright.production.mesh_network import timestamp
 from keywright.production.mesh_ways import Asked, way_of
+from keywright.production.order_names import PUBLIC_KEY, STATIC_OOB, UUID
 from keywright.production.parameters import MeshProvision
 
 STEP: Final = "mesh.provision"
 ASK: Final = "mesh.provision.ask"
-UUID: Final = "mesh_uuid"
-"""Column of the order: the Device UUID, hex."""
-STATIC_OOB: Final = "mesh_static_oob"
-"""Column of the order: the static OOB value, hex."""
-PUBLIC_KEY: Final = "mesh_public_key"
-"""Column of the order: the device's public key, an uncompressed point in hex."""
 AUTHENTICATION: Final = "mesh_authentication"
 """Column of the order: how this device proves itself; without it, static where there is a value, else none."""
 _CERTIFIED: Final = "certified"
@@ -83,10 +78,13 @@ def run(job: Job, p: MeshProvision) -> StepDialogue[None]:
 # ---- what the order says of the unit
 
 
-def candidate(job: Job, uuid: bytes, p: MeshProvision) -> tuple[Candidate, Policy, CertificatePolicy | None]:
+def candidate(
+    job: Job, network: LotNetwork, uuid: bytes, p: MeshProvision
+) -> tuple[Candidate, Policy, CertificatePolicy | None]:
     """What is known of the unit's device, and what it has to prove. Raises RejectedError for what is not allowed."""
     extra = job.unit.extra
-    static_oob = _hex(job, STATIC_OOB)
+    sealed = extra.get(STATIC_OOB, "")
+    static_oob = network.open_oob(extra.get(UUID, ""), sealed) if sealed else b""
     how = extra.get(AUTHENTICATION, "") or ("static" if static_oob else "none")
     if how not in p.authentication:
         raise RejectedError(
@@ -182,7 +180,7 @@ class _Ledger:
 
 
 def _give(job: Job, p: MeshProvision, network: LotNetwork, uuid: bytes) -> StepDialogue[None]:
-    known, policy, certificates = candidate(job, uuid, p)
+    known, policy, certificates = candidate(job, network, uuid, p)
     way, ledger = way_of(job), _Ledger(network, job.unit.n)
     clock, bearer = yield from way.link(job, uuid)
     session = ProvisionerSession(Provisioner(EcPrivateKey.draw(CURVE, job.rng), job.rng), bearer)
