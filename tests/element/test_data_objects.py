@@ -34,6 +34,14 @@ def test_the_gp_class_returns_the_object_and_the_iso_class_its_value(tag: str) -
     assert here.raw(f"00CA00{tag}00") == whole[2:] + b"\x90\x00"
 
 
+def test_the_odd_instruction_has_the_iso_class_alone() -> None:
+    here = Terminal(element())
+    assert here.raw("00CB004200") == here.raw("00CA004200")
+    assert here.raw("80CB004200").hex() == "6e00"
+    session = here.authenticate()
+    assert session(0x00, 0xCB, 0x00, 0xD3).data == b"\xb3"
+
+
 def test_cplc_is_42_bytes() -> None:
     here = Terminal(element())
     assert here.raw("80CA9F7F00")[:3].hex() == "9f7f2a"

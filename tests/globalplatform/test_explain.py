@@ -216,6 +216,12 @@ def test_objects_that_nobody_knows_are_not_told() -> None:
         ("00708002", "", "MANAGE CHANNEL close 02", ()),
         ("80D8308100", "30112233" + "9000", "PUT KEY replace KVN 30", ("KCVS", "112233")),
         ("80CA006700", "6700" + "9000", "GET DATA 0067 (card capabilities)", ("card capabilities", "empty")),
+        (
+            "00CB004200",
+            "999999019000",
+            "GET DATA 0042 (issuer identification number)",
+            ("issuer identification number", "99999901"),
+        ),
         ("80CA006600", "6A009000", "GET DATA 0066 (card data)", ("answer", "6A00")),
         ("80CA006600", "6601009000", "GET DATA 0066 (card data)", None),
         ("80AA0000020102", "0304" + "9000", "INS AA", ("answer", "0304")),

@@ -35,7 +35,7 @@ Device = Annotated[
 
 _SAME, _DIFFERS, _LEFT_OUT = "same", "different", "left out"
 _RANDOM: Final = frozenset({Ins.INITIALIZE_UPDATE})
-_READING: Final = frozenset({Ins.SELECT, Ins.GET_DATA, Ins.INITIALIZE_UPDATE, Ins.GET_RESPONSE})
+_READING: Final = frozenset({Ins.SELECT, Ins.GET_DATA, Ins.GET_DATA_ODD, Ins.INITIALIZE_UPDATE, Ins.GET_RESPONSE})
 _SESSION: Final = frozenset({Ins.EXTERNAL_AUTHENTICATE})
 
 
@@ -235,9 +235,7 @@ def _left_out(one: Played) -> str:
 
 
 def _changes(one: Played) -> bool:
-    return one.command[1:2] not in [
-        bytes((ins,)) for ins in (Ins.SELECT, Ins.GET_DATA, Ins.INITIALIZE_UPDATE, Ins.GET_RESPONSE)
-    ]
+    return one.command[1:2] not in [bytes((ins,)) for ins in _READING]
 
 
 def _verdict(one: Played, answer: bytes) -> str:
