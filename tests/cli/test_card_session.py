@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from keywright.cli import links
+from keywright.cli.card import connection
 from keywright.cli.keyring import read_certificates, read_private_key, read_public_key, read_ring
 from keywright.codec.tlv import item
 from keywright.crypto.aes import AesKey
@@ -31,6 +32,12 @@ from support.commands import KeyFile, Keywright
 from support.peers import require_peer
 
 OTHER = bytes(range(0x60, 0x70))
+
+
+@pytest.fixture(autouse=True)
+def day(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A day on which the certificates of these tests are valid."""
+    monkeypatch.setattr(connection, "today", lambda: "20260101")
 
 
 def behind(monkeypatch: pytest.MonkeyPatch, device: Any) -> None:
@@ -260,6 +267,19 @@ def test_scp11_opens_with_certificates_of_both_sides(
         assert ran.code == 0, ran.err
         assert json.loads(ran.out)["answer"] == "019000"
         assert link.card.received[-1].data == b"\x4f\x00"
+
+
+def test_a_certificate_of_the_card_has_to_be_valid_today(
+    keywright: Keywright, monkeypatch: pytest.MonkeyPatch, root: Path
+) -> None:
+    behind(monkeypatch, Scp11Link(scp11.domain()))
+    words = ("card", "apdu", "80CA006700", "--secure", "--scp", "11b", "--link", "pcsc:x")
+    for day, code in (("20241231", 3), ("20250101", 0), ("20450101", 0), ("20450102", 3)):
+        monkeypatch.setattr(connection, "today", lambda day=day: day)
+        ran = keywright(*words, "--root", root)
+        assert ran.code == code, day
+        assert ("not valid today, but from 20250101 to 20450101" in ran.err) is (code == 3)
+        assert keywright(*words, "--any-card").code == 0
 
 
 @pytest.mark.parametrize("scp", ["11a", "11b", "11c"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from contextlib import ExitStack
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar, final
 
@@ -77,6 +78,7 @@ class Access(msgspec.Struct, frozen=True, kw_only=True):
             roots=None if self.root is None else tuple(read_certificates(self.root)),
             any_card=self.any_card,
             card_key=None if self.card_key is None else _card_key(self.card_key),
+            today=today(),
         )
 
 
@@ -86,6 +88,11 @@ def _holder(path: Path) -> scp11.Holder:
     if len(keys) != 1:
         raise UsageError(f"{path}: one EC private key is due, there are {len(keys)}")
     return scp11.Holder(keys[0], ring.certificates)
+
+
+def today() -> str:
+    """The day, YYYYMMDD in UTC: a card has no clock, so its host looks whether certificates are valid."""
+    return f"{datetime.now(UTC):%Y%m%d}"
 
 
 def _card_key(path: Path) -> EcPublicKey:

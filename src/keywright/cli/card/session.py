@@ -75,6 +75,7 @@ class Means(msgspec.Struct, frozen=True, kw_only=True):
 
     holder: our key and certificates for SCP11a and c; host10: those for SCP10. roots: who may certify the card;
     None: nobody was named. card_key: the card's own key for SCP11, where it came another way than by a certificate.
+    today: YYYYMMDD, when certificates have to be valid; None where nobody looks.
     """
 
     static: StaticKeys | None = None
@@ -83,6 +84,7 @@ class Means(msgspec.Struct, frozen=True, kw_only=True):
     roots: tuple[Certificate, ...] | None = None
     any_card: bool = False
     card_key: EcPublicKey | None = None
+    today: str | None = None
     rng: Rng = os.urandom
     host10: scp10.HostIdentity | None = None
 
@@ -250,7 +252,7 @@ def _card_key(key: scp11.KeyReference, means: Means, profile: scp11.Profile) -> 
             meaning="the card has no such key, or no certificates of it",
             hint="see `card scp11 certificates get`; store them with `certificates put`, or give the key by --card-key",
         ) from error
-    certificate = scp11.verify_card(chains, _roots(means), profile=profile)
+    certificate = scp11.verify_card(chains, _roots(means), profile=profile, today=means.today)
     if certificate.public_key is None:
         raise AuthenticationError("the card's certificate has no key that can be used")
     return certificate.public_key, certificate.subject_id
