@@ -83,6 +83,8 @@ class Node:
         self._random = random
         self._answers: list[tuple[float, AccessMessage, Received]] = []
         self._is_leaving = False
+        self._answers_near = False
+        """Whether what is said now answers a message of TTL 0, and so has TTL 0 itself (MshPRT 3.7.5)."""
         self._reports: set[int] = set()
         self._events: list[NodeEvent] = []
         self._refresh()
@@ -140,7 +142,9 @@ class Node:
                 if event.is_new_device_key:
                     self._take_new_key()
                 if self.remote is not None and event.message.opcode in REMOTE_MESSAGES:
+                    self._answers_near = not event.ttl
                     self.remote.handle(event.message, Client(event.src, event.net_index), now)
+                    self._answers_near = False
                     continue
                 answer = self._server.handle(event.message, event.net_index)
                 if answer is not None:
@@ -160,7 +164,14 @@ class Node:
             # Sealed with the keys as they were when it was asked: a key refresh changes them afterwards. An answer that
             # cannot be numbered is lost, as if the air had lost it.
             with contextlib.suppress(KeywrightError):
-                self.stack.send(answer, asked.src, now, device=self.stack.address, net_index=asked.net_index)
+                self.stack.send(
+                    answer,
+                    asked.src,
+                    now,
+                    device=self.stack.address,
+                    net_index=asked.net_index,
+                    ttl=None if asked.ttl else 0,
+                )
             self._refresh()
             if asked.message.opcode == NodeReset.OPCODE and answer.opcode == NodeResetStatus.OPCODE:
                 self._leave(now)
@@ -202,6 +213,7 @@ class Node:
             now,
             device=self.stack.address,
             net_index=client.net_index,
+            ttl=0 if self._answers_near and not acknowledged else None,
             acknowledged=acknowledged,
         )
         if acknowledged:

@@ -267,7 +267,6 @@ def collect_nodes(units: UnitStore, lot: str, now: float) -> int:
                 elements=int(str(facts["elements"])),
                 device_key=network.open(unit.n, str(facts["device_key"])),
                 net_index=network.net_index,
-                iv_index=network.iv_index,
             )
             new += database.node(node.uuid) is None
             is_secure = facts["security"] == "secure"

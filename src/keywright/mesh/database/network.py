@@ -13,6 +13,7 @@ from typing import Any, Final, final
 
 import msgspec
 
+from keywright.crypto.compare import equal
 from keywright.errors import DecodeError, PolicyError, StoreError, UsageError
 from keywright.mesh.database.addresses import Range, Reservation, reserve, with_reservation
 from keywright.mesh.database.cdb import (
@@ -44,6 +45,9 @@ _NODE: Final = "node/"
 _RESERVATIONS: Final = "reservations"
 _IV_INDEX: Final = "iv_index"
 _PENDING: Final = "pending/"
+_EARLIER: Final = "earlier/"
+"""What a device may have been given before what is pending: a promise takes nothing back."""
+_MOST_EARLIER: Final = 8
 _CERTIFIED: Final = "certified/"
 _ANEW: Final = b" anew"
 """After the UUID of a node whose addresses are to change: no device has such a UUID."""
@@ -60,7 +64,6 @@ class Pending(msgspec.Struct, frozen=True):
     elements: int
     device_key: bytes
     net_index: int
-    iv_index: int
 
     def __repr__(self) -> str:
         return f"<Pending {uuid_text(self.uuid)} at {self.address:04X}>"
@@ -209,6 +212,11 @@ class NetworkDatabase:
         kept = self.memory.load(_PENDING + uuid.hex())
         return msgspec.msgpack.decode(kept, type=Pending) if kept else None
 
+    def earlier(self, uuid: bytes) -> tuple[Pending, ...]:
+        """What it may have been given before that, the oldest first: who answered to this UUID need not be the same."""
+        kept = self.memory.load(_EARLIER + uuid.hex())
+        return msgspec.msgpack.decode(kept, type=tuple[Pending, ...]) if kept else ()
+
     def all_pending(self) -> list[Pending]:
         """Every device whose provisioning was cut."""
         found = (self.pending(bytes.fromhex(name[len(_PENDING) :])) for name in self._pending_names())
@@ -284,9 +292,17 @@ class NetworkDatabase:
             )
         self.net_key(net_index)
         address = self.reserve(uuid, elements).first
-        promised = Pending(uuid, address, elements, device_key, net_index, self.iv_state.index)
-        product = None if certified is None else msgspec.msgpack.encode(certified)
-        self.memory.commit({_PENDING + uuid.hex(): msgspec.msgpack.encode(promised), _CERTIFIED + uuid.hex(): product})
+        promised = Pending(uuid, address, elements, device_key, net_index)
+        before, earlier = self.pending(uuid), self.earlier(uuid)
+        if before is not None and not equal(before.device_key, device_key):
+            earlier = (*earlier, before)[-_MOST_EARLIER:]
+        self.memory.commit(
+            {
+                _PENDING + uuid.hex(): msgspec.msgpack.encode(promised),
+                _CERTIFIED + uuid.hex(): None if certified is None else msgspec.msgpack.encode(certified),
+                **_kept_earlier(uuid, earlier),
+            }
+        )
         return self.data_for(address, net_index)
 
     def certified_product(self, uuid: bytes) -> tuple[int, int] | None:
@@ -303,6 +319,7 @@ class NetworkDatabase:
     def complete(self, uuid: bytes, *, name: str, timestamp: str, is_secure: bool) -> NodeEntry:
         """The device is a node. is_secure: it proved itself by an OOB key or value. Raises StoreError.
 
+        If it did not, what was promised to this UUID earlier is kept: another device may have taken that.
         Raises UsageError for a device that nothing was promised to.
         """
         promised = self.pending(uuid)
@@ -321,7 +338,8 @@ class NetworkDatabase:
             "excluded": False,
         }
         self.write(
-            {"nodes": [*self._document.get("nodes", []), node], "timestamp": timestamp}, {_PENDING + uuid.hex(): None}
+            {"nodes": [*self._document.get("nodes", []), node], "timestamp": timestamp},
+            {_PENDING + uuid.hex(): None, **(_kept_earlier(uuid, ()) if is_secure else {})},
         )
         found = self.node(uuid)
         assert found is not None  # it was written a moment ago
@@ -345,7 +363,15 @@ class NetworkDatabase:
         return self.complete(given.uuid, name=name, timestamp=timestamp, is_secure=is_secure)
 
     def give_up(self, uuid: bytes) -> None:
-        """Nothing was taken by this device, for certain: its promise and its addresses are free. Raises StoreError."""
+        """Nothing was taken by this device, for certain: its promise and its addresses are free. Raises StoreError.
+
+        Of an earlier promise that is not certain: then that one stands again, and the addresses stay reserved.
+        """
+        earlier = self.earlier(uuid)
+        if earlier:
+            standing = {_PENDING + uuid.hex(): msgspec.msgpack.encode(earlier[-1])}
+            self.memory.commit({**standing, **_kept_earlier(uuid, earlier[:-1])})
+            return
         is_node = self.node(uuid) is not None  # one that came once more: its addresses stay its own
         kept = tuple(one for one in self._reservations if is_node or one.uuid != uuid or one.rests_since is not None)
         self._write_reservations(kept, {_PENDING + uuid.hex(): None})
@@ -375,7 +401,11 @@ class NetworkDatabase:
         nodes = [one for one in self._document["nodes"] if uuid_bytes(one["UUID"]) != uuid]
         self.write(
             {"nodes": nodes, "networkExclusions": exclusions, "timestamp": timestamp},
-            {_RESERVATIONS: msgspec.msgpack.encode(rested), _CERTIFIED + uuid.hex(): None},
+            {
+                _RESERVATIONS: msgspec.msgpack.encode(rested),
+                _CERTIFIED + uuid.hex(): None,
+                **_kept_earlier(uuid, ()),
+            },
         )
         self._reservations = rested
 
@@ -425,6 +455,10 @@ class NetworkDatabase:
 
     def _pending_names(self) -> Iterable[str]:
         return [name for name in self.memory.names() if name.startswith(_PENDING)]
+
+
+def _kept_earlier(uuid: bytes, promises: Sequence[Pending]) -> dict[str, bytes | None]:
+    return {_EARLIER + uuid.hex(): msgspec.msgpack.encode(promises) if promises else None}
 
 
 def _load(memory: Memory) -> Document:
