@@ -22,7 +22,7 @@ from keywright.crypto.diversification import derive_key_set, master_kind
 from keywright.errors import StoreError
 from keywright.iso7816.apdu import Command, Response
 from keywright.production.control.control import Failed
-from keywright.production.job import Commit, Job, OnAir
+from keywright.production.job import Commit, Job, StepRequest
 from keywright.production.keystores.fresh_keys import fresh_entries
 from keywright.production.keystores.keystore import Keystore
 from keywright.production.keystores.sealed import Entry
@@ -188,10 +188,10 @@ class Ledger:
         self.certificates |= {change.unit: change for change in changes if isinstance(change, Certificate)}
         self.batches.append(changes)
 
-    def over(self, send: Callable[[Command], Response]) -> Callable[[Command | Commit | OnAir], Response]:
+    def over(self, send: Callable[[Command], Response]) -> Callable[[StepRequest], Response]:
         """Answers a step's requests: commands go to `send`, commits here."""
 
-        def answer(request: Command | Commit | OnAir) -> Response:
+        def answer(request: StepRequest) -> Response:
             if isinstance(request, Commit):
                 self.commit(request.changes)
                 return Response(b"")

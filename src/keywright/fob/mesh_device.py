@@ -24,7 +24,7 @@ from keywright.mesh.models.composition import (
     Element,
 )
 from keywright.mesh.oob import INPUT_ACTIONS, OUTPUT_ACTIONS, Authentication, Value
-from keywright.mesh.records import NO_RECORDS, Records
+from keywright.mesh.records import BASE_URI, NO_RECORDS, Records
 from keywright.mesh.session import earliest
 from keywright.mesh.unit import Design, Unit, UnitEvent
 from keywright.sansio.air import Air, Conditions
@@ -92,19 +92,27 @@ def design_of(
         input_actions=input_actions,
     )
     own = uuid or uuid_of(name)
-    records = NO_RECORDS
-    if model.has_certificate and key is not None:
-        from keywright.fob.mesh_vendor import certified_records  # noqa: PLC0415 - loads X.509
-
-        records = Records(certified_records(own, key.public, company=COMPANY, product=PRODUCT))
     return Design(
         own,
         _composition(model, model.elements, 1),
         abilities,
-        records,
+        _records(own, model, key),
         next_composition=_composition(model, model.next_elements, 2) if model.next_elements else None,
         test_mode=model.iv_test,
     )
+
+
+def _records(uuid: bytes, model: MeshModel, key: EcPrivateKey | None) -> Records:
+    contents: dict[int, bytes] = {}
+    if model.has_certificate and key is not None:
+        from keywright.fob.mesh_vendor import certified_records  # noqa: PLC0415 - loads X.509
+
+        contents |= certified_records(uuid, key.public, company=COMPANY, product=PRODUCT)
+    if model.certificate_uri:
+        from keywright.mesh.certificate_uri import uri_data  # noqa: PLC0415 - as above
+
+        contents[BASE_URI] = uri_data(model.certificate_uri)
+    return Records(contents) if contents else NO_RECORDS
 
 
 def _composition(model: MeshModel, elements: int, version: int) -> Composition:

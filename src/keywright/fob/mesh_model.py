@@ -17,7 +17,7 @@ class MeshModel(msgspec.Struct, frozen=True):
     a device has one; has_key: a key pair whose public key goes out of band; has_certificate: its records have
     a certificate for it, of `mesh_vendor`. remote: its node is a Remote Provisioning Server. next_elements: how many
     elements its node has after Node Address or Composition Refresh, 0: nothing else than before. iv_test: its IV index
-    changes without the 96 hours.
+    changes without the 96 hours. certificate_uri: https, where a server has its certificates; its records say so.
     """
 
     elements: int = 1
@@ -31,6 +31,7 @@ class MeshModel(msgspec.Struct, frozen=True):
     remote: bool = False
     next_elements: int = 0
     iv_test: bool = False
+    certificate_uri: str = ""
 
 
 Hear: TypeAlias = Callable[[bytes, float, int | None], object]

@@ -179,6 +179,7 @@ def mesh_model(uri: Uri) -> MeshModel:
         remote=uri.flag("remote"),
         next_elements=uri.count("next", 0, 255),
         iv_test=uri.flag("iv-test"),
+        certificate_uri=uri.parameters.get("certificate-uri", ""),
         conditions=Conditions(
             loss=uri.count("loss", 0, 100) / 100,
             duplication=uri.count("duplication", 0, 100) / 100,
@@ -187,7 +188,7 @@ def mesh_model(uri: Uri) -> MeshModel:
     )
     try:
         design_of("", model)
-    except ValueError as error:
+    except (ValueError, DecodeError) as error:
         raise UsageError(f"{uri}: {error}") from error
     return model
 

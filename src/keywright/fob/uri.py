@@ -53,9 +53,9 @@ FORMS: Final[tuple[Form, ...]] = (
         "sim:mesh",
         "simulated mesh devices on an air of their own, in virtual time (?count=N&memory=FILE keeps them, &uuid=HEX, "
         "&oob=FILE with their static OOB values, &algorithm=cmac|hmac, &elements=N, &output=numeric:6, "
-        "&input=alphanumeric:8, &certificate=yes, &remote=yes: nodes are remote provisioning servers, &next=N elements "
-        "after a refresh, &iv-test=yes: the IV index changes at once, &loss=, &duplication=, &reordering= in percent "
-        "and milliseconds)",
+        "&input=alphanumeric:8, &certificate=yes, &certificate-uri=https://HOST/PATH, &remote=yes: nodes are remote "
+        "provisioning servers, &next=N elements after a refresh, &iv-test=yes: the IV index changes at once, &loss=, "
+        "&duplication=, &reordering= in percent and milliseconds)",
         asks=False,
         radio=True,
     ),
@@ -84,7 +84,7 @@ _PARAMETERS: Final = {
     SIMULATED: ("memory", "serial", "kvn", "i", "stay", "profile", "transport", "msl"),
     "sim:mesh": (
         *("memory", "count", "uuid", "oob", "algorithm", "elements", "output", "input", "certificate"),
-        *("remote", "next", "iv-test"),
+        *("remote", "next", "iv-test", "certificate-uri"),
         *("loss", "duplication", "reordering"),
     ),
     "pcsc": ("mode", "protocol", "extended", "wait"),

@@ -45,7 +45,7 @@ from keywright.production.control.admission import admit, at_import, brake_of, f
 from keywright.production.crew import check_workers, crew
 from keywright.production.engine import Engine, Outcome, whole_recipe
 from keywright.production.handover.unit_record import recording
-from keywright.production.job import Commit, Job, OnAir, StepDialogue
+from keywright.production.job import Commit, Job, StepDialogue, StepRequest
 from keywright.production.jobs import job_of
 from keywright.production.keystores.keystore import Keystore
 from keywright.production.means import SIM, Means
@@ -529,7 +529,7 @@ def _reading(dialogue: StepDialogue[object]) -> Dialogue[object]:
     return (yield from through(dialogue, _without_commits))  # type: ignore[misc]  # the layer leaves only commands
 
 
-def _without_commits(request: Command | Commit | OnAir) -> StepDialogue[Response]:
+def _without_commits(request: StepRequest) -> StepDialogue[Response]:
     if type(request) is Commit:
         return Response(b"")
     return (yield request)

@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Generator, Mapping
 from enum import Enum
-from typing import TYPE_CHECKING, Any, Final, TypeVar, final
+from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar, final
 
 import msgspec
 
@@ -66,7 +66,20 @@ class OnAir(msgspec.Struct, frozen=True):
     connects: bool = False
 
 
-StepDialogue = Generator[Command | Commit | OnAir, Response, Got]
+@final
+class Fetch(msgspec.Struct, frozen=True):
+    """Ask for what is at an https address, beside the unit. roots_pem: who vouches for the server, empty: the system's.
+
+    Answered with a `Response` whose data `production.fetching` reads; a server that cannot be asked is thrown.
+    """
+
+    uri: str
+    accept: str
+    roots_pem: str = ""
+
+
+StepRequest: TypeAlias = Command | Commit | OnAir | Fetch
+StepDialogue = Generator[StepRequest, Response, Got]
 Facts = Mapping[str, Any]
 
 

@@ -11,7 +11,7 @@ from typing import Final, NamedTuple, final
 from keywright.codec.hexa import unhex
 from keywright.crypto.aead import GCM_NONCE_BYTES
 from keywright.crypto.ec import EcPrivateKey, EcPublicKey
-from keywright.errors import DecodeError, LinkError, PolicyError
+from keywright.errors import DecodeError, KeywrightError, LinkError, PolicyError
 from keywright.mesh.cbp import CertificatePolicy
 from keywright.mesh.conversation import Conversation
 from keywright.mesh.database.cdb import NodeEntry, uuid_text
@@ -24,11 +24,14 @@ from keywright.mesh.models.configuration_client import Target, read_composition
 from keywright.mesh.oob import Method
 from keywright.mesh.policy import Choice, Policy
 from keywright.mesh.provisioner import Provisioner
+from keywright.mesh.retrieval import HttpGet
 from keywright.mesh.session import ProvisionerSession
-from keywright.production.job import Facts, Job, MismatchError, RejectedError, StepDialogue, Verdict
+from keywright.production.fetching import read_answer
+from keywright.production.job import Facts, Fetch, Job, MismatchError, RejectedError, StepDialogue, Verdict
 from keywright.production.mesh_lot import GIVE, LotNetwork
 from keywright.production.mesh_network import timestamp
 from keywright.production.mesh_ways import Asked, way_of
+from keywright.production.on_air import AirClock
 from keywright.production.order_names import PUBLIC_KEY, STATIC_OOB, UUID
 from keywright.production.parameters import MeshProvision
 
@@ -100,7 +103,8 @@ def candidate(
     certificates = None
     methods: tuple[int, ...] = (Method.STATIC,)
     if how == "certificate":
-        certificates = CertificatePolicy(roots=p.roots, needs_method=not p.certificate_alone)
+        hosts = tuple(host.lower() for host in p.certificate_servers)
+        certificates = CertificatePolicy(roots=p.roots, needs_method=not p.certificate_alone, hosts=hosts)
         methods = (Method.STATIC,) if static_oob or not p.certificate_alone else (Method.NONE,)
     elif how != "static":
         methods = (Method.STATIC,) if static_oob and how == "key" else (Method.NONE,)
@@ -193,35 +197,19 @@ def _give(job: Job, p: MeshProvision, network: LotNetwork, uuid: bytes) -> StepD
         net_index=network.net_index,
         certificates=certificates,
     )
-    ends: list[Enrolled | Failed] = []
-
-    def is_over() -> bool:
-        for event in enrolment.events():
-            match event:
-                case Enrolled() | Failed():
-                    ends.append(event)
-                case RetrievalWanted():
-                    enrolment.not_retrieved(
-                        PolicyError(
-                            f"the device's certificates are at {event.request.uri}, and the line asks no server",
-                            hint="a device of this recipe has its certificates in its records",
-                        ),
-                        clock.now,
-                    )
-                case _:
-                    pass
-        return bool(ends)
+    told = _Told(enrolment)
 
     def before_sending() -> StepDialogue[None]:
+        yield from told.retrieve(p, clock)
         if ledger.promised is None:
             return
         promised, ledger.promised = ledger.promised, None
         yield from job.intend(GIVE, _intent(job, network, uuid, promised, session.provisioner.choice))
 
-    yield from clock.carry(enrolment, _SESSION_S, is_over, before_sending=before_sending)
-    if not ends:
+    yield from clock.carry(enrolment, _SESSION_S, told.is_over, before_sending=before_sending)
+    if not told.ends:
         raise LinkError(f"no end of the session after {_SESSION_S:.0f} s", delivered=None)
-    end = ends[0]
+    end = told.ends[0]
     if isinstance(end, Failed):
         yield from way.leave(clock, enrolment)
         if job.is_open(GIVE) and not end.may_be_node:
@@ -230,6 +218,38 @@ def _give(job: Job, p: MeshProvision, network: LotNetwork, uuid: bytes) -> StepD
     job.record("done", GIVE, job.intent(GIVE))
     yield from job.commit()
     yield from way.leave(clock, enrolment)
+
+
+@final
+class _Told:
+    """What an enrolment tells: that it has ended, and what its device's vendor has to be asked for."""
+
+    def __init__(self, enrolment: Enrolment) -> None:
+        self.ends: list[Enrolled | Failed] = []
+        self._enrolment = enrolment
+        self._wanted: list[HttpGet] = []
+
+    def is_over(self) -> bool:
+        """Whether it has ended."""
+        for event in self._enrolment.events():
+            if isinstance(event, Enrolled | Failed):
+                self.ends.append(event)
+            elif isinstance(event, RetrievalWanted):
+                self._wanted.append(event.request)
+        return bool(self.ends)
+
+    def retrieve(self, p: MeshProvision, clock: AirClock) -> StepDialogue[None]:
+        """Ask the vendor's server, which the recipe has to allow, for the certificates that are wanted (MshPRT 5.6)."""
+        self.is_over()
+        while self._wanted:
+            request = self._wanted.pop()
+            try:
+                answer = read_answer((yield Fetch(request.uri, request.accept, p.certificate_server_ca)).data)
+            except KeywrightError as error:
+                self._enrolment.not_retrieved(error, clock.now)
+            else:
+                self._enrolment.retrieved(answer, clock.now)
+            self.is_over()
 
 
 def _intent(job: Job, network: LotNetwork, uuid: bytes, promised: _Promised, choice: Choice | None) -> Facts:
