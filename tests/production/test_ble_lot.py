@@ -71,6 +71,7 @@ def check(store: Path, memory: Path, units: int) -> None:
 
 
 def test_the_example_goes_through_gatt_and_survives_kill_9(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Begun by one process, which is killed; ended by two workers, each a host on the air of the same fobs."""
     store, memory = tmp_path / "lot.db", tmp_path / "lot.db.fobs"
     words = ["campaign", "run", str(RECIPE), "--order", str(ORDER), "--store", str(store), "--json"]
     process = subprocess.Popen(
@@ -88,7 +89,7 @@ def test_the_example_goes_through_gatt_and_survives_kill_9(tmp_path: Path, capsy
     assert process.poll() is None, "it was done before it could be killed"
     process.send_signal(signal.SIGKILL)
     process.wait()
-    assert main(["campaign", "resume", "--store", str(store), "--json"]) == 0
+    assert main(["campaign", "resume", "--store", str(store), "--workers", "2", "--json"]) == 0
     summary = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert (summary["sealed"], summary["link"]) == (8, "sim:fob?transport=ble")
     check(store, memory, 8)

@@ -290,11 +290,18 @@ def _probe(job: Job, network: LotNetwork, uuid: bytes, intent: Facts) -> StepDia
 def _composition(job: Job, network: LotNetwork, facts: Facts, uuid: bytes, *, probes: bool) -> StepDialogue[Asked]:
     """What the node says it is made of; without an answer, whether a beacon says that it is no node."""
     device_key = network.open(job.unit.n, facts["device_key"])
-    job.record("note", ASK, {"address": facts["address"]})
-    yield from job.commit()  # so that no sequence number of this turn is ever used again
+    if job.is_open(ASK):
+        job.record("failed", ASK, {"probe": "no answer is known; asked again, with other sequence numbers"})
+    # Durable, so that no sequence number of this turn is ever used again.
+    yield from job.intend(ASK, {"address": facts["address"]})
     stack = network.stack(job.unit.n, job.attempts(ASK), device_key)
     target = Target(network.address_of(job.unit.n), network.net_index)
-    return (yield from way_of(job).ask(Conversation(stack, read_composition(target), 0.0), uuid, probes=probes))
+    asked = yield from way_of(job).ask(Conversation(stack, read_composition(target), 0.0), uuid, probes=probes)
+    if asked.composition is None:
+        job.record("failed", ASK, {"probe": "a device's beacon" if asked.is_device else "no answer"})
+    else:
+        job.record("done", ASK, {"address": facts["address"]})
+    return asked
 
 
 def _product(company: int, product: int) -> str:
