@@ -12,6 +12,7 @@ from typing import Any, Final, NamedTuple, TypeAlias
 from keywright.errors import UsageError
 from keywright.mesh.database.cdb import ModelEntry, NodeEntry
 from keywright.mesh.database.network import NetworkDatabase
+from keywright.mesh.network.keys import virtual_address
 
 STEPS_MS: Final = (100, 1_000, 10_000, 600_000)
 """Resolutions of a publish period, by its upper two bits (MshPRT 4.2.3.4)."""
@@ -120,12 +121,14 @@ def forget_binding(database: NetworkDatabase, uuid: bytes, place: Place, index: 
 
 def note_subscription(database: NetworkDatabase, uuid: bytes, place: Place, group: Address, timestamp: str) -> None:
     """A model hears a group or virtual address."""
-    change_model(database, uuid, place, timestamp, lambda model: _with(model, "subscribe", address_name(group)))
+    change_model(
+        database, uuid, place, timestamp, lambda model: _with(_unheard(model, group), "subscribe", address_name(group))
+    )
 
 
 def forget_subscription(database: NetworkDatabase, uuid: bytes, place: Place, group: Address, timestamp: str) -> None:
     """It does no more."""
-    change_model(database, uuid, place, timestamp, lambda model: _without(model, "subscribe", address_name(group)))
+    change_model(database, uuid, place, timestamp, lambda model: _unheard(model, group))
 
 
 def note_publication(
@@ -166,6 +169,13 @@ def change_model(
             for element in entry["elements"]
         ]
         database.change_node(uuid, {"elements": elements}, timestamp)
+
+
+def _unheard(model: Model, group: Address) -> Model:
+    """Without an address; that of a label stands there alone where the node told it and nobody knew the label."""
+    if isinstance(group, bytes):
+        model = _without(model, "subscribe", address_name(virtual_address(group)))
+    return _without(model, "subscribe", address_name(group))
 
 
 def _entries(database: NetworkDatabase, uuid: bytes) -> list[dict[str, Any]]:
