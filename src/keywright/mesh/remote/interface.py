@@ -14,12 +14,13 @@ from keywright.crypto.aes import AesKey
 from keywright.crypto.compare import equal
 from keywright.mesh.bearer import BearerEvent, LinkClosed, LinkOpened, PduReceived
 from keywright.mesh.device import Device, Provisioned, Refused
-from keywright.mesh.ends import CloseReason
+from keywright.mesh.ends import TIMEOUT_S, CloseReason
 from keywright.mesh.messages import IV_UPDATE, KEY_REFRESH, ErrorCode, ProvisioningData
 from keywright.mesh.models.state import NodeMemory, state_of
 from keywright.mesh.network.iv_index import IvState
 from keywright.mesh.network.keyring import SWITCHED
 from keywright.mesh.remote.messages import Procedure
+from keywright.mesh.session import earliest
 
 
 class MakeDevice(Protocol):
@@ -45,6 +46,7 @@ class InterfaceLink:
         """Whether the node has what it is to become."""
         self._device = device
         self._is_closed = False
+        self._close_at: float | None = None
         self._events: list[BearerEvent] = [LinkOpened()]
 
     def send(self, pdu: bytes, now: float) -> None:
@@ -66,11 +68,15 @@ class InterfaceLink:
         """Nothing goes to the air; the device end's time goes on."""
         if not self._is_closed:
             self._collect(now)
+        if self._close_at is not None and now >= self._close_at and not self._is_closed:
+            self._is_closed = True
+            self._device.link_closed()
+            self._events.append(LinkClosed(CloseReason.TIMEOUT, "the client did not close the link"))
         return ()
 
     def deadline(self) -> float | None:
         """When `outgoing` is due."""
-        return None if self._is_closed else self._device.deadline()
+        return None if self._is_closed else earliest(self._device.deadline(), self._close_at)
 
     def events(self) -> Sequence[BearerEvent]:
         """What has happened."""
@@ -85,6 +91,9 @@ class InterfaceLink:
             elif isinstance(event, Refused) and not event.error_code:
                 self._is_closed = True
                 self._events.append(LinkClosed(CloseReason.TIMEOUT, event.why))
+        # As on any bearer: whoever opened the link closes it, and is waited for so long (`session.DeviceSession`).
+        if self._device.state in {"provisioned", "failed"} and self._close_at is None:
+            self._close_at = now + TIMEOUT_S
 
 
 @final
@@ -161,7 +170,8 @@ def take_new_place(memory: NodeMemory) -> bool:
         return False
     state.address = state.new_address or state.address
     state.has_next_composition = state.has_next_composition or state.takes_next_composition
-    state.device_key, state.new_device_key = state.new_device_key, b""
+    if state.new_device_key:  # else a message under it came before, and it is the device key already
+        state.device_key, state.new_device_key = state.new_device_key, b""
     state.new_address, state.takes_next_composition = 0, False
     kept = memory.composition.elements
     state.models = {

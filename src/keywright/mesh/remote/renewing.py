@@ -98,7 +98,9 @@ def find_out(
 ) -> Dialogue[bool]:
     """After a cut: whether the node is what it was to become. Asks under the new key, then under the old one.
 
-    The dialogue sets the stack's keys. Raises UsageError if nothing was under way, LinkError if the node is silent.
+    A node takes a new key, address or composition when its link is over. So one that answers under the old key may be
+    about to, and what it may have been given is kept, unless it would hear the old key in any case. The dialogue sets
+    the stack's keys. Raises UsageError if nothing was under way, LinkError if the node is silent.
     """
     renewal, node = renewal_under_way(database, uuid), database.node(uuid)
     if renewal is None or node is None or node.device_key is None:
@@ -116,7 +118,7 @@ def find_out(
             continue
         if is_new:
             complete_renewal(database, renewal, timestamp)
-        else:
+        elif renewal.procedure == Procedure.DEVICE_KEY:
             database.memory.commit({_RENEWAL + uuid.hex(): None})
         return is_new
     raise LinkError(f"the node at {node.unicast_address} answers under neither key", hint="is it on, and in reach?")
