@@ -15,9 +15,12 @@ from pathlib import Path
 import pytest
 
 from keywright.cli.main import main
-from keywright.fob.mesh_device import NAMESPACE, uuid_of
+from keywright.fob.fobs import chip_serial
+from keywright.fob.mesh_device import NAMESPACE, static_oob_of, uuid_of
 from keywright.mesh.models.composition import Composition, Element
 from keywright.mesh.models.state import NodeMemory
+from keywright.production import campaign
+from keywright.production.means import Means
 from keywright.production.mesh_lot import GIVE, lot_network, network_path
 from keywright.production.steps.mesh_provision import STEP
 from keywright.production.unit_store.units import UnitStore
@@ -97,6 +100,22 @@ def test_a_mesh_recipe_and_a_link_have_to_fit(tmp_path: Path, capsys: pytest.Cap
         assert main([*words, "--link", link]) == 2
         assert why in capsys.readouterr().err
         assert not (tmp_path / "x.db").exists()
+
+
+def test_a_lot_that_begins_with_its_preparation_has_a_network_and_sealed_values(tmp_path: Path) -> None:
+    lines = (ROOT / "examples/mesh-fob.csv").read_text(encoding="utf-8").splitlines()[:3]
+    lines = [lines[0] + ",kdd", *(f"{line},{chip_serial(line.partition(',')[0]).hex()}" for line in lines[1:])]
+    order, store = tmp_path / "order.csv", tmp_path / "lot.db"
+    order.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    standing = campaign.prepare(ROOT / "examples/mesh-fob.toml", order, str(store), Means(link="sim:fob"))
+    assert standing.prepared == 2
+    network = lot_network(store, "mesh-fob")
+    with UnitStore.open(str(store), readonly=True) as units:
+        for unit in units.units():
+            uuid, sealed = unit.extra["mesh_uuid"], unit.extra["mesh_static_oob"]
+            assert network.open_oob(uuid, sealed) == static_oob_of(unit.serial)
+    order.unlink()
+    assert not list(leaks(tmp_path, Canary(*(static_oob_of(line.partition(",")[0]) for line in lines[1:]))))
 
 
 def test_a_fob_is_personalised_and_then_its_radio_provisioned(
