@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from keywright.cli.card.pem import public_key_pem
+from keywright.cli.mesh import provision
 from keywright.fob.mesh_device import SimulatedRadio, key_of, static_oob_of, uuid_of
 from keywright.fob.mesh_vendor import VENDOR
 from keywright.mesh.remote.interface import NodeInterface
@@ -111,6 +112,20 @@ def test_a_node_is_provisioned_anew(renewable: Home, verb: str) -> None:
     # What its models use stays, and the node says so itself.
     assert told["elements"] == renewable.node("show", told["address"], count=1)["elements"]
     assert [model["subscribes"] for model in told["elements"][0]["models"] if model["model"] == "1000"] == [["C001"]]
+
+
+@pytest.mark.parametrize("method", ["output", "input"])
+def test_a_person_carries_a_value_to_or_from_a_node(
+    renewable: Home, monkeypatch: pytest.MonkeyPatch, method: str
+) -> None:
+    renewable.more += f"&{method}=numeric:6"
+    said: list[str] = []
+    monkeypatch.setattr(provision, "note", said.append)
+    monkeypatch.setattr(provision, "ask", lambda _: said[-1].split(": ")[1].split(" ")[0])
+    old = renewable.document()["nodes"][0]["deviceKey"]
+    renewable.node("rekey", "0100", *proofs(renewable, FIRST)[:2], "--oob", method, count=1)
+    assert renewable.document()["nodes"][0]["deviceKey"] != old
+    assert len(said) == 1
 
 
 def test_more_elements_take_other_addresses(home: Home) -> None:

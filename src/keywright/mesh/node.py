@@ -12,6 +12,7 @@ from typing import Final, TypeAlias, final
 import msgspec
 
 from keywright.errors import KeywrightError, StoreError
+from keywright.mesh.device import Device, ValueShown, ValueWanted
 from keywright.mesh.ends import RandomBytes
 from keywright.mesh.models.composition import REMOTE_PROVISIONING_SERVER
 from keywright.mesh.models.configuration import NodeReset, NodeResetStatus, Status
@@ -41,7 +42,7 @@ class WasRenewed(msgspec.Struct, frozen=True):
     """The node has another address or composition; it has to be taken up from its memory again."""
 
 
-NodeEvent: TypeAlias = StackEvent | WasReset | WasRenewed
+NodeEvent: TypeAlias = StackEvent | ValueShown | ValueWanted | WasReset | WasRenewed
 
 
 @final
@@ -133,8 +134,15 @@ class Node:
 
     def events(self) -> Sequence[NodeEvent]:
         """What has happened."""
+        if self._interface is not None:
+            self._events += self._interface.told()
         events, self._events = self._events, []
         return events
+
+    @property
+    def device(self) -> Device | None:
+        """The device end of its own provisioning interface, while that is in use: for whoever enters a value."""
+        return self._interface.device if self._interface is not None else None
 
     def _turn(self, now: float) -> None:
         for event in self.stack.events():

@@ -90,8 +90,10 @@ class Unit:
 
     @property
     def device(self) -> Device | None:
-        """The provisioning session under way, for whoever enters a value at the device."""
-        return self._session.device if self._session is not None else None
+        """The provisioning session under way, also of a node that is provisioned anew, for whoever enters a value."""
+        if self._session is not None:
+            return self._session.device
+        return self.node.device if self.node is not None else None
 
     def receive(self, data: bytes, now: float) -> None:
         """Take advertising data."""

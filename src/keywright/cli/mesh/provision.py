@@ -59,6 +59,8 @@ SESSION_S: Final = 600.0
 """Longest time for one device; every timer of a session is shorter."""
 GOODBYE_S: Final = 2.0
 """For the frames that close the link."""
+SHOW_S: Final = 5.0
+"""For a simulated device to show its value, before somebody is asked for it."""
 TAIL_S: Final = 0.3
 """For what is on its way then."""
 
@@ -206,7 +208,9 @@ def _run(
         event = told.pop(0)
         match event:
             case ValueWanted():
-                run.enter(hands.read(event.authentication), radio.now)
+                radio.run(on_air, SHOW_S, lambda: some() or hands.has_seen)
+                if not told:
+                    run.enter(hands.read(event.authentication), radio.now)
             case RetrievalWanted():
                 _retrieve(run, event.request, accepted, radio.now)
             case ValueShown():
@@ -232,14 +236,18 @@ class Hands:
 
     def __init__(self, *, is_simulated: bool) -> None:
         self._is_simulated = is_simulated
+        self.has_seen = not is_simulated
+        """Whether a value can be asked for: a real device shows it beside us, a simulated one says it here."""
         self._entered: dict[bytes, Value] = {}
         self.attendant = Attendant(self._sees, lambda uuid, _: self._entered.pop(uuid, None))
 
     def _sees(self, uuid: bytes, authentication: Authentication, value: Value) -> None:
+        self.has_seen = True
         note(f"{uuid_text(uuid)} (simulated) shows: {show(authentication, value)} ({authentication.action_name})")
 
     def read(self, authentication: Authentication) -> Value:
         """The value that the device shows. Raises UsageError."""
+        self.has_seen = not self._is_simulated
         return value_in(authentication, ask(f"what does the device show ({authentication.action_name})?"))
 
     def carry(self, uuid: bytes, authentication: Authentication, value: Value) -> None:

@@ -21,7 +21,7 @@ from keywright.cli.mesh.accepting import (
 from keywright.cli.mesh.nodes import NodeName, node_in, tell_node
 from keywright.cli.mesh.options import NetworkFile, RadioLink
 from keywright.cli.mesh.owner import Owner, owner_at
-from keywright.cli.mesh.provision import SESSION_S, TAIL_S, Hands
+from keywright.cli.mesh.provision import SESSION_S, SHOW_S, TAIL_S, Hands
 from keywright.cli.options import Json, Trace, Yes
 from keywright.cli.text import good, note, say
 from keywright.crypto.ec import EcPrivateKey
@@ -228,7 +228,9 @@ def _run(owner: Owner, candidate: Candidate, procedure: int, policy: Policy, han
         event = told.pop(0)
         match event:
             case ValueWanted():
-                run.enter(hands.read(event.authentication), owner.radio.now)
+                owner.radio.run(on_air, SHOW_S, lambda: some() or hands.has_seen)
+                if not told:
+                    run.enter(hands.read(event.authentication), owner.radio.now)
             case ValueShown():
                 hands.carry(candidate.uuid, event.authentication, event.value)
             case Renewed() | Failed():
