@@ -20,7 +20,7 @@ from keywright.crypto.compare import equal
 from keywright.crypto.des import TripleDesKey
 from keywright.crypto.diversification import OWN, TEMPLATES, derive_key_set
 from keywright.crypto.key import Key
-from keywright.errors import DecodeError, PolicyError, WireError
+from keywright.errors import DecodeError, PolicyError, UsageError, WireError
 from keywright.globalplatform.messages import DEFAULT_ISD
 from keywright.scp.failure import SCP_AT
 from keywright.scp.scp02 import keys as scp02
@@ -167,8 +167,14 @@ def detect(
 
     `schemes`: names or templates (`keywright.crypto.templates`), "none" for keys as they are; `contexts`: for the
     scheme ``sp800-108``. `aids`: of the application that may have answered. Raises WireError for an answer that has no
-    cryptogram to compare, UsageError for a template that does not parse.
+    cryptogram to compare, UsageError for a scheme that is none, and a template that does not parse.
     """
+    unknown = next((scheme for scheme in schemes if scheme not in (*SCHEMES, OWN) and "$" not in scheme), None)
+    if unknown is not None:
+        raise UsageError(
+            f"{unknown!r}: no such diversification scheme",
+            hint=f"one of {', '.join(SCHEMES)}, or a template such as $4 F0",
+        )
     answer = read_answer(data, host_challenge)
     diversifiers = [(scheme, answer.kdd) for scheme in schemes if scheme != OWN]
     diversifiers += [(OWN, context) for context in contexts]

@@ -73,9 +73,8 @@ def detect(
             raise UsageError("--recording asks no card", hint="leave --link")
         found = [told(one) for one in recorded(recording) if not kvn or one.answer[10:11] == bytes((kvn,))]
         if not found:
-            raise UsageError(
-                f"{recording}: there is no answered INITIALIZE UPDATE in it", hint="see card keys detect -h"
-            )
+            of = f" for KVN {kvn:02X}" if kvn else ""
+            raise UsageError(f"{recording}: there is no answered INITIALIZE UPDATE{of} in it", hint="record one anew")
         if card.access.json:
             show_json({"recording": recording, "answers": [_document(one) for one in found]})
         else:
