@@ -117,7 +117,8 @@ def _text(path: Path) -> str:
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"{path}: cannot be read: {error}") from error
+        why = getattr(error, "strerror", None) or "it is no text"
+        raise UsageError(f"{path}: cannot be read: {why}", hint="give a file of data groups") from error
     return read_private(path, "file of data groups", _LIMIT).decode() if "!" in text else text
 
 
