@@ -33,6 +33,7 @@ def test_new_makes_a_private_file_that_other_verbs_open(keywright: Keywright, tm
         "protocols": [],
         "profile": "default",
         "applets": [],
+        "atr": "3B8F018073C021DF596B65797772696768747A",
     }
     assert file.stat().st_mode & 0o777 == 0o600
     facts = json.loads(keywright("card", "info", "--link", f"sim:element?memory={file}", "--json").out)
@@ -44,6 +45,20 @@ def test_new_says_how_to_go_on(keywright: Keywright, tmp_path: Path) -> None:
     assert ran.code == 0
     assert "with the public test keys 40..4F" in ran.out
     assert f"keywright element serve --memory {tmp_path / 'e'}" in ran.out
+
+
+def test_new_takes_an_answer_to_reset_and_t0_alone_keeps_answers_back(keywright: Keywright, tmp_path: Path) -> None:
+    path = tmp_path / "t0.element"
+    made = keywright("element", "new", path, "--atr", "3B00", "--json")
+    assert json.loads(made.out)["atr"] == "3B00"
+    with SecureElement(path=path) as card:
+        assert card.atr == b"\x3b\x00"
+        assert card.handle(bytes.fromhex("00A4040008A000000151000000"))[0] == 0x61
+    assert keywright("card", "info", "--link", f"sim:element?memory={path}").code == 0
+    refused = keywright("element", "new", tmp_path / "bad", "--atr", "FF00")
+    assert refused.code != 0
+    assert "internal" not in refused.err
+    assert not (tmp_path / "bad").exists()
 
 
 def test_new_never_overwrites(keywright: Keywright, tmp_path: Path) -> None:

@@ -69,6 +69,10 @@ def new(
     profile: Annotated[
         str, typer.Option("--profile", metavar="NAME|FILE", help="The kind of card it is; kept in its memory.")
     ] = "",
+    atr: Annotated[
+        str,
+        typer.Option("--atr", metavar="HEX", help="Its answer to reset; 3B00 is a card of T=0 alone, as pySim wants."),
+    ] = "",
     json: Json = False,
 ) -> None:
     """Make the memory of a new secure element. Keys never stand on the command line: give a key file.
@@ -78,7 +82,7 @@ def new(
 
     Example: keywright element new my.element --scp 02:55 --scp 11:9B06 --applet my_applets:Wallet
     """
-    from keywright.element import SecureElement  # noqa: PLC0415 - after the arguments are known to be good
+    from keywright.element.open import DEFAULT_ATR, SecureElement  # noqa: PLC0415 - after the arguments are known good
 
     if file.exists():
         raise StoreError(f"{file}: already there; an element is never overwritten", hint="give another path")
@@ -101,8 +105,9 @@ def new(
             resets=_is_yubikey(kind) if resets is None else resets,
             profile=kind,
             rng=os.urandom,
-        ):
-            pass
+            atr=unhex(atr, "--atr") if atr else DEFAULT_ATR,
+        ) as made:
+            answer_to_reset = made.atr.hex().upper()
     except ValueError as error:
         if isinstance(error, DecodeError):
             raise
@@ -118,6 +123,7 @@ def new(
             "protocols": [f"{number:02X}:{bits:02X}" for number, bits in offered],
             "profile": profile or DEFAULT_NAME,
             "applets": [one.aid.hex().upper() for one in code],
+            "atr": answer_to_reset,
         }
         show_json(facts)
     else:
