@@ -139,6 +139,7 @@ _EXAMPLES: dict[int, Callable[[], Generator[Command, Response, Any]]] = {
     Ins.SELECT: select,
     Ins.INITIALIZE_UPDATE: lambda: initialize_update(_KEYS, _CHALLENGE),
     Ins.GET_DATA: lambda: get_data(Tag.CPLC),
+    Ins.GET_DATA_ODD: lambda: _plain(Command(0x00, Ins.GET_DATA_ODD, 0x9F, 0x7F, b"", 0)),
     Ins.GET_STATUS: lambda: get_status(StatusScope.ISSUER_DOMAIN),
     Ins.PUT_KEY: lambda: put_keys(_KEYS, _KEYS, kvn=0x30),
     Ins.DELETE: lambda: _put_and_delete(_KEYS),
@@ -187,7 +188,7 @@ def instructions() -> str:
     rows = []
     for ins in sorted(LISTED):
         level = max((TABLE[state, ins].level for state in states if (state, ins) in TABLE), default=0)
-        name = f"{INSTRUCTIONS[ins]} `{ins:02X}`" + (" (needs C-MAC)" if level else "")
+        name = f"{INSTRUCTIONS[ins]} `{ins:02X}`" + (" (C-MAC)" if level else "")
         rows.append((name, *(_cell(state, ins) for state in states)))
     return table(("instruction", *(NAMES[state] for state in states)), rows)
 

@@ -75,6 +75,8 @@ def test_info_as_json_has_every_fact(keywright: Keywright) -> None:
     assert facts["keys"][0] == {"kvn": "FF", "kid": "01", "components": [{"type": "AES", "bits": 128}]}
     assert facts["cplc"]["ic_date"] == "6100"
     assert facts["protocols"] == ["T=1"]
+    assert set(facts["resources"]) == {"applications", "free_non_volatile", "free_volatile"}
+    assert facts["confirmation_counter"] == "0000"
     assert facts["globalplatform"] == "2.3.1"
     assert facts["locked"] is False
     assert ran.out.count("\n") == 1
@@ -105,6 +107,11 @@ def behind(monkeypatch: pytest.MonkeyPatch, **answers: str) -> None:
 
 
 def test_a_card_that_says_nothing_is_told_as_that(keywright: Keywright, monkeypatch: pytest.MonkeyPatch) -> None:
+    behind(monkeypatch, xA40400="9000", xCAFF21="FF210B810102820401020304 83009000".replace(" ", ""))
+    assert "free memory" not in keywright("card", "info", "--link", "sim:element").out
+    behind(monkeypatch, xA40400="9000", xCAFF21="FF210C8101028203010203830208009000")
+    ran = keywright("card", "info", "--link", "sim:element")
+    assert "66,051 bytes, volatile 2,048 bytes" in ran.out
     behind(monkeypatch, xA40400="9000")
     ran = keywright("card", "info", "--link", "sim:element")
     assert ran.code == 0
@@ -233,17 +240,28 @@ def test_list_says_what_it_may_not_see(keywright: Keywright, monkeypatch: pytest
     assert keywright("card", "list", "--link", "sim:element").code == 6
 
 
-def test_keys_of_another_secure_channel_cannot_be_told(keywright: Keywright, monkeypatch: pytest.MonkeyPatch) -> None:
-    behind(
-        monkeypatch,
-        xA40400="9000",
-        xCA00E0="E006C004012080109000",
-        x502000="00000000000000000000200200010203040506070811223344556677889000",
-    )
+def test_keys_of_scp02_are_told_apart_from_the_test_keys_and_others_cannot_be_told(
+    keywright: Keywright, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fixed = "0" * 20 + "2002" + "00010203040506070811223344556677"
+    behind(monkeypatch, xA40400="9000", xCA00E0="E006C004012080109000", x502000=fixed + "9000")
     ran = keywright("card", "keys", "--link", "sim:element")
-    assert "20   01   DES 128 bit  ?          the card speaks SCP02 with this key set" in ran.out
+    assert "20   01   DES 128 bit  no         other keys" in ran.out
     behind(monkeypatch, xA40400="9000", xCA00E0="E006C004012080109000", x502000="6A88")
-    assert "no SCP03 session (6A88)" in keywright("card", "keys", "--link", "sim:element").out
+    assert "opens no session by INITIALIZE UPDATE (6A88)" in keywright("card", "keys", "--link", "sim:element").out
+    behind(monkeypatch, xA40400="9000", xCA00E0="E006C004012080109000", x502000=fixed[:22] + "059000")
+    ran = keywright("card", "keys", "--link", "sim:element")
+    assert "20   01   DES 128 bit  ?          no answer of SCP02 or SCP03" in ran.out
+
+
+def test_test_keys_of_scp02_are_known(keywright: Keywright, tmp_path: Path) -> None:
+    link = f"sim:element?memory={tmp_path / 'card'}"
+    keys = tmp_path / "des.toml"
+    keys.touch(0o600)
+    keys.write_text('key = "404142434445464748494A4B4C4D4E4F"\nkvn = "20"\n')
+    assert keywright("element", "new", str(tmp_path / "card"), "--scp", "02:55").code == 0
+    assert keywright("card", "keys", "put", str(keys), "--type", "des", "--link", link).code == 0
+    assert "DES 128 bit  yes        open to everyone" in keywright("card", "keys", "--link", link).out
 
 
 def test_a_card_that_lists_no_keys(keywright: Keywright, monkeypatch: pytest.MonkeyPatch) -> None:

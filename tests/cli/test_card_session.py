@@ -5,12 +5,15 @@ from __future__ import annotations
 import base64
 import json
 import os
+import shutil
+import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from keywright.cli import links
+from keywright.cli.card import connection
 from keywright.cli.keyring import read_certificates, read_private_key, read_public_key, read_ring
 from keywright.codec.tlv import item
 from keywright.crypto.aes import AesKey
@@ -26,8 +29,15 @@ from keywright.scp.scp10 import Holder, Profile, issue_certificate
 from keywright.store import RamMemory
 from support import scp10, scp11
 from support.commands import KeyFile, Keywright
+from support.peers import require_peer
 
 OTHER = bytes(range(0x60, 0x70))
+
+
+@pytest.fixture(autouse=True)
+def day(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A day on which the certificates of these tests are valid."""
+    monkeypatch.setattr(connection, "today", lambda: "20260101")
 
 
 def behind(monkeypatch: pytest.MonkeyPatch, device: Any) -> None:
@@ -138,6 +148,21 @@ def test_scp02_opens_behind_its_allow_with_the_i_of_the_card(
     assert ran.code == 0, ran.err
 
 
+def test_the_protocol_of_the_key_set_is_taken_where_a_card_has_several(
+    keywright: Keywright, monkeypatch: pytest.MonkeyPatch, key_file: KeyFile
+) -> None:
+    des_element(monkeypatch)
+    words = ("card", "list", "--link", "sim:element", "--keys", key_file(OTHER, kvn="20"))
+    refused = keywright(*words)
+    assert refused.code == 5
+    assert "repeat it with --legacy" in refused.err
+    ran = keywright(*words, "--legacy")
+    assert ran.code == 0, ran.err
+    named = keywright(*words, "--legacy", "--scp", "03")
+    assert named.code == 6
+    assert "the card speaks SCP02 with this key set, not SCP03" in named.err
+
+
 def test_wrong_keys_of_scp02_are_named_too(
     keywright: Keywright, monkeypatch: pytest.MonkeyPatch, key_file: KeyFile
 ) -> None:
@@ -244,6 +269,19 @@ def test_scp11_opens_with_certificates_of_both_sides(
         assert link.card.received[-1].data == b"\x4f\x00"
 
 
+def test_a_certificate_of_the_card_has_to_be_valid_today(
+    keywright: Keywright, monkeypatch: pytest.MonkeyPatch, root: Path
+) -> None:
+    behind(monkeypatch, Scp11Link(scp11.domain()))
+    words = ("card", "apdu", "80CA006700", "--secure", "--scp", "11b", "--link", "pcsc:x")
+    for day, code in (("20241231", 3), ("20250101", 0), ("20450101", 0), ("20450102", 3)):
+        monkeypatch.setattr(connection, "today", lambda day=day: day)
+        ran = keywright(*words, "--root", root)
+        assert ran.code == code, day
+        assert ("not valid today, but from 20250101 to 20450101" in ran.err) is (code == 3)
+        assert keywright(*words, "--any-card").code == 0
+
+
 @pytest.mark.parametrize("scp", ["11a", "11b", "11c"])
 def test_a_host_id_goes_into_the_keys_with_the_names_of_the_card(
     keywright: Keywright, monkeypatch: pytest.MonkeyPatch, oce: Path, root: Path, scp: str
@@ -266,6 +304,59 @@ def test_a_host_id_goes_into_the_keys_with_the_names_of_the_card(
     link.domain.cin = None
     assert keywright(*words, "--host-id", "C0FFEE").code == (0 if scp == "11c" else 2)
     assert keywright(*words).code == 0
+
+
+def test_scp11_opens_with_the_key_that_a_card_has_made_before_anybody_certified_it(
+    keywright: Keywright, tmp_path: Path
+) -> None:
+    link, public = f"sim:element?memory={tmp_path / 'card'}", tmp_path / "card.pem"
+    assert keywright("element", "new", tmp_path / "card", "--scp", "11:9B06", "--initial-keys-stay").code == 0
+    made = ("card", "scp11", "generate", "--kid", "13", "--new-kvn", "02", "--out", public, "--link", link)
+    assert keywright(*made).code == 0
+    words = ("card", "apdu", "80CA00D300", "--secure", "--scp", "11b", "--kvn", "02", "--link", link)
+    none = keywright(*words, "--any-card")
+    assert none.code == 6
+    assert "no certificates of it" in none.err
+    assert "--card-key" in none.err
+    ran = keywright(*words, "--card-key", public, "--json")
+    assert ran.code == 0, ran.err
+    assert json.loads(ran.out)["answer"] == "D301339000"
+    other = tmp_path / "other.pem"
+    other.write_text(pem("PUBLIC KEY", scp11.key("P-256", "another").public.spki()))
+    assert keywright(*words, "--card-key", other).code == 3
+
+
+def test_a_recorded_session_of_scp11_decodes_with_the_keys_that_were_kept(
+    keywright: Keywright, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, root: Path
+) -> None:
+    link = Scp11Link(scp11.domain())
+    behind(monkeypatch, link)
+    trace, kept = tmp_path / "t.jsonl", tmp_path / "keys.toml"
+    words = ("card", "apdu", "80CA006700", "--secure", "--root", root, "--trace", trace, "--keep-session-keys", kept)
+    refused = keywright(*words, "--link", "pcsc:x")
+    assert refused.code == 5
+    assert "of simulated cards only" in refused.err
+    assert not kept.exists()
+    for _ in range(2):
+        ran = keywright(*words, "--link", "sim:element")
+        assert ran.code == 0, ran.err
+    assert kept.stat().st_mode & 0o077 == 0
+    assert kept.read_text().count("[[session]]") == 2
+    told = keywright("decode", trace, "--session-keys", kept)
+    assert told.code == 0, told.err
+    assert told.out.count("plain    80 CA 00 67 00") == 2
+    bare = keywright("decode", trace)
+    assert "plain " not in bare.out
+    kept.write_text('s_enc = "00"\n')
+    assert keywright(*words, "--link", "sim:element").code == 2
+
+
+def test_session_keys_of_scp03_are_not_kept(keywright: Keywright, tmp_path: Path) -> None:
+    path = tmp_path / "keys.toml"
+    ran = keywright("card", "list", "--link", "sim:element", "--keep-session-keys", path)
+    assert ran.code == 2
+    assert "decodes with the card's keys" in ran.err
+    assert not path.exists()
 
 
 def test_scp11b_needs_only_to_know_who_certifies_the_card(
@@ -389,7 +480,12 @@ def test_keys_and_certificates_are_told_apart(oce: Path, root: Path, tmp_path: P
         (pem("CERTIFICATE", b"0"), "a certificate cannot be read"),
         (pem("PRIVATE KEY", b"0"), "of no kind that cards take"),
         (pem("PUBLIC KEY", b"0"), "of no kind that cards take"),
-        (pem("EC PRIVATE KEY", b"0"), "a PEM block EC PRIVATE KEY cannot be used"),
+        (pem("EC PRIVATE KEY", b"0"), "of no kind that cards take"),
+        (pem("ENCRYPTED PRIVATE KEY", b"0"), "a PEM block ENCRYPTED PRIVATE KEY cannot be used"),
+        (
+            "-----BEGIN RSA PRIVATE KEY-----\nProc-Type: 4,ENCRYPTED\n\nAAAA\n-----END RSA PRIVATE KEY-----\n",
+            "a PEM block RSA PRIVATE KEY is encrypted",
+        ),
         ("-----BEGIN CERTIFICATE-----\n!!\n-----END CERTIFICATE-----\n", "a PEM block is damaged"),
     ],
 )
@@ -399,6 +495,18 @@ def test_files_that_are_no_key_or_certificate_are_refused(tmp_path: Path, text: 
     path.chmod(0o600)
     with pytest.raises(UsageError, match=message):
         read_ring(path)
+
+
+@pytest.mark.parametrize("options", [("ecparam", "-genkey", "-name", "secp384r1"), ("genrsa", "-traditional", "1024")])
+def test_private_keys_in_the_older_forms_of_openssl_are_taken(tmp_path: Path, options: tuple[str, ...]) -> None:
+    require_peer("openssl", shutil.which("openssl") is not None, "apt-get install openssl")
+    path, public = tmp_path / "key.pem", tmp_path / "public.pem"
+    path.touch(0o600)
+    path.write_bytes(subprocess.run(["openssl", *options], check=True, capture_output=True).stdout)
+    told = subprocess.run(["openssl", "pkey", "-in", str(path), "-pubout"], check=True, capture_output=True)
+    public.write_bytes(told.stdout)
+    assert b"PRIVATE KEY" in path.read_bytes()
+    assert read_private_key(path).public == read_public_key(public)
 
 
 def test_a_file_with_another_number_of_keys_is_refused(tmp_path: Path, root: Path) -> None:

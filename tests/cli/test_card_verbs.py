@@ -20,6 +20,7 @@ from keywright.globalplatform.cap.build import build_cap
 from keywright.globalplatform.cap.components import PackageInfo
 from keywright.globalplatform.confirmation import Confirmation
 from keywright.globalplatform.install import InstallForInstall, InstallForLoad
+from keywright.globalplatform.load_file import parse_load_file
 from keywright.globalplatform.messages import PutKey
 from keywright.globalplatform.receipts import deleted, make_receipt
 from keywright.globalplatform.tokens import delete_input, install_input, split_delete, split_install, verify_token
@@ -159,6 +160,30 @@ def test_a_cap_file_is_loaded_with_a_signature(managed: Put, run: Run, cap: Path
     announced = InstallForLoad.parse(device.seen[0].data)
     assert (announced.security_domain.hex().upper(), len(announced.hash)) == (DOMAIN, 32)
     assert device.seen[1].data[0] == 0xE2
+
+
+def test_a_cap_file_is_installed_with_the_signatures_of_several_domains(
+    managed: Put, run: Run, cap: Path, key: Path
+) -> None:
+    device = managed({0xE6: DONE, 0xE8: DONE})
+    daps = ("--dap-key", key, "--dap-domain", DOMAIN)
+    ran = run("install", cap, "--to", DOMAIN, *daps, *daps)
+    assert ran.code == 0, ran.err
+    announced = InstallForLoad.parse(device.seen[0].data)
+    assert (announced.security_domain.hex().upper(), len(announced.hash)) == (DOMAIN, 32)
+    sent = parse_load_file(b"".join(command.data for command in device.seen if command.ins == 0xE8))
+    assert [one.security_domain.hex().upper() for one in sent.daps] == [DOMAIN, DOMAIN]
+    assert run("install", cap, "--hash", "sha512").code == 0
+    refused = run("load", cap, *daps, "--dap-key", key)
+    assert refused.code == 2
+    assert "2 --dap-key and 1 --dap-domain" in refused.err
+    assert run("install", APPLET, "--package", PACKAGE, *daps).code == 2
+
+
+def test_a_load_has_the_parameters_that_are_given(managed: Put, run: Run, cap: Path) -> None:
+    device = managed({0xE6: DONE, 0xE8: DONE})
+    assert run("load", cap, "--raw-parameters", "EF04C6020400").code == 0
+    assert InstallForLoad.parse(device.seen[0].data).parameters.hex().upper() == "EF04C6020400"
 
 
 def test_objects_are_deleted_moved_and_changed(managed: Put, run: Run, cap: Path) -> None:
@@ -357,6 +382,42 @@ def test_keys_are_rotated_proved_and_the_old_ones_gone(
     assert keywright("card", "list", "--link", "sim:element", "--keys", new).code == 0
 
 
+def test_the_key_of_a_card_is_told_from_a_recording_and_no_card_is_asked(
+    keywright: Keywright, monkeypatch: pytest.MonkeyPatch, key_file: KeyFile, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(links, "open_link", lambda _: pytest.fail("no card is asked"))
+    device = SecureElement(kvn=0x30, keys=KeySet.of(OTHER, OTHER, OTHER))
+    challenge = bytes(range(8))
+    exchanges = [bytes.fromhex("00A4040000"), b"\x80\x50\0\0\x08" + challenge + b"\0"]
+    lines = [line for sent in exchanges for line in (f"> {sent.hex()}", f"< {device.handle(sent).hex()}")]
+    log = tmp_path / "session.txt"
+    log.write_text("\n".join(lines))
+    none = keywright("card", "keys", "detect", "--recording", log)
+    assert none.code == 1
+    assert "KVN 30, SCP03 i=70: no candidate matched" in none.out
+    found = keywright("card", "keys", "detect", "--recording", log, "--candidate", key_file(OTHER), "--json")
+    assert found.code == 0
+    (answer,) = json.loads(found.out)["answers"]
+    (match,) = answer["matches"]
+    assert (answer["kvn"], match["scheme"], match["proven"]) == ("30", "none", ["K-MAC", "K-ENC"])
+    assert keywright("card", "keys", "detect", "--recording", log, "--of-kvn", "31").code == 2
+    assert keywright("card", "keys", "detect", "--recording", log, "--link", "sim:element").code == 2
+    log.write_text("\n".join(lines[:2]))
+    assert "there is no answered INITIALIZE UPDATE" in keywright("card", "keys", "detect", "--recording", log).err
+
+
+def test_the_answer_of_a_t0_card_comes_in_pieces(keywright: Keywright, key_file: KeyFile, tmp_path: Path) -> None:
+    device = SecureElement(kvn=0x30, keys=KeySet.of(OTHER, OTHER, OTHER))
+    answer = device.handle(b"\x80\x50\0\0\x08" + bytes(8) + b"\0")[:-2]
+    log = tmp_path / "gp.log"
+    log.write_text(
+        f"A>> T=0 (4+0008) 80500000 08 {bytes(8).hex()}\nA<< (0000+2) (9ms) 61{len(answer):02X}\n"
+        f"A>> T=0 (4+0000) 00C00000 {len(answer):02X}\nA<< ({len(answer):04}+2) (9ms) {answer.hex()} 9000\n"
+    )
+    ran = keywright("card", "keys", "detect", "--recording", log, "--candidate", key_file(OTHER))
+    assert (ran.code, "proven: K-MAC" in ran.out) == (0, True)
+
+
 def test_the_key_of_a_card_is_told_without_a_try(
     keywright: Keywright, monkeypatch: pytest.MonkeyPatch, key_file: KeyFile
 ) -> None:
@@ -396,10 +457,11 @@ def test_data_are_written_in_blocks(managed: Put, run: Run) -> None:
     assert device.seen[-1].data.hex().upper() == f"4F07{DOMAIN}"
 
 
-def test_an_application_is_personalised_from_a_file(managed: Put, run: Run, tmp_path: Path) -> None:
+@pytest.mark.parametrize("secret", ["8113! 00112233", "8113: !00112233", "8113 ! = 00112233"])
+def test_an_application_is_personalised_from_a_file(managed: Put, run: Run, tmp_path: Path, secret: str) -> None:
     device = managed({0xE6: "9000", 0xE2: "9000"})
     file = tmp_path / "card.dgi"
-    file.write_text("# two groups in clear, one sealed\n9102: 5F200141\n9103 = 0102  # more\n8113! 00112233\n")
+    file.write_text("# two groups in clear, one sealed\n9102: 5F200141\n9103 = 0102  # more\n" + secret)
     file.chmod(0o600)
     ran = run("personalise", APPLET, file)
     assert (ran.code, ran.out) == (0, f"personalised {APPLET}: 3 data groups, 19 bytes\n"), ran.err

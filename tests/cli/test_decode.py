@@ -37,6 +37,17 @@ def raw(text: str) -> bytes:
         ([FCI, SELECT], [Piece(None, raw(FCI)), Piece(raw(SELECT))]),
         (["> " + SELECT, "< 6A82"], [Piece(raw(SELECT), raw("6A82"))]),
         ([">> 6F00000090 00"], [Piece(raw("6F0000009000"))]),
+        (
+            [
+                'SCardConnect("Reader 00 00", T=*) -> T=1, 3B80',
+                "A>> T=1 (4+0000) 00A40400 00 ",
+                "A<< (0018+2) (48ms) 6F108408A000000151000000A5049F6501FF 9000",
+                "[DEBUG] GPSession - Auto-detected ISD: A000000151000000",
+                "A>> T=1 (4+0008) 80500000 08 0001020304050607 00",
+                "A<< (0000+2) (9ms) 6A88",
+            ],
+            [Piece(raw(SELECT), raw(FCI)), Piece(raw("8050000008000102030405060700"), raw("6A88"))],
+        ),
         (["C:00 A4 04 00 00", "R: 90:00"], [Piece(raw(SELECT), raw("9000"))]),
         (["# a remark", "", "9000"], [Piece(None, raw("9000"))]),
         ([ATR], [Piece(None, None, raw(ATR))]),

@@ -13,6 +13,7 @@ import pytest
 
 from keywright.cli import element
 from keywright.element import SecureElement
+from keywright.globalplatform.cap.build import build_cap
 from keywright.sansio import Device
 from keywright.scp.scp03.keys import KeySet
 from support.commands import KeyFile, Keywright, started
@@ -32,6 +33,7 @@ def test_new_makes_a_private_file_that_other_verbs_open(keywright: Keywright, tm
         "protocols": [],
         "profile": "default",
         "applets": [],
+        "atr": "3B8F018073C021DF596B65797772696768747A",
     }
     assert file.stat().st_mode & 0o777 == 0o600
     facts = json.loads(keywright("card", "info", "--link", f"sim:element?memory={file}", "--json").out)
@@ -43,6 +45,20 @@ def test_new_says_how_to_go_on(keywright: Keywright, tmp_path: Path) -> None:
     assert ran.code == 0
     assert "with the public test keys 40..4F" in ran.out
     assert f"keywright element serve --memory {tmp_path / 'e'}" in ran.out
+
+
+def test_new_takes_an_answer_to_reset_and_t0_alone_keeps_answers_back(keywright: Keywright, tmp_path: Path) -> None:
+    path = tmp_path / "t0.element"
+    made = keywright("element", "new", path, "--atr", "3B00", "--json")
+    assert json.loads(made.out)["atr"] == "3B00"
+    with SecureElement(path=path) as card:
+        assert card.atr == b"\x3b\x00"
+        assert card.handle(bytes.fromhex("00A4040008A000000151000000"))[0] == 0x61
+    assert keywright("card", "info", "--link", f"sim:element?memory={path}").code == 0
+    refused = keywright("element", "new", tmp_path / "bad", "--atr", "FF00")
+    assert refused.code != 0
+    assert "internal" not in refused.err
+    assert not (tmp_path / "bad").exists()
 
 
 def test_new_never_overwrites(keywright: Keywright, tmp_path: Path) -> None:
@@ -96,6 +112,31 @@ def test_show_tells_state_and_tries_of_the_memory(keywright: Keywright, tmp_path
     assert facts["life_cycle"] == "OP_READY"
     assert facts["tries"] == 1
     assert re.search(r"tries +1 EXTERNAL AUTHENTICATE received", keywright("element", "show", file).out)
+
+
+def test_show_tells_what_a_loaded_application_without_code_was_sent(keywright: Keywright, tmp_path: Path) -> None:
+    """So a vendor's flow of installation and personalisation can be rehearsed and looked at."""
+    path, cap, groups = tmp_path / "my.element", tmp_path / "a.cap", tmp_path / "a.dgi"
+    link = f"sim:element?memory={path}"
+    cap.write_bytes(build_cap(bytes.fromhex("F06B770001"), [bytes.fromhex("F06B77000101")]))
+    groups.write_text("9102: 0102\n")
+    assert keywright("element", "new", path).code == 0
+    assert "nothing" in keywright("element", "show", path, "--recorded").out
+    assert keywright("card", "install", cap, "--parameters", "CAFE", "--link", link).code == 0
+    assert keywright("card", "personalise", "F06B77000101", groups, "--link", link).code == 0
+    assert keywright("card", "apdu", "00A4040006F06B77000101", "8010000001AA", "--link", link).code == 0
+    shown = keywright("element", "show", path, "--recorded").out
+    assert "Sent to F06B77000101" in shown
+    assert "CAFE" in shown
+    assert "8010000001AA" in shown
+    (one,) = json.loads(keywright("element", "show", path, "--recorded", "--json").out)["recorded"]
+    assert one == {
+        "aid": "F06B77000101",
+        "parameters": "CAFE",
+        "received": 2,
+        "commands": ["80E28800059102020102", "8010000001AA"],
+    }
+    assert "Sent to" not in keywright("element", "show", path).out
 
 
 def test_show_of_nothing_makes_nothing(keywright: Keywright, tmp_path: Path) -> None:

@@ -1,9 +1,12 @@
-"""`keywright mesh` at `ble:` links: PB-GATT through bumble, with a device in this process or behind HCI sockets."""
+"""`keywright mesh` at `ble:` links: PB-GATT through bumble, with a device in this process or in another one."""
 
 from __future__ import annotations
 
 import importlib.util
 import json
+import signal
+import socket
+import subprocess
 import sys
 import threading
 import time
@@ -19,6 +22,7 @@ from keywright.fob.mesh_device import Attendant, Attended, design_of, make_unit
 from keywright.fob.mesh_model import MeshModel
 from keywright.fob.mesh_radio import open_radio
 from keywright.mesh.device import Provisioned
+from keywright.mesh.node import WasReset
 from keywright.mesh.oob import show
 from keywright.mesh.scanner import Scanner
 from keywright.mesh.unit import UnitEvent
@@ -108,6 +112,47 @@ def test_a_device_is_heard_and_provisioned(
     assert "not heard over Bluetooth" in capsys.readouterr().out
 
 
+def test_two_commands_share_an_air(network: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    """A device served by one process, provisioned by another: the same link in both windows, and nothing else."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        link = f"ble:?hci=air:127.0.0.1:{probe.getsockname()[1]}"
+    words = ["mesh", "device", "serve", "--link", link, "--memory", str(tmp_path / "lamp"), "--json"]
+    with subprocess.Popen([sys.executable, "-m", "keywright", *words], stdout=subprocess.PIPE) as process:
+        try:
+            assert process.stdout is not None
+            assert json.loads(process.stdout.readline())["ready"] == link
+            words = ["mesh", "provision", "--network", str(network), "--link", link, "--oob", "none", "--json"]
+            assert main(words) == 0
+            assert json.loads(capsys.readouterr().out)["address"] == "0001"
+            assert json.loads(process.stdout.readline()) == {"provisioned": "0001"}
+        finally:
+            process.send_signal(signal.SIGINT)
+        assert process.wait(10.0) == 0
+
+
+def test_a_node_is_asked_through_its_proxy(lamp: Lamp, network: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    on = ["--network", str(network), "--link", "ble:", "--json"]
+    assert main(["mesh", "network", "appkey", str(network)]) == 0
+    assert main(["mesh", "provision", "--oob", "none", *on]) == 0
+    assert main(["mesh", "node", "configure", "0001", "--app-key", "0", *on]) == 0
+    told = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert (told["app_keys"], told["product"]) == ([0], "4B57")
+    assert main(["mesh", "scan", "--network", str(network), "--link", "ble:", "--for", "2", "--json"]) == 0
+    (proxy,) = json.loads(capsys.readouterr().out)["proxies"]
+    assert proxy["kind"] == "Network ID"
+    assert main(["mesh", "node", "reset", "0001", "--yes", *on]) == 0
+    assert any(isinstance(event, WasReset) for event in lamp.told)
+    assert main(["mesh", "node", "show", "0001", *on]) == 2
+    assert "no such node" in capsys.readouterr().out
+
+
+def test_a_network_without_a_proxy_in_reach(network: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["mesh", "network", "iv-update", str(network), "--link", "ble:", "--yes", "--json"]
+    assert main(words) == 4
+    assert "no proxy of this network was heard over Bluetooth" in capsys.readouterr().out
+
+
 def test_another_peer_is_not_heard(lamp: Lamp, capsys: pytest.CaptureFixture[str]) -> None:
     assert lamp.thread.is_alive()
     assert main(["mesh", "scan", "--link", "ble:C0:00:00:00:00:01", "--for", "1", "--json"]) == 0
@@ -120,6 +165,7 @@ def test_another_peer_is_not_heard(lamp: Lamp, capsys: pytest.CaptureFixture[str
         ("ble:?mtu=22", "mtu is a number from 23 to 517"),
         ("ble:?hci=nonsense:1", "unknown transport scheme"),
         ("ble:?hci=tcp-client:127.0.0.1:1", "cannot open the controller"),
+        ("ble:?hci=air:127.0.0.1", "needs HOST:PORT"),
         ("ble:?kvn=30", "unknown parameter"),
     ],
 )

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from keywright.crypto import shamir
 from keywright.crypto.shamir import Share, combine, evaluate, interpolate, split
 from keywright.errors import AuthenticationError, DecodeError, PolicyError
+from support.faults import is_nightly
 from support.messages import check_message
 
 SET = bytes.fromhex("0011223344556677")
@@ -60,9 +61,10 @@ def test_any_m_shares_give_the_key_and_fewer_are_refused(mn: tuple[int, int], ke
 
 
 def test_largest_sets_work() -> None:
-    key = os.urandom(32)
-    shares = split(key, 255, 255, SET, os.urandom)
-    assert combine(shares) == key
+    key = os.urandom(16)
+    m = 255 if is_nightly() else 48  # the work grows with its square
+    shares = split(key, m, 255, SET, os.urandom)
+    assert combine(shares[-m:]) == key
     assert combine(split(key, 2, 255, SET, os.urandom)[-2:]) == key
 
 

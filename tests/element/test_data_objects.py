@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import pytest
 
+from keywright.codec.tlv import items
+from keywright.globalplatform.dialogues import content
 from keywright.store import RamMemory
 from support.cards import Session, Terminal, contents, element
+from support.content import DOMAIN, FILE, INSTANCE, MODULE, SECOND, ContentHost, package
 
 
 def opened(**parameters: object) -> Session:
@@ -31,6 +34,14 @@ def test_the_gp_class_returns_the_object_and_the_iso_class_its_value(tag: str) -
     assert here.raw(f"00CA00{tag}00") == whole[2:] + b"\x90\x00"
 
 
+def test_the_odd_instruction_has_the_iso_class_alone() -> None:
+    here = Terminal(element())
+    assert here.raw("00CB004200") == here.raw("00CA004200")
+    assert here.raw("80CB004200").hex() == "6e00"
+    session = here.authenticate()
+    assert session(0x00, 0xCB, 0x00, 0xD3).data == b"\xb3"
+
+
 def test_cplc_is_42_bytes() -> None:
     here = Terminal(element())
     assert here.raw("80CA9F7F00")[:3].hex() == "9f7f2a"
@@ -48,6 +59,23 @@ def test_card_data_and_capabilities_name_the_options_of_this_card() -> None:
 @pytest.mark.parametrize("tag", ["0000", "00D3", "5F50", "DF01", "2F00", "BF21", "7F21", "FFFF"])
 def test_an_object_that_is_not_there_is_6a88(tag: str) -> None:
     assert Terminal(element()).raw(f"80CA{tag}00").hex() == "6a88"
+
+
+def test_the_application_list_holds_all_on_the_card_for_a_domain_with_global_registry_and_its_own_for_another() -> None:
+    memory = RamMemory()
+    host = ContentHost(Terminal(element(memory=memory)).authenticate())
+    host.load(package(FILE, [MODULE]))
+    host.install()
+    host.make_domain()
+    host.install(instance=SECOND)
+    host.run(content.extradite(SECOND, DOMAIN))
+    asked = (0x00, 0xCA, 0x2F, 0x00, b"\x5c\x00")
+    assert sorted(tlv for _, tlv in items(host.session(*asked).data)) == sorted(
+        b"\x4f" + bytes((len(aid),)) + aid for aid in (INSTANCE, DOMAIN, SECOND)
+    )
+    here = host.session.terminal
+    here.select(DOMAIN)
+    assert here.raw("00CA2F0000").hex() == "61094f07" + SECOND.hex() + "9000"
 
 
 def test_a_tag_list_is_6a80() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from keywright.errors import AuthenticationError
+from keywright.globalplatform.profile import CardProfile
 from keywright.iso7816.apdu import Command
 from keywright.scp.scp03 import KeySet
 from keywright.store import RamMemory
@@ -208,8 +209,18 @@ class TestDelete:
 
 
 @pytest.mark.parametrize("ins", [0xD8, 0xE4, 0xE2, 0xF0])
-def test_changing_commands_need_at_least_a_c_mac(ins: int) -> None:
-    session = opened()
+def test_changing_commands_need_a_c_mac_where_the_profile_says_so(ins: int) -> None:
+    session = opened(profile=CardProfile(changes_need_mac=True))
     here = session.terminal
     assert here.authenticate(0x00).terminal.exchange(Command(0x80, ins, 0x80, 0x07)).sw == 0x6982
     assert here(0x80, 0xCA, 0x00, 0xD3, le=0).data == b"\xd3\x01\x80"
+
+
+def test_at_level_00_keys_are_put_used_and_deleted() -> None:
+    """GPCS 11 asks for AUTHENTICATED, nothing more; what clients call clear mode."""
+    session = opened().terminal.authenticate(0x00)
+    assert session.put_keys(0x30, OWN).sw == 0x9000
+    assert session.put_keys(0x31, OWN).sw == 0x9000
+    own = session.terminal.authenticate(0x00, keys=OWN, kvn=0x30)
+    assert own(0x80, 0xE4, 0x00, 0x00, b"\xd2\x01\x31").sw == 0x9000
+    assert own(0x80, 0xF0, 0x80, 0x07).sw == 0x9000

@@ -142,6 +142,14 @@ class TestImplicit:
         here, _, _ = self.begun()
         assert here.initialize_update(kvn=0x20).sw == 0x6985
 
+    def test_a_plain_command_changes_nothing_on_the_card_though_the_session_began_authenticated(self) -> None:
+        here, session, memory = self.begun()
+        assert session.unwrap(here.exchange(session.wrap(GET_KEYS))).sw == 0x9000
+        before = contents(memory)
+        for ins, data in ((0xD8, b"\x30"), (0xE4, b"\xd2\x01\x20"), (0xF0, b"")):
+            assert here(0x80, ins, 0x80, 0x07, data).sw == 0x6982
+        assert contents(memory) == before
+
     def on_channel_1(self, here: Terminal) -> None:
         assert here(0x00, 0x70, 0x00, 0x01).sw == 0x9000
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from keywright.globalplatform.profile import CardProfile
 from keywright.iso7816.apdu import Command
 from keywright.scp.scp03 import KeySet
 from keywright.store import RamMemory
@@ -114,7 +115,7 @@ def test_segments_missing_doubled_or_out_of_order_fail_the_c_mac(order: tuple[in
 def test_a_segment_is_refused_where_its_command_would_be() -> None:
     here = Terminal(element())
     assert here(0x80, 0xD8, 0x80, 0x81, b"\x30").sw == 0x6982
-    session = here.authenticate(0x00)
+    session = Terminal(element(profile=CardProfile(changes_need_mac=True))).authenticate(0x00)
     assert session(0x80, 0xD8, 0x80, 0x81, b"\x30").sw == 0x6982
     session = Terminal(element(life_cycle=0x7F)).authenticate()
     assert session(0x80, 0xD8, 0x80, 0x81, b"\x30").sw == 0x6985

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import queue
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -14,6 +15,7 @@ import pytest
 from keywright.crypto.ec import EcPrivateKey
 from keywright.errors import LinkError, SequenceError, UsageError
 from keywright.fob.ble import BleLink
+from keywright.fob.fobs import simulated_fob
 from keywright.fob.open import SimulatedLink, check_link, open_link, open_server
 from keywright.globalplatform.host import card_state, get_status, identify, put_keys, secured
 from keywright.iso7816.apdu import Command, Response
@@ -127,6 +129,28 @@ def test_a_ble_uri_is_real_hardware_to_whoever_asks() -> None:
 def test_a_link_that_was_never_there(fob: Ble) -> None:
     with pytest.raises(LinkError):
         BleLink(fob, "C0:00:00:00:00:09", timeout_s=0.2)
+
+
+def test_a_simulated_fob_can_be_reached_through_virtual_controllers_alone() -> None:
+    link = open_link("sim:fob?transport=ble&serial=SIM-000008")
+    assert isinstance(link, SimulatedLink)
+    assert link.exchange(bytes.fromhex("80CA9F7F00")) == simulated_fob("SIM-000008", RamMemory()).handle(
+        bytes.fromhex("80CA9F7F00")
+    )
+    assert link.reset() == link.atr
+    assert drive(secured(opened(link, KeySet.gp_test()), card_state()), transmit(link)) == 0x01
+    for _ in range(2):
+        link.close()
+    with pytest.raises(LinkError, match="closed"):
+        link.exchange(bytes(4))
+
+
+def test_a_link_over_bluetooth_without_bumble_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "bumble", None)
+    for use in (check_link, open_link):
+        with pytest.raises(UsageError) as caught:
+            use("sim:fob?transport=ble")
+        assert caught.value.hint == "install keywright[ble]"
 
 
 def test_a_simulated_fob_is_served_and_personalised() -> None:

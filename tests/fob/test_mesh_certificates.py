@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import datetime as dt
-import http.server
 import socket
 import ssl
 import threading
@@ -13,10 +11,6 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from keywright.errors import AuthenticationError, KeywrightError, LinkError, UsageError, WireError
 from keywright.fob.mesh_certificates import certificate_server, get, retrieve_chain
@@ -27,40 +21,10 @@ from keywright.mesh.certificates import check_path
 from keywright.mesh.retrieval import CertificateServer, Chain, Published
 from support.mesh_line import Line, enrolled, make_unit
 from support.mesh_pki import AT, UUID, authority, device_certificate, key, root
+from support.tls_server import running, server_certificate
 
 DER = device_certificate(key("device").public, issuer=authority(2))
 CHAIN = Chain(DER, authority(2).intermediates)
-
-
-def server_certificate(folder: Path, name: str = "localhost") -> tuple[ssl.SSLContext, str]:
-    """A context for a server of this name, and the PEM of the certificate that vouches for itself."""
-    own = ec.generate_private_key(ec.SECP256R1())
-    named = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)])
-    now = dt.datetime.now(dt.UTC)
-    certificate = (
-        x509.CertificateBuilder(named, named, own.public_key(), 1, now - dt.timedelta(1), now + dt.timedelta(1))
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName(name)]), critical=False)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
-        .sign(own, hashes.SHA256())
-    )
-    pem = certificate.public_bytes(Encoding.PEM)
-    path = folder / "server.pem"
-    path.write_bytes(own.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()) + pem)
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(path)
-    return context, pem.decode()
-
-
-@contextmanager
-def running(server: http.server.HTTPServer) -> Iterator[int]:
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
-    thread.start()
-    try:
-        yield server.server_address[1]
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join(5.0)
 
 
 @contextmanager

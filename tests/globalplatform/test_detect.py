@@ -218,6 +218,11 @@ def test_a_template_that_does_not_parse_is_named() -> None:
         detect(*card03(thrice(MASTER[:16])), WELL_KNOWN, schemes=["$x"])
 
 
+def test_a_scheme_that_is_none_is_named() -> None:
+    with pytest.raises(UsageError, match="no such diversification scheme"):
+        detect(*card03(thrice(MASTER[:16])), WELL_KNOWN, schemes=["kdf3", "kdf4"])
+
+
 def test_candidates_show_no_keys_and_have_sizes_that_exist() -> None:
     found = detect(*card03(thrice(MASTER[:16])), [Candidate.one("mine", MASTER[:16])])
     assert MASTER[:16].hex() not in repr(found).lower()

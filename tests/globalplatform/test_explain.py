@@ -64,6 +64,15 @@ def test_key_information_is_told_key_by_key() -> None:
     assert explanation.answered[0] == ("keys 1", "KVN 30 KID 01 AES 128 bit")
 
 
+def test_key_information_of_the_extended_format_is_told_key_by_key() -> None:
+    """A 2048-bit modulus has no room in the basic format."""
+    told_keys = told("80CA00E000", "e01ac00c0173ffa10100ffa000030000c00a0230ff880010011401009000")
+    assert told_keys.answered == (
+        ("keys 1", "KVN 73 KID 01 RSA public 2048 bit"),
+        ("keys 2", "KVN 30 KID 02 AES 128 bit, usage 14"),
+    )
+
+
 def test_the_iso_class_of_get_data_carries_the_value_alone() -> None:
     value = "c00401308810c00402308810c00403308810"
     assert told("00CA00E000", value + "9000").answered == told("80CA00E000", f"e012{value}9000").answered
@@ -207,6 +216,12 @@ def test_objects_that_nobody_knows_are_not_told() -> None:
         ("00708002", "", "MANAGE CHANNEL close 02", ()),
         ("80D8308100", "30112233" + "9000", "PUT KEY replace KVN 30", ("KCVS", "112233")),
         ("80CA006700", "6700" + "9000", "GET DATA 0067 (card capabilities)", ("card capabilities", "empty")),
+        (
+            "00CB004200",
+            "999999019000",
+            "GET DATA 0042 (issuer identification number)",
+            ("issuer identification number", "99999901"),
+        ),
         ("80CA006600", "6A009000", "GET DATA 0066 (card data)", ("answer", "6A00")),
         ("80CA006600", "6601009000", "GET DATA 0066 (card data)", None),
         ("80AA0000020102", "0304" + "9000", "INS AA", ("answer", "0304")),

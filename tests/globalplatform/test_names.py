@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from keywright.globalplatform import names
-from keywright.globalplatform.messages import KeyComponent, KeyEntry
+from keywright.globalplatform.key_information import KeyDescription
 
 
 @pytest.mark.parametrize(
@@ -98,10 +98,35 @@ def test_an_object_identifier_is_named_or_written_in_dots(raw: str, words: str) 
     assert names.oid(bytes.fromhex(raw)) == words
 
 
-def test_a_key_is_named_by_type_and_size() -> None:
-    assert names.key(KeyEntry(1, 0x30, (KeyComponent(0x88, 16),))) == "AES 128 bit"
-    assert names.key(KeyEntry(1, 0x30, (KeyComponent(0xB0, 0x40), KeyComponent(0xF0, 0)))) == (
-        "EC public 64 bytes + EC parameters"
-    )
-    assert names.key(KeyEntry(1, 0x30)) == "no components"
+@pytest.mark.parametrize(
+    ("components", "words"),
+    [
+        ([(0x88, 16)], "AES 128 bit"),
+        ([(0x80, 24)], "DES 192 bit"),
+        ([(0xB0, 0x40), (0xF0, 0)], "EC public 256 bit"),
+        ([(0xB0, 0x41), (0xF0, 1)], "EC public 256 bit"),
+        ([(0xB1, 0x30), (0xF0, 1)], "EC private 384 bit"),
+        ([(0xB0, 133), (0xF0, 1)], "EC public 521 bit"),
+        ([(0xB1, 66)], "EC private 521 bit"),
+        ([(0xA1, 256), (0xA0, 3)], "RSA public 2048 bit"),
+        ([(0xA0, 3), (0xA1, 128)], "RSA public 1024 bit"),
+        ([(0xA1, 0), (0xA0, 3)], "RSA public, over 2040 bit"),
+        ([(0xA2, 256), (0xA3, 256)], "RSA private 2048 bit"),
+        ([(kind, 64) for kind in range(0xA4, 0xA9)], "RSA private, CRT 1024 bit"),
+        ([(0xA1, 128)], "RSA n 1024 bit"),
+        ([(0x85, 32)], "PSK-TLS 256 bit"),
+        ([(0x77, 0)], "type 77"),
+        ([], "no components"),
+    ],
+)
+def test_a_key_is_named_by_kind_and_size(components: list[tuple[int, int]], words: str) -> None:
+    assert names.key(KeyDescription(1, 0x30, tuple(components))) == words
+
+
+def test_usage_and_access_of_a_key_are_told_where_the_card_tells_them() -> None:
+    assert names.key(KeyDescription(1, 0x73, ((0x88, 16),), b"\x84", b"\x02")) == "AES 128 bit, usage 84, access 02"
+    assert names.key(KeyDescription(1, 0x73, ((0x88, 16),), b"", b"\0")) == "AES 128 bit"
+
+
+def test_a_key_type_is_named_or_numbered() -> None:
     assert names.key_type(0x77) == "type 77"

@@ -6,10 +6,11 @@ import asyncio
 import importlib.util
 import sys
 from collections.abc import Iterator, Sequence
+from socket import create_connection
 
 import pytest
 
-from keywright.errors import LinkError, UsageError
+from keywright.errors import KeywrightError, LinkError, PolicyError, UsageError
 from keywright.link.ble import Advertisement, Ble, Radio, VirtualAir, serve
 from keywright.link.sockets import listen
 from support.peers import require_peer
@@ -190,6 +191,73 @@ def test_a_controller_behind_a_socket() -> None:
             await transport.close()
 
     asyncio.run(asyncio.wait_for(run(), 60.0))
+
+
+def test_processes_share_an_air_and_a_host_that_goes_away_takes_its_connections_with_it() -> None:
+    """The first at an address is the air, the others join it by HCI; both ends of a connection learn of its end."""
+    with Ble("air:127.0.0.1:0") as first:
+        at = first.name.removeprefix("ble:?hci=")
+        with Ble(at) as second:
+            assert second.name.startswith("ble:?hci=tcp-client:127.0.0.1:")
+            mirror = Mirror()
+            serving = second.serve(mirror)
+            connection = first.connect(second.address, PIPE)
+            assert connection.receive(5.0) == b"hello"
+            connection.send(b"shared")
+            assert connection.receive(5.0) == b"derahs"
+        with pytest.raises(LinkError, match="disconnected"):
+            connection.receive(5.0)
+        serving = first.serve(mirror)
+        with Ble(at) as third:
+            assert third.connect(first.address, PIPE).receive(5.0) == b"hello"
+            lost = len(mirror.lost)
+        with Ble(at) as fourth:  # so the server heard that the third is gone
+            connection = fourth.connect(first.address, PIPE)
+            assert connection.receive(5.0) == b"hello"
+            assert len(mirror.lost) > lost
+            first.close()  # and with it the air
+            with pytest.raises(LinkError):
+                connection.receive(5.0)
+            with pytest.raises(LinkError):
+                fourth.connect(first.address, PIPE, timeout_s=0.1)
+    serving.stop()
+
+
+def test_whoever_sends_no_hci_harms_nobody_else() -> None:
+    with Ble("air:127.0.0.1:0") as ble:
+        port = int(ble.name.rpartition(":")[2])
+        serving = ble.serve(Mirror())
+        for octets in (b"GET / HTTP/1.1\r\n\r\n", b"\xff" * 64, b"\x01\x0d\x20\x01\x00", bytes(range(256))):
+            with create_connection(("127.0.0.1", port), timeout=5.0) as stranger:
+                stranger.sendall(octets)
+        with Ble(f"air:127.0.0.1:{port}") as other:
+            assert other.connect(ble.address, PIPE).receive(5.0) == b"hello"
+        serving.stop()
+
+
+@pytest.mark.parametrize(
+    ("at", "error", "why"),
+    [
+        ("air:", UsageError, "needs HOST:PORT"),
+        ("air:127.0.0.1:x", UsageError, "needs HOST:PORT"),
+        ("air:127.0.0.1:65536", UsageError, "needs HOST:PORT"),
+        ("air:192.0.2.1:6400", PolicyError, "for this machine alone"),
+    ],
+)
+def test_an_air_keeps_to_this_machine(at: str, error: type[KeywrightError], why: str) -> None:
+    with pytest.raises(error, match=why):
+        Ble(at)
+
+
+def test_an_attempt_to_connect_that_is_given_up_leaves_nothing_behind() -> None:
+    """Over HCI the controller itself has to forget it: the next attempt would be refused."""
+    with Ble("air:127.0.0.1:0") as first, Ble(first.name.removeprefix("ble:?hci=")) as second:
+        for _ in range(2):
+            with pytest.raises(LinkError, match="nobody answers"):
+                second.connect("C0:00:00:00:00:01", PIPE, timeout_s=0.1)
+        serving = first.serve(Mirror())
+        assert second.connect(first.address, PIPE).receive(5.0) == b"hello"
+        serving.stop()
 
 
 def test_airs_are_apart() -> None:

@@ -7,7 +7,7 @@ import itertools
 import pytest
 
 from keywright.errors import LinkError, PolicyError, StatusError, UsageError, WireError
-from keywright.mesh.configuring import ModelPlan, Plan, first_configuration, product
+from keywright.mesh.configuring import ModelPlan, Plan, first_configuration
 from keywright.mesh.conversation import Conversation, Stopped
 from keywright.mesh.database.keys import add_app_key, keyring, owner_stack
 from keywright.mesh.database.network import NetworkDatabase
@@ -110,18 +110,6 @@ def test_a_cut_at_any_frame_is_made_good_by_beginning_again(side: str) -> None:
         net.air.run(net.air.now + 15.0)
         net.run(first_configuration(net.database, uuid_of(0), PLAN, timestamp=TIME))
         check_configured(net)
-
-
-def test_certificate_and_composition_have_to_be_of_one_product() -> None:
-    net = network()
-    net.run(first_configuration(net.database, uuid_of(0), timestamp=TIME, judge=product(0x05F1, 1)))
-    other = network()
-    error = other.fails(first_configuration(other.database, uuid_of(0), timestamp=TIME, judge=product(0x05F1, 2)))
-    assert isinstance(error, PolicyError)
-    assert "product 05F1:0001, its certificate says 05F1:0002" in str(error)
-    node = other.database.node(uuid_of(0))
-    assert node is not None
-    assert node.cid is None
 
 
 def test_a_node_with_more_elements_than_it_said_is_refused() -> None:

@@ -111,7 +111,9 @@ def test_a_silent_node_is_named_and_asked_again() -> None:
     net.switch_off(1)
     error = net.fails(refresh(net))
     assert isinstance(error, LinkError)
-    assert "1 nodes did not take the new keys (phase 1): fob 1 at 0003: Config NetKey Update to 0003" in str(error)
+    assert "nodes did not take the new keys (phase 1), 1 of them: fob 1 at 0003: Config NetKey Update to 0003" in str(
+        error
+    )
     assert net.database.cdb.net_keys[0].phase == 1
     assert net.database.net_key(0) == NET_KEY  # what a new device would get
     net.switch_on(1)

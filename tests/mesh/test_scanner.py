@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from keywright.mesh.advertising import MESH_BEACON, URI, build_ad
-from keywright.mesh.beacons import NetworkState, ServiceData, private, secure_network, unprovisioned
+from keywright.mesh.beacons import NetworkState, ServiceData, private, secure_network, unprovisioned, uri_hash
 from keywright.mesh.identities import (
     IDENTITIES,
     Identity,
@@ -36,12 +36,12 @@ def test_a_device_is_told_once_and_again_when_more_is_known() -> None:
     scanner = Scanner()
     for _ in range(3):
         scanner.receive(beacon(information=0x8002, uri=SITE), 0.0)
-    assert scanner.events() == [DeviceSeen(UUID, 0x8002)]
+    assert scanner.events() == [DeviceSeen(UUID, 0x8002, uri_hash=uri_hash(SITE))]
     scanner.receive(build_ad(URI, SITE), 1.0)
     scanner.receive(build_ad(URI, SITE), 1.0)
-    assert scanner.events() == [DeviceSeen(UUID, 0x8002, SITE)]
+    assert scanner.events() == [DeviceSeen(UUID, 0x8002, SITE, uri_hash=uri_hash(SITE))]
     scanner.receive(advertisement(ServiceData(UUID, 0x8002)), 2.0)
-    assert scanner.events() == [DeviceSeen(UUID, 0x8002, SITE, ("PB-ADV", "PB-GATT"))]
+    assert scanner.events() == [DeviceSeen(UUID, 0x8002, SITE, ("PB-ADV", "PB-GATT"), uri_hash=uri_hash(SITE))]
     scanner.receive(beacon(OTHER_UUID), 3.0)
     assert [one.uuid for one in scanner.devices] == [UUID, OTHER_UUID]
     assert scanner.devices[0].oob_places == ("electronic or URI", "on device")

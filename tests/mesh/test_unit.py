@@ -11,24 +11,29 @@ from keywright.crypto.ec import EcPrivateKey
 from keywright.mesh.advertising import MESH_BEACON, MESH_MESSAGE, ad_structures, build_ad
 from keywright.mesh.beacons import parse_unprovisioned
 from keywright.mesh.bearer import LinkOpened
+from keywright.mesh.database.keys import owner_stack
 from keywright.mesh.keys import HMAC
 from keywright.mesh.messages import ProvisioningData
 from keywright.mesh.models import configuration as c
 from keywright.mesh.models.composition import Composition, Element, parse_composition
 from keywright.mesh.models.indexes import pack_index_list, pack_indexes
+from keywright.mesh.network.access import AccessMessage
 from keywright.mesh.network.iv_index import IvIndex, IvState
 from keywright.mesh.network.keyring import Keyring, Subnet
 from keywright.mesh.network.keys import AppKey, NetKey
-from keywright.mesh.network.stack import Received, Stack
+from keywright.mesh.network.pdu import open_network
+from keywright.mesh.network.stack import DEFAULT_TTL, Received, Stack
 from keywright.mesh.oob import Authentication
 from keywright.mesh.pb_adv.link import PbAdvLink
 from keywright.mesh.policy import Choice
 from keywright.mesh.provisioner import Authenticated, CapabilitiesReceived, Ended, Provisioned
+from keywright.mesh.remote import messages as remote
 from keywright.mesh.session import ProvisionerSession
 from keywright.mesh.unit import Design, Unit
 from keywright.sansio.air import Air, Conditions
 from keywright.store.memory import RamMemory
 from support.mesh import counting, make_provisioner
+from support.mesh_network import NET_KEY, Network
 
 UUID = bytes.fromhex("70cf7c9732a345b691494810d2e9cbf4")
 COMPOSITION = Composition(0x05F1, 1, 2, 100, 0, (Element(0x0100, (0, 2, 0x1000)), Element(0x0101, (0x1000,))))
@@ -147,6 +152,30 @@ def ask(air: Air, stack: Stack, number: int, message: c.Message) -> c.Message:
     air.run(air.now + 20.0, answered)
     assert len(answers) == 1
     return c.parse_message(answers[0].message)
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        c.build_message(c.BeaconGet()),
+        c.build_message(c.CompositionDataGet(0)),
+        remote.build_message(remote.ScanCapabilitiesGet()),
+    ],
+    ids=["short", "in segments", "remote provisioning"],
+)
+@pytest.mark.parametrize(("asked", "answered"), [(0, 0), (1, DEFAULT_TTL), (None, DEFAULT_TTL)])
+def test_an_answer_goes_no_further_than_a_question_of_ttl_0(
+    message: AccessMessage, asked: int | None, answered: int
+) -> None:
+    network = Network(composition=Composition(1, 2, 3, 10, 0, (Element(0, (0, 4)),)))
+    owner, node, address = owner_stack(network.database, 0.0), network.units[0].node, network.address(0)
+    assert node is not None
+    owner.send(message, address, 0.0, device=address, ttl=asked)
+    for frame in owner.outgoing(0.0):
+        node.receive(frame, 0.0)
+    answers = [open_network(NetKey(NET_KEY), 0, frame) for frame in node.outgoing(1.0)]
+    assert answers
+    assert {pdu.ttl for pdu in answers} == {answered}
 
 
 @pytest.mark.parametrize(

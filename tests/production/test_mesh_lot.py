@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import os
 import signal
@@ -14,13 +15,17 @@ from pathlib import Path
 import pytest
 
 from keywright.cli.main import main
-from keywright.fob.mesh_device import NAMESPACE, uuid_of
+from keywright.fob.fobs import chip_serial
+from keywright.fob.mesh_device import NAMESPACE, static_oob_of, uuid_of
 from keywright.mesh.models.composition import Composition, Element
 from keywright.mesh.models.state import NodeMemory
+from keywright.production import campaign
+from keywright.production.means import Means
 from keywright.production.mesh_lot import GIVE, lot_network, network_path
 from keywright.production.steps.mesh_provision import STEP
 from keywright.production.unit_store.units import UnitStore
 from keywright.store.journal import Journal
+from support.canary import Canary, leaks
 from support.house import ROOT
 
 UNITS = 100
@@ -90,20 +95,37 @@ def test_a_mesh_recipe_and_a_link_have_to_fit(tmp_path: Path, capsys: pytest.Cap
         ("sim:fob", "'mesh-lot' is for a mesh, and sim:fob is no sim:mesh"),
         ("sim:mesh?count=3", "leave count out"),
         ("tcp:127.0.0.1:1", "is no sim:mesh"),
+        ("sim:mesh?transport=ble", "unknown parameter"),
     ):
         assert main([*words, "--link", link]) == 2
         assert why in capsys.readouterr().err
         assert not (tmp_path / "x.db").exists()
 
 
+def test_a_lot_that_begins_with_its_preparation_has_a_network_and_sealed_values(tmp_path: Path) -> None:
+    lines = (ROOT / "examples/mesh-fob.csv").read_text(encoding="utf-8").splitlines()[:3]
+    lines = [lines[0] + ",kdd", *(f"{line},{chip_serial(line.partition(',')[0]).hex()}" for line in lines[1:])]
+    order, store = tmp_path / "order.csv", tmp_path / "lot.db"
+    order.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    standing = campaign.prepare(ROOT / "examples/mesh-fob.toml", order, str(store), Means(link="sim:fob"))
+    assert standing.prepared == 2
+    network = lot_network(store, "mesh-fob")
+    with UnitStore.open(str(store), readonly=True) as units:
+        for unit in units.units():
+            uuid, sealed = unit.extra["mesh_uuid"], unit.extra["mesh_static_oob"]
+            assert network.open_oob(uuid, sealed) == static_oob_of(unit.serial)
+    order.unlink()
+    assert not list(leaks(tmp_path, Canary(*(static_oob_of(line.partition(",")[0]) for line in lines[1:]))))
+
+
 def test_a_fob_is_personalised_and_then_its_radio_provisioned(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """examples/mesh-fob: one unit with a chip and a radio, one recipe for both, worked on by two processes."""
+    """examples/mesh-fob by advertisements and whole APDUs, worked on by two processes; over GATT see test_ble_lot."""
     store = tmp_path / "fob.db"
     recipe, order = ROOT / "examples/mesh-fob.toml", ROOT / "examples/mesh-fob.csv"
     words = ["campaign", "run", str(recipe), "--order", str(order), "--store", str(store), "--workers", "2", "--json"]
-    assert main(words) == 0
+    assert main([*words, "--link", "sim:fob"]) == 0
     capsys.readouterr()
     network = lot_network(store, "mesh-fob")
     journal = Journal(tmp_path / "fob.db.fobs", readonly=True)
@@ -116,6 +138,13 @@ def test_a_fob_is_personalised_and_then_its_radio_provisioned(
             assert state is not None
             assert state.address == network.address_of(unit.n)
     assert main(["campaign", "verify", "--store", str(store), "--json"]) == 0
+    # The order's static OOB values are in no file of the lot.
+    with order.open(newline="") as file:
+        canary = Canary(*(bytes.fromhex(row["mesh_static_oob"]) for row in csv.DictReader(file)))
+    assert canary.forms_in(order.read_bytes())
+    assert main(["audit", "export", "--store", str(store), "--out", str(tmp_path / "audit")]) == 0
+    assert main(["campaign", "report", "--store", str(store), "--html", str(tmp_path / "report.html")]) == 0
+    assert not list(leaks(tmp_path, canary))
     capsys.readouterr()
     for new in (8, 0):
         assert main(["mesh", "network", "collect", "--store", str(store), "--json"]) == 0

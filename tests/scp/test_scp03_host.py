@@ -8,6 +8,7 @@ import pytest
 from keywright.errors import AuthenticationError, LinkError, PolicyError, SequenceError, StatusError, WireError
 from keywright.iso7816.apdu import Command, Response
 from keywright.sansio.dialogue import drive
+from keywright.scp.failure import OtherProtocolError
 from keywright.scp.scp03.host import CardCryptogramError, HostChannel, external_authenticate, open_channel
 from keywright.scp.scp03.keys import KeySet
 from keywright.scp.scp03.messages import InitializeUpdateResponse, InitializeUpdateResponse8
@@ -132,6 +133,7 @@ def test_the_host_never_downgrades_below_the_level_it_was_told(i: int, level: in
     [
         (bytes.fromhex("6A88"), StatusError),
         (bytes(28) + b"\x90\x00", WireError),
+        (bytes(10) + b"\x20\x02" + bytes(16) + b"\x90\x00", OtherProtocolError),
         (bytes(30) + b"\x90\x00", WireError),
         (b"\x90\x00", WireError),
     ],

@@ -22,7 +22,7 @@ from keywright.crypto.diversification import derive_key_set, master_kind
 from keywright.errors import StoreError
 from keywright.iso7816.apdu import Command, Response
 from keywright.production.control.control import Failed
-from keywright.production.job import Commit, Job, OnAir
+from keywright.production.job import Commit, Job, StepRequest
 from keywright.production.keystores.fresh_keys import fresh_entries
 from keywright.production.keystores.keystore import Keystore
 from keywright.production.keystores.sealed import Entry
@@ -106,6 +106,7 @@ class Ledger:
         self.certificates: dict[int, Certificate] = {}
         self.setbacks: list[Failed] = []
         self.network: LotNetwork | None = None
+        self.has_gatt = False
         self.batches: list[tuple[Change, ...]] = []
         self._there: set[object] = set()
         self._ticks = itertools.count()
@@ -121,6 +122,7 @@ class Ledger:
         twin = Ledger(self.recipe, self.units.values())
         twin.events, twin.certificates = list(self.events), dict(self.certificates)
         twin.network = self.network
+        twin.has_gatt = self.has_gatt
         twin._there = set(self._there)
         twin._draws = itertools.count(1000 * (len(self.events) + 1))
         return twin
@@ -148,6 +150,7 @@ class Ledger:
             history=tuple(event for event in self.events if event.unit == n),
             certificate=self.certificates.get(n),
             network=self.network,
+            has_gatt=self.has_gatt,
         )
 
     def commit(self, batch: Iterable[Change]) -> None:
@@ -185,10 +188,10 @@ class Ledger:
         self.certificates |= {change.unit: change for change in changes if isinstance(change, Certificate)}
         self.batches.append(changes)
 
-    def over(self, send: Callable[[Command], Response]) -> Callable[[Command | Commit | OnAir], Response]:
+    def over(self, send: Callable[[Command], Response]) -> Callable[[StepRequest], Response]:
         """Answers a step's requests: commands go to `send`, commits here."""
 
-        def answer(request: Command | Commit | OnAir) -> Response:
+        def answer(request: StepRequest) -> Response:
             if isinstance(request, Commit):
                 self.commit(request.changes)
                 return Response(b"")

@@ -14,11 +14,11 @@ from typing import Final, NamedTuple
 from keywright.element import SecureElement
 from keywright.errors import LinkError
 from keywright.fob.fobs import Model, simulated_fob
-from keywright.iso7816.apdu import Command, Response
+from keywright.iso7816.apdu import Response
 from keywright.iso7816.layers import transmit
 from keywright.link import Exchange, Loopback
 from keywright.production.engine import whole_recipe
-from keywright.production.job import Commit, Job, OnAir, StepDialogue
+from keywright.production.job import Job, StepDialogue, StepRequest
 from keywright.production.steps.table import step
 from keywright.production.verification import verify
 from keywright.sansio.dialogue import drive
@@ -139,7 +139,7 @@ class Line:
         self.job = self.ledger.job()
         return dialogue(self._name, self.job)
 
-    def transmit(self, link: Exchange) -> Callable[[Command | Commit | OnAir], Response]:
+    def transmit(self, link: Exchange) -> Callable[[StepRequest], Response]:
         """Requests of a step over a link."""
         return self.ledger.over(transmit(link))
 

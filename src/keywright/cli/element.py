@@ -20,6 +20,7 @@ from keywright.cli.links import trace_sink
 from keywright.cli.options import Json, Trace
 from keywright.cli.text import heading, note, pairs, say, show_json
 from keywright.codec.hexa import unhex
+from keywright.element.recording_applet import Recorded
 from keywright.errors import DecodeError, StoreError, UsageError
 from keywright.fob.open import ELEMENT, NO_CODE, UICC, Code, SimulatedLink, open_server, open_simulated
 from keywright.fob.profiles import card_profile
@@ -68,6 +69,10 @@ def new(
     profile: Annotated[
         str, typer.Option("--profile", metavar="NAME|FILE", help="The kind of card it is; kept in its memory.")
     ] = "",
+    atr: Annotated[
+        str,
+        typer.Option("--atr", metavar="HEX", help="Its answer to reset; 3B00 is a card of T=0 alone, as pySim wants."),
+    ] = "",
     json: Json = False,
 ) -> None:
     """Make the memory of a new secure element. Keys never stand on the command line: give a key file.
@@ -77,7 +82,7 @@ def new(
 
     Example: keywright element new my.element --scp 02:55 --scp 11:9B06 --applet my_applets:Wallet
     """
-    from keywright.element import SecureElement  # noqa: PLC0415 - after the arguments are known to be good
+    from keywright.element.open import DEFAULT_ATR, SecureElement  # noqa: PLC0415 - after the arguments are known good
 
     if file.exists():
         raise StoreError(f"{file}: already there; an element is never overwritten", hint="give another path")
@@ -100,8 +105,9 @@ def new(
             resets=_is_yubikey(kind) if resets is None else resets,
             profile=kind,
             rng=os.urandom,
-        ):
-            pass
+            atr=unhex(atr, "--atr") if atr else DEFAULT_ATR,
+        ) as made:
+            answer_to_reset = made.atr.hex().upper()
     except ValueError as error:
         if isinstance(error, DecodeError):
             raise
@@ -117,6 +123,7 @@ def new(
             "protocols": [f"{number:02X}:{bits:02X}" for number, bits in offered],
             "profile": profile or DEFAULT_NAME,
             "applets": [one.aid.hex().upper() for one in code],
+            "atr": answer_to_reset,
         }
         show_json(facts)
     else:
@@ -185,6 +192,8 @@ def serve(
 
     Says so on standard output when it can be reached. Without --memory it forgets everything at the end. The virtual
     reader has two slots; the second one is empty unless --second names an element for it.
+
+    Example: keywright element serve --memory my.element --applet my_applets:Wallet
     """
     with ExitStack() as stack:
         code = Code(applets(applet), factories(module))
@@ -272,24 +281,57 @@ def show(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="The memory of an element.")],
     *,
     fob: Fob = "",
+    recorded: Annotated[
+        bool, typer.Option("--recorded", help="And what was sent to loaded applications whose code is not here.")
+    ] = False,
     json: Json = False,
 ) -> None:
-    """Show an element's memory: what it would tell without a key, its life cycle and its tries. No key is shown."""
+    """Show an element's memory: what it would tell without a key, its life cycle and its tries. No key is shown.
+
+    An application that was loaded from a CAP file, with no Python behind it, keeps its parameters and the last 32
+    commands that it was sent: --recorded shows them as they came.
+
+    Example: keywright element show my.element
+    """
     if not file.exists():
         raise StoreError(f"{file}: there is no such file", hint=f"make one: keywright element new {file}")
     with closing(_opened(file, fob)) as link:
         facts = drive(read_card(f"{link.name} in {file}", link.atr), transmit(link))
         state, tries = names.card_state(link.element.life_cycle), link.element.attempts
+        kept = link.element.recordings() if recorded else ()
     if json:
         document_: dict[str, Any] = {**document(facts), "life_cycle": state, "tries": tries}
+        if recorded:
+            document_["recorded"] = [_recorded_document(one) for one in kept]
         show_json(document_)
         return
     blocks = [
         ("Element", [("life cycle", state), ("tries", f"{tries} EXTERNAL AUTHENTICATE received")]),
         *sections(facts),
+        *((f"Sent to {one.aid.hex().upper()}", list(_recorded_lines(one))) for one in kept),
     ]
+    if recorded and not kept:
+        blocks.append(("Sent", [("nothing", "no application is loaded whose code is not here")]))
     least = max(len(label) for _, lines in blocks for label, _ in lines)
     for title, lines in blocks:
         say(heading(title))
         for line in pairs(lines, least=least):
             say(line)
+
+
+def _recorded_document(one: Recorded) -> dict[str, Any]:
+    return {
+        "aid": one.aid.hex().upper(),
+        "parameters": one.parameters.hex().upper(),
+        "received": one.received,
+        "commands": [command.hex().upper() for command in one.commands],
+    }
+
+
+def _recorded_lines(one: Recorded) -> Iterator[tuple[str, str]]:
+    yield "parameters", one.parameters.hex().upper() or "none"
+    first = one.received - len(one.commands) + 1
+    for number, command in enumerate(one.commands, first):
+        yield f"command {number}", command.hex().upper()
+    if not one.commands:
+        yield "commands", "none"

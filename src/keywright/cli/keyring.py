@@ -20,16 +20,13 @@ PublicKey = EcPublicKey | RsaPublicKey
 _LIMIT: Final = 1 << 18
 _BLOCK: Final = re.compile(rb"-----BEGIN ([A-Z0-9 ]+)-----\s+(.*?)-----END \1-----", re.DOTALL)
 _SCP10: Final = {"SCP10 CERTIFICATE": SELF_DESCRIPTIVE, "SCP10 CERTIFICATE VALUES": NOT_SELF_DESCRIPTIVE}
-_HINT: Final = "PEM: PRIVATE KEY (PKCS#8), PUBLIC KEY and CERTIFICATE blocks, as openssl writes them"
-
-_PKCS8: Final = "as PKCS#8 it can: openssl pkcs8 -topk8 -nocrypt -in FILE -out NEW, and chmod 600 NEW"
-_HINTS: Final = {
-    "EC PARAMETERS": _PKCS8,
-    "EC PRIVATE KEY": _PKCS8,
-    "RSA PRIVATE KEY": _PKCS8,
-    "ENCRYPTED PRIVATE KEY": "without its passphrase it can: openssl pkcs8 -in FILE -out NEW, and chmod 600 NEW",
-}
-"""What to do with a key in another form."""
+_HINT: Final = "PEM: PRIVATE KEY, PUBLIC KEY and CERTIFICATE blocks, as openssl writes them"
+_PRIVATE: Final = ("PRIVATE KEY", "EC PRIVATE KEY", "RSA PRIVATE KEY")
+"""PKCS#8, and the older forms of SEC 1 and PKCS#1."""
+_PARAMETERS: Final = "EC PARAMETERS"
+"""What openssl writes before an EC PRIVATE KEY, which names its curve itself."""
+_ENCRYPTED: Final = b"Proc-Type: 4,ENCRYPTED"
+_WITHOUT: Final = "without its passphrase it can: openssl pkey -in FILE -out NEW, and chmod 600 NEW"
 
 
 class Ring(NamedTuple):
@@ -57,7 +54,7 @@ def read_ring(path: Path) -> Ring:
         raise UsageError(f"{path}: neither a key nor a certificate", hint=_HINT)
     private, public, certificates, others = [], [], [], []
     for kind, der in found:
-        if kind == "PRIVATE KEY":
+        if kind in _PRIVATE:
             private.append(_private(path, der))
         elif kind == "PUBLIC KEY":
             public.append(_public(path, der))
@@ -65,8 +62,9 @@ def read_ring(path: Path) -> Ring:
             certificates.append(_certificate(path, der))
         elif kind in _SCP10:
             others.append((der, _SCP10[kind]))
-        else:
-            raise UsageError(f"{path}: a PEM block {kind} cannot be used", hint=_HINTS.get(kind, _HINT))
+        elif kind != _PARAMETERS:
+            hint = _WITHOUT if kind == "ENCRYPTED PRIVATE KEY" else _HINT
+            raise UsageError(f"{path}: a PEM block {kind} cannot be used", hint=hint)
     return Ring(tuple(private), tuple(public), tuple(certificates), tuple(others))
 
 
@@ -109,6 +107,8 @@ def _read(path: Path) -> bytes:
 
 def _blocks(path: Path, data: bytes) -> Iterator[tuple[str, bytes]]:
     for kind, text in _BLOCK.findall(data):
+        if _ENCRYPTED in text:
+            raise UsageError(f"{path}: a PEM block {kind.decode()} is encrypted", hint=_WITHOUT)
         try:
             yield kind.decode(), base64.b64decode(b"".join(text.split()), validate=True)
         except ValueError as error:

@@ -1,11 +1,12 @@
 """Messages that people paste, pipe or keep in files: which is a command, which an answer, and what belongs together.
 
-A text is hex, with a mark such as `>` or `<` in front of it if one likes, or a line of a trace file; what is empty or
-begins with # is left out.
+A text is hex, with a mark such as `>` or `<` in front of it if one likes, a line of a trace file, or a line of the log
+that gp.jar writes with --debug; what is empty or begins with # is left out, and what else stands in such a log.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Final, Literal, NamedTuple
@@ -22,6 +23,11 @@ from keywright.link.trace import Event
 
 _COMMAND_MARKS: Final = ("C:", ">>", "->", "=>", "A>", ">")
 _ANSWER_MARKS: Final = ("R:", "<<", "<-", "<=", "A<", "<")
+
+_LOGGED: Final = re.compile(r"A(>>|<<)\s+(?:T=\d\s+)?\(\d+\+\d+\)(?:\s+\(\d+m?s\))?")
+"""What stands before the bytes there: `A>> T=1 (4+0008)`, `A<< (0028+2) (55ms)` (martinpaljak/apdu4j)."""
+_NOISE: Final = re.compile(r"SCard[A-Z]\w+\(|\[(?:TRACE|DEBUG|INFO|WARN|ERROR)\]")
+"""What else its log tells."""
 
 Kind = Literal["command", "answer", "reset", "lost", "other"]
 
@@ -66,7 +72,7 @@ def items(texts: Iterable[str]) -> Iterator[Item]:
     is_awaited = False
     for number, text in enumerate(texts, 1):
         stripped = text.strip()
-        if not stripped or stripped.startswith("#"):
+        if not stripped or stripped.startswith("#") or _NOISE.match(stripped):
             continue
         item = _item(stripped, number, is_awaited=is_awaited)
         if item is not None:
@@ -149,6 +155,10 @@ def _item(text: str, number: int, *, is_awaited: bool) -> Item | None:
             return _of_event(Event.from_json(text.encode()))
         except DecodeError as error:
             raise DecodeError(f"message {number}: {error}") from error
+    logged = _LOGGED.match(text)
+    if logged is not None:
+        way: Kind = "command" if logged[1] == ">>" else "answer"
+        return Item(way, unhex(text[logged.end() :], f"message {number}"))
     marked: tuple[tuple[tuple[str, ...], Kind], ...] = ((_COMMAND_MARKS, "command"), (_ANSWER_MARKS, "answer"))
     for marks, kind in marked:
         mark = next((mark for mark in marks if text.startswith(mark)), "")

@@ -53,7 +53,7 @@ NOUNS: Final[dict[str, Noun]] = {
     "mesh": Noun(
         "keywright.cli.mesh.verbs",
         "Bluetooth Mesh: networks, and devices to provision.",
-        "scan provision root device network",
+        "scan provision root node device network",
     ),
     "uwb": Noun(
         "keywright.cli.uwb.verbs",

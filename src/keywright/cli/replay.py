@@ -35,7 +35,7 @@ Device = Annotated[
 
 _SAME, _DIFFERS, _LEFT_OUT = "same", "different", "left out"
 _RANDOM: Final = frozenset({Ins.INITIALIZE_UPDATE})
-_READING: Final = frozenset({Ins.SELECT, Ins.GET_DATA, Ins.INITIALIZE_UPDATE, Ins.GET_RESPONSE})
+_READING: Final = frozenset({Ins.SELECT, Ins.GET_DATA, Ins.GET_DATA_ODD, Ins.INITIALIZE_UPDATE, Ins.GET_RESPONSE})
 _SESSION: Final = frozenset({Ins.EXTERNAL_AUTHENTICATE})
 
 
@@ -59,6 +59,8 @@ def command(
 
     With --link, commands that stand for themselves are sent to a device and its answers compared: 0 if all are the
     same, 1 otherwise. What belongs to a secure session, and what was masked, cannot be sent again and is left out.
+
+    Example: keywright replay session.jsonl --link pcsc:
     """
     played = list(_played(_steps(file)))
     if not played:
@@ -233,9 +235,7 @@ def _left_out(one: Played) -> str:
 
 
 def _changes(one: Played) -> bool:
-    return one.command[1:2] not in [
-        bytes((ins,)) for ins in (Ins.SELECT, Ins.GET_DATA, Ins.INITIALIZE_UPDATE, Ins.GET_RESPONSE)
-    ]
+    return one.command[1:2] not in [bytes((ins,)) for ins in _READING]
 
 
 def _verdict(one: Played, answer: bytes) -> str:

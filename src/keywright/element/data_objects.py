@@ -238,15 +238,22 @@ def _confirmation_counter(card: Card, channel: Channel) -> bytes:
 
 
 def _application_list(card: Card, channel: Channel, data: bytes) -> bytes:
-    """Applications that belong to the domain, each as 61{4F} or 4F; asked for with 5C00 or an empty data field."""
+    """Applications that belong to the domain, or all on the card where it has the privilege global registry.
+
+    Each as 61{4F} or 4F; asked for with 5C00 or an empty data field (GPCS 11.3.3.1).
+    """
     if data and data != _ALL_TAGS:
         raise Refusal(SW.INCORRECT_DATA)
-    own = tuple(
-        entry for entry in card.registry() if entry.domain == channel.domain.aid and entry.kind != Kind.LOAD_FILE
+    registry, domain = card.registry(), channel.domain.aid
+    holder = registry.application(domain)
+    sees_all = holder is not None and bool(int.from_bytes(holder.privileges) & Privilege.GLOBAL_REGISTRY)
+    aids = tuple(
+        entry.aid
+        for entry in registry
+        if entry.kind not in (Kind.LOAD_FILE, Kind.ISSUER_DOMAIN) and (sees_all or entry.domain == domain)
     )
-    if not own:
+    if not aids:
         raise Refusal(SW.REFERENCED_DATA_NOT_FOUND)
-    aids = tuple(entry.aid for entry in own)
     if not card.profile.application_list_in_templates:
         return ApplicationList(aids=aids).build()
     return ApplicationList(tuple(ListedApplication(aid) for aid in aids)).build()

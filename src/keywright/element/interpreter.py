@@ -207,8 +207,18 @@ def _begins_segments(card: Card, channel: Channel, command: Command, rule: Rule 
 def _is_expected(card: Card, channel: Channel, command: Command) -> bool:
     """Whether the state, the level and the class would let a command through, before its data are looked at."""
     entry = TABLE.get((state_of(card.life(), channel.phase), command.ins))
-    level = 0 if channel.session is None else channel.session.level or 0
-    return entry is not None and level & entry.level == entry.level and is_gp(command.cla)
+    return entry is not None and _reaches(card, channel, entry.level) and is_gp(command.cla)
+
+
+def _reaches(card: Card, channel: Channel, level: int) -> bool:
+    """Whether the session has the level that a command needs where the card asks for one.
+
+    A suspended session was open at that level and lost it to a plain command: there it is asked for on every card.
+    """
+    session = channel.session
+    if not level or (session is not None and not card.profile.changes_need_mac and not begins_session(session)):
+        return True
+    return session is not None and (session.level or 0) & level == level
 
 
 def _secured(card: Card, channel: Channel, session: CardSession, command: Command, rule: Rule | None) -> Response:
@@ -278,8 +288,7 @@ def _by_table(card: Card, channel: Channel, command: Command) -> Response:
     entry = TABLE.get((state, command.ins))
     if entry is None:
         raise Refusal(refusal(state, command.ins))
-    level = entry.level
-    if level and (session is None or (session.level or 0) & level != level):
+    if not _reaches(card, channel, entry.level):
         raise Refusal(SW.SECURITY_STATUS_NOT_SATISFIED)
     if channel.loading is not None and command.ins not in _LOADING:
         channel.loading = None

@@ -14,6 +14,7 @@ from keywright.element.channels import enter_default
 from keywright.element.domain import INITIAL_KVN
 from keywright.element.over_the_air import OverTheAir
 from keywright.element.profile_record import kept_profile
+from keywright.element.recording_applet import Recorded, RecordingApplet, recorded
 from keywright.element.services import Services
 from keywright.element.state import ELEMENT, Storage, Transaction
 from keywright.element.upgrade import DEFAULT_PERSISTENT, DEFAULT_VOLATILE, upgrade
@@ -201,6 +202,12 @@ class SecureElement:
     def life_cycle(self) -> int:
         """Card life cycle state (GPCS table 11-6)."""
         return self._card.life()
+
+    def recordings(self) -> tuple[Recorded, ...]:
+        """What was sent to each application that was loaded and whose code is not here."""
+        card = self._card
+        stand_ins = (entry.aid for entry in card.registry() if isinstance(card.applet(entry), RecordingApplet))
+        return tuple(recorded(card.storage.read, aid) for aid in stand_ins)
 
     def close(self) -> None:
         """Give up the journal file, if there is one."""

@@ -10,7 +10,7 @@ secure messaging opened, cut at `MAX_KEPT` bytes.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Final, final
+from typing import Final, NamedTuple, final
 
 from keywright.codec.tlv import item
 from keywright.element.applet import Context
@@ -49,6 +49,21 @@ class RecordingApplet:
         context.write(_log(count), command.encode()[:MAX_KEPT])
         context.write(_COUNT, (count + 1).to_bytes(4))
         return Response(b"")
+
+
+class Recorded(NamedTuple):
+    """What one such application was given. received: commands ever taken; commands: the last of them, oldest first."""
+
+    aid: bytes
+    parameters: bytes
+    received: int
+    commands: tuple[bytes, ...]
+
+
+def recorded(read: Callable[[str], bytes | None], aid: bytes) -> Recorded:
+    """All that a recording application has kept; `read` loads a record of the element's memory."""
+    count = int.from_bytes(read(applet_name(aid, _COUNT)) or b"")
+    return Recorded(aid, read(applet_name(aid, _PARAMETERS)) or b"", count, logged(read, aid))
 
 
 def logged(read: Callable[[str], bytes | None], aid: bytes) -> tuple[bytes, ...]:

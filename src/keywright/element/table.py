@@ -47,7 +47,11 @@ class State(IntEnum):
 
 
 class Entry(NamedTuple):
-    """What a listed pair does. level: bits of the session that the command needs beyond its authentication."""
+    """What a listed pair does.
+
+    level: bits of the session that the command needs beyond its authentication, on cards whose profile says
+    `changes_need_mac`.
+    """
 
     function: Function
     level: int = 0
@@ -80,6 +84,7 @@ RULES: Final[dict[int, Rule]] = {
     Ins.BEGIN_R_MAC_SESSION: Rule(iso=False, gp=True),
     Ins.END_R_MAC_SESSION: Rule(iso=False, gp=True),
     Ins.GET_DATA: Rule(iso=True, gp=True),
+    Ins.GET_DATA_ODD: Rule(iso=True, gp=False),
     Ins.GET_STATUS: Rule(iso=False, gp=True),
     Ins.SET_STATUS: Rule(iso=False, gp=True),
     Ins.PUT_KEY: Rule(iso=False, gp=True),
@@ -102,6 +107,7 @@ _ALWAYS: Final = {
     Ins.GET_CHALLENGE: Entry(open_session),
     Ins.INTERNAL_AUTHENTICATE: Entry(open_session),
     Ins.GET_DATA: Entry(get_data),
+    Ins.GET_DATA_ODD: Entry(get_data),
 }
 _IN_SESSION: Final = {
     Ins.BEGIN_R_MAC_SESSION: Entry(begin_r_mac),
@@ -126,7 +132,7 @@ _BY_STATE: Final[dict[State, dict[int, Entry]]] = {
     State.LOCKED_CHALLENGED: _ALWAYS,
     State.LOCKED_AUTHENTICATED: _ALWAYS | _IN_SESSION | _MANAGED,
     State.LOCKED_UNAUTHENTICATED: _ALWAYS | _IN_SESSION,
-    State.TERMINATED: {Ins.GET_DATA: Entry(get_data)},
+    State.TERMINATED: {Ins.GET_DATA: Entry(get_data), Ins.GET_DATA_ODD: Entry(get_data)},
 }
 
 TABLE: Final[dict[tuple[int, int], Entry]] = {

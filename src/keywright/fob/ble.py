@@ -167,6 +167,18 @@ def open_ble(peer: str, hci: str = "", mtu: int = GOOD_MTU) -> BleLink:
         raise
 
 
+def over_ble(device: Device) -> BleLink:
+    """A device of this process, reached through two virtual controllers. Raises UsageError without the extra `ble`."""
+    with contextlib.ExitStack() as stack:
+        fob = Ble()
+        stack.callback(fob.close)
+        stack.callback(fob.serve(GattCard(device)).stop)
+        host = Ble()
+        stack.callback(host.close)
+        return BleLink(host, fob.address, close=stack.pop_all().close)
+    raise AssertionError("a link was made or an error raised")
+
+
 def _only_one(ble: Ble) -> str:
     found = sorted({one.address for one in ble.scan(SCAN_S) if _has_service(one)})
     if not found:

@@ -42,6 +42,13 @@ def chip_serial(serial: str) -> bytes:
     return hashlib.sha256(b"keywright simulated fob\0" + serial.encode()).digest()[:10]
 
 
+def ble_address(serial: str) -> str:
+    """The random static address of its radio (Bluetooth Core 6.0, Vol 6 Part B 1.3.2.1), as its maker drew it."""
+    octets = bytearray(hashlib.sha256(b"keywright simulated fob, radio\0" + serial.encode()).digest()[:6])
+    octets[0] |= 0xC0
+    return ":".join(f"{octet:02X}" for octet in octets)
+
+
 def simulated_fob(
     serial: str, memory: Memory, model: Model | None = None, *, wiring: Wiring | None = None
 ) -> SecureElement:

@@ -9,12 +9,16 @@ from typing import Any, Final, final
 
 from keywright.errors import LinkError
 from keywright.fob.mesh_device import Attended, system_chance
+from keywright.fob.mesh_model import Hear
 from keywright.link.ble import Advertisement, Ble, BleConnection, Pipe, run_pipe
 from keywright.mesh.beacons import ServiceData
 from keywright.mesh.database.cdb import uuid_text
-from keywright.mesh.identities import parse_advertisement
+from keywright.mesh.identities import identify, parse_advertisement
+from keywright.mesh.network.beaconing import Beaconing
+from keywright.mesh.network.stack import Stack
 from keywright.mesh.pb_gatt.link import PbGattLink
-from keywright.mesh.pb_gatt.messages import PROVISIONING_SERVICE
+from keywright.mesh.pb_gatt.messages import PROVISIONING_SERVICE, PROXY_SERVICE
+from keywright.mesh.pb_gatt.proxy import ProxyClient
 from keywright.mesh.pb_gatt.unit import GattUnit
 from keywright.mesh.unit import UnitEvent
 from keywright.sansio.endpoint import Endpoint
@@ -35,7 +39,7 @@ class BleRadio:
         self._mtu = mtu
         self._ble = Ble(hci)
         self._addresses: dict[bytes, str] = {}
-        self._link: PbGattLink | None = None
+        self._link: PbGattLink | ProxyClient | None = None
         self._connection: BleConnection | None = None
 
     @property
@@ -54,6 +58,45 @@ class BleRadio:
         endpoint.outgoing(self.now)  # so that it knows of a connection that was lost
         stop()
 
+    def listen(self, hear: Hear, seconds: float, stop: Callable[[], bool] = lambda: False) -> None:
+        """As `mesh_radio.Radio`."""
+
+        def heard(one: Advertisement) -> bool:
+            if self._note(one):
+                hear(one.data, self.now, one.rssi_dbm)
+            return stop()
+
+        self._ble.scan(seconds, heard)
+
+    def to_network(
+        self, stack: Stack, inner: Endpoint[Any], beaconing: Beaconing, addresses: Sequence[int] = ()
+    ) -> ProxyClient:
+        """As `mesh_radio.Radio`: connect to a proxy of one of the stack's networks, the first that is heard.
+
+        Our own nodes are proxies for themselves alone, so `ble:ADDRESS` says which. Raises LinkError.
+        """
+        self._disconnect()
+        keys = [key for subnet in stack.keyring.subnets.values() for key in subnet.all]
+        proxies: list[str] = []
+
+        def is_proxy(one: Advertisement) -> bool:
+            offer = parse_advertisement(one.data) if self._note(one) else None
+            if offer is not None and not isinstance(offer, ServiceData) and identify(offer, keys, addresses):
+                proxies.append(one.address)
+            return bool(proxies)
+
+        self._ble.scan(SCAN_S, is_proxy)
+        if not proxies:
+            raise LinkError(
+                f"no proxy of this network was heard over Bluetooth in {SCAN_S:.0f} s",
+                delivered=False,
+                hint="is a node with the GATT Proxy feature on, and in reach?",
+            )
+        self._connection = self._ble.connect(proxies[0], PROXY_SERVICE, mtu=self._mtu)
+        client = ProxyClient(stack, self._connection.mtu, inner, beaconing)
+        self._link = client
+        return client
+
     def link_to(self, uuid: bytes) -> PbGattLink:
         """Connect to a device that advertises this UUID. Raises LinkError."""
         self._disconnect()
@@ -67,8 +110,9 @@ class BleRadio:
                 hint="see: keywright mesh scan",
             )
         self._connection = self._ble.connect(address, PROVISIONING_SERVICE, mtu=self._mtu)
-        self._link = PbGattLink.connect(self._connection.mtu, self.now)
-        return self._link
+        link = PbGattLink.connect(self._connection.mtu, self.now)
+        self._link = link
+        return link
 
     def serve(
         self,
@@ -96,12 +140,7 @@ class BleRadio:
         if self._link is not None:
             return  # its connection is gone, and what is left to send with it
 
-        def heard(one: Advertisement) -> bool:
-            if self._note(one):
-                endpoint.receive(one.data, self.now)
-            return stop()
-
-        self._ble.scan(seconds, heard)
+        self.listen(lambda data, now, _: endpoint.receive(data, now), seconds, stop)
 
     def _note(self, one: Advertisement) -> bool:
         """Whether this is to be heard; and where the device is that it tells of."""

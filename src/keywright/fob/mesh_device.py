@@ -16,9 +16,15 @@ from keywright.fob.mesh_model import Heard, MeshModel, Sent
 from keywright.mesh.device import Abilities, Refused, ValueShown, ValueWanted
 from keywright.mesh.ends import CURVE
 from keywright.mesh.keys import CMAC, HMAC
-from keywright.mesh.models.composition import CONFIGURATION_SERVER, HEALTH_SERVER, Composition, Element
+from keywright.mesh.models.composition import (
+    CONFIGURATION_SERVER,
+    HEALTH_SERVER,
+    REMOTE_PROVISIONING_SERVER,
+    Composition,
+    Element,
+)
 from keywright.mesh.oob import INPUT_ACTIONS, OUTPUT_ACTIONS, Authentication, Value
-from keywright.mesh.records import NO_RECORDS, Records
+from keywright.mesh.records import BASE_URI, NO_RECORDS, Records
 from keywright.mesh.session import earliest
 from keywright.mesh.unit import Design, Unit, UnitEvent
 from keywright.sansio.air import Air, Conditions
@@ -35,6 +41,8 @@ GATHER_S: Final = 0.06
 LOOK_S: Final = 0.25
 """How often it is looked whether somebody has entered a value."""
 _ONOFF_SERVER: Final = 0x1000
+_REPLAY_ROOM: Final = 64
+"""How many sources their replay protection lists say they have room for."""
 _GENERIC_ONOFF_ELEMENT: Final = Element(0, (_ONOFF_SERVER,))
 
 Chance = Callable[[], float]
@@ -83,15 +91,35 @@ def design_of(
         input_size=input_size,
         input_actions=input_actions,
     )
-    first = Element(0, (CONFIGURATION_SERVER, HEALTH_SERVER, _ONOFF_SERVER))
-    elements = (first, *[_GENERIC_ONOFF_ELEMENT] * (model.elements - 1))
     own = uuid or uuid_of(name)
-    records = NO_RECORDS
+    return Design(
+        own,
+        _composition(model, model.elements, 1),
+        abilities,
+        _records(own, model, key),
+        next_composition=_composition(model, model.next_elements, 2) if model.next_elements else None,
+        test_mode=model.iv_test,
+    )
+
+
+def _records(uuid: bytes, model: MeshModel, key: EcPrivateKey | None) -> Records:
+    contents: dict[int, bytes] = {}
     if model.has_certificate and key is not None:
         from keywright.fob.mesh_vendor import certified_records  # noqa: PLC0415 - loads X.509
 
-        records = Records(certified_records(own, key.public, company=COMPANY, product=PRODUCT))
-    return Design(own, Composition(COMPANY, PRODUCT, 1, 64, 0, elements), abilities, records)
+        contents |= certified_records(uuid, key.public, company=COMPANY, product=PRODUCT)
+    if model.certificate_uri:
+        from keywright.mesh.certificate_uri import uri_data  # noqa: PLC0415 - as above
+
+        contents[BASE_URI] = uri_data(model.certificate_uri)
+    return Records(contents) if contents else NO_RECORDS
+
+
+def _composition(model: MeshModel, elements: int, version: int) -> Composition:
+    remote = (REMOTE_PROVISIONING_SERVER,) if model.remote else ()
+    first = Element(0, (CONFIGURATION_SERVER, HEALTH_SERVER, *remote, _ONOFF_SERVER))
+    others = [_GENERIC_ONOFF_ELEMENT] * (elements - 1)
+    return Composition(COMPANY, PRODUCT, version, _REPLAY_ROOM, 0, (first, *others))
 
 
 def make_unit(design: Design, memory: Memory, now: float, chance: Chance) -> Unit:

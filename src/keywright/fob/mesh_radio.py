@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Final, Protocol, final
@@ -11,9 +11,12 @@ from typing import Any, Final, Protocol, final
 from keywright.codec.hexa import unhex
 from keywright.errors import DecodeError, StoreError, UsageError
 from keywright.fob.mesh_device import NAMESPACE, Attendant, Attended, SimulatedRadio, design_of, system_chance, uuid_of
-from keywright.fob.mesh_model import MeshModel
+from keywright.fob.mesh_model import Hear, MeshModel
 from keywright.fob.uri import AIR, BLE, MESH, Uri, forms, parse_uri
 from keywright.mesh.bearer import Bearer
+from keywright.mesh.network.advertised import Advertised
+from keywright.mesh.network.beaconing import Beaconing
+from keywright.mesh.network.stack import Stack
 from keywright.mesh.pb_adv.link import PbAdvLink
 from keywright.mesh.unit import Design, UnitEvent
 from keywright.sansio.air import Conditions
@@ -52,7 +55,20 @@ class Air(Protocol):
 
 
 class Radio(Air, Protocol):
-    """An air, and how devices are provisioned there."""
+    """An air, and how devices are provisioned and networks reached there."""
+
+    def listen(self, hear: Hear, seconds: float, stop: Callable[[], bool] = ..., /) -> None:
+        """Tell everything that is advertised until `stop()` or for that long. Raises LinkError."""
+        ...
+
+    def to_network(
+        self, stack: Stack, inner: Endpoint[Any], beaconing: Beaconing, addresses: Sequence[int] = (), /
+    ) -> Endpoint[Any]:
+        """What `run` is called with then, so that `inner`, which runs over `stack`, reaches its network.
+
+        addresses: of the primary elements of its nodes. Raises LinkError if no way into it is found.
+        """
+        ...
 
     def link_to(self, uuid: bytes, /) -> Bearer:
         """A link to a device, for a session that `run` is called with then. Raises LinkError."""
@@ -72,7 +88,7 @@ class Radio(Air, Protocol):
 
 @final
 class AdvertisingRadio:
-    """PB-ADV on an air that carries advertising data."""
+    """PB-ADV, and networks, on an air that carries advertising data."""
 
     def __init__(self, air: Air) -> None:
         self._air = air
@@ -84,6 +100,17 @@ class AdvertisingRadio:
     def now(self) -> float:
         """Seconds of the clock of the air."""
         return self._air.now
+
+    def listen(self, hear: Hear, seconds: float, stop: Callable[[], bool] = lambda: False) -> None:
+        """As `Radio`; these airs measure no signal strength."""
+        self.run(_Ear(hear), seconds, stop)
+
+    def to_network(
+        self, stack: Stack, inner: Endpoint[Any], beaconing: Beaconing, addresses: Sequence[int] = ()
+    ) -> Endpoint[Any]:
+        """As `Radio`: everybody on the air is in reach."""
+        del stack, addresses
+        return Advertised(inner, beaconing)
 
     def link_to(self, uuid: bytes) -> PbAdvLink:
         """As `Radio`; whether the device is there shows once the session runs."""
@@ -98,6 +125,26 @@ class AdvertisingRadio:
             self.run(endpoint, _TURN_S, stop)
             for event in device.events():
                 told(event)
+
+
+@final
+class _Ear:
+    """Endpoint that only listens."""
+
+    def __init__(self, hear: Hear) -> None:
+        self._hear = hear
+
+    def receive(self, data: bytes, now: float) -> None:
+        self._hear(data, now, None)
+
+    def outgoing(self, now: float) -> Sequence[bytes]:  # noqa: ARG002 - every endpoint is told
+        return ()
+
+    def deadline(self) -> None:
+        return None
+
+    def events(self) -> Sequence[Any]:
+        return ()
 
 
 def open_radio(text: str, attendant: Attendant | None = None) -> Radio:
@@ -128,7 +175,11 @@ def mesh_model(uri: Uri) -> MeshModel:
         algorithms="both" if algorithm == "both" else "cmac" if algorithm == "cmac" else "hmac",
         output=uri.parameters.get("output", ""),
         input=uri.parameters.get("input", ""),
-        has_certificate=uri.choice("certificate", ("no", "yes")) == "yes",
+        has_certificate=uri.flag("certificate"),
+        remote=uri.flag("remote"),
+        next_elements=uri.count("next", 0, 255),
+        iv_test=uri.flag("iv-test"),
+        certificate_uri=uri.parameters.get("certificate-uri", ""),
         conditions=Conditions(
             loss=uri.count("loss", 0, 100) / 100,
             duplication=uri.count("duplication", 0, 100) / 100,
@@ -137,7 +188,7 @@ def mesh_model(uri: Uri) -> MeshModel:
     )
     try:
         design_of("", model)
-    except ValueError as error:
+    except (ValueError, DecodeError) as error:
         raise UsageError(f"{uri}: {error}") from error
     return model
 

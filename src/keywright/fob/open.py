@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias, final
 import msgspec
 
 from keywright.errors import LinkError, StoreError, UsageError
-from keywright.fob.uri import AIR, MESH, Uri, forms, parse_uri
+from keywright.fob.uri import AIR, BLE, MESH, Uri, forms, parse_uri
 from keywright.link.base import Exchange
 from keywright.store.journal import Journal
 from keywright.store.memory import Memory, RamMemory
@@ -81,7 +81,8 @@ def _refuse_radio(uri: Uri) -> None:
 class SimulatedLink:
     """A simulated device in this process; closing the link lets go of the device's memory too.
 
-    transport: one of `fob.transport.TRANSPORTS`, to reach the device block by block; without it, by whole APDUs.
+    transport: one of `fob.transport.TRANSPORTS`, to reach the device block by block, or `ble`, to reach it through two
+    virtual Bluetooth controllers; without it, by whole APDUs.
     """
 
     def __init__(
@@ -98,7 +99,11 @@ class SimulatedLink:
         self._uicc = uicc
         self._close = close
         self._carrier: Exchange | None = None
-        if transport:
+        if transport == BLE:
+            from keywright.fob.ble import over_ble  # noqa: PLC0415 - loads only where Bluetooth is meant
+
+            self._carrier = over_ble(self._device)
+        elif transport:
             from keywright.fob.transport import over  # noqa: PLC0415 - loads only where blocks are asked for
 
             self._carrier = over(self._device, transport, name=name)
@@ -137,6 +142,8 @@ class SimulatedLink:
         """Let go of the device and of its memory; twice does no harm."""
         if self._element is not None:
             self._element = None
+            if self._carrier is not None:
+                self._carrier.close()
             self._close()
 
     def _open(self) -> SecureElement:
@@ -194,11 +201,15 @@ def _uicc(uri: Uri, element: SecureElement) -> Uicc | None:
 def _transport(uri: Uri) -> str:
     """The transport that a `sim` URI asks for, empty for none. Raises UsageError."""
     name = uri.parameters.get("transport", "")
-    if name:
+    if name == BLE:
+        from keywright.link.ble.library import require_bumble  # noqa: PLC0415 - loads only where Bluetooth is meant
+
+        require_bumble()
+    elif name:
         from keywright.fob.transport import TRANSPORTS  # noqa: PLC0415 - loads only where blocks are asked for
 
         if name not in TRANSPORTS:
-            raise UsageError(f"{uri}: no transport {name!r}", hint=f"there are: {', '.join(TRANSPORTS)}")
+            raise UsageError(f"{uri}: no transport {name!r}", hint=f"there are: {', '.join((*TRANSPORTS, BLE))}")
     return name
 
 
@@ -327,10 +338,11 @@ def _tcp(uri: Uri) -> Exchange:
 def _ble(uri: Uri) -> Exchange:
     from keywright.fob.ble import open_ble  # noqa: PLC0415 - loads only where Bluetooth is meant
 
-    return open_ble(uri.rest, uri.parameters.get("hci", ""), _mtu(uri))
+    return open_ble(uri.rest, uri.parameters.get("hci", ""), mtu_of(uri))
 
 
-def _mtu(uri: Uri) -> int:
+def mtu_of(uri: Uri) -> int:
+    """ATT_MTU to ask for at a `ble` URI. Raises UsageError."""
     text = uri.parameters.get("mtu", "247")
     if not text.isascii() or not text.isdecimal() or not LEAST_MTU <= int(text) <= GREATEST_MTU:
         raise UsageError(f"{uri}: mtu is {LEAST_MTU} to {GREATEST_MTU}, not {text!r}", hint="for example mtu=247")
@@ -418,7 +430,7 @@ def _ble_server(uri: Uri, device: Device, second: Device | None) -> Server:
 
     if second is not None:
         raise UsageError(f"{uri}: a controller serves one device", hint="serve the other one at another controller")
-    server = BleServer(device, uri.parameters.get("hci", ""), uri.rest, _mtu(uri))
+    server = BleServer(device, uri.parameters.get("hci", ""), uri.rest, mtu_of(uri))
     return Server(server.serve, server.stop, server.close)
 
 

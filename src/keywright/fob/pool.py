@@ -44,6 +44,9 @@ class Plan(msgspec.Struct, frozen=True):
 
     `models` are the fobs that differ from the `usual` one; `cuts` takes the power away from a fob once. Each has a mesh
     radio, as `mesh` says; without `has_chip` it is nothing else, and answers no command.
+
+    `ble` names a local socket at which hosts join the air of the fobs, by HCI. Each fob that is powered on then has a
+    virtual Bluetooth controller, and is reached by it alone: no command and no frame is taken here.
     """
 
     journal: str = ""
@@ -55,6 +58,7 @@ class Plan(msgspec.Struct, frozen=True):
     cuts: Mapping[str, Cut] = {}
     has_chip: bool = True
     mesh: MeshModel = MeshModel()
+    ble: str = ""
 
 
 class Cut(msgspec.Struct, frozen=True):
@@ -143,7 +147,7 @@ class FobPool:
         return cls(sock)
 
     def wait_until_listening(self) -> None:
-        """Wait until a tray started with `listen` can be reached. Raises LinkError, in its words, when it cannot."""
+        """Wait until a tray started with `listen` or `ble` is there. Raises LinkError, in its words, if not."""
         self.waiting += 1
         self.receive()
 

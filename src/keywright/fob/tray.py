@@ -6,7 +6,7 @@ import socket
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, final
 
 import msgspec
 
@@ -19,6 +19,7 @@ from keywright.fob.shared_tray import serve_many
 from keywright.store import Journal, Memory, RamMemory
 
 if TYPE_CHECKING:
+    from keywright.fob.ble_tray import FobsOnAir
     from keywright.fob.mesh_device import DeviceOnAir
 
 _CHUNK: Final = 1 << 18
@@ -57,7 +58,9 @@ class CutMemory:
 class Tray:
     """Fobs that are powered, each made from its memory when it is first asked for something."""
 
-    def __init__(self, plan: Plan, memory: Callable[[str], Memory]) -> None:
+    def __init__(self, plan: Plan, memory: Callable[[str], Memory], air: FobsOnAir | None = None) -> None:
+        """air: what the fobs are on, if they are reached by Bluetooth."""
+        self._air = air
         self._plan = plan
         self._memory = memory
         self._fobs: dict[str, tuple[SecureElement, CutMemory | None]] = {}
@@ -67,28 +70,50 @@ class Tray:
 
     def answer(self, kind: int, name: str, payload: bytes) -> bytes:
         """The message for one message of the host; empty for a removal."""
+        if kind in (POWER_OFF, POWER_ON):
+            return self._switch(name, on=kind == POWER_ON)
+        if self._air is not None:
+            return frame(_LOST, name, b"the fob is reached by Bluetooth alone")
         if kind == AIR:
             return frame(_ANSWER, name, self._on_air(name, payload))
-        if kind in (POWER_OFF, POWER_ON):
-            self._radios.pop(name, None)
-        if kind == POWER_OFF:
+        if not self._plan.has_chip:
+            return frame(_LOST, name, b"there is no chip to be asked")
+        try:
+            return frame(_ANSWER, name, self.handle(name, payload))
+        except PowerCut:
+            return frame(_LOST, name, b"the fob lost its power; whether the command took effect is unknown")
+
+    def _switch(self, name: str, *, on: bool) -> bytes:
+        self._radios.pop(name, None)
+        if self._air is not None:
+            self._air.take_off(name)
+        if not on:
             self._fobs.pop(name, None)
             return b""
         if not self._plan.has_chip:
-            return frame(_ANSWER, name) if kind == POWER_ON else frame(_LOST, name, b"there is no chip to be asked")
-        if kind == POWER_ON:
-            return frame(_ANSWER, name, self._fob(name)[0].reset())
+            return frame(_ANSWER, name)
+        atr = self.reset(name)
+        if self._air is not None:
+            self._air.put_on(name, _Powered(self, name), self._memory, self._plan.mesh)
+        return frame(_ANSWER, name, atr)
+
+    def handle(self, name: str, command: bytes) -> bytes:
+        """The answer of a fob's chip. Raises PowerCut where one is planned: the fob is off then."""
         element, memory = self._fob(name)
-        loses_answer = self._arm(name, memory, payload)
+        loses_answer = self._arm(name, memory, command)
         answer = b""
         try:
-            answer = element.handle(payload)
+            answer = element.handle(command)
         except PowerCut:
             loses_answer = True
         if loses_answer:
             del self._fobs[name]
-            return frame(_LOST, name, b"the fob lost its power; whether the command took effect is unknown")
-        return frame(_ANSWER, name, answer)
+            raise PowerCut
+        return answer
+
+    def reset(self, name: str) -> bytes:
+        """Reset a fob's chip; its answer to reset."""
+        return self._fob(name)[0].reset()
 
     def _fob(self, name: str) -> tuple[SecureElement, CutMemory | None]:
         found = self._fobs.get(name)
@@ -124,6 +149,24 @@ class Tray:
         return not cut.commit
 
 
+@final
+class _Powered:
+    """A fob's chip as its radio reaches it."""
+
+    def __init__(self, tray: Tray, name: str) -> None:
+        self._tray = tray
+        self._name = name
+        self.atr = tray.reset(name)
+
+    def handle(self, command: bytes, /) -> bytes:
+        """As `Tray.handle`."""
+        return self._tray.handle(self._name, command)
+
+    def reset(self) -> bytes:
+        """As `Tray.reset`."""
+        return self._tray.reset(self._name)
+
+
 def serve(sock: socket.socket) -> None:
     """Answer until the other end closes. The first message is the `Plan`."""
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 20)
@@ -138,13 +181,24 @@ def serve(sock: socket.socket) -> None:
     except KeywrightError as error:
         sock.sendall(frame(_LOST, "", str(error).encode()))
         return
+    air = None
     try:
-        tray = Tray(plan, _memories(plan, journal))
+        if plan.ble:
+            from keywright.fob.ble_tray import FobsOnAir  # noqa: PLC0415 - loads only where Bluetooth is meant
+
+            air = FobsOnAir(plan.ble)
+            if not plan.listen:
+                sock.sendall(frame(_ANSWER, "on air"))
+        tray = Tray(plan, _memories(plan, journal), air)
         if plan.listen:
             _serve_many(sock, plan.listen, tray)
         else:
             _answer_all(sock, frames, waiting, tray)
+    except KeywrightError as error:
+        sock.sendall(frame(_LOST, "", str(error).encode()))
     finally:
+        if air is not None:
+            air.close()
         if journal is not None:
             journal.close()
 

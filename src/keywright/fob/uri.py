@@ -35,9 +35,14 @@ FORMS: Final[tuple[Form, ...]] = (
     Form(
         "sim:element",
         "a simulated secure element (?memory=FILE keeps it, &kvn=, &i=, &stay=yes, &profile=NAME|FILE; "
-        "&transport=t0, t1, t1-crc, nfc-a, nfc-b or gatt reaches it block by block)",
+        "&transport=t0, t1, t1-crc, nfc-a, nfc-b or gatt reaches it block by block, &transport=ble through virtual "
+        "Bluetooth controllers)",
     ),
-    Form("sim:fob", "a simulated key fob (?serial=SERIAL&memory=FILE)"),
+    Form(
+        "sim:fob",
+        "a simulated key fob (?serial=SERIAL&memory=FILE; in a lot &transport=ble reaches its chip and its mesh radio "
+        "over GATT)",
+    ),
     Form("sim:uicc", "a simulated UICC for over-the-air packets (as sim:element, &msl= its minimum security level)"),
     Form(
         "pcsc:READER",
@@ -48,7 +53,9 @@ FORMS: Final[tuple[Form, ...]] = (
         "sim:mesh",
         "simulated mesh devices on an air of their own, in virtual time (?count=N&memory=FILE keeps them, &uuid=HEX, "
         "&oob=FILE with their static OOB values, &algorithm=cmac|hmac, &elements=N, &output=numeric:6, "
-        "&input=alphanumeric:8, &certificate=yes, &loss=, &duplication=, &reordering= in percent and milliseconds)",
+        "&input=alphanumeric:8, &certificate=yes, &certificate-uri=https://HOST/PATH, &remote=yes: nodes are remote "
+        "provisioning servers, &next=N elements after a refresh, &iv-test=yes: the IV index changes at once, &loss=, "
+        "&duplication=, &reordering= in percent and milliseconds)",
         asks=False,
         radio=True,
     ),
@@ -62,8 +69,8 @@ FORMS: Final[tuple[Form, ...]] = (
     Form(
         "ble:PEER",
         "the element of a fob over Bluetooth: its address, or nothing for the only one that is heard (?hci=CONTROLLER "
-        "as bumble writes it, without it a virtual one of this process; &mtu=23 to 517); for `keywright mesh` the "
-        "devices that are provisioned over GATT",
+        "as bumble writes it, or hci=air:HOST:PORT for virtual ones that processes of this machine share, without it a "
+        "virtual one of this process; &mtu=23 to 517); for `keywright mesh` the devices that are provisioned over GATT",
         serves=True,
         radio=True,
     ),
@@ -77,6 +84,7 @@ _PARAMETERS: Final = {
     SIMULATED: ("memory", "serial", "kvn", "i", "stay", "profile", "transport", "msl"),
     "sim:mesh": (
         *("memory", "count", "uuid", "oob", "algorithm", "elements", "output", "input", "certificate"),
+        *("remote", "next", "iv-test", "certificate-uri"),
         *("loss", "duplication", "reordering"),
     ),
     "pcsc": ("mode", "protocol", "extended", "wait"),

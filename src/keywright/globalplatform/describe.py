@@ -15,6 +15,7 @@ from keywright.errors import DecodeError
 from keywright.globalplatform import names
 from keywright.globalplatform.capabilities import Capabilities, ChannelCapability
 from keywright.globalplatform.install import InstallForInstall, InstallForMakeSelectable, InstallForRegistryUpdate
+from keywright.globalplatform.key_information import KeyDescription, parse_keys
 from keywright.globalplatform.messages import (
     ApplicationEntry,
     CardData,
@@ -22,8 +23,6 @@ from keywright.globalplatform.messages import (
     Cplc,
     Fci,
     FciProprietary,
-    KeyEntry,
-    KeyInformation,
     Oid,
     Oids,
     PutKeyField,
@@ -56,7 +55,7 @@ OBJECTS: Final[Mapping[int, DataObject]] = {
     0xC2: DataObject("confirmation counter"),
     Tag.KDD: DataObject("key diversification data"),
     Tag.SECURITY_LEVEL: DataObject("security level"),
-    Tag.KEY_INFORMATION: DataObject("key information", KeyInformation),
+    Tag.KEY_INFORMATION: DataObject("key information"),
     Tag.APPLICATION: DataObject("registry entry", ApplicationEntry),
     0x2F00: DataObject("list of applications"),
     0x5F50: DataObject("security domain manager URL"),
@@ -136,13 +135,24 @@ def _key_field(value: PutKeyField) -> str:
     return f"{names.key_type(value.type)}, block masked ({counted(value.block)}), KCV {hexed(value.kcv)}"
 
 
-def _entry(value: KeyEntry) -> str:
-    return f"KVN {value.kvn:02X} KID {value.kid:02X} {names.key(value)}"
+def _keys(value: bytes) -> Lines:
+    """Key information, basic or extended, entry by entry (GPCS 11.3.3.1.1)."""
+    found = parse_keys(value)
+    for number, one in enumerate(found, 1):
+        yield f"keys {number}" if len(found) > 1 else "keys", key_line(one)
+
+
+def key_line(told: KeyDescription) -> str:
+    """Version, identifier and kind of one key."""
+    return f"KVN {told.kvn:02X} KID {told.kid:02X} {names.key(told)}"
+
+
+_READERS: Final[dict[int, Callable[[bytes], Lines]]] = {Tag.KEY_INFORMATION: _keys}
+"""Objects whose entries have more than one form."""
 
 
 _SUMMARIES: Final[dict[type, Callable[[Any], str]]] = {
     ChannelCapability: _channel_capability,
-    KeyEntry: _entry,
     Oid: lambda value: names.oid(value.oid),
     Oids: lambda value: _listed(tuple(names.oid(oid) for oid in value.oids)),
     PutKeyField: _key_field,
@@ -168,15 +178,20 @@ _WORDS: Final[dict[tuple[type, str], Callable[[Any], str]]] = {
 def describe_object(number: int, value: bytes, objects: Mapping[int, DataObject] = OBJECTS) -> Lines:
     """Lines of a data object's value; of one that is not known or does not parse, its hex."""
     known = objects.get(number)
-    if known is None or known.kind is None:
+    read = _READERS.get(number) if known is None or known.kind is None else _reader(known.kind)
+    if known is None or read is None:
         yield from _plain_object(number, value, known)
         return
     try:
-        lines = list(describe(known.kind.parse(value)))
+        lines = list(read(value))
     except DecodeError as error:
         yield known.name, f"{hexed(value)} (not as it should be: {error})"
     else:
         yield from lines or [(known.name, "empty")]
+
+
+def _reader(kind: type[Message]) -> Callable[[bytes], Lines]:
+    return lambda value: describe(kind.parse(value))
 
 
 def _plain_object(number: int, value: bytes, known: DataObject | None) -> Lines:

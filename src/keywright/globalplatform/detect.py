@@ -20,8 +20,9 @@ from keywright.crypto.compare import equal
 from keywright.crypto.des import TripleDesKey
 from keywright.crypto.diversification import OWN, TEMPLATES, derive_key_set
 from keywright.crypto.key import Key
-from keywright.errors import DecodeError, PolicyError, WireError
+from keywright.errors import DecodeError, PolicyError, UsageError, WireError
 from keywright.globalplatform.messages import DEFAULT_ISD
+from keywright.scp.failure import SCP_AT
 from keywright.scp.scp02 import keys as scp02
 from keywright.scp.scp02.messages import SCP02
 from keywright.scp.scp02.messages import InitializeUpdateResponse as Answer02
@@ -39,7 +40,6 @@ NONE: Final = "none"
 SCHEMES: Final = (NONE, *TEMPLATES)
 """The schemes that need nothing but the answer: `sp800-108` is tried for the contexts that are given."""
 
-_SCP_AT: Final = 11
 _SIZES: Final = (16, 24, 32)
 _ALGORITHMS: Final[tuple[tuple[type[AesKey | TripleDesKey], tuple[int, ...]], ...]] = (
     (AesKey, _SIZES),
@@ -72,8 +72,10 @@ class Candidate(msgspec.Struct, frozen=True):
         return cls.of(name, key, key, key)
 
 
+GP_TEST: Final = Candidate.one("GlobalPlatform test key", scp03.GP_TEST_KEY)
+"""The published test key 40..4F in all three places."""
 WELL_KNOWN: Final = (
-    Candidate.one("GlobalPlatform test key", scp03.GP_TEST_KEY),
+    GP_TEST,
     Candidate.one("GemXpresso sample key", b"GEMXPRESSOSAMPLE"),
 )
 """Published keys that new cards come with; the second is `OPGP_GEMXPRESSO_DEFAULT_KEY` of kaoh/globalplatform."""
@@ -134,7 +136,7 @@ class Detection(msgspec.Struct, frozen=True):
 
 def read_answer(data: bytes, host_challenge: bytes) -> Answer:
     """An answer to INITIALIZE UPDATE, of SCP02 or SCP03. Raises WireError for any other."""
-    scp = data[_SCP_AT] if len(data) > _SCP_AT else 0
+    scp = data[SCP_AT] if len(data) > SCP_AT else 0
     kinds: dict[tuple[int, int], type[Answer]] = {
         (SCP02, 8): Answer02,
         (SCP03, 8): InitializeUpdateResponse8,
@@ -165,8 +167,14 @@ def detect(
 
     `schemes`: names or templates (`keywright.crypto.templates`), "none" for keys as they are; `contexts`: for the
     scheme ``sp800-108``. `aids`: of the application that may have answered. Raises WireError for an answer that has no
-    cryptogram to compare, UsageError for a template that does not parse.
+    cryptogram to compare, UsageError for a scheme that is none, and a template that does not parse.
     """
+    unknown = next((scheme for scheme in schemes if scheme not in (*SCHEMES, OWN) and "$" not in scheme), None)
+    if unknown is not None:
+        raise UsageError(
+            f"{unknown!r}: no such diversification scheme",
+            hint=f"one of {', '.join(SCHEMES)}, or a template such as $4 F0",
+        )
     answer = read_answer(data, host_challenge)
     diversifiers = [(scheme, answer.kdd) for scheme in schemes if scheme != OWN]
     diversifiers += [(OWN, context) for context in contexts]

@@ -64,6 +64,7 @@ class Knowledge(msgspec.Struct, frozen=True):
 
 NOTHING_MORE: Final = Knowledge()
 
+_READING: Final = (Ins.GET_DATA, Ins.GET_DATA_ODD)
 _UNTOLD: Final = "data"
 """Name of a line of bytes that nothing is known about."""
 
@@ -116,7 +117,7 @@ class Transcript:
         return Explanation(title + " (protected)" * protected, asked, answered, status(response.sw))
 
     def _object_title(self, command: Command) -> str:
-        known = self._objects.get(object_tag(command)) if command.ins == Ins.GET_DATA else None
+        known = self._objects.get(object_tag(command)) if command.ins in _READING else None
         return f"({known.name})" if known else ""
 
     def _asked(self, entry: Instruction, command: Command, session: _Session | None) -> Lines:
@@ -151,7 +152,7 @@ class Transcript:
     def _answered_plain(self, entry: Instruction, command: Command, data: bytes) -> Lines:
         if not data:
             return
-        if command.ins == Ins.GET_DATA:
+        if command.ins in _READING:
             yield from _data_object(object_tag(command), data, self._objects, whole=is_gp(command.cla))
         elif entry.answered is not None:
             yield from _or_hex(entry.answered, command, data, data=data)

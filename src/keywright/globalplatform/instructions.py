@@ -251,6 +251,7 @@ INSTRUCTIONS: Final[Mapping[int, Instruction]] = {
         _objects_answered,
     ),
     Ins.GET_DATA: Instruction("GET DATA", lambda command: f"{object_tag(command):04X}"),
+    Ins.GET_DATA_ODD: Instruction("GET DATA", lambda command: f"{object_tag(command):04X}"),
     Ins.GET_STATUS: Instruction("GET STATUS", _scope, _of(StatusQuery), _status_answer),
     Ins.SET_STATUS: Instruction("SET STATUS", _new_state, lambda _: iter(())),
     Ins.PUT_KEY: Instruction(

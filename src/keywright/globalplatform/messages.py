@@ -28,6 +28,8 @@ class Ins:
     SELECT: Final = 0xA4
     GET_RESPONSE: Final = 0xC0
     GET_DATA: Final = 0xCA
+    GET_DATA_ODD: Final = 0xCB
+    """The same with an ISO class alone (GPCS 11.3.2)."""
     PUT_KEY: Final = 0xD8
     STORE_DATA: Final = 0xE2
     DELETE: Final = 0xE4

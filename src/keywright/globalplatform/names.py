@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Final
 
 from keywright.globalplatform.key_data import ComponentType
+from keywright.globalplatform.key_information import KeyDescription
 from keywright.globalplatform.life_cycle import name_of
-from keywright.globalplatform.messages import GP_OID, KeyComponent, KeyEntry, KeyType
+from keywright.globalplatform.messages import GP_OID, KeyType
 from keywright.globalplatform.privileges import ALL, Privilege, in_words
 from keywright.scp.level import Level
 from keywright.scp.scp03.messages import I
@@ -61,7 +62,28 @@ _KEY_TYPES: Final = {
     KeyType.EC_PARAMETERS: "EC parameters",
 }
 
-_EC_TYPES: Final = (KeyType.EC_PUBLIC, KeyType.EC_PRIVATE, KeyType.EC_PARAMETERS)
+_WIDEST: Final = 0xFF
+"""Bytes of a component that basic key information can tell; it tells 0 of a longer one."""
+_RSA: Final = {
+    frozenset((ComponentType.RSA_PUBLIC_MODULUS, ComponentType.RSA_PUBLIC_EXPONENT)): "RSA public",
+    frozenset((ComponentType.RSA_PRIVATE_MODULUS, ComponentType.RSA_PRIVATE_EXPONENT)): "RSA private",
+    frozenset(
+        (
+            ComponentType.RSA_CRT_P,
+            ComponentType.RSA_CRT_Q,
+            ComponentType.RSA_CRT_PQ,
+            ComponentType.RSA_CRT_DP1,
+            ComponentType.RSA_CRT_DQ1,
+        )
+    ): "RSA private, CRT",
+}
+_RSA_SIZES: Final = (
+    (ComponentType.RSA_PUBLIC_MODULUS, 1),
+    (ComponentType.RSA_PRIVATE_MODULUS, 1),
+    (ComponentType.RSA_CRT_P, 2),
+)
+"""The component that tells the size of the modulus, and how many times its own that is."""
+_P521_BYTES: Final = 66
 
 HASHES: Final = {1: "SHA-1", 2: "SHA-256", 3: "SHA-384", 4: "SHA-512"}
 _SECURITY_DOMAIN: Final = 0x80
@@ -94,16 +116,35 @@ def key_type(code: int) -> str:
     return _KEY_TYPES.get(code, f"type {code:02X}")
 
 
-def key(entry: KeyEntry) -> str:
-    """Type and size of a key, for example "AES 128 bit"."""
-    return " + ".join(_component(part) for part in entry.components) or "no components"
+def key(told: KeyDescription) -> str:
+    """Kind and size of a key as key information tells it, for example "AES 128 bit", "RSA public 2048 bit".
+
+    What the extended format says besides follows: usage and access, in hex (GPCS 11.1.9, 11.1.10).
+    """
+    words = [_kind(told.components)]
+    if told.usage:
+        words.append(f"usage {told.usage.hex().upper()}")
+    if told.access and any(told.access):
+        words.append(f"access {told.access.hex().upper()}")
+    return ", ".join(words)
 
 
-def _component(part: KeyComponent) -> str:
-    if not part.length:
-        return key_type(part.type)
-    size = f"{part.length} bytes" if part.type in _EC_TYPES else f"{part.length * 8} bit"
-    return f"{key_type(part.type)} {size}"
+def _kind(components: tuple[tuple[int, int], ...]) -> str:
+    sizes = dict(components)
+    rsa = _RSA.get(frozenset(sizes))
+    if rsa is not None:
+        size = next(sizes[kind] * times for kind, times in _RSA_SIZES if kind in sizes)
+        return f"{rsa} {size * 8} bit" if size else f"{rsa}, over {_WIDEST * 8} bit"
+    return " + ".join(_component(*part) for part in components if part[0] != KeyType.EC_PARAMETERS) or "no components"
+
+
+def _component(kind: int, size: int) -> str:
+    if not size:
+        return key_type(kind)
+    if kind == KeyType.EC_PUBLIC:  # a point has two coordinates, and 04 before them that some cards do not count
+        size //= 2
+    is_p521 = size == _P521_BYTES and kind in (KeyType.EC_PUBLIC, KeyType.EC_PRIVATE)
+    return f"{key_type(kind)} {521 if is_p521 else size * 8} bit"
 
 
 def privileges(data: bytes) -> tuple[str, ...]:

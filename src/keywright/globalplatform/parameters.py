@@ -176,6 +176,7 @@ PARAMETERS: Final[Mapping[int, Callable[[Command], Words]]] = {
     0x88: _authenticate,
     0x2A: _security_operation,
     Ins.GET_DATA: _get_data,
+    Ins.GET_DATA_ODD: _get_data,
     Ins.GET_STATUS: _get_status,
     Ins.SET_STATUS: _set_status,
     Ins.PUT_KEY: _put_key,

@@ -69,6 +69,9 @@ class CardProfile(msgspec.Struct, frozen=True):
 
     # ---- content ----------------------------------------------------------------------------------------------
 
+    changes_need_mac: bool = False
+    """What changes the card needs a session with C-MAC, as many issuers set their cards; else being authenticated
+    suffices, at level 00 too (GPCS 11)."""
     combined_p1: Literal[0x0E, 0x02] = InstallFor.LOAD_INSTALL_AND_MAKE_SELECTABLE
     """[?] P1 of both INSTALL of a combined process, as a host sends it: 0E; or 02, and then 0C in the last. The element
     takes both."""

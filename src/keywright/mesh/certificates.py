@@ -73,18 +73,15 @@ class DeviceCertificate(msgspec.Struct, frozen=True):
     def __repr__(self) -> str:
         return f"<DeviceCertificate of {uuid_text(self.uuid)}>"
 
-    def check_composition(self, composition: Composition) -> None:
-        """Company and product are those of Composition Data page 0, read from the node (MshPRT 5.5).
+    @property
+    def certified(self) -> tuple[int, int] | None:
+        """Company and product, None if the certificate says neither."""
+        return None if self.company is None or self.product is None else (self.company, self.product)
 
-        Raises AuthenticationError: the node is to be reset. A certificate that says neither has nothing to check.
-        """
-        said, found = (self.company, self.product), (composition.cid, composition.pid)
-        if self.company is not None and said != found:
-            raise AuthenticationError(
-                f"the node is not what its certificate says: CID {found[0]:04X} PID {found[1]:04X}, certified is "
-                f"BCID {said[0]:04X} BPID {said[1]:04X} ({_RULES})",
-                hint="reset the node and keep it out of the network",
-            )
+    def check_composition(self, composition: Composition) -> None:
+        """As `check_product`. A certificate that says neither company nor product has nothing to check."""
+        if self.certified is not None:
+            check_product(self.certified, composition)
 
 
 class _Link(NamedTuple):
@@ -133,6 +130,20 @@ def check_path(
     _check_authority(anchor, len(path) - 1)
     _check_validity(anchor, at)
     return accepted
+
+
+def check_product(certified: tuple[int, int], composition: Composition) -> None:
+    """Company and product of a certificate are those of Composition Data page 0, read from the node (MshPRT 5.5).
+
+    Raises AuthenticationError: the node is to be reset.
+    """
+    found = composition.cid, composition.pid
+    if certified != found:
+        raise AuthenticationError(
+            f"the node is not what its certificate says: CID {found[0]:04X} PID {found[1]:04X}, certified is "
+            f"BCID {certified[0]:04X} BPID {certified[1]:04X} ({_RULES})",
+            hint="reset the node and keep it out of the network",
+        )
 
 
 def check_root(der: bytes) -> None:

@@ -6,14 +6,21 @@ may be sent twice without harm, so that a configuration that was cut is simply b
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 
-from keywright.errors import PolicyError, UsageError, WireError
+from keywright.errors import UsageError, WireError
 from keywright.mesh.database.cdb import NodeEntry
-from keywright.mesh.database.keys import app_key
+from keywright.mesh.database.entries import (
+    Place,
+    Published,
+    note_app_key,
+    note_binding,
+    note_publication,
+    note_subscription,
+)
+from keywright.mesh.database.keys import app_key_for
 from keywright.mesh.database.network import NetworkDatabase
 from keywright.mesh.models import configuration as c
 from keywright.mesh.models.composition import Composition
@@ -52,56 +59,65 @@ class Plan(msgspec.Struct, frozen=True):
     models: tuple[ModelPlan, ...] = ()
 
 
-def product(cid: int, pid: int) -> Callable[[Composition], None]:
-    """A judge for a node whose certificate names a product (BCID, BPID; MshPRT 5.5): its composition must agree."""
-
-    def judge(composition: Composition) -> None:
-        if (composition.cid, composition.pid) != (cid, pid):
-            raise PolicyError(
-                f"the node says it is product {composition.cid:04X}:{composition.pid:04X}, "
-                f"its certificate says {cid:04X}:{pid:04X}",
-                hint="remove the node: certificate and device do not belong together",
-            )
-
-    return judge
-
-
 def first_configuration(
     database: NetworkDatabase,
     uuid: bytes,
     plan: Plan | None = None,
     *,
     timestamp: str,
-    judge: Callable[[Composition], None] = lambda _: None,
     coming_up: Patience = COMING_UP,
     patience: Patience | None = None,
 ) -> Dialogue[Composition]:
-    """Configure a node; its composition. judge(composition): raises what speaks against it, before it is written.
+    """Configure a node; its composition.
 
-    Raises UsageError for no node, or a plan that does not fit it; LinkError, StatusError, WireError, StoreError.
+    Raises AuthenticationError for a node that is another product than its certificate says, before that is written;
+    UsageError for no node, or a plan that does not fit it; LinkError, StatusError, WireError, StoreError.
     """
     plan, patience = plan or Plan(), patience or Patience()
     node = database.node(uuid)
     if node is None:
         raise UsageError("no such node in this network", hint="provision the device first")
     net_index = node.net_keys[0].index if node.net_keys else 0
-    composition = yield from read_composition(Target(node.address, net_index, coming_up))
-    _check_elements(node, composition)
-    judge(composition)
-    if node.cid is None or not any(element.models for element in node.elements):
-        # A second run finds what the first one wrote, bindings too.
-        database.describe(uuid, composition, timestamp, is_complete=False)
+    composition = yield from describe_node(
+        database, uuid, Target(node.address, net_index, coming_up), timestamp=timestamp
+    )
     for index in plan.app_keys:
-        bound, key = app_key(database, index)
+        bound, key = app_key_for(database, uuid, index)
         yield from add_app_key(Target(node.address, bound, patience), index, key)
-        _note_app_key(database, uuid, index, timestamp)
+        note_app_key(database, uuid, index, timestamp)
     for model in plan.models:
         yield from _configure_model(database, uuid, Target(node.address, net_index, patience), model, timestamp)
     database.change_node(uuid, {"configComplete": True}, timestamp)
     return composition
 
 
-def _check_elements(node: NodeEntry, composition: Composition) -> None:
+def describe_node(
+    database: NetworkDatabase,
+    uuid: bytes,
+    target: Target,
+    *,
+    timestamp: str,
+) -> Dialogue[Composition]:
+    """Read what a node is made of, and write it; its composition. Errors as `first_configuration`."""
+    composition = yield from read_composition(target)
+    node = database.require(uuid)
+    check_elements(node, composition)
+    check_certified(database, uuid, composition)
+    database.describe(uuid, composition, timestamp, is_complete=False)
+    return composition
+
+
+def check_certified(database: NetworkDatabase, uuid: bytes, composition: Composition) -> None:
+    """Raises AuthenticationError for a node that is another product than its certificate says (MshPRT 5.5)."""
+    certified = database.certified_product(uuid)
+    if certified is not None:
+        from keywright.mesh.certificates import check_product  # noqa: PLC0415 - loads X.509, which few nodes need
+
+        check_product(certified, composition)
+
+
+def check_elements(node: NodeEntry, composition: Composition) -> None:
+    """Raises WireError for a node that has not as many elements as it said when it was provisioned."""
     if len(composition.elements) != max(1, len(node.elements)):
         raise WireError(
             f"the node at {node.unicast_address} has {len(composition.elements)} elements, but said "
@@ -113,13 +129,13 @@ def _check_elements(node: NodeEntry, composition: Composition) -> None:
 def _configure_model(
     database: NetworkDatabase, uuid: bytes, target: Target, plan: ModelPlan, timestamp: str
 ) -> Dialogue[None]:
-    element = target.address + plan.element
+    element, place = target.address + plan.element, Place(plan.element, plan.model)
     for index in plan.app_keys:
         yield from bind(target, element, plan.model, index)
-        _note_model(database, uuid, plan, timestamp, bind=index)
+        note_binding(database, uuid, place, index, timestamp)
     for group in plan.groups:
         yield from subscribe(target, element, plan.model, group)
-        _note_model(database, uuid, plan, timestamp, subscribe=f"{group:04X}")
+        note_subscription(database, uuid, place, group, timestamp)
     if plan.publish_to:
         if not plan.app_keys:
             raise UsageError(f"model {plan.model.hex()} is to publish, but has no AppKey", hint="give its plan one")
@@ -129,52 +145,5 @@ def _configure_model(
                 element, plan.publish_to, plan.app_keys[0], 0xFF, plan.period, plan.retransmit, plan.model
             ),
         )
-        _note_publication(database, uuid, plan, timestamp)
-
-
-def _note_app_key(database: NetworkDatabase, uuid: bytes, index: int, timestamp: str) -> None:
-    node = database.node(uuid)
-    held = node.app_keys if node is not None else ()
-    if not any(key.index == index for key in held):
-        before = [{"index": key.index, "updated": key.updated} for key in held]
-        database.change_node(uuid, {"appKeys": [*before, {"index": index, "updated": False}]}, timestamp)
-
-
-def _note_model(database: NetworkDatabase, uuid: bytes, plan: ModelPlan, timestamp: str, **added: int | str) -> None:
-    def change(model: dict[str, Any]) -> dict[str, Any]:
-        return {**model, **{name: [*dict.fromkeys([*model.get(name, []), one])] for name, one in added.items()}}
-
-    _change_model(database, uuid, plan, timestamp, change)
-
-
-def _note_publication(database: NetworkDatabase, uuid: bytes, plan: ModelPlan, timestamp: str) -> None:
-    publication = {
-        "address": f"{plan.publish_to:04X}",
-        "index": plan.app_keys[0],
-        "ttl": 0xFF,
-        "period": {"numberOfSteps": plan.period & 0x3F, "resolution": (100, 1000, 10000, 600000)[plan.period >> 6]},
-        "retransmit": {"count": plan.retransmit & 7, "interval": ((plan.retransmit >> 3) + 1) * 50},
-        "credentials": 0,
-    }
-    _change_model(database, uuid, plan, timestamp, lambda model: {**model, "publish": publication})
-
-
-def _change_model(
-    database: NetworkDatabase,
-    uuid: bytes,
-    plan: ModelPlan,
-    timestamp: str,
-    change: Callable[[dict[str, Any]], dict[str, Any]],
-) -> None:
-    numbers = [int.from_bytes(plan.model[at : at + 2], "little") for at in range(0, len(plan.model), 2)]
-    name = "".join(f"{number:04X}" for number in numbers)
-    for entry in database.document["nodes"]:
-        if bytes.fromhex(entry["UUID"].replace("-", "")) == uuid:
-            elements = [
-                {**element, "models": [change(one) if one["modelId"] == name else one for one in element["models"]]}
-                if element["index"] == plan.element
-                else element
-                for element in entry["elements"]
-            ]
-            database.change_node(uuid, {"elements": elements}, timestamp)
-            return
+        published = Published(plan.publish_to, plan.app_keys[0], 0xFF, plan.period, plan.retransmit)
+        note_publication(database, uuid, place, published, timestamp)

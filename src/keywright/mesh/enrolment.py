@@ -61,7 +61,7 @@ class Enrolled(msgspec.Struct, frozen=True):
 
     node: NodeEntry
     certificate: DeviceCertificate | None = None
-    """What it was accepted by; `check_composition` is for who reads its composition data."""
+    """What it was accepted by."""
 
 
 class RetrievalWanted(msgspec.Struct, frozen=True):
@@ -83,7 +83,15 @@ EnrolmentEvent: TypeAlias = ValueShown | ValueWanted | RetrievalWanted | Enrolle
 class Ledger(Protocol):
     """What an enrolment needs of a network's memory; `NetworkDatabase` is one, with these meanings and errors."""
 
-    def promise(self, uuid: bytes, elements: int, device_key: bytes, net_index: int = 0) -> ProvisioningData:
+    def promise(
+        self,
+        uuid: bytes,
+        elements: int,
+        device_key: bytes,
+        net_index: int = 0,
+        *,
+        certified: tuple[int, int] | None = None,
+    ) -> ProvisioningData:
         """The data for a device. Whoever is not durable with it here is before the frames of `outgoing` are sent."""
         ...
 
@@ -209,7 +217,11 @@ class Enrolment:
                 self._events.append(event)
             case Authenticated():
                 data = self._database.promise(
-                    self._candidate.uuid, event.elements, event.device_key.reveal(), self._net_index
+                    self._candidate.uuid,
+                    event.elements,
+                    event.device_key.reveal(),
+                    self._net_index,
+                    certified=self.certificate.certified if self.certificate is not None else None,
                 )
                 self._is_promised = True
                 provisioner.provide(data, now)

@@ -12,7 +12,7 @@ from typing import Final
 
 import msgspec
 
-from keywright.errors import KeywrightError, LinkError, StatusError, UsageError
+from keywright.errors import KeywrightError, LinkError, PolicyError, StatusError, UsageError
 from keywright.mesh.database.cdb import NodeEntry, uuid_bytes
 from keywright.mesh.database.keys import (
     NewKeys,
@@ -34,9 +34,9 @@ from keywright.mesh.models.indexes import pack_indexes
 _KEY_OCTETS: Final = 16
 _TRANSITIONS: Final = {"switch": 2, "forget": 3}
 _WHAT: Final = {
-    "distribute": "did not take the new keys (phase 1)",
-    "switch": "did not go on to phase 2",
-    "forget": "did not go on to phase 3",
+    "distribute": "nodes did not take the new keys (phase 1)",
+    "switch": "nodes did not go on to phase 2",
+    "forget": "nodes did not go on to phase 3",
 }
 
 
@@ -82,7 +82,7 @@ def refresh_keys(
         for node in nodes_to_reach(database, refresh):
             try:
                 yield from _bring(database, refresh, node, patience or Patience())
-            except (LinkError, StatusError) as error:
+            except (LinkError, StatusError, PolicyError) as error:  # policy: its device key is not here
                 failed[node] = error
             else:
                 refresh = reached(database, refresh, uuid_bytes(node.uuid))
@@ -120,7 +120,8 @@ def remove_node(
     if not node.excluded:
         keys = {index: draw_keys(database, index, random_bytes) for index in indexes}
         begin_refresh(database, keys, timestamp=timestamp, excluded=(uuid,))
-    with contextlib.suppress(LinkError, StatusError):  # gone, or not willing: that is why its keys go
+    # Gone, not willing, or without a device key here: that is why its keys go.
+    with contextlib.suppress(LinkError, StatusError, PolicyError):
         yield from reset(Target(node.address, indexes[0] if indexes else 0, patience or Patience()))
     database.remove(uuid, timestamp)
     excluded: list[str] = []
@@ -154,7 +155,7 @@ def _bring(database: NetworkDatabase, refresh: Refresh, node: NodeEntry, patienc
 def _incomplete(refresh: Refresh, failed: Mapping[NodeEntry, KeywrightError]) -> LinkError:
     reasons = "; ".join(f"{_name(node)}: {error}" for node, error in failed.items())
     return LinkError(
-        f"key refresh of NetKey {refresh.net_index}: {len(failed)} nodes {_WHAT[refresh.step]}: {reasons}",
+        f"key refresh of NetKey {refresh.net_index}: {_WHAT[refresh.step]}, {len(failed)} of them: {reasons}",
         hint="call again when they are in reach, or leave them out",
     )
 

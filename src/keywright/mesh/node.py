@@ -12,6 +12,7 @@ from typing import Final, TypeAlias, final
 import msgspec
 
 from keywright.errors import KeywrightError, StoreError
+from keywright.mesh.device import Device, ValueShown, ValueWanted
 from keywright.mesh.ends import RandomBytes
 from keywright.mesh.models.composition import REMOTE_PROVISIONING_SERVER
 from keywright.mesh.models.configuration import NodeReset, NodeResetStatus, Status
@@ -41,7 +42,7 @@ class WasRenewed(msgspec.Struct, frozen=True):
     """The node has another address or composition; it has to be taken up from its memory again."""
 
 
-NodeEvent: TypeAlias = StackEvent | WasReset | WasRenewed
+NodeEvent: TypeAlias = StackEvent | ValueShown | ValueWanted | WasReset | WasRenewed
 
 
 @final
@@ -83,6 +84,8 @@ class Node:
         self._random = random
         self._answers: list[tuple[float, AccessMessage, Received]] = []
         self._is_leaving = False
+        self._answers_near = False
+        """Whether what is said now answers a message of TTL 0, and so has TTL 0 itself (MshPRT 3.7.5)."""
         self._reports: set[int] = set()
         self._events: list[NodeEvent] = []
         self._refresh()
@@ -131,8 +134,15 @@ class Node:
 
     def events(self) -> Sequence[NodeEvent]:
         """What has happened."""
+        if self._interface is not None:
+            self._events += self._interface.told()
         events, self._events = self._events, []
         return events
+
+    @property
+    def device(self) -> Device | None:
+        """The device end of its own provisioning interface, while that is in use: for whoever enters a value."""
+        return self._interface.device if self._interface is not None else None
 
     def _turn(self, now: float) -> None:
         for event in self.stack.events():
@@ -140,7 +150,9 @@ class Node:
                 if event.is_new_device_key:
                     self._take_new_key()
                 if self.remote is not None and event.message.opcode in REMOTE_MESSAGES:
+                    self._answers_near = not event.ttl
                     self.remote.handle(event.message, Client(event.src, event.net_index), now)
+                    self._answers_near = False
                     continue
                 answer = self._server.handle(event.message, event.net_index)
                 if answer is not None:
@@ -160,7 +172,14 @@ class Node:
             # Sealed with the keys as they were when it was asked: a key refresh changes them afterwards. An answer that
             # cannot be numbered is lost, as if the air had lost it.
             with contextlib.suppress(KeywrightError):
-                self.stack.send(answer, asked.src, now, device=self.stack.address, net_index=asked.net_index)
+                self.stack.send(
+                    answer,
+                    asked.src,
+                    now,
+                    device=self.stack.address,
+                    net_index=asked.net_index,
+                    ttl=None if asked.ttl else 0,
+                )
             self._refresh()
             if asked.message.opcode == NodeReset.OPCODE and answer.opcode == NodeResetStatus.OPCODE:
                 self._leave(now)
@@ -202,6 +221,7 @@ class Node:
             now,
             device=self.stack.address,
             net_index=client.net_index,
+            ttl=0 if self._answers_near and not acknowledged else None,
             acknowledged=acknowledged,
         )
         if acknowledged:

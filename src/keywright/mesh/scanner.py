@@ -39,6 +39,8 @@ class DeviceSeen(msgspec.Struct, frozen=True):
     """Bearers that it was heard to offer."""
     rssi_dbm: int | None = None
     """How strong it was heard last, None where the radio does not say."""
+    uri_hash: bytes = b""
+    """Of its beacon, 4 octets, empty for none; PB-GATT does not tell it."""
 
     @property
     def oob_places(self) -> tuple[str, ...]:
@@ -179,7 +181,8 @@ class Scanner:
             return
         over = device.over if before is None else tuple(sorted({*before.over, *device.over}))
         uri = self._uris.get(self._hashes.get(device.uuid, b""), b"")
-        now = msgspec.structs.replace(device, uri=uri, over=over)
+        uri_hash = self._hashes.get(device.uuid, b"")
+        now = msgspec.structs.replace(device, uri=uri, over=over, uri_hash=uri_hash)
         self._devices[device.uuid] = now
         # How strong it is heard changes all the time, and is no news.
         if before is None or msgspec.structs.replace(before, rssi_dbm=now.rssi_dbm) != now:

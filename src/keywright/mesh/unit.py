@@ -50,6 +50,8 @@ class Design(msgspec.Struct, frozen=True):
     timing: Timing = Timing()
     next_composition: Composition | None = None
     """What its node becomes by Node Address or Composition Refresh (MshPRT 3.11.8)."""
+    test_mode: bool = False
+    """Whether its IV index changes without waiting, as for tests (MshPRT 3.11.5.1)."""
 
     def __repr__(self) -> str:
         return f"<Design {self.uuid.hex()}>"
@@ -88,8 +90,10 @@ class Unit:
 
     @property
     def device(self) -> Device | None:
-        """The provisioning session under way, for whoever enters a value at the device."""
-        return self._session.device if self._session is not None else None
+        """The provisioning session under way, also of a node that is provisioned anew, for whoever enters a value."""
+        if self._session is not None:
+            return self._session.device
+        return self.node.device if self.node is not None else None
 
     def receive(self, data: bytes, now: float) -> None:
         """Take advertising data."""
@@ -248,6 +252,7 @@ class Unit:
             now,
             random=self._random,
             random_bytes=self._random_bytes,
+            test_mode=self.design.test_mode,
             own=own,
             make_device=self._make_device,
         )

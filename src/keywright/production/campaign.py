@@ -21,6 +21,7 @@ from keywright.errors import KeywrightError, LinkError, OrderError, PolicyError,
 from keywright.fob.open import check_link, model_of, open_link
 from keywright.fob.pool import FobPool, Plan
 from keywright.fob.uri import MESH as MESH_LINK
+from keywright.fob.uri import parse_uri
 from keywright.globalplatform.host import Dialogue, identify
 from keywright.iso7816.apdu import Command, Response
 from keywright.iso7816.layers import complete
@@ -31,15 +32,25 @@ from keywright.production.audit.log_key import key_changes
 from keywright.production.audit.note import NoteKey
 from keywright.production.audit.second_host import SecondHost, witness_at
 from keywright.production.audit.witness import beside_store
+from keywright.production.ble_lot import (
+    check_over_ble,
+    is_over_ble,
+    is_simulated_over_ble,
+    met,
+    real_station,
+    simulated_station,
+    tell_address,
+)
 from keywright.production.control.admission import admit, at_import, brake_of, first_article, recipe_of, settle
 from keywright.production.crew import check_workers, crew
 from keywright.production.engine import Engine, Outcome, whole_recipe
 from keywright.production.handover.unit_record import recording
-from keywright.production.job import Commit, Job, OnAir, StepDialogue
+from keywright.production.job import Commit, Job, StepDialogue, StepRequest
 from keywright.production.jobs import job_of
 from keywright.production.keystores.keystore import Keystore
 from keywright.production.means import SIM, Means
-from keywright.production.order import OrderRow, check_order, order_digest, read_order
+from keywright.production.order import OrderRow, check_order, order_digest, read_order, without_oob
+from keywright.production.order_names import BLE_ADDRESS
 from keywright.production.parameters import MESH, Identify, MeshProvision
 from keywright.production.preparation import Standing, check_names, left, prepare_chunk, standing
 from keywright.production.present import claimed, presented, sealed_on
@@ -119,7 +130,9 @@ def run(recipe: Path, order: Path, store: str, means: Means) -> Run:
     check_lot_link(link)
     check_radio(read, link, means)
     check_engine(store, link, means)
-    digest = check_order(order).digest
+    facts = check_order(order)
+    check_over_ble(read, link, facts.columns)
+    digest = facts.digest
     database = database_at(store)
     if database.is_begun():
         with UnitStore.open(store, wait_s=means.wait_s) as units:
@@ -181,6 +194,7 @@ def prepare(
     check_lot_link(link)
     facts = check_order(order)
     check_names(read, facts.columns, str(order))
+    check_over_ble(read, link, facts.columns)
     agreed = msgspec.structs.replace(means, confirm=lambda _lot, _link: True)  # asked once devices are to be changed
     if not database_at(store).is_begun():
         with closing_lock(store, means.wait_s):
@@ -191,6 +205,7 @@ def prepare(
             check_same_lot(lot, read, facts.digest, link, units.name)
         keystore = ready(agreed, read, link, units.path, lot)
         if lot is None:
+            prepare_mesh(units, read, facts.rows, link, means)
             _import(units, read, order, facts.digest, keystore, link, means)
         admit(units, lot_in(units, units.name), means)
         notary = notary_of(units, read.name, means.witness)
@@ -223,9 +238,11 @@ def check(recipe: Path, order: Path, means: Means, store: str = "") -> list[Chec
     found: list[Checked] = []
     link = means.link or read.link
     check_lot_link(link)
-    with _station(means, link, store_path(store) if store else None, keep=False) as station:
+    with _station(means, read, link, store_path(store) if store else None, keep=False) as station:
         for row in read_order(order):
+            tell_address(station, row.serial, row.extra.get(BLE_ADDRESS, ""))
             found.append(_identified(station, row.n, row.serial, read))
+            station.power_off(row.serial)
             if isinstance(station, LinkStation):
                 break
     return found
@@ -244,7 +261,7 @@ def verify(store: str, means: Means) -> Verified:
         check_memory(units, link, means)
         wrong: list[Disagreement] = []
         checked = 0
-        for unit, station in _to_verify(units, link, store_path(store), means):
+        for unit, station in _to_verify(units, recipe, link, store_path(store), means):
             checked += 1
             try:
                 means.watcher.started(unit.n, unit.serial)
@@ -257,14 +274,19 @@ def verify(store: str, means: Means) -> Verified:
     return Verified(checked, checked - len(wrong), len(wrong), lot.test, tuple(wrong))
 
 
-def _to_verify(units: UnitStore, link: str, store: Path, means: Means) -> Iterator[tuple[Unit, Station]]:
+def _to_verify(
+    units: UnitStore, recipe: Recipe, link: str, store: Path, means: Means
+) -> Iterator[tuple[Unit, Station]]:
     """Every sealed unit with where it stands."""
     for name in sorted(units.standing()) if link.startswith(SIM) else [""]:
-        with _station(means, link, store, keep=True, name=name) as station:
+        with _station(means, recipe, link, store, keep=True, name=name) as station:
             if isinstance(station, LinkStation):
                 yield from ((unit, station) for unit in sealed_on(units, station, means))
-            else:
-                yield from ((unit, station) for unit in units.units(("sealed",)) if unit.pinned == name)
+                continue
+            for unit in met(station, units.units(("sealed",))):
+                if unit.pinned == name:
+                    yield unit, station
+                    station.power_off(unit.serial)
 
 
 def _import(
@@ -287,7 +309,16 @@ def _import(
         *key_changes(NoteKey(signer.name, signer.public), FIRST),
         *at_import(recipe, test=keystore.test, link=link, at=means.clock()),
     ]
-    units.import_order(lot, _unchanged(order, digest), beside)
+    units.import_order(lot, _as_kept(_unchanged(order, digest), units, recipe, means), beside)
+
+
+def _as_kept(rows: Iterator[OrderRow], units: UnitStore, recipe: Recipe, means: Means) -> Iterator[OrderRow]:
+    """The rows of an order as they may stand in the store: with secrets sealed, or left out."""
+    if recipe.step(MESH) is None:
+        return map(without_oob, rows)
+    from keywright.production import mesh_lot  # noqa: PLC0415 - few lots have radios
+
+    return mesh_lot.sealed_order(rows, mesh_lot.lot_network(units.path, recipe.name), means.rng)
 
 
 def prepare_mesh(units: UnitStore, recipe: Recipe, rows: int, link: str, means: Means) -> None:
@@ -320,6 +351,7 @@ def _unchanged(order: Path, digest: str) -> Iterator[OrderRow]:
 
 
 def _work(units: UnitStore, recipe: Recipe, keystore: Keystore, link: str, means: Means) -> Run:
+    means = msgspec.structs.replace(means, link=link)
     check_memory(units, link, means)
     lot = lot_in(units, units.name)
     admit(units, lot, means)
@@ -330,7 +362,7 @@ def _work(units: UnitStore, recipe: Recipe, keystore: Keystore, link: str, means
         with crew(units, link, plan, means) as workers, notarised(notary):
             outcome = workers.run()
     else:
-        with _station(means, link, units.path, keep=True) as station, units.keep_alive(), notarised(notary):
+        with _station(means, recipe, link, units.path, keep=True) as station, units.keep_alive(), notarised(notary):
             outcome = take_all(units, station, recipe, keystore, means)
     outcome.stopped = settle(units, lot, means)
     notary.make()
@@ -393,7 +425,8 @@ def take_through(
     """
     units.recipe = recipe.digest
     if source is None:
-        source = presented(units, station, means) if isinstance(station, LinkStation) else claimed(units, means.width)
+        is_one = isinstance(station, LinkStation)
+        source = presented(units, station, means) if is_one else met(station, claimed(units, means.width))
     work = recording(whole_recipe, units, keystore)
     brake = brake_of(units, lot_in(units, units.name), means)
     with preparing_ahead(units, recipe, keystore, means.clock, prepares=means.prepares) as ready:
@@ -429,13 +462,21 @@ def _notary(units: UnitStore, recipe: Recipe, means: Means) -> Notary:
 
 
 @contextmanager
-def _station(means: Means, link: str, store: Path | None, *, keep: bool, name: str = "") -> Iterator[Station]:
+def _station(
+    means: Means, recipe: Recipe, link: str, store: Path | None, *, keep: bool, name: str = ""
+) -> Iterator[Station]:
     if means.station is not None:
         yield means.station
         return
     station: Station
+    if is_simulated_over_ble(parse_uri(link)):
+        with simulated_station(_plan(means, link, store, keep=keep, name=name)) as fobs:
+            yield fobs
+        return
     if link.startswith(SIM):
         station = FobPool.start(_plan(means, link, store, keep=keep, name=name))
+    elif is_over_ble(recipe, link):
+        station = real_station(link)
     else:
         station = LinkStation(open_link(link))
     try:
@@ -488,7 +529,7 @@ def _reading(dialogue: StepDialogue[object]) -> Dialogue[object]:
     return (yield from through(dialogue, _without_commits))  # type: ignore[misc]  # the layer leaves only commands
 
 
-def _without_commits(request: Command | Commit | OnAir) -> StepDialogue[Response]:
+def _without_commits(request: StepRequest) -> StepDialogue[Response]:
     if type(request) is Commit:
         return Response(b"")
     return (yield request)

@@ -20,7 +20,9 @@ import msgspec
 
 from keywright.errors import KeywrightError, UsageError
 from keywright.fob.pool import FobPool, Plan
+from keywright.fob.uri import parse_uri
 from keywright.iso7816.apdu import Command, Response
+from keywright.production.ble_lot import is_simulated_over_ble
 from keywright.production.crew_messages import (
     Ended,
     Exchanged,
@@ -232,12 +234,14 @@ def crew(units: UnitStore, link: str, tray: Plan, means: Means) -> Iterator[Crew
     """Workers for a lot whose store `units` has alone: they join it as stations."""
     with tempfile.TemporaryDirectory(prefix="keywright-") as folder:  # mode 0700
         path = str(Path(folder) / "tray")
+        air = str(Path(folder) / "air") if is_simulated_over_ble(parse_uri(link)) else ""
         plans = [
             WorkerPlan(
                 name=f"worker {number}",
                 store=units.url,
                 link=link,
                 tray=path,
+                air=air,
                 keystore=means.keystore,
                 unlock="" if means.unlock is None else str(means.unlock),
                 width=means.width,
@@ -246,4 +250,4 @@ def crew(units: UnitStore, link: str, tray: Plan, means: Means) -> Iterator[Crew
             )
             for number in range(1, means.workers + 1)
         ]
-        yield Crew(units, plans, msgspec.structs.replace(tray, listen=path), means.watcher)
+        yield Crew(units, plans, msgspec.structs.replace(tray, listen=path, ble=air), means.watcher)

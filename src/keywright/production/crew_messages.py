@@ -14,6 +14,8 @@ class WorkerPlan(msgspec.Struct, frozen=True, kw_only=True):
     store: str
     link: str
     tray: str
+    air: str = ""
+    """Where the fobs are reached by Bluetooth; then the tray is asked for nothing but their power."""
     keystore: str = ""
     unlock: str = ""
     width: int = 64

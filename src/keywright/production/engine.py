@@ -11,17 +11,19 @@ import contextlib
 import logging
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from typing import Final, final
 
 import msgspec
 
 from keywright.errors import KeywrightError, LinkError
-from keywright.iso7816.apdu import Command, Response
+from keywright.iso7816.apdu import Response
 from keywright.iso7816.channels import is_secured
 from keywright.iso7816.layers import completed, parse_answer
 from keywright.production.control.brake import UNBRAKED, Brake
 from keywright.production.control.retry import DeviceTimeoutError, Severity, kind_of, rule_of
-from keywright.production.job import Commit, Facts, Job, OnAir, RejectedError, StepDialogue
+from keywright.production.fetching import Fetcher
+from keywright.production.job import Commit, Facts, Fetch, Job, OnAir, RejectedError, StepDialogue, StepRequest
 from keywright.production.lane import Lane
 from keywright.production.on_air import encode_sent
 from keywright.production.stations import Station
@@ -33,6 +35,8 @@ from keywright.production.watch import Phase, Unwatched, Watcher
 
 TICK_S: Final = 0.25
 """How long the engine waits for answers before it looks at its clock."""
+FETCHING_TICK_S: Final = 0.02
+"""The same while a server is asked too, whose answer comes another way."""
 _OK: Final = Response(b"")
 _SEALED: Final = {"step": "", "failure_code": "", "failure_text": ""}
 """A unit that is done has no trouble any more, whatever an earlier run left it with."""
@@ -116,26 +120,36 @@ class Engine:
         self._lanes: dict[str, Lane] = {}
         self._batch: list[_Waiting] = []
         self._sent: list[Lane] = []
+        self._fetcher = Fetcher()
         self._has_failed = False
         self.outcome = Outcome()
 
     def run(self) -> Outcome:
         """Work until nothing is left or the lot has to stop. Raises LinkError when the whole station is gone."""
-        while self._fill() or self._lanes:
-            self._now = self._clock()
-            self._wake()
-            self._flush()
-            if self._batch and (len(self._batch) * 3 >= len(self._lanes) or not self._station.waiting):
-                self._commit()
-            elif self._station.waiting:
-                self._listen()
-            elif self._resting:
-                self._sleep(max(0.0, min(lane.until for lane in self._resting) - self._now))
+        with closing(self._fetcher):
+            while self._fill() or self._lanes:
+                self._now = self._clock()
+                self._wake()
+                self._flush()
+                is_waiting = bool(self._station.waiting or self._fetcher.waiting)
+                if self._batch and (len(self._batch) * 3 >= len(self._lanes) or not is_waiting):
+                    self._commit()
+                elif is_waiting:
+                    self._listen()
+                elif self._resting:
+                    self._sleep(max(0.0, min(lane.until for lane in self._resting) - self._now))
         return self.outcome
 
     def _listen(self) -> None:
-        """Hear what the station has, and give up on units that have kept it waiting too long."""
-        for name, answer in self._station.receive(limit_s=TICK_S):
+        """Hear what the station and servers have, and give up on units that have kept it waiting too long."""
+        if self._fetcher.waiting:
+            got = self._fetcher.receive(0.0 if self._station.waiting else TICK_S)
+            for name, content in got:
+                self._fetched(self._lanes[name], content)
+            if got or not self._station.waiting:
+                return
+        limit_s = FETCHING_TICK_S if self._fetcher.waiting else TICK_S
+        for name, answer in self._station.receive(limit_s=limit_s):
             lane = self._lanes.get(name)
             if lane is None or lane.owed:
                 if lane is not None:
@@ -218,7 +232,13 @@ class Engine:
             read = plain if plain is not None and is_secured(sent.cla) else sent
             self._watcher.exchanged(job.unit.n, sent, read, response, opened)
 
-    def _advance(self, lane: Lane, resume: Callable[[StepDialogue[None]], Command | Commit | OnAir]) -> None:
+    def _fetched(self, lane: Lane, answer: bytes | KeywrightError) -> None:
+        if isinstance(answer, KeywrightError):
+            self._advance(lane, lambda dialogue: dialogue.throw(answer))
+        else:
+            self._advance(lane, lambda dialogue: dialogue.send(Response(answer)))
+
+    def _advance(self, lane: Lane, resume: Callable[[StepDialogue[None]], StepRequest]) -> None:
         """Resume a unit's dialogue and see to what it asks for next."""
         if lane.dialogue is None:
             raise AssertionError("a lane is advanced only once its unit has answered to reset")
@@ -237,6 +257,9 @@ class Engine:
         if type(request) is Commit:
             self._tell(request, lane, "before intent", "before commit")
             self._batch.append(_Waiting(lane, request))
+            return
+        if type(request) is Fetch:  # which has a time limit of its own, and no answer of the unit is due
+            self._fetcher.submit(lane.job.unit.serial, request)
             return
         lane.waits(self._now)
         if type(request) is OnAir:

@@ -11,11 +11,12 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Generator, Mapping
 from enum import Enum
-from typing import TYPE_CHECKING, Any, Final, TypeVar, final
+from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar, final
 
 import msgspec
 
 from keywright.errors import KeywrightError, PolicyError, StatusError
+from keywright.fob.mesh_model import Carrier
 from keywright.globalplatform.host import Dialogue, Identity, select
 from keywright.iso7816.apdu import Command, Response
 from keywright.iso7816.status import SW
@@ -55,14 +56,30 @@ class Commit(msgspec.Struct, frozen=True):
 class OnAir(msgspec.Struct, frozen=True):
     """Ask for frames to be sent by the radio beside the unit, and for what is heard within `wait_s` seconds of it.
 
-    Answered with a `Response` whose data are a `fob.mesh_model.Heard`; `production.on_air` reads it.
+    Answered with a `Response` whose data are a `fob.mesh_model.Heard`; `production.on_air` reads it. carrier,
+    connects: as `fob.mesh_model.Sent` says.
     """
 
     frames: tuple[bytes, ...]
     wait_s: float
+    carrier: Carrier = "advertising"
+    connects: bool = False
 
 
-StepDialogue = Generator[Command | Commit | OnAir, Response, Got]
+@final
+class Fetch(msgspec.Struct, frozen=True):
+    """Ask for what is at an https address, beside the unit. roots_pem: who vouches for the server, empty: the system's.
+
+    Answered with a `Response` whose data `production.fetching` reads; a server that cannot be asked is thrown.
+    """
+
+    uri: str
+    accept: str
+    roots_pem: str = ""
+
+
+StepRequest: TypeAlias = Command | Commit | OnAir | Fetch
+StepDialogue = Generator[StepRequest, Response, Got]
 Facts = Mapping[str, Any]
 
 
@@ -121,8 +138,12 @@ class Job:
         prepared: PreparedUnit | None = None,
         own: CardKeys | None = None,
         network: LotNetwork | None = None,
+        has_gatt: bool = False,
     ) -> None:
-        """`prepared`: what was prepared for the unit; `own`: its own keys, if they were derived with it."""
+        """`prepared`: what was prepared for the unit; `own`: its own keys, if they were derived with it.
+
+        `has_gatt`: its radio is reached by GATT connections, not by advertisements.
+        """
         self.unit = unit
         self.named = named(unit.extra)
         self.prepared = prepared
@@ -132,6 +153,7 @@ class Job:
         self.rng = rng
         self.certificate = certificate
         self.network = network
+        self.has_gatt = has_gatt
         self.identity: Identity | None = None
         self.step = ""
         self.channel: HostSession | None = None

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from keywright.production.ble_lot import is_over_ble
 from keywright.production.job import Job
 from keywright.production.keystores.keystore import Keystore
 from keywright.production.means import Means
@@ -41,6 +42,7 @@ def job_of(
         prepared=prepared,
         own=None if ready is None else ready.keys,
         network=None if recipe.step(MESH) is None else _network_of(units.path, recipe.name),
+        has_gatt=recipe.step(MESH) is not None and bool(means.link) and is_over_ble(recipe, means.link),
     )
 
 

@@ -3,13 +3,13 @@
 The network is a file beside the store (`STORE.mesh`). Before the first unit, one process reserves a block of unicast
 addresses there for the lot, and from then on nobody writes to it while the lot runs: the address of a unit follows from
 its number in the store, which is the unit's alone, whoever works on it and however often. Device keys stand in the
-store's events, sealed under a key of the lot that is in the network's file.
+store's events and static OOB values in its units, sealed under a key of the lot that is in the network's file.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import Final, final
@@ -18,7 +18,7 @@ import msgspec
 
 from keywright.crypto.aead import GCM_NONCE_BYTES, open_gcm, seal_gcm
 from keywright.crypto.aes import AesKey
-from keywright.errors import PolicyError, SequenceError, StoreError
+from keywright.errors import AuthenticationError, OrderError, PolicyError, SequenceError, StoreError
 from keywright.mesh.database.network import NetworkDatabase, Pending
 from keywright.mesh.messages import KEY_REFRESH, ProvisioningData
 from keywright.mesh.network.iv_index import IvIndex
@@ -27,6 +27,8 @@ from keywright.mesh.network.keys import AppKey, NetKey
 from keywright.mesh.network.sequence import BLOCK
 from keywright.mesh.network.stack import Stack
 from keywright.production.mesh_network import begin_network, opened_network, timestamp
+from keywright.production.order import OrderRow
+from keywright.production.order_names import STATIC_OOB, UUID
 from keywright.production.unit_store.units import UnitStore
 from keywright.store.memory import RamMemory
 
@@ -37,6 +39,7 @@ _WINDOWS: Final = (1 << 24) // BLOCK
 GIVE: Final = "mesh.provision.give"
 """The action that gives a unit its provisioning data."""
 _LOT: Final = "lot/"
+_OOB_OCTETS: Final = 32
 _KEY_OCTETS: Final = 32
 
 
@@ -119,6 +122,24 @@ class LotNetwork:
         nonce = data[:GCM_NONCE_BYTES]
         return open_gcm(self._sealing_key, nonce, data[GCM_NONCE_BYTES:], self._context(unit))
 
+    def seal_oob(self, uuid: str, value: bytes, nonce: bytes) -> str:
+        """A static OOB value as it may stand in the store, for the device that the order calls `uuid`."""
+        return (nonce + seal_gcm(self._sealing_key, nonce, value, self._of_device(uuid))).hex()
+
+    def open_oob(self, uuid: str, sealed: str) -> bytes:
+        """Inverse of `seal_oob`. Raises AuthenticationError for what was not sealed here, or for another device."""
+        try:
+            data = bytes.fromhex(sealed)
+        except ValueError:
+            data = b""
+        if len(data) <= GCM_NONCE_BYTES:
+            raise AuthenticationError("a static OOB value of the store is not sealed")
+        nonce = data[:GCM_NONCE_BYTES]
+        return open_gcm(self._sealing_key, nonce, data[GCM_NONCE_BYTES:], self._of_device(uuid))
+
+    def _of_device(self, uuid: str) -> bytes:
+        return f"keywright mesh static OOB\0{self._lot}\0{uuid.replace('-', '').lower()}".encode()
+
     def _context(self, unit: int) -> bytes:
         return f"keywright mesh device key\0{self._lot}\0{unit}".encode()
 
@@ -200,6 +221,29 @@ def lot_network(store: Path, lot: str) -> LotNetwork:
         return LotNetwork(database, lot, msgspec.msgpack.decode(kept, type=_Kept))
 
 
+def sealed_order(rows: Iterable[OrderRow], network: LotNetwork, rng: Callable[[int], bytes]) -> Iterator[OrderRow]:
+    """The rows of an order as they may stand in the store. Raises OrderError, which shows no value."""
+    for row in rows:
+        text = row.extra.get(STATIC_OOB, "")
+        if text:
+            sealed = network.seal_oob(row.extra.get(UUID, ""), _oob(row, text), rng(GCM_NONCE_BYTES))
+            row = msgspec.structs.replace(row, extra=row.extra | {STATIC_OOB: sealed})  # noqa: PLW2901 - the same row
+        yield row
+
+
+def _oob(row: OrderRow, text: str) -> bytes:
+    try:
+        value = bytes.fromhex(text)
+    except ValueError:
+        value = b""
+    if not 1 <= len(value) <= _OOB_OCTETS:
+        raise OrderError(
+            f"row {row.n} ({row.serial}): the column {STATIC_OOB} holds no static OOB value",
+            hint=f"1 to {_OOB_OCTETS} octets in hex",
+        )
+    return value
+
+
 def _digest(lot: str) -> bytes:
     return hashlib.sha256(b"keywright mesh lot\0" + lot.encode()).digest()
 
@@ -223,7 +267,6 @@ def collect_nodes(units: UnitStore, lot: str, now: float) -> int:
                 elements=int(str(facts["elements"])),
                 device_key=network.open(unit.n, str(facts["device_key"])),
                 net_index=network.net_index,
-                iv_index=network.iv_index,
             )
             new += database.node(node.uuid) is None
             is_secure = facts["security"] == "secure"

@@ -14,6 +14,7 @@ from typing import Final
 from keywright.errors import StoreError
 from keywright.mesh.database.addresses import Range
 from keywright.mesh.database.cdb import check_document, read_document
+from keywright.mesh.database.iv_age import iv_since
 from keywright.mesh.database.network import ALL_UNICAST, NetworkDatabase
 from keywright.mesh.network.iv_index import IvState
 from keywright.store.journal import Journal
@@ -44,7 +45,7 @@ def opened_network(path: Path, *, readonly: bool = False, wait_s: float = 0.0) -
 def begin_network(path: Path, name: str, rng: Callable[[int], bytes], now: float, ranges: Range = ALL_UNICAST) -> None:
     """Make the file with a new network of one NetKey, index 0. Raises StoreError if it is there."""
     with _new(path) as journal:
-        NetworkDatabase.begin(
+        database = NetworkDatabase.begin(
             journal.memory(_NAMESPACE),
             name=name,
             uuid=rng(_KEY_OCTETS),
@@ -53,6 +54,7 @@ def begin_network(path: Path, name: str, rng: Callable[[int], bytes], now: float
             timestamp=timestamp(now),
             ranges=(ranges,),
         )
+        iv_since(database, now)
 
 
 def import_network(path: Path, text: bytes, iv_index: IvState | None = None) -> None:

@@ -8,7 +8,7 @@ from typing import Any, Final, final
 import msgspec
 
 from keywright.errors import LinkError
-from keywright.fob.mesh_model import Heard, Sent
+from keywright.fob.mesh_model import Carrier, Heard, Sent
 from keywright.production.job import OnAir, StepDialogue
 from keywright.sansio.endpoint import Endpoint
 
@@ -18,7 +18,7 @@ LONGEST_WAIT_S: Final = 10.0
 
 def encode_sent(request: OnAir) -> bytes:
     """A request as a station takes it."""
-    return msgspec.msgpack.encode(Sent(request.frames, request.wait_s))
+    return msgspec.msgpack.encode(Sent(request.frames, request.wait_s, request.carrier, request.connects))
 
 
 def decode_heard(data: bytes) -> Heard:
@@ -35,6 +35,32 @@ class AirClock:
 
     def __init__(self) -> None:
         self.now = 0.0
+        self._carrier: Carrier = "advertising"
+
+    def listen(self, seconds: float) -> StepDialogue[tuple[bytes, ...]]:
+        """The advertisements that are heard first, none if the radio is silent for that long."""
+        self._carrier = "advertising"
+        end = self.now + seconds
+        while self.now < end:
+            until = min(end, self.now + LONGEST_WAIT_S)
+            frames = (yield from self._ask((), until - self.now)).frames
+            if frames:
+                return frames
+            self.now = max(self.now, until)
+        return ()
+
+    def connect(self, carrier: Carrier) -> StepDialogue[int]:
+        """Connect to a mesh service, which carries all frames from now on: the ATT_MTU. Raises LinkError."""
+        self._carrier = carrier
+        mtu = (yield from self._ask((), 0.0, connects=True)).mtu
+        if not mtu:
+            raise LinkError("the station made no connection", delivered=False)
+        return mtu
+
+    def _ask(self, frames: tuple[bytes, ...], wait_s: float, *, connects: bool = False) -> StepDialogue[Heard]:
+        heard = decode_heard((yield OnAir(frames, wait_s, self._carrier, connects)).data)
+        self.now += heard.seconds
+        return heard
 
     def carry(
         self,
@@ -53,14 +79,15 @@ class AirClock:
             frames = tuple(endpoint.outgoing(self.now))
             if before_sending is not None:
                 yield from before_sending()
-            # What is still to be said is said, also when it is over.
-            if (is_over() or self.now >= end) and not frames:
+            # What is still to be said is said, also when it is over; only nothing is waited for.
+            ends = is_over() or self.now >= end
+            if ends and not frames:
                 return
             due = endpoint.deadline()
-            until = min(end, self.now + LONGEST_WAIT_S, end if due is None else due)
-            answer = yield OnAir(frames, max(0.0, until - self.now))
-            heard = decode_heard(answer.data)
-            # Silence lasts as long as was asked for: sums of floats would fall short of a deadline for ever.
-            self.now = self.now + heard.seconds if heard.frames else max(self.now + heard.seconds, until)
+            until = self.now if ends else min(end, self.now + LONGEST_WAIT_S, end if due is None else due)
+            heard = yield from self._ask(frames, max(0.0, until - self.now))
+            if not heard.frames:
+                # Silence lasts as long as was asked for: sums of floats would fall short of a deadline for ever.
+                self.now = max(self.now, until)
             for frame in heard.frames:
                 endpoint.receive(frame, self.now)

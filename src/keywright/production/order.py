@@ -18,7 +18,7 @@ from typing import Final, NoReturn
 import msgspec
 
 from keywright.errors import OrderError
-from keywright.production.order_names import NAMES, fault, normal
+from keywright.production.order_names import NAMES, STATIC_OOB, fault, normal
 
 REQUIRED: Final = ("serial", "model", "owner_group")
 VALUE_BYTES: Final = 255
@@ -97,6 +97,12 @@ def check_order(path: Path | str) -> OrderFacts:
     for row in read_order(path):
         rows, columns = row.n, (*REQUIRED, *row.extra)
     return OrderFacts(place.path.name, digest, rows, columns)
+
+
+def without_oob(row: OrderRow) -> OrderRow:
+    """The row as a lot keeps it that has no use for a static OOB value, and no key to seal it with."""
+    has_none = not row.extra.get(STATIC_OOB)
+    return row if has_none else msgspec.structs.replace(row, extra=row.extra | {STATIC_OOB: ""})
 
 
 def order_digest(path: Path | str) -> str:

@@ -16,6 +16,16 @@ from keywright.crypto.templates import KDD_BYTES
 from keywright.errors import DecodeError
 
 CURVE: Final = "P-256"
+UUID: Final = "mesh_uuid"
+"""Column: Device UUID of the unit's mesh radio, hex."""
+STATIC_OOB: Final = "mesh_static_oob"
+"""Column: its static OOB value, hex. In the store it is sealed (`mesh_lot`)."""
+PUBLIC_KEY: Final = "mesh_public_key"
+"""Column: its public key, an uncompressed point in hex."""
+BLE_ADDRESS: Final = "ble_address"
+"""Column: the Bluetooth address of the unit's radio, as C0:11:22:33:44:55, with /P after a public one."""
+OF_RADIO: Final = (UUID, STATIC_OOB, PUBLIC_KEY, BLE_ADDRESS)
+"""These, too, are of one device, and not inherited."""
 _UID_BYTES: Final = 32
 _POINT_BYTES: Final = 65
 _UNCOMPRESSED: Final = 0x04
@@ -39,8 +49,8 @@ def named(extra: Mapping[str, str]) -> Named:
 
 
 def without_names(extra: Mapping[str, str]) -> dict[str, str]:
-    """The other optional columns."""
-    return {name: value for name, value in extra.items() if name not in NAMES}
+    """The optional columns that say nothing of one device alone."""
+    return {name: value for name, value in extra.items() if name not in NAMES and name not in OF_RADIO}
 
 
 def fault(name: str, value: str) -> str:

@@ -243,6 +243,10 @@ class MeshProvision(Parameters, frozen=True, kw_only=True):
     """Root certificates for `certificate`, PEM."""
     certificate_alone: bool = False
     """Whether a certificate is enough without an OOB value. It proves the device, and nothing to the device."""
+    certificate_servers: tuple[Annotated[str, Meta(min_length=1, max_length=253)], ...] = ()
+    """Servers that may be asked for certificates, by name: a device says where its own are."""
+    certificate_server_ca: Annotated[str, Meta(max_length=65536)] = ""
+    """Who vouches for these servers (TLS), PEM; without it, whoever this machine trusts."""
     algorithm: Literal["best", "cmac", "hmac"] = "best"
     elements: Annotated[int, Meta(ge=1, le=255)] = 1
     """Most elements of a device: so many addresses are kept for each."""
@@ -255,8 +259,7 @@ class MeshProvision(Parameters, frozen=True, kw_only=True):
     @property
     def roots(self) -> tuple[bytes, ...]:
         """The root certificates, DER. Raises ValueError for a block that is none."""
-        blocks = _PEM.findall(self.trust)
-        return tuple(binascii.a2b_base64("".join(block.split()), strict_mode=True) for block in blocks)
+        return _certificates(self.trust)
 
     def check(self) -> None:
         """Raise ValueError for certificates without a usable root."""
@@ -265,11 +268,20 @@ class MeshProvision(Parameters, frozen=True, kw_only=True):
         if not self.authentication:
             raise ValueError("authentication: name one way at least")
         if "certificate" not in self.authentication:
+            if self.certificate_servers or self.certificate_server_ca:
+                raise ValueError("certificate_servers: no device of this recipe proves itself by certificate")
             return
+        if self.certificate_server_ca and not _certificates(self.certificate_server_ca):
+            raise ValueError("certificate_server_ca: there is no certificate in it")
         try:
             CertificatePolicy(roots=self.roots)
         except (KeywrightError, ValueError) as error:
             raise ValueError(f"trust: {error}") from error
+
+
+def _certificates(text: str) -> tuple[bytes, ...]:
+    blocks = _PEM.findall(text)
+    return tuple(binascii.a2b_base64("".join(block.split()), strict_mode=True) for block in blocks)
 
 
 _PEM: Final = re.compile(r"-----BEGIN CERTIFICATE-----\s([A-Za-z0-9+/=\s]+)-----END CERTIFICATE-----")

@@ -10,9 +10,10 @@ from keywright.crypto.diversification import OF_ANY_LENGTH, card_context
 from keywright.crypto.templates import KDD_BYTES
 from keywright.errors import PolicyError, StoreError, UsageError
 from keywright.fob.open import check_link
+from keywright.fob.uri import BLE, Uri
 from keywright.fob.uri import MESH as MESH_LINK
-from keywright.fob.uri import Uri
 from keywright.production.authority import DeviceAuthority
+from keywright.production.ble_lot import is_simulated_over_ble
 from keywright.production.control.admission import is_production
 from keywright.production.handover.unit_record import identity_of
 from keywright.production.keystores.key_paths import SessionKeys
@@ -39,8 +40,11 @@ def check_lot_link(link: str) -> None:
     asks for blocks: the simulated units of a lot are reached by whole APDUs.
     """
     uri = check_link(link)
-    if "transport" in uri.parameters:
-        raise UsageError(f"{link}: a lot of simulated units is reached by whole APDUs", hint="leave transport out")
+    if "transport" in uri.parameters and (uri.rest != "fob" or uri.parameters["transport"] != BLE):
+        raise UsageError(
+            f"{link}: a lot of simulated units is reached by whole APDUs",
+            hint="leave transport out, or use sim:fob?transport=ble",
+        )
     for name in ("count", "uuid", "oob") if str(uri) == MESH_LINK else ():
         if name in uri.parameters:
             raise UsageError(f"{link}: the order says which devices there are", hint=f"leave {name} out")
@@ -53,7 +57,10 @@ def check_lot_link(link: str) -> None:
 
 def check_radio(recipe: Recipe, link: str, means: Means) -> None:
     """Raise UsageError for a recipe and a link of which one has a radio or a chip that the other knows nothing of."""
-    is_mesh = str(check_link(link)) == MESH_LINK
+    uri = check_link(link)
+    is_mesh = str(uri) == MESH_LINK
+    if means.engine is not None and is_simulated_over_ble(uri):
+        raise UsageError(f"{link}: a cluster does not work over Bluetooth in this version", hint="use --workers")
     if is_mesh != (recipe.device == "mesh"):
         raise UsageError(
             f"{recipe.name!r} is for a {recipe.device}, and {link} "
@@ -62,8 +69,8 @@ def check_radio(recipe: Recipe, link: str, means: Means) -> None:
         )
     if recipe.step(MESH) is None:
         return
-    if not link.startswith(SIM):
-        raise UsageError(f"{link}: this version has no radio beside such a link", hint="use sim:mesh or sim:fob")
+    if not link.startswith((SIM, f"{BLE}:")):
+        raise UsageError(f"{link}: this version has no radio beside such a link", hint="use sim:fob, sim:mesh or ble:")
     if means.engine is not None:
         raise UsageError("a cluster does not provision mesh devices in this version", hint="use --workers")
 

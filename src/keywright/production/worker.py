@@ -9,6 +9,8 @@ from __future__ import annotations
 import os
 import sys
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import final
 
@@ -17,6 +19,7 @@ import msgspec
 from keywright.errors import KeywrightError
 from keywright.fob.pool import FobPool
 from keywright.iso7816.apdu import Command, Response
+from keywright.production.ble_lot import host_of
 from keywright.production.campaign import take_all
 from keywright.production.crew_messages import (
     Ended,
@@ -32,6 +35,7 @@ from keywright.production.crew_messages import (
 from keywright.production.means import Means
 from keywright.production.readiness import lot_in, the_keystore
 from keywright.production.recipe import parse_recipe
+from keywright.production.stations import Station
 from keywright.production.unit_store.units import UnitStore
 from keywright.production.watch import Phase, Unwatched
 
@@ -89,8 +93,20 @@ def work(plan: WorkerPlan) -> None:
         means = Means(keystore=plan.keystore, unlock=unlock, link=plan.link, width=plan.width, watcher=watcher)
         means.prepares = plan.prepares
         keystore = the_keystore(means, plan.link, units.path, lot)
-        with FobPool.connect(plan.tray) as station:
+        with _station(plan) as station:
             tell(Ended(take_all(units, station, recipe, keystore, means).stopped))
+
+
+@contextmanager
+def _station(plan: WorkerPlan) -> Iterator[Station]:
+    tray = FobPool.connect(plan.tray)
+    station: Station = tray
+    try:
+        if plan.air:
+            station = host_of(plan.air, tray)
+        yield station
+    finally:
+        tray.close() if station is tray else station.close()
 
 
 def main() -> None:

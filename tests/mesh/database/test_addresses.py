@@ -111,6 +111,41 @@ def test_a_device_that_is_tried_again_gets_what_it_had() -> None:
     assert again.reserve(uuid(3), 1).first == first + 6
 
 
+def test_a_promise_takes_no_earlier_one_back() -> None:
+    """Without OOB whoever calls itself by the UUID is promised something; what took the first promise may be a node."""
+    database = begin()
+    address = database.promise(uuid(1), 2, b"A" * 16).unicast_address
+    assert database.earlier(uuid(1)) == ()
+    database.promise(uuid(1), 2, b"A" * 16)
+    assert database.earlier(uuid(1)) == (), "the same one again"
+    database.promise(uuid(1), 2, b"B" * 16)
+    database.promise(uuid(1), 2, b"C" * 16)
+
+    def keys() -> tuple[bytes, ...]:
+        database = NetworkDatabase(memory)
+        standing = database.pending(uuid(1))
+        return (*(one.device_key for one in database.earlier(uuid(1))), standing.device_key if standing else b"")
+
+    memory = database.memory
+    assert keys() == (b"A" * 16, b"B" * 16, b"C" * 16)
+    # The one that came last took nothing: the address stays reserved for who may have it.
+    database.give_up(uuid(1))
+    assert keys() == (b"A" * 16, b"B" * 16)
+    assert not enrol(database, 2, 2) & {address, address + 1}
+    # A node without authentication may be another device than the one before it; a node that proved itself is not.
+    database.complete(uuid(1), name="", timestamp=TIME, is_secure=False)
+    assert keys() == (b"A" * 16, b"")
+    database.remove(uuid(1), TIME)
+    assert keys() == (b"",)
+    database.promise(uuid(1), 2, b"D" * 16)
+    database.promise(uuid(1), 2, b"E" * 16)
+    database.complete(uuid(1), name="", timestamp=TIME, is_secure=True)
+    assert keys() == (b"",)
+    for number in range(20):
+        database.promise(uuid(3), 1, bytes((number,)) * 16)
+    assert [one.device_key[0] for one in database.earlier(uuid(3))] == [*range(11, 19)]
+
+
 def test_given_up_is_free_and_a_node_is_not() -> None:
     database = begin()
     database.promise(uuid(1), 2, bytes(16))
@@ -299,3 +334,19 @@ def test_a_memory_that_takes_nothing_changes_nothing(step: Callable[[NetworkData
     assert ({name: inner.load(name) for name in inner.names()}, database.export()) == before
     memory.left = -1
     step(database)
+
+
+def test_who_goes_on_with_an_export_gives_no_address_that_was_sent_from() -> None:
+    """The same keys, address and sequence numbers would make the same nonces."""
+    net = begin()
+    own = net.own_address()
+    net.promise(uuid(1), 2, bytes(16))
+    net.complete(uuid(1), name="", timestamp=TIME, is_secure=True)
+    net.promise(uuid(2), 1, bytes(16))  # cut: it may be a node
+    excluded = json.loads(net.export())["networkExclusions"]
+    assert excluded == [{"ivIndex": 0, "addresses": [f"{own:04X}", f"{own + 3:04X}"]}]
+    other = NetworkDatabase.take_in(RamMemory(), net.export())
+    assert other.own_address() == own + 4
+    assert json.loads(other.export())["networkExclusions"] == [
+        {"ivIndex": 0, "addresses": [f"{one:04X}" for one in (own, own + 3, own + 4)]}
+    ]

@@ -14,6 +14,7 @@ from keywright.mesh.network.keys import AppKey, NetKey, virtual_address
 from keywright.mesh.network.lower import Form, build_segment, cut
 from keywright.mesh.network.pdu import NetworkPdu, open_network, seal_network
 from keywright.mesh.network.stack import Delivered, Received, Stack, Undelivered
+from keywright.mesh.network.upper import seal_access
 from keywright.sansio.air import Air, Conditions
 from keywright.store.memory import RamMemory
 
@@ -108,6 +109,36 @@ def test_messages_of_too_many_sources_at_once_are_passed_over() -> None:
     assert len({open_network(key, 5, ack).dst for ack in b.outgoing(1.0)}) == 64
     b.outgoing(20.0)
     assert b.deadline() is None
+
+
+def test_the_last_message_of_each_source_is_remembered_of_so_many_sources() -> None:
+    """What is sent again of it is acknowledged again, and a stack that hears many sources does not grow for ever."""
+    key, b = NetKey(NET), stack(B)
+
+    def send(src: int, first: int = 0) -> int:
+        upper = seal_access(AppKey(APP), b"\x01" + bytes(19), seq=0, src=src, dst=B, iv_index=5)
+        for number, segment in enumerate(cut(Form(ctl=False, aid=AppKey(APP).aid), upper, 0), first):
+            pdu = NetworkPdu(ctl=False, ttl=0, seq=number, src=src, dst=B, transport=build_segment(segment))
+            b.receive(seal_network(key, 5, pdu), 0.0)
+        return len(b.outgoing(0.0))
+
+    sources = range(0x1000, 0x1000 + 300)
+    assert all(send(src) == 1 for src in sources), "the last segment is answered at once"
+    assert len(received(b)) == len(sources)
+    assert len(b._whole) == 128
+    assert send(sources[-1], 2) == 2, "each segment that came again"
+    assert send(sources[0], 2) == 0, "long forgotten; it is no new message either"
+    assert not b.events()
+
+
+@pytest.mark.parametrize("ttl", [0, 1, 5])
+def test_it_is_told_what_was_left_of_the_ttl(ttl: int) -> None:
+    a, b = stack(A), stack(B)
+    for message in (AccessMessage(0x02, b""), AccessMessage(0x02, bytes(40))):
+        a.send(message, B, 0.0, app_index=3, ttl=ttl)
+        for frame in a.outgoing(0.0):
+            b.receive(frame, 0.0)
+    assert [event.ttl for event in received(b)] == [ttl, ttl]
 
 
 def test_nobody_there_is_told() -> None:

@@ -9,6 +9,7 @@ import pytest
 from keywright.crypto.ec import EcPrivateKey
 from keywright.errors import LinkError, PolicyError
 from keywright.mesh.advertising import PB_ADV
+from keywright.mesh.bearer import LinkClosed
 from keywright.mesh.database.keys import owner_stack
 from keywright.mesh.device import Abilities
 from keywright.mesh.enrolment import Candidate, Enrolled, Enrolment, Failed
@@ -16,8 +17,11 @@ from keywright.mesh.models.composition import Composition, Element
 from keywright.mesh.network.advertised import Advertised
 from keywright.mesh.oob import Method
 from keywright.mesh.policy import Policy
+from keywright.mesh.remote import messages as m
+from keywright.mesh.remote.client import RemoteLink
 from keywright.mesh.remote.enrolling import enrol_through
 from keywright.mesh.remote.messages import LinkState
+from keywright.mesh.remote.server import RemoteServer
 from keywright.mesh.unit import Design, Unit
 from keywright.sansio.air import Conditions
 from keywright.store.memory import RamMemory
@@ -166,3 +170,15 @@ def test_a_cut_at_any_time_is_made_good_by_beginning_again(side: str) -> None:
         else:
             end = far.run(far.enrolment())
             assert isinstance(end, Enrolled), (cut, end)
+
+
+def test_a_server_whose_link_never_becomes_idle_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(RemoteServer, "link_status", lambda _, status=0: m.LinkStatus(status, LinkState.ACTIVE))
+    net = Network(1, composition=Composition(0x05F1, 1, 2, 100, 0, (Element(0x0100, (0, 2, 4)),)))
+    link = RemoteLink(owner_stack(net.database, 0.0), net.address(0), bytes(16), 0.0)
+    net.air.join(Advertised(link))
+    net.air.run(3600.0, lambda: link.state == "closed")
+    (closed,) = link.events()
+    assert isinstance(closed, LinkClosed)
+    assert closed.why == "the link of 0001 does not become idle (MshPRT 4.4.6)"
+    assert net.air.now < 120.0

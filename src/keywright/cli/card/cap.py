@@ -11,11 +11,12 @@ import typer
 from keywright.cli.card import words
 from keywright.cli.card.connection import Card
 from keywright.cli.card.options import changing, managing
-from keywright.cli.card.words import TokenKey
+from keywright.cli.card.words import TokenKey, Wide
 from keywright.cli.keyfile import raw_keys
 from keywright.cli.keyring import read_private_key
 from keywright.cli.options import Json
 from keywright.cli.text import bad, caution, good, pairs, say, show_json
+from keywright.codec.hexa import unhex
 from keywright.crypto.aes import AesKey
 from keywright.errors import DecodeError, UsageError
 from keywright.globalplatform.cap.file import Cap, parse_cap
@@ -34,12 +35,25 @@ _LIMIT: Final = 1 << 22
 
 File = Annotated[Path, typer.Argument(metavar="FILE", help="A CAP file, or its IJC form.")]
 Hash = Annotated[str, typer.Option("--hash", metavar="|".join(HASH_BYTES), help="Hash of the load file data block.")]
+LoadHash = Annotated[
+    str,
+    typer.Option("--hash", metavar="|".join(HASH_BYTES), help="Hash of the load file, sent; else where one is due."),
+]
 Descriptor = Annotated[bool, typer.Option("--descriptor", help="With the descriptor component, which few cards want.")]
 DapKey = Annotated[
     Path | None,
     typer.Option("--dap-key", metavar="FILE", help="Key that signs the load file: PEM, or an AES key file."),
 ]
 DapDomain = Annotated[str, typer.Option("--dap-domain", metavar="AID", help="The domain that verifies the signature.")]
+DapKeys = Annotated[
+    list[Path] | None,
+    typer.Option("--dap-key", metavar="FILE", help="Key that signs the load file: PEM, or AES; one for each domain."),
+]
+DapDomains = Annotated[
+    list[str] | None,
+    typer.Option("--dap-domain", metavar="AID", help="The domain that verifies the signature; repeatable."),
+]
+To = Annotated[str, typer.Option("--to", metavar="AID", help="Domain of the load file; else the one selected.")]
 
 
 def read_cap(path: Path) -> Cap:
@@ -169,23 +183,22 @@ def sign(
 ) -> None:
     """Sign a CAP file for a domain with DAP verification.
 
-    Prints the signature; `card load` and its --dap-key send it.
+    Prints the signature; `card load` and `card install` send it, with --dap-key.
 
     Example: keywright card cap sign applet.cap --dap-key dap.pem --dap-domain A0000001515301
     """
     if dap_key is None:
         raise UsageError("a key signs", hint="give it with --dap-key FILE")
     cap, name = read_cap(file), words.aid(dap_domain, "--dap-domain")
-    block = _signed(
-        lambda: sign_dap(signing_key(dap_key), cap.hash(_algorithm(algorithm), descriptor=descriptor), name)
-    )
+    block = signed(lambda: sign_dap(signing_key(dap_key), cap.hash(_algorithm(algorithm), descriptor=descriptor), name))
     if json:
         show_json({"domain": name.hex().upper(), "signature": block.signature.hex().upper(), "hash": algorithm})
     else:
         say(block.signature.hex().upper())
 
 
-def _signed(make: Any) -> Any:
+def signed(make: Any) -> Any:
+    """What `make` returns. Raises UsageError for a key that cannot sign."""
     try:
         return make()
     except ValueError as error:
@@ -193,6 +206,31 @@ def _signed(make: Any) -> Any:
 
 
 # ---- on a card
+
+
+def loading(
+    to: str,
+    algorithm: str,
+    dap_keys: list[Path] | None,
+    dap_domains: list[str] | None,
+    token: content.Token,
+    parameters: bytes = b"",
+) -> Loading:
+    """The options of a load; algorithm: empty for a hash where one is due.
+
+    Raises UsageError for keys and domains that are not as many, and as `signing_key`.
+    """
+    keys, domains = dap_keys or [], dap_domains or []
+    if len(keys) != len(domains):
+        raise UsageError(
+            f"{len(keys)} --dap-key and {len(domains)} --dap-domain", hint="one of each for every domain that verifies"
+        )
+    signers = tuple(
+        (words.aid(name, "--dap-domain"), signing_key(key)) for name, key in zip(domains, keys, strict=True)
+    )
+    target = words.aid(to, "--to") if to else b""
+    hash_name = _algorithm(algorithm) if algorithm else None
+    return Loading(target, hash_name, signers, parameters=parameters, token=token)
 
 
 def packages_of(card: Card) -> list[CardPackage]:
@@ -206,10 +244,11 @@ def load(
     card: Card,
     file: File,
     *,
-    to: Annotated[str, typer.Option("--to", metavar="AID", help="Its domain; else the one selected.")] = "",
+    to: To = "",
     algorithm: Hash = "sha256",
-    dap_key: DapKey = None,
-    dap_domain: DapDomain = "",
+    dap_key: DapKeys = None,
+    dap_domain: DapDomains = None,
+    raw: Wide = "",
     token_key: TokenKey = None,
 ) -> None:
     """Load a CAP file without installing its applets.
@@ -219,12 +258,12 @@ def load(
     Example: keywright card load applet.cap --link pcsc: --keys card.toml
     """
     cap = read_cap(file)
-    name, target = cap.package.aid.hex().upper(), words.aid(to, "--to") if to else b""
-    signers = () if dap_key is None else ((words.aid(dap_domain, "--dap-domain"), signing_key(dap_key)),)
-    how = Loading(target, _algorithm(algorithm), signers, token=words.token(token_key))
+    name = cap.package.aid.hex().upper()
+    given = unhex(raw, "--raw-parameters")
+    how = loading(to, algorithm, dap_key, dap_domain, words.token(token_key), given)
     card.confirm(f"load the package {name}")
     present = packages_of(card)
-    done = _signed(lambda: card.manage(install_cap(cap, (), how, card=present, size=card.size)))
+    done = signed(lambda: card.manage(install_cap(cap, (), how, card=present, size=card.size)))
     said = done.loaded or Confirmation()
     size = len(cap.load_block())
     document = {"loaded": name, "bytes": size, **words.confirmed(said)}

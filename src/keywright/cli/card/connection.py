@@ -4,19 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from contextlib import ExitStack
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar, final
 
 import msgspec
 
+from keywright.cli.card.kept_keys import demand_simulated, keep
 from keywright.cli.card.randomness import Rng, randomness_of
 from keywright.cli.card.session import Means, Wish, open_session
 from keywright.cli.card.session10 import identity
 from keywright.cli.keyfile import GP_TEST, static_keys
-from keywright.cli.keyring import read_certificates, read_ring
+from keywright.cli.keyring import read_certificates, read_public_key, read_ring
 from keywright.cli.links import DEFAULT, confirm, opened
 from keywright.cli.text import say, show_json
-from keywright.crypto.ec import EcPrivateKey
+from keywright.crypto.ec import EcPrivateKey, EcPublicKey
 from keywright.errors import UsageError
 from keywright.fob.uri import is_simulated
 from keywright.globalplatform.host import Dialogue, secured
@@ -43,6 +45,8 @@ class Access(msgspec.Struct, frozen=True, kw_only=True):
     oce: Path | None = None
     root: Path | None = None
     any_card: bool = False
+    card_key: Path | None = None
+    keep_session_keys: Path | None = None
     wish: Wish = Wish()
 
     @property
@@ -53,7 +57,7 @@ class Access(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def is_anonymous(self) -> bool:
         """Whether nothing was given that could open a session."""
-        return not (self.keys or self.oce or self.root or self.any_card)
+        return not (self.keys or self.oce or self.root or self.any_card or self.card_key)
 
     def means(self) -> Means:
         """Keys and certificates out of their files. Raises UsageError for a real card and no keys."""
@@ -73,6 +77,8 @@ class Access(msgspec.Struct, frozen=True, kw_only=True):
             holder=None if self.oce is None else _holder(self.oce),
             roots=None if self.root is None else tuple(read_certificates(self.root)),
             any_card=self.any_card,
+            card_key=None if self.card_key is None else _card_key(self.card_key),
+            today=today(),
         )
 
 
@@ -82,6 +88,18 @@ def _holder(path: Path) -> scp11.Holder:
     if len(keys) != 1:
         raise UsageError(f"{path}: one EC private key is due, there are {len(keys)}")
     return scp11.Holder(keys[0], ring.certificates)
+
+
+def today() -> str:
+    """The day, YYYYMMDD in UTC: a card has no clock, so its host looks whether certificates are valid."""
+    return f"{datetime.now(UTC):%Y%m%d}"
+
+
+def _card_key(path: Path) -> EcPublicKey:
+    key = read_public_key(path)
+    if not isinstance(key, EcPublicKey):
+        raise UsageError(f"{path}: an EC public key is due")
+    return key
 
 
 def _one(command: Command) -> Dialogue[Response]:
@@ -159,7 +177,12 @@ class Card:
     def open(self, wish: Wish, means: Means) -> HostSession:
         """Open a session in place of the one that may be there."""
         self.drop()
+        kept = self.access.keep_session_keys
+        if kept is not None:
+            demand_simulated(self.access.uri)
         self._session = self.ask(open_session(wish, msgspec.structs.replace(means, rng=self.rng)))
+        if kept is not None:
+            keep(kept, self._session)
         return self._session
 
     def authenticated(self) -> HostSession:

@@ -9,10 +9,10 @@ import msgspec
 import typer
 
 from keywright.cli.card import words
-from keywright.cli.card.cap import packages_of, read_cap
+from keywright.cli.card.cap import DapDomains, DapKeys, LoadHash, To, loading, packages_of, read_cap, signed
 from keywright.cli.card.connection import Card
 from keywright.cli.card.options import changing
-from keywright.cli.card.words import Aid, Parameters, Privileges, TokenKey
+from keywright.cli.card.words import Aid, Parameters, Privileges, TokenKey, Wide
 from keywright.codec.hexa import unhex
 from keywright.codec.tlv import item
 from keywright.errors import DecodeError, UsageError
@@ -24,8 +24,6 @@ from keywright.globalplatform.messages import Tag
 from keywright.globalplatform.privileges import Privilege
 
 app = typer.Typer(rich_markup_mode=None)
-
-Wide = Annotated[str, typer.Option("--raw-parameters", metavar="HEX", help="The whole parameter field, as it is.")]
 
 
 @app.command()
@@ -47,15 +45,19 @@ def install(
         bool, typer.Option("--combined", help="Of a CAP file with one applet: load and install as one process.")
     ] = False,
     token_key: TokenKey = None,
+    to: To = "",
+    algorithm: LoadHash = "",
+    dap_key: DapKeys = None,
+    dap_domain: DapDomains = None,
 ) -> None:
     """Install an application, from a CAP file or a package.
 
     A CAP file is loaded and its applets installed; an AID is installed from a load file that is on the card. What the
-    CAP file imports is checked against the card first.
+    CAP file imports is checked against the card first. --to, --hash and --dap-... are for the load, as in `card load`.
 
     Example: keywright card install applet.cap --link pcsc: --keys card.toml
     """
-    given, held, signed = _parameters(parameters, raw), words.privileges(privileges), words.token(token_key)
+    given, held, token = _parameters(parameters, raw), words.privileges(privileges), words.token(token_key)
     if not _is_hex(what):
         if package or module:
             raise UsageError("a CAP file names its package and modules itself", hint="leave --package and --module")
@@ -63,9 +65,12 @@ def install(
             raise UsageError(
                 "the applets of a CAP file are made selectable", hint="load it, then install with --package"
             )
-        wanted = Wanted(b"", None, held, InstallParameters.parse(given), signed)
-        _install_file(card, Path(what), instance, wanted, combined=combined)
+        wanted = Wanted(b"", None, held, InstallParameters.parse(given), token)
+        how = loading(to, algorithm, dap_key, dap_domain, content.NO_TOKEN if combined else token)
+        _install_file(card, Path(what), instance, wanted, how, combined=combined)
         return
+    if to or dap_key or dap_domain:
+        raise UsageError("--to and --dap-... are for a load, and this package is on the card", hint="leave them")
     if not package:
         hint = "name it with --package AID, or give a CAP file"
         raise UsageError("an application is made from a load file", hint=hint)
@@ -73,7 +78,7 @@ def install(
     source = words.aid(package, "--package")
     made = content.Installation(source, words.aid(module or what, "--module"), name, held, given)
     card.confirm(f"install the application {name.hex().upper()}")
-    _install(card, made, "application", select=select, token=signed)
+    _install(card, made, "application", select=select, token=token)
 
 
 def _is_hex(text: str) -> bool:
@@ -83,7 +88,7 @@ def _is_hex(text: str) -> bool:
         return False
 
 
-def _install_file(card: Card, path: Path, instance: str, wanted: Wanted, *, combined: bool) -> None:
+def _install_file(card: Card, path: Path, instance: str, wanted: Wanted, how: Loading, *, combined: bool) -> None:
     cap = read_cap(path)
     if instance and len(cap.applet_aids) != 1:
         raise UsageError(f"{path} has {len(cap.applet_aids)} applets: --instance is for one", hint="leave it")
@@ -92,9 +97,10 @@ def _install_file(card: Card, path: Path, instance: str, wanted: Wanted, *, comb
     package = cap.package.aid.hex().upper()
     card.confirm(f"load the package {package} and install {len(chosen)} applet{'s' * (len(chosen) != 1)}")
     present = packages_of(card)
-    how = Loading(token=b"" if combined else wanted.token)
-    kind = card.access.wish.card
-    done = card.manage(install_cap(cap, chosen, how, card=present, combined=combined, profile=kind, size=card.size))
+    dialogue = install_cap(
+        cap, chosen, how, card=present, combined=combined, profile=card.access.wish.card, size=card.size
+    )
+    done = signed(lambda: card.manage(dialogue))
     names = [name.hex().upper() for name, _ in done.applets]
     lines = [f"loaded {package}, {len(cap.load_block())} bytes"]
     if done.loaded is not None:

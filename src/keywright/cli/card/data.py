@@ -31,7 +31,7 @@ _STRUCTURES: Final = {"dgi": StoreData.DGI, "tlv": StoreData.BER_TLV, "plain": 0
 _TAG_BYTES: Final = (1, 2)
 _LIMIT: Final = 1 << 20
 _MOST_BLOCKS: Final = 256
-_GROUP: Final = re.compile(r"([0-9A-Fa-f]{4})(!?)\s*[:=]?\s*(.*)")
+_GROUP: Final = re.compile(r"([0-9A-Fa-f]{4})\s*(!?)\s*[:=]?\s*(!?)\s*(.*)")
 
 Tag = Annotated[str, typer.Argument(metavar="TAG", help="Tag in hex, for example 0066 or 9F7F.")]
 
@@ -101,7 +101,7 @@ class Group(NamedTuple):
 
 
 def read_groups(path: Path) -> list[Group]:
-    """Data groups of a file, one a line: identifier and value in hex, `!` after an identifier whose value is secret.
+    """Data groups of a file, one a line: identifier and value in hex, `!` before a value that is secret.
 
     Raises UsageError naming line and column, PolicyError for a file with secrets that others can read.
     """
@@ -117,7 +117,8 @@ def _text(path: Path) -> str:
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"{path}: cannot be read: {error}") from error
+        why = getattr(error, "strerror", None) or "it is no text"
+        raise UsageError(f"{path}: cannot be read: {why}", hint="give a file of data groups") from error
     return read_private(path, "file of data groups", _LIMIT).decode() if "!" in text else text
 
 
@@ -132,11 +133,11 @@ def _groups(path: Path, text: str) -> Iterator[Group]:
                 f"{path}:{number}:1: a data group begins with its identifier, four hex digits", hint="9102: 5F200A..."
             )
         try:
-            value = unhex(found[3])
+            value = unhex(found[4])
         except DecodeError as error:
-            column = bare.index(found[3]) + error.offset + 1 if found[3] else len(bare)
+            column = bare.rindex(found[4]) + error.offset + 1 if found[4] else len(bare)
             raise UsageError(f"{path}:{number}:{column}: this is no hex digit, or half a byte") from error
-        yield Group(int(found[1], 16), value, bool(found[2]))
+        yield Group(int(found[1], 16), value, bool(found[2] or found[3]))
 
 
 def _stored(groups: list[Group], dek: Dek, size: int) -> Dialogue[None]:
@@ -163,7 +164,9 @@ def _sealed(value: bytes, dek: Dek) -> bytes:
 def personalise(
     card: Card,
     application: words.Aid,
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="Data groups, one a line: 9102: 5F20A0...")],
+    file: Annotated[
+        Path, typer.Argument(metavar="FILE", help="Data groups, one a line: 9102: 5F20A0... or 8010: !1234...")
+    ],
 ) -> None:
     """Personalise an application through its domain.
 

@@ -11,8 +11,10 @@ from keywright.codec.message import Message
 from keywright.errors import DecodeError
 from keywright.globalplatform import names
 from keywright.globalplatform.capabilities import Capabilities
+from keywright.globalplatform.card_objects import Resources
 from keywright.globalplatform.describe import Line, describe, describe_object
 from keywright.globalplatform.host import Dialogue
+from keywright.globalplatform.key_information import KeyDescription, parse_keys
 from keywright.globalplatform.messages import (
     DEFAULT_ISD,
     GP_OID,
@@ -20,7 +22,6 @@ from keywright.globalplatform.messages import (
     Cplc,
     Fci,
     Ins,
-    KeyInformation,
     Tag,
     unwrapped,
 )
@@ -37,12 +38,17 @@ OBJECTS: Final = (
     Tag.CIN,
     Tag.KDD,
     Tag.SEQUENCE_COUNTER,
+    Tag.CONFIRMATION_COUNTER,
+    Tag.MANAGER_URL,
+    Tag.RESOURCES,
 )
 _PLAIN: Final = (
     (Tag.IIN, "iin", "IIN"),
     (Tag.CIN, "cin", "CIN"),
     (Tag.KDD, "kdd", "KDD"),
     (Tag.SEQUENCE_COUNTER, "sequence_counter", "sequence counter"),
+    (Tag.CONFIRMATION_COUNTER, "confirmation_counter", "confirmation counter"),
+    (Tag.MANAGER_URL, "manager_url", "manager URL"),
 )
 _SELECT_BY_NAME: Final = 0x04
 
@@ -64,6 +70,14 @@ class CardFacts(msgspec.Struct, frozen=True):
         """A data object as a message, None if it is not there or does not parse."""
         try:
             return kind.parse(self.objects[number])
+        except (KeyError, DecodeError):
+            return None
+
+    @property
+    def keys(self) -> tuple[KeyDescription, ...] | None:
+        """What the card says of its keys, None if it says nothing that parses."""
+        try:
+            return parse_keys(self.objects[Tag.KEY_INFORMATION])
         except (KeyError, DecodeError):
             return None
 
@@ -114,8 +128,9 @@ def read_card(link: str, atr: bytes, aid: bytes = b"") -> Dialogue[CardFacts]:
 def document(facts: CardFacts) -> dict[str, Any]:
     """The facts as JSON; bytes and codes as upper-case hex, None for what the card does not say."""
     fci, data = facts.fci, facts.parsed(Tag.CARD_DATA, CardData)
-    keys, cplc = facts.parsed(Tag.KEY_INFORMATION, KeyInformation), facts.parsed(Tag.CPLC, Cplc)
+    keys, cplc = facts.keys, facts.parsed(Tag.CPLC, Cplc)
     capabilities = facts.parsed(Tag.CAPABILITIES, Capabilities)
+    resources = facts.parsed(Tag.RESOURCES, Resources)
     return {
         "link": facts.link,
         "atr": _hex(facts.atr),
@@ -129,18 +144,28 @@ def document(facts: CardFacts) -> dict[str, Any]:
             {"scp": f"{scp:02X}", "i": f"{i:02X}", "text": names.secure_channel(scp, i)}
             for scp, i in (data.secure_channels if data is not None else ())
         ],
-        "keys": None if keys is None else [_key_document(entry) for entry in keys.keys],
+        "keys": None if keys is None else [_key_document(told) for told in keys],
         "cplc": None if cplc is None else dict(_cplc_document(cplc)),
         "capabilities": None if capabilities is None else dict(describe(capabilities)),
+        "resources": None if resources is None else _resources_document(resources),
         **{key: _hex(facts.objects[number]) if number in facts.objects else None for number, key, _ in _PLAIN},
     }
 
 
-def _key_document(entry: Any) -> dict[str, Any]:
+def _key_document(told: KeyDescription) -> dict[str, Any]:
+    return {"kvn": f"{told.kvn:02X}", "kid": f"{told.kid:02X}", "components": components_document(told)}
+
+
+def components_document(told: KeyDescription) -> list[dict[str, Any]]:
+    """Components of a key for programs; bits 0 where basic key information has no room for them."""
+    return [{"type": names.key_type(kind), "bits": size * 8} for kind, size in told.components]
+
+
+def _resources_document(resources: Resources) -> dict[str, int]:
     return {
-        "kvn": f"{entry.kvn:02X}",
-        "kid": f"{entry.kid:02X}",
-        "components": [{"type": names.key_type(part.type), "bits": part.length * 8} for part in entry.components],
+        "applications": resources.applications,
+        "free_non_volatile": resources.non_volatile,
+        "free_volatile": resources.volatile,
     }
 
 
@@ -161,7 +186,7 @@ def sections(facts: CardFacts) -> Iterator[tuple[str, list[Line]]]:
     """Headings with their lines."""
     yield "Card", list(_card(facts))
     yield "Secure channels", list(_channels(facts))
-    yield "Keys", list(key_lines(facts.parsed(Tag.KEY_INFORMATION, KeyInformation)))
+    yield "Keys", list(key_lines(facts.keys))
     if Tag.CPLC in facts.objects:
         cplc = facts.parsed(Tag.CPLC, Cplc)
         yield (
@@ -191,6 +216,10 @@ def _card(facts: CardFacts) -> Iterator[Line]:
     if data is not None and _version(data):
         yield "GlobalPlatform", f"{_version(data)}"
     yield from ((label, _hex(facts.objects[number])) for number, _, label in _PLAIN if number in facts.objects)
+    resources = facts.parsed(Tag.RESOURCES, Resources)
+    if resources is not None:
+        yield "applications", f"{resources.applications}"
+        yield "free memory", f"{resources.non_volatile:,} bytes, volatile {resources.volatile:,} bytes"
 
 
 def _version(data: CardData) -> str | None:
@@ -210,19 +239,19 @@ def _channels(facts: CardFacts) -> Iterator[Line]:
         yield "unknown", "the card names none"
 
 
-def key_lines(information: KeyInformation | None) -> Iterator[Line]:
+def key_lines(told: tuple[KeyDescription, ...] | None) -> Iterator[Line]:
     """One line for each key version: what its keys are, and their identifiers."""
-    if information is None:
+    if told is None:
         yield "unknown", "the card does not say"
         return
-    for kvn in information.versions:
+    for kvn in dict.fromkeys(one.kvn for one in told):
         kinds: dict[str, list[str]] = {}
-        for entry in information.keys:
-            if entry.kvn == kvn:
-                kinds.setdefault(names.key(entry), []).append(f"{entry.kid:02X}")
+        for one in told:
+            if one.kvn == kvn:
+                kinds.setdefault(names.key(one), []).append(f"{one.kid:02X}")
         words = "; ".join(f"{kind}, KID {' '.join(kids)}" for kind, kids in kinds.items())
         yield f"KVN {kvn:02X}", words + ("  (initial keys)" if kvn == 0xFF else "")
-    if not information.keys:
+    if not told:
         yield "none", "the card lists no keys"
 
 

@@ -1,44 +1,42 @@
-"""`keywright card keys`: put, delete, detect and rotate keys."""
+"""`keywright card keys`: put, delete and rotate keys."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Annotated, Final
 
 import msgspec
 import typer
 
 from keywright.cli.card.connection import Card
+from keywright.cli.card.detecting import ask_challenge
 from keywright.cli.card.keys import app
-from keywright.cli.card.options import byte, changing, looking
-from keywright.cli.card.randomness import Rng
+from keywright.cli.card.options import byte, changing
 from keywright.cli.card.session import open_session
 from keywright.cli.keyfile import GP_TEST, StaticKeys, pre_shared_key, raw_keys, static_keys
 from keywright.cli.keyring import read_ring
-from keywright.cli.text import bad, good
+from keywright.cli.text import good
 from keywright.codec.hexa import unhex
 from keywright.crypto.aes import AesKey
 from keywright.crypto.des import TripleDesKey
-from keywright.errors import DecodeError, StatusError, UsageError
-from keywright.globalplatform import detect as detection
+from keywright.errors import StatusError, UsageError
 from keywright.globalplatform.dialogues.content import delete_key
 from keywright.globalplatform.dialogues.keys import put_key
 from keywright.globalplatform.dialogues.rotation import rotate_keys
-from keywright.globalplatform.host import Dialogue, get_value, select
+from keywright.globalplatform.host import Dialogue
 from keywright.globalplatform.key_fields import CardKey
-from keywright.globalplatform.messages import CardData, Fci, Ins, Tag
-from keywright.iso7816.apdu import Command
-from keywright.iso7816.status import SW, check
+from keywright.iso7816.status import SW
 from keywright.scp import scp02
+from keywright.scp.failure import SCP_AT
 from keywright.scp.scp02.messages import SCP02
 from keywright.scp.scp03.keys import KeySet
 from keywright.scp.session import HostSession
 
 _ALGORITHMS: Final = ("aes", "des", "psk")
 _KDD_BYTES: Final = 10
-_KVN_AT, _SCP_AT = 10, 11
-"""Places in the answer to INITIALIZE UPDATE that SCP02 and SCP03 share."""
+_KVN_AT: Final = 10
+"""Where the answer to INITIALIZE UPDATE names its key version."""
 
 NewKvn = Annotated[str, typer.Option("--new-kvn", metavar="HEX", help="Version number of the new keys.")]
 Kid = Annotated[str, typer.Option("--kid", metavar="HEX", help="Key identifier; the first of several.")]
@@ -156,78 +154,6 @@ def delete(
     card.tell(f"deleted {' '.join(named)}", {"deleted": named})
 
 
-# ---- which keys a card has
-
-
-@app.command()
-@looking
-def detect(
-    card: Card,
-    *,
-    candidate: Annotated[
-        list[str] | None, typer.Option("--candidate", metavar="FILE|gp-test", help="Keys that may be it; repeatable.")
-    ] = None,
-    of_kvn: Annotated[str, typer.Option("--of-kvn", metavar="HEX", help="The key version that is asked.")] = "",
-    scheme: Annotated[
-        list[str] | None, typer.Option("--scheme", metavar="NAME", help="Schemes to try; else all that are known.")
-    ] = None,
-) -> None:
-    """Tell which keys a card has, without a try.
-
-    Which key, diversification scheme and version, from one answer to INITIALIZE UPDATE. Everything is computed here: no
-    try is used. The published test keys are tried besides those that are given.
-
-    Example: keywright card keys detect --candidate master.toml
-    """
-    kvn = byte(of_kvn, "--of-kvn") or 0
-    candidates = [*detection.WELL_KNOWN, *(_candidate(name) for name in candidate or () if name != GP_TEST)]
-    challenge, answer, aid = card.ask(_answer(kvn, card.access.wish.aid, card.rng))
-    found = detection.detect(
-        answer, challenge, candidates, schemes=tuple(scheme or detection.SCHEMES), aids=(aid,) if aid else ()
-    )
-    lines = [line if found.matches else bad(line) for line in found.text.splitlines()]
-    card.tell(lines, _detected(found))
-    if not found.matches:
-        raise typer.Exit(1)
-
-
-def _candidate(name: str) -> detection.Candidate:
-    raw, _ = raw_keys(name)
-    return detection.Candidate.of(name, *raw)
-
-
-def _answer(kvn: int, aid: bytes, rng: Rng) -> Dialogue[tuple[bytes, bytes, bytes]]:
-    """Our challenge, the card's answer, and the AID of the application that gave it."""
-    fci: Fci | None = yield from select(aid)
-    value = yield from get_value(Tag.CARD_DATA)
-    try:
-        size = CardData.parse(value or b"").challenge_bytes
-    except DecodeError:
-        size = 8
-    challenge = rng(size)
-    response = yield Command(0x80, Ins.INITIALIZE_UPDATE, kvn, 0, challenge, 0)
-    data = check(response, f"INITIALIZE UPDATE (KVN {kvn:02X})")
-    return challenge, data, aid or (fci.aid if fci is not None else b"")
-
-
-def _detected(found: detection.Detection) -> dict[str, Any]:
-    return {
-        "kvn": f"{found.kvn:02X}",
-        "scp": f"{found.answer.scp:02X}",
-        "tried": found.tried,
-        "matches": [
-            {
-                "candidate": match.candidate,
-                "scheme": match.scheme,
-                "bits": match.key_bytes * 8,
-                "proven": list(match.proven),
-                "challenge": match.challenge,
-            }
-            for match in found.matches
-        ],
-    }
-
-
 # ---- rotation
 
 
@@ -290,11 +216,11 @@ class _Rotation:
         """
         version = self._wish.kvn if self._wish.kvn is not None else self._current.kvn
         try:
-            _, data, _ = yield from _answer(version, self._wish.aid, self._means.rng)
+            _, data, _ = yield from ask_challenge(version, self._wish.aid, self._means.rng)
         except StatusError as error:
             if error.sw != SW.REFERENCED_DATA_NOT_FOUND:
                 raise
-            _, data, _ = yield from _answer(kvn, self._wish.aid, self._means.rng)
-            return data[_SCP_AT], version, data[:_KDD_BYTES]
+            _, data, _ = yield from ask_challenge(kvn, self._wish.aid, self._means.rng)
+            return data[SCP_AT], version, data[:_KDD_BYTES]
         answered = data[_KVN_AT]
-        return data[_SCP_AT], version if answered == kvn else answered, data[:_KDD_BYTES]
+        return data[SCP_AT], version if answered == kvn else answered, data[:_KDD_BYTES]

@@ -9,17 +9,20 @@ import msgspec
 import typer
 
 from keywright.cli.card.connection import Card
+from keywright.cli.card.facts import components_document
 from keywright.cli.card.options import looking
 from keywright.cli.card.randomness import Rng
 from keywright.cli.text import bad, say, table
-from keywright.errors import DecodeError, StatusError, WireError
+from keywright.errors import DecodeError, WireError
 from keywright.fob.uri import is_simulated
 from keywright.globalplatform import names
-from keywright.globalplatform.host import Dialogue, get_value, key_information, select
-from keywright.globalplatform.messages import CardData, KeyInformation, Tag
-from keywright.scp.failure import CardCryptogramError
-from keywright.scp.scp03.host import initialize_update
-from keywright.scp.scp03.keys import KeySet
+from keywright.globalplatform.detect import GP_TEST, NONE, detect
+from keywright.globalplatform.dialogues.keys import describe_keys
+from keywright.globalplatform.host import Dialogue, get_value, select
+from keywright.globalplatform.key_information import KeyDescription
+from keywright.globalplatform.messages import CardData, Ins, Tag
+from keywright.iso7816.apdu import Command
+from keywright.iso7816.status import SW
 
 app = typer.Typer(rich_markup_mode=None)
 
@@ -34,34 +37,36 @@ class Probe(msgspec.Struct, frozen=True):
     note: str
 
 
-def probe_keys(aid: bytes = b"", rng: Rng = os.urandom) -> Dialogue[tuple[KeyInformation, tuple[Probe, ...]]]:
+Told = tuple[KeyDescription, ...]
+
+
+def probe_keys(aid: bytes = b"", rng: Rng = os.urandom) -> Dialogue[tuple[Told, tuple[Probe, ...]]]:
     """Key information, and for every version whether the test keys 40..4F are its keys.
 
     Only INITIALIZE UPDATE is sent: the card uses up sequence numbers, but counts no try.
     """
     yield from select(aid)
-    information = (yield from key_information()) or KeyInformation()
+    told = yield from describe_keys()
     value = yield from get_value(Tag.CARD_DATA)
     try:
         size = CardData.parse(value or b"").challenge_bytes
     except DecodeError:
         size = _S8
     probes: tuple[Probe, ...] = ()
-    for kvn in information.versions:
+    for kvn in dict.fromkeys(one.kvn for one in told):
         probes += ((yield from _probe(kvn, rng(size))),)
-    return information, probes
+    return told, probes
 
 
 def _probe(kvn: int, challenge: bytes) -> Dialogue[Probe]:
+    response = yield Command(0x80, Ins.INITIALIZE_UPDATE, kvn, 0, challenge, 0)
+    if response.sw != SW.OK:
+        return Probe(kvn, None, f"opens no session by INITIALIZE UPDATE ({response.sw:04X})")
     try:
-        yield from initialize_update(KeySet.gp_test(), challenge, kvn=kvn)
-    except CardCryptogramError:
-        return Probe(kvn, False, "other keys")
-    except StatusError as error:
-        return Probe(kvn, None, f"no SCP03 session ({error.sw:04X})")
+        found = detect(response.data, challenge, (GP_TEST,), schemes=(NONE,))
     except WireError as error:
         return Probe(kvn, None, str(error))
-    return Probe(kvn, True, "open to everyone")
+    return Probe(kvn, bool(found.matches), "open to everyone" if found.matches else "other keys")
 
 
 @app.callback(invoke_without_command=True)
@@ -73,35 +78,30 @@ def keys(card: Card) -> None:
 
     Example: keywright card keys --link pcsc:
     """
-    information, probes = card.ask(probe_keys(card.access.wish.aid, card.rng))
+    told, probes = card.ask(probe_keys(card.access.wish.aid, card.rng))
     if card.access.json:
-        card.tell((), {"key_sets": [_document(information, one) for one in probes]})
+        card.tell((), {"key_sets": [_document(told, one) for one in probes]})
         return
     if not probes:
         say("the card lists no keys")
         return
     rows = []
     for one in probes:
-        held = [entry for entry in information.keys if entry.kvn == one.kvn]
-        kinds = " / ".join(dict.fromkeys(names.key(entry) for entry in held))
+        held = [key for key in told if key.kvn == one.kvn]
+        kinds = " / ".join(dict.fromkeys(names.key(key) for key in held))
         verdict = {True: "yes", False: "no", None: "?"}[one.opens]
-        rows.append((f"{one.kvn:02X}", " ".join(f"{entry.kid:02X}" for entry in held), kinds, verdict, one.note))
+        rows.append((f"{one.kvn:02X}", " ".join(f"{key.kid:02X}" for key in held), kinds, verdict, one.note))
     for line in table(("KVN", "KID", "type", "test keys", ""), rows):
         say(line)
     if any(one.opens for one in probes) and not is_simulated(card.access.uri):
         say(bad("Anyone can open this card: the test keys 40..4F are public."))
 
 
-def _document(information: KeyInformation, one: Probe) -> dict[str, Any]:
+def _document(told: Told, one: Probe) -> dict[str, Any]:
     return {
         "kvn": f"{one.kvn:02X}",
         "keys": [
-            {
-                "kid": f"{entry.kid:02X}",
-                "components": [{"type": names.key_type(p.type), "bits": p.length * 8} for p in entry.components],
-            }
-            for entry in information.keys
-            if entry.kvn == one.kvn
+            {"kid": f"{key.kid:02X}", "components": components_document(key)} for key in told if key.kvn == one.kvn
         ],
         "gp_test": one.opens,
         "note": one.note,

@@ -47,6 +47,14 @@ Root: TypeAlias = Annotated[
 AnyCard: TypeAlias = Annotated[
     bool, typer.Option("--any-card", help="SCP11: take the card's key unverified. Anyone may then be the card.")
 ]
+CardKey: TypeAlias = Annotated[
+    Path | None,
+    typer.Option("--card-key", metavar="FILE", help="SCP11: the card's public key, PEM, in place of its certificates."),
+]
+KeepKeys: TypeAlias = Annotated[
+    Path | None,
+    typer.Option("--keep-session-keys", metavar="FILE", help="SCP11, simulated card: for decode --session-keys."),
+]
 HostId: TypeAlias = Annotated[
     str, typer.Option("--host-id", metavar="HEX", help="SCP11: our HostID; it goes into the session keys.")
 ]
@@ -66,7 +74,9 @@ _SESSION: Final[dict[str, Any]] = {
     "oce": (Oce, None),
     "root": (Root, None),
     "any_card": (AnyCard, False),
+    "card_key": (CardKey, None),
     "host_id": (HostId, ""),
+    "keep_session_keys": (KeepKeys, None),
     "profile": (ProfileOption, ""),
 }
 _CHANGING: Final[dict[str, Any]] = {"yes": (Yes, False)}
@@ -157,7 +167,7 @@ def access(options: dict[str, Any]) -> Access:
         profile=card_profile(profile) if profile else None,
         host_id=unhex(options.get("host_id", ""), "--host-id") or None,
     )
-    names = ("link", "trace", "json", "yes", "keys", "oce", "root", "any_card")
+    names = ("link", "trace", "json", "yes", "keys", "oce", "root", "any_card", "card_key", "keep_session_keys")
     return Access(wish=wish, **{name: options[name] for name in names if name in options})
 
 

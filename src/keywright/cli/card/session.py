@@ -10,14 +10,15 @@ import msgspec
 
 from keywright.cli.card.session10 import open_scp10
 from keywright.cli.keyfile import StaticKeys
-from keywright.crypto.ec import EcPrivateKey
+from keywright.crypto.ec import EcPrivateKey, EcPublicKey
 from keywright.errors import AuthenticationError, DecodeError, PolicyError, StatusError, UsageError
 from keywright.globalplatform.host import Dialogue, get_value, select
 from keywright.globalplatform.messages import CardData, Fci, Ins, Tag
 from keywright.globalplatform.profile import DEFAULT, CardProfile
 from keywright.globalplatform.remedies import remedy, wrong_keys
+from keywright.iso7816.status import SW
 from keywright.scp import scp02, scp10, scp11
-from keywright.scp.failure import CardCryptogramError
+from keywright.scp.failure import CardCryptogramError, OtherProtocolError
 from keywright.scp.level import LEVELS
 from keywright.scp.scp02.host import DEFAULT_I, open_implicit, read_counter
 from keywright.scp.scp02.host import external_authenticate as authenticate02
@@ -73,7 +74,8 @@ class Means(msgspec.Struct, frozen=True, kw_only=True):
     """What a session is opened with. static_name: how the user named the static keys.
 
     holder: our key and certificates for SCP11a and c; host10: those for SCP10. roots: who may certify the card;
-    None: nobody was named.
+    None: nobody was named. card_key: the card's own key for SCP11, where it came another way than by a certificate.
+    today: YYYYMMDD, when certificates have to be valid; None where nobody looks.
     """
 
     static: StaticKeys | None = None
@@ -81,6 +83,8 @@ class Means(msgspec.Struct, frozen=True, kw_only=True):
     holder: scp11.Holder | None = None
     roots: tuple[Certificate, ...] | None = None
     any_card: bool = False
+    card_key: EcPublicKey | None = None
+    today: str | None = None
     rng: Rng = os.urandom
     host10: scp10.HostIdentity | None = None
 
@@ -107,7 +111,12 @@ def open_session(wish: Wish, means: Means) -> Dialogue[HostSession]:
         raise UsageError(f"SCP{protocol} needs static keys", hint="give a key file with --keys FILE, or --keys gp-test")
     if protocol == "02":
         return (yield from _scp02(wish, means, static, data, fci))
-    return (yield from _scp03(wish, means, static, data))
+    try:
+        return (yield from _scp03(wish, means, static, data))
+    except OtherProtocolError as error:
+        if wish.scp or error.scp != SCP02:
+            raise
+        return (yield from _scp02(wish, means, static, data, fci))
 
 
 def _card_data() -> Dialogue[CardData | None]:
@@ -121,7 +130,9 @@ def _card_data() -> Dialogue[CardData | None]:
 def _protocol(data: CardData | None, means: Means) -> str:
     """The protocol of the card that our keys are for: SCP03 where it does not say, SCP02 only where it has no other."""
     offered = {scp for scp, _ in (data.secure_channels if data is not None else ())}
-    if means.static is None and (means.holder is not None or means.roots is not None or means.any_card):
+    if means.static is None and (
+        means.holder is not None or means.roots is not None or means.any_card or means.card_key
+    ):
         return "11a" if means.holder is not None else "11b"
     return "02" if SCP02 in offered and SCP03 not in offered else "03"
 
@@ -215,19 +226,36 @@ def _scp11(variant: Variant, wish: Wish, means: Means, data: CardData | None) ->
         )
     _demand_level(wish.level, profile.levels, "SCP11")
     kvn = 1 if wish.kvn is None else wish.kvn
-    key = scp11.KeyReference(variant.kid, kvn)
-    chains = yield from scp11.read_certificates(key, profile=profile)
-    certificate = scp11.verify_card(chains, _roots(means), profile=profile)
-    if certificate.public_key is None:
-        raise AuthenticationError("the card's certificate has no key that can be used")
+    public, group = yield from _card_key(scp11.KeyReference(variant.kid, kvn), means, profile)
     sin, sdin = (b"", b"") if wish.host_id is None or variant.is_static else (yield from _identifiers())
-    card = scp11.Card(certificate.public_key, kvn, certificate.subject_id, sin, sdin)
+    card = scp11.Card(public, kvn, group, sin, sdin)
     ephemeral = EcPrivateKey.draw(card.public_key.curve, means.rng)
     level = _level(wish.level, next(level for level in _SCP11_LEVELS if level in profile.levels))
     opened = scp11.open_channel(
         variant, card, ephemeral, holder=holder, level=level, host_id=wish.host_id, profile=profile
     )
     return (yield from opened)
+
+
+def _card_key(key: scp11.KeyReference, means: Means, profile: scp11.Profile) -> Dialogue[tuple[EcPublicKey, bytes]]:
+    """The card's key and the subject of its certificate; of a key that was given nothing more is known."""
+    if means.card_key is not None:
+        return means.card_key, b""
+    try:
+        chains = yield from scp11.read_certificates(key, profile=profile)
+    except StatusError as error:
+        if error.sw != SW.REFERENCED_DATA_NOT_FOUND:
+            raise
+        raise StatusError(
+            error.sw,
+            f"GET DATA BF21 (certificates of KVN {key.kvn:02X} KID {key.kid:02X})",
+            meaning="the card has no such key, or no certificates of it",
+            hint="see `card scp11 certificates get`; store them with `certificates put`, or give the key by --card-key",
+        ) from error
+    certificate = scp11.verify_card(chains, _roots(means), profile=profile, today=means.today)
+    if certificate.public_key is None:
+        raise AuthenticationError("the card's certificate has no key that can be used")
+    return certificate.public_key, certificate.subject_id
 
 
 def _identifiers() -> Dialogue[tuple[bytes, bytes]]:

@@ -175,7 +175,7 @@ class Shell:
         command: Any = self._command
         for one in typed:
             command = getattr(command, "commands", {}).get(one, command)
-        offered = list(getattr(command, "commands", {})) if command is not self._command else []
+        offered = sorted(getattr(command, "commands", {})) if command is not self._command else []
         if word.startswith("-") or not word:
             params = [] if command is self._command else command.params
             offered += [option for param in params for option in param.opts if option.startswith("--")]

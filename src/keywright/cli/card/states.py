@@ -28,13 +28,13 @@ _APPLICATION: Final = {"installed": 0x03, "selectable": 0x07, "personalized": 0x
 def lock(card: Card, target: Target = "", *, applications: All = False) -> None:
     """Lock the card, or one application or domain.
 
-    It can be unlocked.
+    It can be unlocked. A card is SECURED then, whatever it was before: earlier states never come back.
 
     Example: keywright card lock A00000000301
     """
     name = words.aid(target) if target else b""
     what = name.hex().upper() or "the card"
-    card.confirm(f"lock {what}")
+    card.confirm(f"lock {what}" + ("" if name else ", which will be SECURED for good once it is unlocked"))
     if not name:
         card.manage(states.lock_card())
     elif applications:

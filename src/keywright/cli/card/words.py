@@ -24,6 +24,9 @@ Privileges: TypeAlias = Annotated[
 Parameters: TypeAlias = Annotated[
     str, typer.Option("--parameters", metavar="HEX", help="Application specific parameters, the value of C9.")
 ]
+Wide: TypeAlias = Annotated[
+    str, typer.Option("--raw-parameters", metavar="HEX", help="The whole parameter field, as it is.")
+]
 TokenKey: TypeAlias = Annotated[
     Path | None, typer.Option("--token-key", metavar="FILE", help="PEM file of the key that signs the token.")
 ]

@@ -23,7 +23,7 @@ from keywright.fob.mesh_radio import device_memory, read_static_oob
 from keywright.fob.uri import is_simulated
 from keywright.mesh.database.cdb import uuid_text
 from keywright.mesh.device import Provisioned, Refused
-from keywright.mesh.node import WasReset
+from keywright.mesh.node import WasRenewed, WasReset
 from keywright.mesh.oob import Authentication, Value, show
 from keywright.mesh.unit import UnitEvent
 from keywright.store.journal import Journal
@@ -38,7 +38,7 @@ DEFAULT_LINK: Final = "air:127.0.0.1:35964"
 def serve(
     *,
     link: Annotated[
-        str, typer.Option("--link", metavar="URI", help="The air: air:HOST:PORT, ble:?hci=CONTROLLER.")
+        str, typer.Option("--link", metavar="URI", help="The air: air:HOST:PORT, ble:?hci=air:HOST:PORT.")
     ] = DEFAULT_LINK,
     memory: Annotated[Path | None, typer.Option("--memory", metavar="FILE", help="Where it keeps its memory.")] = None,
     name: Annotated[
@@ -55,13 +55,23 @@ def serve(
     certificate: Annotated[
         bool, typer.Option("--certificate", help="Have a certificate of the simulated vendor in its records.")
     ] = False,
+    remote: Annotated[
+        bool, typer.Option("--remote", help="As a node, be a remote provisioning server: for `scan` and others --via.")
+    ] = False,
+    next_elements: Annotated[
+        int,
+        typer.Option("--next-elements", min=0, max=255, help="How many it has after `node recompose` or `readdress`."),
+    ] = 0,
+    iv_test: Annotated[
+        bool, typer.Option("--iv-test", help="As a node, change the IV index without the 96 hours.")
+    ] = False,
     json: Json = False,
     trace: Trace = None,
 ) -> None:
-    """Be an unprovisioned device until somebody provisions it, and a node from then on, until Ctrl-C.
+    """Be an unprovisioned device until somebody provisions it, and a node that can be configured from then on.
 
     With --memory it is what it was when it is served again. Other processes of this machine reach it at the same
-    --link.
+    --link. Ctrl-C ends it.
 
     Example: keywright mesh device serve --memory lamp.device --output numeric:6
     """
@@ -69,7 +79,16 @@ def serve(
         raise UsageError(f"{link}: a device is served on an air", hint=f"for example --link {DEFAULT_LINK}")
     values = read_static_oob(oob_file) if oob_file is not None else {}
     own = uuid_in(uuid) if uuid else None
-    model = MeshModel(elements=elements, algorithms=algorithm, output=output, input=input_, has_certificate=certificate)
+    model = MeshModel(
+        elements=elements,
+        algorithms=algorithm,
+        output=output,
+        input=input_,
+        has_certificate=certificate,
+        remote=remote,
+        next_elements=next_elements,
+        iv_test=iv_test,
+    )
     try:
         design = design_of(name, model, uuid=own, static_oob=b"")
         design = design_of(name, model, uuid=own, static_oob=values.get(design.uuid, values.get(b"", b"")))
@@ -140,6 +159,8 @@ def _tell(event: UnitEvent, *, as_json: bool) -> None:
             said, words = {"provisioned": f"{event.unicast_address:04X}"}, f"a node at {event.unicast_address:04X}"
         case Refused():
             said, words = {"refused": event.why}, f"refused: {event.why}"
+        case WasRenewed():
+            said, words = {"renewed": "node"}, "has another address or composition"
         case WasReset():
             said, words = {"reset": "unprovisioned"}, "was reset: unprovisioned again"
         case _:

@@ -16,6 +16,7 @@ from keywright.cli.text import good, note, pairs, say, show_json, table
 from keywright.errors import UsageError
 from keywright.mesh.database.addresses import Range
 from keywright.mesh.database.cdb import uuid_text
+from keywright.mesh.database.keys import Refresh, refresh_under_way, refreshes_under_way
 from keywright.mesh.database.network import ALL_UNICAST, NetworkDatabase
 from keywright.mesh.network.iv_index import IvState
 from keywright.mesh.network.keys import NetKey
@@ -188,12 +189,19 @@ def _show(file: Path, database: NetworkDatabase, *, as_json: bool, done: str = "
     if rows:
         for line in table(("address", "elements", "UUID", "security", "name"), rows):
             say(line)
+    for refresh in _refreshes(database):
+        say(f"  key refresh of NetKey {refresh.net_index:03X}: {refresh.step}, {len(refresh.done)} nodes are through")
     for one in database.all_pending():
         say(f"  cut: {one.uuid.hex().upper()} may be a node at {one.address:04X}")
 
 
 def _network_ids(database: NetworkDatabase) -> list[str]:
     return [NetKey(bytes.fromhex(key.key)).network_id.hex().upper() for key in database.cdb.net_keys]
+
+
+def _refreshes(database: NetworkDatabase) -> list[Refresh]:
+    found = (refresh_under_way(database, index) for index in refreshes_under_way(database))
+    return [refresh for refresh in found if refresh is not None]
 
 
 def _document(file: Path, database: NetworkDatabase) -> dict[str, Any]:
@@ -218,6 +226,10 @@ def _document(file: Path, database: NetworkDatabase) -> dict[str, Any]:
                 "name": node.name,
             }
             for node in cdb.nodes
+        ],
+        "refreshes": [
+            {"net_key": refresh.net_index, "step": refresh.step, "through": len(refresh.done)}
+            for refresh in _refreshes(database)
         ],
         "pending": [
             {"uuid": one.uuid.hex().upper(), "address": f"{one.address:04X}"} for one in database.all_pending()

@@ -15,6 +15,7 @@ from keywright.cli.text import note
 from keywright.codec.hexa import unhex
 from keywright.errors import DecodeError, UsageError
 from keywright.fob.mesh_device import Attendant, Attended
+from keywright.fob.mesh_model import Hear
 from keywright.fob.mesh_radio import Around, Radio, open_radio
 from keywright.fob.uri import MESH
 from keywright.link.trace import Event
@@ -76,6 +77,7 @@ class _Recorded:
         self.chance = radio.chance
         self.close = radio.close
         self.link_to = radio.link_to
+        self.to_network = radio.to_network
 
     @property
     def now(self) -> float:
@@ -85,6 +87,15 @@ class _Recorded:
     def run(self, endpoint: Endpoint[Any], seconds: float, stop: Callable[[], bool] = lambda: False) -> None:
         """As the radio."""
         self._radio.run(_Heard(endpoint, self._name, self._sink), seconds, stop)
+
+    def listen(self, hear: Hear, seconds: float, stop: Callable[[], bool] = lambda: False) -> None:
+        """As the radio."""
+
+        def heard(data: bytes, now: float, rssi_dbm: int | None) -> None:
+            self._sink(Event(time.time(), "host", self._name, "answer", data))
+            hear(data, now, rssi_dbm)
+
+        self._radio.listen(heard, seconds, stop)
 
     def serve(
         self, device: Attended, told: Callable[[UnitEvent], object], stop: Callable[[], bool], around: Around

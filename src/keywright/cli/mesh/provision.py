@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 import os
-import time
-from collections.abc import Callable, Sequence
-from pathlib import Path
-from typing import Annotated, Final, NamedTuple
+from collections.abc import Sequence
+from typing import Annotated, Any, Final, final
 
 import typer
 
-from keywright.cli.keyring import read_public_key
+from keywright.cli.mesh.accepting import (
+    Accepted,
+    AlgorithmName,
+    AllowShort,
+    Oob,
+    OobFile,
+    PublicKeyFile,
+    TrustNode,
+    policy_of,
+    public_key_of,
+)
 from keywright.cli.mesh.certificates import (
     CertAlone,
     CertPolicy,
@@ -21,28 +29,28 @@ from keywright.cli.mesh.certificates import (
     certificate_policy,
     fetcher,
 )
-from keywright.cli.mesh.options import NetworkFile, RadioLink, radio_at, uuid_in, value_in
+from keywright.cli.mesh.nodes import node_in
+from keywright.cli.mesh.options import NetworkFile, RadioLink, uuid_in, value_in
+from keywright.cli.mesh.owner import Owner, owner_at
+from keywright.cli.mesh.scan import Via, scan_through
 from keywright.cli.options import Json, Trace
 from keywright.cli.person import ask
 from keywright.cli.text import bad, good, note, printable, say, show_json
-from keywright.crypto.ec import EcPrivateKey, EcPublicKey
+from keywright.crypto.ec import EcPrivateKey
 from keywright.errors import KeywrightError, LinkError, UsageError
 from keywright.fob.mesh_device import Attendant
 from keywright.fob.mesh_radio import Radio, read_static_oob
 from keywright.fob.uri import is_simulated
-from keywright.mesh.cbp import CertificatePolicy
-from keywright.mesh.database.cdb import uuid_text
-from keywright.mesh.database.network import NetworkDatabase
+from keywright.mesh.database.cdb import NodeEntry, uuid_text
 from keywright.mesh.ends import CURVE
 from keywright.mesh.enrolment import Candidate, Enrolled, Enrolment, EnrolmentEvent, Failed, RetrievalWanted
-from keywright.mesh.keys import CMAC, HMAC
-from keywright.mesh.oob import Authentication, Method, Value, show
-from keywright.mesh.policy import SIX_DIGITS_BITS, Policy
+from keywright.mesh.oob import Authentication, Value, show
 from keywright.mesh.provisioner import Provisioner, ValueShown, ValueWanted
+from keywright.mesh.remote.enrolling import enrol_through
 from keywright.mesh.retrieval import HttpAnswer, HttpGet
 from keywright.mesh.scanner import DeviceSeen, Scanner
 from keywright.mesh.session import ProvisionerSession
-from keywright.production.mesh_network import opened_network, timestamp
+from keywright.sansio.endpoint import Endpoint
 
 app = typer.Typer(rich_markup_mode=None)
 
@@ -51,8 +59,10 @@ SESSION_S: Final = 600.0
 """Longest time for one device; every timer of a session is shorter."""
 GOODBYE_S: Final = 2.0
 """For the frames that close the link."""
-METHODS: Final = {"static": Method.STATIC, "output": Method.OUTPUT, "input": Method.INPUT, "none": Method.NONE}
-_ALGORITHMS: Final = {"": None, "cmac": CMAC, "hmac": HMAC}
+SHOW_S: Final = 5.0
+"""For a simulated device to show its value, before somebody is asked for it."""
+TAIL_S: Final = 0.3
+"""For what is on its way then."""
 
 
 @app.command()
@@ -64,24 +74,13 @@ def provision(
         list[str] | None, typer.Option("--uuid", metavar="HEX", help="The device; may be repeated.")
     ] = None,
     every: Annotated[bool, typer.Option("--all", help="Every device that is heard.")] = False,
-    oob: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--oob",
-            metavar="static|output|input|none",
-            help="How the device may prove itself, the best first; may be repeated. none has to be said.",
-        ),
-    ] = None,
-    oob_file: Annotated[
-        Path | None, typer.Option("--oob-file", metavar="FILE", help="Static OOB values, in hex: UUID VALUE, or VALUE.")
-    ] = None,
-    public_key: Annotated[
-        Path | None, typer.Option("--public-key", metavar="FILE", help="The device's public key, from elsewhere (PEM).")
-    ] = None,
-    algorithm: Annotated[str, typer.Option("--algorithm", metavar="cmac|hmac", help="The only algorithm to use.")] = "",
-    short: Annotated[
-        bool, typer.Option("--allow-short", help="Take values that can be guessed while a session lasts, too.")
-    ] = False,
+    via: Via = "",
+    oob: Oob = None,
+    oob_file: OobFile = None,
+    public_key: PublicKeyFile = None,
+    algorithm: AlgorithmName = "",
+    short: AllowShort = False,
+    trust_node: TrustNode = False,
     cert_root: CertRoot = None,
     cert_policy: CertPolicy = None,
     cert_alone: CertAlone = False,
@@ -92,9 +91,10 @@ def provision(
     json: Json = False,
     trace: Trace = None,
 ) -> None:
-    """Provision devices over PB-ADV, or over PB-GATT at a ble: link.
+    """Provision devices over PB-ADV, over PB-GATT at a ble: link, or with --via through a node that hears them.
 
-    Without --uuid the one device that is heard, or all of them with --all.
+    Without --uuid the one device that is heard, or all of them with --all. The node of --via sees every PDU, so a
+    device must have a public key that comes out of band, and an OOB method, unless --trust-node is said.
 
     With --cert-root a device proves its key by certificate before it is invited, and by OOB besides. Address and device
     key are written to the network's file before the device is given them. Values that a person
@@ -102,18 +102,19 @@ def provision(
 
     Example: keywright mesh provision --network home.mesh --link 'sim:mesh?output=numeric:6'
     """
-    policy = _policy(oob, algorithm, short=short)
+    policy = policy_of(oob, algorithm, short=short)
     values = read_static_oob(oob_file) if oob_file is not None else {}
-    key = None if public_key is None else _public(public_key)
+    key = public_key_of(public_key)
     wanted = [uuid_in(text) for text in uuid or ()]
     certificates = certificate_policy(
         cert_root, wanted=cert_policy, servers=cert_server, revoked=cert_revoked, alone=cert_alone
     )
-    accepted = Accepted(policy, certificates, fetcher(cert_server_ca) if cert_server else None)
-    hands = _Hands(is_simulated=is_simulated(link) if link else True)
+    accepted = Accepted(policy, certificates, fetcher(cert_server_ca) if cert_server else None, trust_node)
+    hands = Hands(is_simulated=is_simulated(link) if link else True)
     failed: list[KeywrightError] = []
-    with opened_network(network) as database, radio_at(link, trace, hands.attendant) as radio:
-        for seen in [DeviceSeen(one, 0) for one in wanted] or _heard(radio, every=every):
+    with owner_at(network, link, trace, hands.attendant) as owner:
+        way = _Way(owner, node_in(owner.database, via) if via else None)
+        for seen in [DeviceSeen(one, 0) for one in wanted] or way.heard(every=every):
             one = seen.uuid
             candidate = Candidate(
                 one,
@@ -123,7 +124,7 @@ def provision(
                 oob_information=None if wanted else seen.oob_information,
                 uri=seen.uri,
             )
-            end = _enrol(radio, database, candidate, accepted, hands)
+            end = way.enrol(candidate, accepted, hands)
             if isinstance(end, Failed):
                 failed.append(end.error)
             _tell(one, end, as_json=json, is_only=len(wanted) == 1)
@@ -131,68 +132,68 @@ def provision(
         raise failed[0]
 
 
-class Accepted(NamedTuple):
-    """What is taken of a device, and how its certificates are got from a server."""
+@final
+class _Way:
+    """How devices are reached: by the radio itself, or through a node that is a remote provisioning server."""
 
-    policy: Policy
-    certificates: CertificatePolicy | None
-    fetch: Callable[[HttpGet], HttpAnswer | KeywrightError] | None
+    def __init__(self, owner: Owner, via: NodeEntry | None) -> None:
+        self._owner = owner
+        self._via = via
+
+    def heard(self, *, every: bool) -> list[DeviceSeen]:
+        """The devices to provision. Raises LinkError for none, UsageError for several that nobody chose from."""
+        if self._via is not None:
+            devices: Sequence[DeviceSeen] = scan_through(self._owner, self._via, int(SCAN_S))
+        else:
+            radio, scanner = self._owner.radio, Scanner()
+            radio.run(scanner, SCAN_S, lambda: bool(scanner.devices) and not every and radio.now > 2 * SCAN_S)
+            devices = scanner.devices
+        if not devices:
+            raise LinkError(
+                f"no unprovisioned device was heard in {SCAN_S:.0f} s", delivered=False, hint="see: keywright mesh scan"
+            )
+        if len(devices) > 1 and not every:
+            some = ", ".join(uuid_text(one.uuid) for one in devices[:3])
+            raise UsageError(f"{len(devices)} devices are heard: {some}…", hint="name one with --uuid, or take --all")
+        return [*devices]
+
+    def enrol(self, candidate: Candidate, accepted: Accepted, hands: Hands) -> Enrolled | Failed:
+        """Make a device a node."""
+        owner = self._owner
+        provisioner = Provisioner(EcPrivateKey.generate(CURVE), os.urandom)
+        try:
+            if self._via is None:
+                run = Enrolment(
+                    ProvisionerSession(provisioner, owner.radio.link_to(candidate.uuid)),
+                    owner.database,
+                    candidate,
+                    policy=accepted.policy,
+                    timestamp=owner.timestamp,
+                    certificates=accepted.certificates,
+                )
+                return _run(owner.radio, run, run, candidate.uuid, accepted, hands)
+            run = enrol_through(
+                self._via.address,
+                owner.stack,
+                provisioner,
+                owner.database,
+                candidate,
+                owner.radio.now,
+                policy=accepted.policy,
+                timestamp=owner.timestamp,
+                net_index=self._via.net_keys[0].index if self._via.net_keys else 0,
+                allow_weak=accepted.trust_node,
+                certificates=accepted.certificates,
+            )
+            return _run(owner.radio, run, owner.to_network(run), candidate.uuid, accepted, hands)
+        except LinkError as error:
+            return Failed(error, may_be_node=False)
 
 
-def _policy(oob: Sequence[str] | None, algorithm: str, *, short: bool) -> Policy:
-    for word in oob or ():
-        if word not in METHODS:
-            raise UsageError(f"--oob {word}: one of {', '.join(METHODS)}", hint="it may be repeated, the best first")
-    if algorithm not in _ALGORITHMS:
-        raise UsageError(f"--algorithm {algorithm}: cmac or hmac")
-    usual = Policy()
-    return Policy(
-        methods=tuple(METHODS[word] for word in oob) if oob else usual.methods,
-        algorithm=_ALGORITHMS[algorithm],
-        least_bits=0.0 if short else SIX_DIGITS_BITS,
-        least_bits_cmac=0.0 if short else usual.least_bits_cmac,
-        least_static_octets=1 if short else usual.least_static_octets,
-    )
-
-
-def _public(path: Path) -> EcPublicKey:
-    key = read_public_key(path)
-    if not isinstance(key, EcPublicKey) or key.curve != CURVE:
-        raise UsageError(f"{path}: a mesh device has a key on {CURVE}")
-    return key
-
-
-def _heard(radio: Radio, *, every: bool) -> list[DeviceSeen]:
-    """The devices to provision. Raises LinkError for none, UsageError for several that nobody chose from."""
-    scanner = Scanner()
-    radio.run(scanner, SCAN_S, lambda: bool(scanner.devices) and not every and radio.now > 2 * SCAN_S)
-    found = list(scanner.devices)
-    if not found:
-        raise LinkError(
-            f"no unprovisioned device was heard in {SCAN_S:.0f} s", delivered=False, hint="see: keywright mesh scan"
-        )
-    if len(found) > 1 and not every:
-        some = ", ".join(uuid_text(one.uuid) for one in found[:3])
-        raise UsageError(f"{len(found)} devices are heard: {some}…", hint="name one with --uuid, or take --all")
-    return found
-
-
-def _enrol(
-    radio: Radio, database: NetworkDatabase, candidate: Candidate, accepted: Accepted, hands: _Hands
+def _run(
+    radio: Radio, run: Enrolment, on_air: Endpoint[Any], uuid: bytes, accepted: Accepted, hands: Hands
 ) -> Enrolled | Failed:
-    try:
-        bearer = radio.link_to(candidate.uuid)
-    except LinkError as error:
-        return Failed(error, may_be_node=False)
-    session = ProvisionerSession(Provisioner(EcPrivateKey.generate(CURVE), os.urandom), bearer)
-    run = Enrolment(
-        session,
-        database,
-        candidate,
-        policy=accepted.policy,
-        timestamp=timestamp(time.time()),
-        certificates=accepted.certificates,
-    )
+    """Run an enrolment to its end. on_air: it, or what carries it."""
     told: list[EnrolmentEvent] = []
 
     def some() -> bool:
@@ -201,20 +202,23 @@ def _enrol(
 
     end: Enrolled | Failed | None = None
     while end is None:
-        radio.run(run, SESSION_S, some)
+        radio.run(on_air, SESSION_S, some)
         if not told:
             return Failed(LinkError(f"no end of the session after {SESSION_S:.0f} s"), may_be_node=True)
         event = told.pop(0)
         match event:
             case ValueWanted():
-                run.enter(hands.read(event.authentication), radio.now)
+                radio.run(on_air, SHOW_S, lambda: some() or hands.has_seen)
+                if not told:
+                    run.enter(hands.read(event.authentication), radio.now)
             case RetrievalWanted():
                 _retrieve(run, event.request, accepted, radio.now)
             case ValueShown():
-                hands.carry(candidate.uuid, event.authentication, event.value)
+                hands.carry(uuid, event.authentication, event.value)
             case Enrolled() | Failed():
                 end = event
-    radio.run(run, GOODBYE_S)
+    radio.run(on_air, GOODBYE_S, lambda: run.is_over)
+    radio.run(on_air, TAIL_S)
     return end
 
 
@@ -226,19 +230,24 @@ def _retrieve(run: Enrolment, request: HttpGet, accepted: Accepted, now: float) 
         run.not_retrieved(answer, now)
 
 
-class _Hands:
+@final
+class Hands:
     """The person at the terminal, who carries values; stands before a simulated device too."""
 
     def __init__(self, *, is_simulated: bool) -> None:
         self._is_simulated = is_simulated
+        self.has_seen = not is_simulated
+        """Whether a value can be asked for: a real device shows it beside us, a simulated one says it here."""
         self._entered: dict[bytes, Value] = {}
         self.attendant = Attendant(self._sees, lambda uuid, _: self._entered.pop(uuid, None))
 
     def _sees(self, uuid: bytes, authentication: Authentication, value: Value) -> None:
+        self.has_seen = True
         note(f"{uuid_text(uuid)} (simulated) shows: {show(authentication, value)} ({authentication.action_name})")
 
     def read(self, authentication: Authentication) -> Value:
         """The value that the device shows. Raises UsageError."""
+        self.has_seen = not self._is_simulated
         return value_in(authentication, ask(f"what does the device show ({authentication.action_name})?"))
 
     def carry(self, uuid: bytes, authentication: Authentication, value: Value) -> None:

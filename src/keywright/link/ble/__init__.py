@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from keywright.link.ble.blocking import Ble, BleConnection, Serving
+from keywright.link.ble.blocking import Ble, BleConnection, Serving, Shared
 from keywright.link.ble.connection import Connection
 from keywright.link.ble.pipe import Advertisement, AsyncValues, Linked, Peripheral, Pipe, Values, arun_pipe, run_pipe
 from keywright.link.ble.radio import Radio, VirtualAir
@@ -19,6 +19,7 @@ __all__ = [
     "Pipe",
     "Radio",
     "Serving",
+    "Shared",
     "Values",
     "VirtualAir",
     "arun_pipe",

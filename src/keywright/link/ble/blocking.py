@@ -8,6 +8,7 @@ import functools
 import threading
 import time
 from collections.abc import Callable, Coroutine
+from concurrent.futures import Future
 from typing import Any, Final, TypeVar, final
 
 from keywright.errors import LinkError
@@ -16,6 +17,7 @@ from keywright.link.ble.library import require_bumble
 from keywright.link.ble.pipe import GOOD_MTU, Advertisement, Peripheral, Pipe
 from keywright.link.ble.radio import CONNECT_S, Radio, VirtualAir
 from keywright.link.ble.server import Told, serve
+from keywright.link.ble.shared_air import SCHEME, SharedAir, open_shared
 
 Result = TypeVar("Result")
 
@@ -62,10 +64,15 @@ class Ble:
     """A Bluetooth host. Hosts on virtual controllers hear all others of this process."""
 
     def __init__(self, hci: str = "", *, address: str = "") -> None:
-        """As `Radio.open`, which raises too."""
+        """As `Radio.open`, which raises too. hci: also `air:HOST:PORT`, a virtual air that processes share."""
         require_bumble()
-        self._radio: Radio | None = _call(Radio.open(hci, air=None if hci else _air(), address=address))
-        self.name = self._radio.name
+        self._shared: SharedAir | None = None
+        self._radio: Radio | None
+        if hci.startswith(SCHEME):
+            self._radio, self._shared = _call(open_shared(hci, _air(), address))
+        else:
+            self._radio = _call(Radio.open(hci, air=None if hci else _air(), address=address))
+        self.name = self._radio.name if self._shared is None else f"ble:?hci={self._shared.uri}"
         self.address = self._radio.address
         """Under which others see this host."""
 
@@ -99,16 +106,40 @@ class Ble:
         """Serve until `Serving.stop`, beside the caller. on_event is called in the thread of the loop."""
         return Serving(self._open(), peripherals, mtu, on_event)
 
+    def begin(self, work: Callable[[Radio], Coroutine[Any, Any, Result]]) -> Future[Result]:
+        """Have a coroutine run beside the caller, in the loop that this host's radio is of."""
+        return asyncio.run_coroutine_threadsafe(work(self._open()), _loop())
+
     def close(self) -> None:
         """Give the controller up; twice does no harm."""
         if self._radio is not None:
             _call(self._radio.close())
             self._radio = None
+        if self._shared is not None:
+            _call(self._shared.close())
+            self._shared = None
 
     def _open(self) -> Radio:
         if self._radio is None:
             raise LinkError(f"{self.name}: the controller is closed", delivered=False)
         return self._radio
+
+
+@final
+class Shared:
+    """The air between the virtual controllers of this process, while others are let on to it at a local socket."""
+
+    def __init__(self, path: str) -> None:
+        """Raises UsageError without the extra `ble`, LinkError if the socket cannot be made."""
+        require_bumble()
+        try:
+            self._shared = _call(SharedAir.behind(_air(), path))
+        except OSError as error:
+            raise LinkError(f"{path}: cannot be listened at: {error.strerror}", delivered=False) from error
+
+    def close(self) -> None:
+        """Let nobody on any more, and drop who is; twice does no harm."""
+        _call(self._shared.close())
 
 
 @final

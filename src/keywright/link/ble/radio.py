@@ -16,13 +16,15 @@ if TYPE_CHECKING:
     from bumble.controller import Controller
     from bumble.device import Device
     from bumble.link import LocalLink
-    from bumble.transport.common import Transport
+    from bumble.transport.common import Transport, TransportSink, TransportSource
 
 
 NAME: Final = "keywright"
 CONNECT_S: Final = 10.0
 _CANCEL_S: Final = 0.5
 _NOT_MEASURED: Final = 127
+_TIMED_OUT: Final = 0x08
+"""Error code of a connection that timed out (Bluetooth Core 6.0, Vol 1 Part F 1.3)."""
 
 
 @final
@@ -36,17 +38,63 @@ class VirtualAir:
 
         self.link: LocalLink = LocalLink()
 
+    def add(self, name: str, source: TransportSource | None = None, sink: TransportSink | None = None) -> Controller:
+        """A new controller. source, sink: what its host is reached by."""
+        from bumble import hci  # noqa: PLC0415 - loads only where Bluetooth is meant
+        from bumble.controller import Controller  # noqa: PLC0415 - as above
+
+        controller = Controller(name, host_source=source, host_sink=sink, link=self.link)
+
+        def cancel(_: Any) -> hci.HCI_StatusReturnParameters:
+            """LE Create Connection Cancel (Core 6.0, Vol 4 Part E 7.8.13), which bumble's own answers and forgets."""
+            pending, controller.pending_le_connection = controller.pending_le_connection, None
+            if pending is None:
+                return hci.HCI_StatusReturnParameters(hci.HCI_ErrorCode.COMMAND_DISALLOWED_ERROR)
+            controller.send_hci_packet(
+                hci.HCI_LE_Connection_Complete_Event(
+                    status=hci.HCI_ErrorCode.UNKNOWN_CONNECTION_IDENTIFIER_ERROR,
+                    connection_handle=0,
+                    role=hci.Role.CENTRAL,
+                    peer_address_type=pending.peer_address.address_type,
+                    peer_address=pending.peer_address,
+                    connection_interval=0,
+                    peripheral_latency=0,
+                    supervision_timeout=0,
+                    central_clock_accuracy=0,
+                )
+            )
+            return hci.HCI_StatusReturnParameters(hci.HCI_ErrorCode.SUCCESS)
+
+        controller.on_hci_le_create_connection_cancel_command = cancel
+        return controller
+
+    def remove(self, controller: Controller) -> None:
+        """A controller is gone; whoever was connected to it is told so, as by a link that timed out."""
+        from bumble.core import BaseBumbleError  # noqa: PLC0415 - loads only where Bluetooth is meant
+        from bumble.ll import TerminateInd  # noqa: PLC0415 - as above
+
+        controller.le_legacy_advertiser.stop()
+        for advertising in controller.advertising_sets.values():
+            advertising.stop()
+        for connection in controller.le_connections.values():
+            with contextlib.suppress(BaseBumbleError):  # the other end is gone too
+                connection.send_ll_control_pdu(TerminateInd(_TIMED_OUT))
+        self.link.controllers.discard(controller)
+
 
 @final
 class Radio:
     """A Bluetooth host. Made by `open`; give it up with `close`."""
 
-    def __init__(self, device: Device, name: str, transport: Transport | None, controller: Controller | None) -> None:
+    def __init__(
+        self, device: Device, name: str, transport: Transport | None, on: tuple[VirtualAir, Controller] | None
+    ) -> None:
+        """on: the virtual controller, and the air it is on."""
         self.device = device
         """Of bumble; for `server` and for tests."""
         self.name = name
         self._transport = transport
-        self._controller = controller
+        self._on = on
         self._connecting = asyncio.Lock()
         self._scans: list[asyncio.Queue[Advertisement]] = []
         device.on("advertisement", self._heard)
@@ -66,13 +114,15 @@ class Radio:
         own = Address(address) if address else Address.generate_static_address()
         name = f"ble:?hci={hci}" if hci else "ble:"
         config = DeviceConfiguration(name=NAME, address=own, keystore="None", gatt_service_enabled=True)
-        transport = controller = None
+        transport = on = None
         if hci:
             transport = await _transport(hci, name)
             host = Host(transport.source, transport.sink)
         else:
-            controller, host = _virtual(air or VirtualAir())
-        radio = cls(Device(config=config, host=host), name, transport, controller)
+            air = air or VirtualAir()
+            controller, host = _virtual(air)
+            on = (air, controller)
+        radio = cls(Device(config=config, host=host), name, transport, on)
         radio.device.random_address = radio.device.static_address = own
         try:
             async with asyncio.timeout(CONNECT_S):
@@ -146,21 +196,24 @@ class Radio:
         if self._transport is not None:
             await self._transport.close()
             self._transport = None
-        if self._controller is not None:
-            self._controller.le_legacy_advertiser.stop()
-            self._controller.link.controllers.discard(self._controller)
-            self._controller = None
+        if self._on is not None:
+            air, controller = self._on
+            air.remove(controller)
+            self._on = None
 
     async def _connected(self, address: str, what: str, timeout_s: float) -> Any:
+        from bumble.core import TimeoutError as NobodyError  # noqa: PLC0415 - loads only where Bluetooth is meant
+
         hint = "see that the device is near and advertises"
         try:
+            # A controller that says nothing of an attempt that was cancelled is not waited for.
             async with asyncio.timeout(timeout_s + _CANCEL_S):
                 with errors_of(f"{what}: cannot connect", hint):
-                    return await self.device.connect_le(address, timeout=timeout_s)
+                    try:
+                        return await self.device.connect_le(address, timeout=timeout_s)
+                    except NobodyError as error:
+                        raise LinkError(f"{what}: nobody answers", delivered=False, hint=hint) from error
         except TimeoutError as error:
-            # The virtual controller says nothing of an attempt that was cancelled, and keeps it.
-            if self._controller is not None:
-                self._controller.pending_le_connection = None
             raise LinkError(f"{what}: nobody answers", delivered=False, hint=hint) from error
 
     def _heard(self, heard: Any) -> None:
@@ -182,9 +235,8 @@ async def _transport(hci: str, name: str) -> Transport:
 
 
 def _virtual(air: VirtualAir) -> tuple[Controller, Any]:
-    from bumble.controller import Controller  # noqa: PLC0415 - loads only where Bluetooth is meant
-    from bumble.host import Host  # noqa: PLC0415 - as above
+    from bumble.host import Host  # noqa: PLC0415 - loads only where Bluetooth is meant
     from bumble.transport.common import AsyncPipeSink  # noqa: PLC0415 - as above
 
-    controller = Controller(NAME, link=air.link)
+    controller = air.add(NAME)
     return controller, Host(controller, AsyncPipeSink(controller))

@@ -26,6 +26,11 @@ class Reservation(msgspec.Struct, frozen=True, array_like=True):
     uuid: bytes
     rests_since: int | None = None
 
+    @property
+    def addresses(self) -> range:
+        """All of them."""
+        return range(self.first, self.last + 1)
+
 
 class Range(msgspec.Struct, frozen=True, array_like=True):
     """Addresses that may be given out, both ends included."""

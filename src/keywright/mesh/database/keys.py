@@ -52,14 +52,17 @@ def keyring(database: NetworkDatabase) -> Keyring:
     return ring
 
 
-def owner_stack(database: NetworkDatabase, now: float) -> Stack:
-    """The stack that the network's owner asks its nodes with; sequence numbers and IV index are in the same memory."""
+def owner_stack(database: NetworkDatabase, now: float, *, iv_since: float | None = None) -> Stack:
+    """The stack that the network's owner asks its nodes with; sequence numbers and IV index are in the same memory.
+
+    iv_since: when the state of the IV index began, on the clock of `now`; None: now.
+    """
     return Stack(
         database.memory,
         address=database.own_address(),
         elements=1,
         keyring=keyring(database),
-        iv_index=IvIndex(database.memory, database.iv_state, now),
+        iv_index=IvIndex(database.memory, database.iv_state, now, since=iv_since),
     )
 
 
@@ -71,6 +74,21 @@ def app_key(database: NetworkDatabase, index: int) -> tuple[int, bytes]:
             return key.bound_net_key, bytes.fromhex(old or key.key)
     known = ", ".join(f"{key.index}" for key in database.cdb.app_keys) or "none"
     raise UsageError(f"the network has no AppKey with index {index}", hint=f"it has: {known}")
+
+
+def app_key_for(database: NetworkDatabase, uuid: bytes, index: int) -> tuple[int, bytes]:
+    """As `app_key`, for one node. Raises UsageError also for a node that has the new keys of a refresh in phase 1.
+
+    It takes an AppKey with the key that is in use, and would not be sent the new one of it any more.
+    """
+    bound, key = app_key(database, index)
+    refresh = refresh_under_way(database, bound)
+    if refresh is not None and refresh.step == "distribute" and uuid in refresh.done:
+        raise UsageError(
+            f"NetKey {bound:03X} is being refreshed, and the node has its new keys already",
+            hint="let the refresh go on first: keywright mesh network refresh",
+        )
+    return bound, key
 
 
 def add_app_key(

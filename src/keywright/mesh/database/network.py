@@ -13,6 +13,7 @@ from typing import Any, Final, final
 
 import msgspec
 
+from keywright.crypto.compare import equal
 from keywright.errors import DecodeError, PolicyError, StoreError, UsageError
 from keywright.mesh.database.addresses import Range, Reservation, reserve, with_reservation
 from keywright.mesh.database.cdb import (
@@ -28,6 +29,7 @@ from keywright.mesh.database.cdb import (
     uuid_text,
     write_document,
 )
+from keywright.mesh.database.elements import composition_fields, merged_elements
 from keywright.mesh.messages import ProvisioningData
 from keywright.mesh.models.composition import Composition
 from keywright.mesh.network.iv_index import IvState
@@ -43,6 +45,10 @@ _NODE: Final = "node/"
 _RESERVATIONS: Final = "reservations"
 _IV_INDEX: Final = "iv_index"
 _PENDING: Final = "pending/"
+_EARLIER: Final = "earlier/"
+"""What a device may have been given before what is pending: a promise takes nothing back."""
+_MOST_EARLIER: Final = 8
+_CERTIFIED: Final = "certified/"
 _ANEW: Final = b" anew"
 """After the UUID of a node whose addresses are to change: no device has such a UUID."""
 _OWN: Final = b" own"
@@ -58,7 +64,6 @@ class Pending(msgspec.Struct, frozen=True):
     elements: int
     device_key: bytes
     net_index: int
-    iv_index: int
 
     def __repr__(self) -> str:
         return f"<Pending {uuid_text(self.uuid)} at {self.address:04X}>"
@@ -152,8 +157,21 @@ class NetworkDatabase:
         return cls(memory)
 
     def export(self) -> str:
-        """The document, with everything that was in it when it was taken in."""
-        return write_document(self._document)
+        """The document, with everything that was in it when it was taken in.
+
+        Addresses that are no node's and not free either (this provisioner's own, those of a lot and of devices whose
+        provisioning was cut) are excluded in it under this IV index: sequence numbers were used from there, or may be.
+        """
+        held = self._held_by_no_node()
+        if not held:
+            return write_document(self._document)
+        return write_document({**self._document, "networkExclusions": self._with_exclusions(held)})
+
+    def _held_by_no_node(self) -> list[str]:
+        held = {one for each in self._reservations if each.rests_since is None for one in each.addresses}
+        for node in self.cdb.nodes:
+            held -= {*range(node.address, node.last_address + 1)}
+        return [f"{one:04X}" for one in sorted(held)]
 
     @property
     def document(self) -> Document:
@@ -194,6 +212,11 @@ class NetworkDatabase:
         kept = self.memory.load(_PENDING + uuid.hex())
         return msgspec.msgpack.decode(kept, type=Pending) if kept else None
 
+    def earlier(self, uuid: bytes) -> tuple[Pending, ...]:
+        """What it may have been given before that, the oldest first: who answered to this UUID need not be the same."""
+        kept = self.memory.load(_EARLIER + uuid.hex())
+        return msgspec.msgpack.decode(kept, type=tuple[Pending, ...]) if kept else ()
+
     def all_pending(self) -> list[Pending]:
         """Every device whose provisioning was cut."""
         found = (self.pending(bytes.fromhex(name[len(_PENDING) :])) for name in self._pending_names())
@@ -219,7 +242,7 @@ class NetworkDatabase:
 
         others: values of the memory beside the document. Raises UsageError for no node, StoreError.
         """
-        node = self._require(uuid)
+        node = self.require(uuid)
         anew = next((one for one in self._reservations if one.uuid == uuid + _ANEW), None)
         if anew is None:
             raise UsageError(f"{uuid_text(uuid)} was given no other addresses")
@@ -245,12 +268,21 @@ class NetworkDatabase:
         same = next((one for one in exclusions if one.get("ivIndex") == index), None)
         if same is None:
             return [*exclusions, {"ivIndex": index, "addresses": [*addresses]}]
-        same["addresses"] = [*same.get("addresses", []), *addresses]
+        same["addresses"] = [*dict.fromkeys([*same.get("addresses", []), *addresses])]
         return exclusions
 
-    def promise(self, uuid: bytes, elements: int, device_key: bytes, net_index: int = 0) -> ProvisioningData:
+    def promise(
+        self,
+        uuid: bytes,
+        elements: int,
+        device_key: bytes,
+        net_index: int = 0,
+        *,
+        certified: tuple[int, int] | None = None,
+    ) -> ProvisioningData:
         """The data for a device, once everything needed after a crash is written: address, device key, NetKey index.
 
+        certified: company and product that its certificate names, for who reads its composition.
         Raises PolicyError for a device that is a node already, and as `reserve` and `net_key`.
         """
         if self.node(uuid) is not None:
@@ -260,9 +292,23 @@ class NetworkDatabase:
             )
         self.net_key(net_index)
         address = self.reserve(uuid, elements).first
-        promised = Pending(uuid, address, elements, device_key, net_index, self.iv_state.index)
-        self.memory.commit({_PENDING + uuid.hex(): msgspec.msgpack.encode(promised)})
+        promised = Pending(uuid, address, elements, device_key, net_index)
+        before, earlier = self.pending(uuid), self.earlier(uuid)
+        if before is not None and not equal(before.device_key, device_key):
+            earlier = (*earlier, before)[-_MOST_EARLIER:]
+        self.memory.commit(
+            {
+                _PENDING + uuid.hex(): msgspec.msgpack.encode(promised),
+                _CERTIFIED + uuid.hex(): None if certified is None else msgspec.msgpack.encode(certified),
+                **_kept_earlier(uuid, earlier),
+            }
+        )
         return self.data_for(address, net_index)
+
+    def certified_product(self, uuid: bytes) -> tuple[int, int] | None:
+        """Company and product that a node's certificate names (BCID, BPID; MshPRT 5.5), None if it named none."""
+        kept = self.memory.load(_CERTIFIED + uuid.hex())
+        return msgspec.msgpack.decode(kept, type=tuple[int, int]) if kept else None
 
     def data_for(self, address: int, net_index: int) -> ProvisioningData:
         """The data for a device or node at this address, as the network is now. Raises UsageError as `net_key`."""
@@ -273,6 +319,7 @@ class NetworkDatabase:
     def complete(self, uuid: bytes, *, name: str, timestamp: str, is_secure: bool) -> NodeEntry:
         """The device is a node. is_secure: it proved itself by an OOB key or value. Raises StoreError.
 
+        If it did not, what was promised to this UUID earlier is kept: another device may have taken that.
         Raises UsageError for a device that nothing was promised to.
         """
         promised = self.pending(uuid)
@@ -291,7 +338,8 @@ class NetworkDatabase:
             "excluded": False,
         }
         self.write(
-            {"nodes": [*self._document.get("nodes", []), node], "timestamp": timestamp}, {_PENDING + uuid.hex(): None}
+            {"nodes": [*self._document.get("nodes", []), node], "timestamp": timestamp},
+            {_PENDING + uuid.hex(): None, **(_kept_earlier(uuid, ()) if is_secure else {})},
         )
         found = self.node(uuid)
         assert found is not None  # it was written a moment ago
@@ -315,7 +363,15 @@ class NetworkDatabase:
         return self.complete(given.uuid, name=name, timestamp=timestamp, is_secure=is_secure)
 
     def give_up(self, uuid: bytes) -> None:
-        """Nothing was taken by this device, for certain: its promise and its addresses are free. Raises StoreError."""
+        """Nothing was taken by this device, for certain: its promise and its addresses are free. Raises StoreError.
+
+        Of an earlier promise that is not certain: then that one stands again, and the addresses stay reserved.
+        """
+        earlier = self.earlier(uuid)
+        if earlier:
+            standing = {_PENDING + uuid.hex(): msgspec.msgpack.encode(earlier[-1])}
+            self.memory.commit({**standing, **_kept_earlier(uuid, earlier[:-1])})
+            return
         is_node = self.node(uuid) is not None  # one that came once more: its addresses stay its own
         kept = tuple(one for one in self._reservations if is_node or one.uuid != uuid or one.rests_since is not None)
         self._write_reservations(kept, {_PENDING + uuid.hex(): None})
@@ -323,40 +379,19 @@ class NetworkDatabase:
     # ---- a node changes ---------------------------------------------------------------------------------------
 
     def describe(self, uuid: bytes, composition: Composition, timestamp: str, *, is_complete: bool = True) -> None:
-        """Write what a node says it is made of. Raises UsageError for no node, StoreError.
+        """Write what a node says it is made of; models that are still there stay as they were written.
 
-        is_complete: whether nothing of its first configuration is left to do.
+        is_complete: whether nothing of its first configuration is left to do. Raises UsageError for no node,
+        StoreError.
         """
-        elements = [
-            {
-                "index": index,
-                "location": f"{element.location:04X}",
-                "models": [
-                    *({"modelId": f"{model:04X}", "subscribe": [], "bind": []} for model in element.sig_models),
-                    *(
-                        {"modelId": f"{company:04X}{model:04X}", "subscribe": [], "bind": []}
-                        for company, model in element.vendor_models
-                    ),
-                ],
-            }
-            for index, element in enumerate(composition.elements)
-        ]
-        self.change_node(
-            uuid,
-            {
-                "cid": f"{composition.cid:04X}",
-                "pid": f"{composition.pid:04X}",
-                "vid": f"{composition.vid:04X}",
-                "crpl": f"{composition.crpl:04X}",
-                "elements": elements,
-                "configComplete": is_complete,
-            },
-            timestamp,
-        )
+        fields = composition_fields(composition)
+        entry: Document = next((one for one in self._document["nodes"] if uuid_bytes(one["UUID"]) == uuid), {})
+        fields["elements"] = merged_elements(entry.get("elements", []), fields["elements"])
+        self.change_node(uuid, {**fields, "configComplete": is_complete}, timestamp)
 
     def remove(self, uuid: bytes, timestamp: str) -> None:
         """Take a node out; its addresses rest until the IV index has changed (MshPRT 3.11.7). Errors as `describe`."""
-        node = self._require(uuid)
+        node = self.require(uuid)
         index = self.iv_state.index
         rested = tuple(
             Reservation(one.first, one.last, one.uuid, index) if one.uuid == uuid else one for one in self._reservations
@@ -366,13 +401,18 @@ class NetworkDatabase:
         nodes = [one for one in self._document["nodes"] if uuid_bytes(one["UUID"]) != uuid]
         self.write(
             {"nodes": nodes, "networkExclusions": exclusions, "timestamp": timestamp},
-            {_RESERVATIONS: msgspec.msgpack.encode(rested)},
+            {
+                _RESERVATIONS: msgspec.msgpack.encode(rested),
+                _CERTIFIED + uuid.hex(): None,
+                **_kept_earlier(uuid, ()),
+            },
         )
         self._reservations = rested
 
     # ---- writing ----------------------------------------------------------------------------------------------
 
-    def _require(self, uuid: bytes) -> NodeEntry:
+    def require(self, uuid: bytes) -> NodeEntry:
+        """The node with this UUID. Raises UsageError if there is none."""
         node = self.node(uuid)
         if node is None:
             raise UsageError(f"{uuid_text(uuid)} is no node of this network")
@@ -380,7 +420,7 @@ class NetworkDatabase:
 
     def change_node(self, uuid: bytes, fields: Mapping[str, Any], timestamp: str) -> None:
         """Change fields of a node's entry, as the format has them. Raises UsageError for no node, StoreError."""
-        self._require(uuid)
+        self.require(uuid)
         nodes = [{**node, **fields} if uuid_bytes(node["UUID"]) == uuid else node for node in self._document["nodes"]]
         self.write({"nodes": nodes, "timestamp": timestamp})
 
@@ -415,6 +455,10 @@ class NetworkDatabase:
 
     def _pending_names(self) -> Iterable[str]:
         return [name for name in self.memory.names() if name.startswith(_PENDING)]
+
+
+def _kept_earlier(uuid: bytes, promises: Sequence[Pending]) -> dict[str, bytes | None]:
+    return {_EARLIER + uuid.hex(): msgspec.msgpack.encode(promises) if promises else None}
 
 
 def _load(memory: Memory) -> Document:

@@ -57,8 +57,11 @@ class Beaconing:
         random_bytes: RandomBytes | None = None,
         go_on: Callable[[int, int], None] = lambda _net_index, _phase: None,
         test_mode: bool = False,
+        heard: Callable[[int, NetworkState], object] = lambda _net_index, _state: None,
     ) -> None:
         """kinds(): which beacons are sent now. go_on(net_index, phase): a key refresh goes on to this phase.
+
+        heard(net_index, state): what an authenticated beacon of one of its networks says.
 
         test_mode: the IV index changes without the 96 hours (MshPRT 3.11.5.1); no update begins or ends of itself then.
         """
@@ -67,6 +70,7 @@ class Beaconing:
         self._random_bytes = random_bytes
         self._go_on = go_on
         self._test_mode = test_mode
+        self._tell_heard = heard
         self._next: dict[int, float] = {}
         self._observed: dict[int, int] = {}
         self._started = now
@@ -78,10 +82,15 @@ class Beaconing:
                 state = _open(key, data)
                 if state is not None:
                     self._observed[net_index] = self._observed.get(net_index, 0) + 1
+                    self._tell_heard(net_index, state)
                     # A memory that takes nothing leaves all as it is; the beacon comes again.
                     with contextlib.suppress(StoreError):
                         self._heard(net_index, subnet, key, state, now)
                     return
+
+    def hurry(self, now: float) -> None:
+        """Send a beacon of each network at once: what they say has changed."""
+        self._next = dict.fromkeys(self._stack.keyring.subnets, now)
 
     def outgoing(self, now: float) -> Sequence[bytes]:
         """Mesh beacons to send now; also begins and ends IV updates."""

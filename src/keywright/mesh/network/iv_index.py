@@ -40,15 +40,27 @@ class IvState(msgspec.Struct, frozen=True, array_like=True):
 class IvIndex:
     """The IV index as one node has it, in memory before it is used.
 
-    Times are of the endpoint's clock, which begins anew with a process: after a restart the 96 hours begin anew too.
+    Times are of the endpoint's clock, which begins anew with a process: after a restart the 96 hours begin anew too,
+    unless whoever takes it up knows better.
     """
 
-    def __init__(self, memory: Memory, initial: IvState, now: float, *, may_change_at_once: bool = False) -> None:
-        """may_change_at_once: the index came with provisioning data that said "update in progress" (MshPRT 3.11.5)."""
+    def __init__(
+        self,
+        memory: Memory,
+        initial: IvState,
+        now: float,
+        *,
+        may_change_at_once: bool = False,
+        since: float | None = None,
+    ) -> None:
+        """may_change_at_once: the index came with provisioning data that said "update in progress" (MshPRT 3.11.5).
+
+        since: when its state began, on the clock of `now`; None: now.
+        """
         kept = memory.load(_NAME)
         self.state = msgspec.msgpack.decode(kept, type=IvState) if kept else initial
         self._memory = memory
-        self._since = now - LEAST_S if may_change_at_once else now
+        self._since = now - LEAST_S if may_change_at_once else now if since is None else since
         self._recovered_at: float | None = None
         if kept is None:
             memory.commit({_NAME: msgspec.msgpack.encode(initial)})

@@ -49,6 +49,8 @@ DEFAULT_TTL: Final = 5
 _SEEN: Final = 128
 """How many PDUs the network message cache remembers (MshPRT 3.4.5.6 asks for one at least)."""
 
+_MOST_WHOLE: Final = 128
+"""Sources of which the last message in segments is remembered, to acknowledge what is sent again of it."""
 _MOST_INCOMING: Final = 64
 """Sources that messages are put together from at the same time; a segment of one more is passed over."""
 
@@ -64,6 +66,8 @@ class Received(msgspec.Struct, frozen=True):
     """Of the application key; None: under a device key."""
     is_new_device_key: bool = False
     """Whether it came under the candidate for the device key."""
+    ttl: int = DEFAULT_TTL
+    """What was left of its TTL. 0 of a neighbour that meant to be heard by neighbours alone."""
 
 
 class Delivered(msgspec.Struct, frozen=True):
@@ -354,7 +358,10 @@ class Stack:
         if upper is None:
             return
         del self._incoming[pdu.src]
+        self._whole.pop(pdu.src, None)  # the latest is the last
         self._whole[pdu.src] = (place, incoming.ack())
+        if len(self._whole) > _MOST_WHOLE:
+            del self._whole[next(iter(self._whole))]
         if self._is_mine(pdu.dst):
             self._put(back, build_ack(self._whole[pdu.src][1]), ctl=True)
         self._access(
@@ -391,7 +398,7 @@ class Stack:
                 message = parse_access(clear)
                 self._replay.note(pdu.src, iv_index, pdu.seq, seq if in_segments else None)
                 is_new = any(key is new for new in self.keyring.new_device_keys.values())
-                self._events.append(Received(pdu.src, pdu.dst, message, net_index, app_index, is_new))
+                self._events.append(Received(pdu.src, pdu.dst, message, net_index, app_index, is_new, pdu.ttl))
                 return
 
     def _candidates(self, pdu: NetworkPdu, form: Form, net_index: int) -> Sequence[tuple[int | None, AppKey]]:

@@ -4,23 +4,33 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Sequence
-from typing import final
+from typing import Any, final
 
 from keywright.errors import DecodeError, KeywrightError, WireError
+from keywright.mesh.network.beaconing import Beaconing
 from keywright.mesh.network.stack import Stack, StackEvent
 from keywright.mesh.pb_gatt.configuration import Configuration, FilterStatus, open_configuration, seal_configuration
 from keywright.mesh.pb_gatt.messages import MESH_BEACON, NETWORK_PDU, PROXY_CONFIGURATION
 from keywright.mesh.pb_gatt.sar import ProxySar
 from keywright.mesh.session import earliest
+from keywright.sansio.endpoint import Endpoint
 
 
 @final
 class ProxyClient:
     """Endpoint: frames are the values written to Data In and notified by Data Out of the Mesh Proxy Service."""
 
-    def __init__(self, stack: Stack, mtu: int) -> None:
-        """mtu: ATT_MTU of the connection, on which Data Out is enabled already."""
+    def __init__(
+        self, stack: Stack, mtu: int, inner: Endpoint[Any] | None = None, beaconing: Beaconing | None = None
+    ) -> None:
+        """mtu: ATT_MTU of the connection, on which Data Out is enabled already.
+
+        inner: what runs over the stack, if not the stack alone. beaconing: what takes the beacons of the proxy, and
+        makes those that it is sent.
+        """
         self.stack = stack
+        self._inner: Endpoint[Any] = inner or stack
+        self._beaconing = beaconing
         self.why_closed = ""
         """Why the connection is over, empty while it is not."""
         self._values: list[bytes] = []
@@ -62,7 +72,10 @@ class ProxyClient:
             self.why_closed = self.why_closed or str(error)
             return
         if message is not None and message[0] == NETWORK_PDU:
-            self.stack.receive(message[1], now)
+            self._inner.receive(message[1], now)
+        elif message is not None and message[0] == MESH_BEACON:
+            if self._beaconing is not None:
+                self._beaconing.receive(message[1], now)
         elif message is not None and message[0] == PROXY_CONFIGURATION:
             with contextlib.suppress(KeywrightError):  # not of our network, or unknown
                 _, _, told = open_configuration(self.stack.keyring, self.stack.iv_index.state.index, message[1])
@@ -76,14 +89,17 @@ class ProxyClient:
         except WireError as error:
             self.why_closed = self.why_closed or str(error)
         values, self._values = self._values, []
-        return [*values, *(value for pdu in self.stack.outgoing(now) for value in self._sar.cut(NETWORK_PDU, pdu))]
+        beacons = self._beaconing.outgoing(now) if self._beaconing is not None else ()
+        values += [value for beacon in beacons for value in self._sar.cut(MESH_BEACON, beacon)]
+        return [*values, *(value for pdu in self._inner.outgoing(now) for value in self._sar.cut(NETWORK_PDU, pdu))]
 
     def deadline(self) -> float | None:
         """When `outgoing` is due."""
         at_once = float("-inf") if self._values else None
-        return earliest(at_once, self.stack.deadline(), None if self.is_closed else self._sar.deadline())
+        of_beacons = self._beaconing.deadline() if self._beaconing is not None else None
+        return earliest(at_once, of_beacons, self._inner.deadline(), None if self.is_closed else self._sar.deadline())
 
-    def events(self) -> Sequence[StackEvent | FilterStatus]:
-        """What has happened."""
+    def events(self) -> Sequence[StackEvent | FilterStatus | Any]:
+        """What has happened, inside too."""
         events, self._events = self._events, []
-        return [*events, *self.stack.events()]
+        return [*events, *self._inner.events()]

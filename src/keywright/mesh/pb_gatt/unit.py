@@ -150,6 +150,8 @@ class GattUnit:
             if pdu is not None:
                 self._filter.heard(pdu.src)
             node.receive(message, now)
+        elif kind == MESH_BEACON:
+            node.beaconing.receive(message, now)
         elif kind == PROXY_CONFIGURATION:
             with contextlib.suppress(KeywrightError):  # not of this network, unknown, or no sequence number left
                 self._configure(node, sar, message)

@@ -21,6 +21,8 @@ from keywright.mesh.remote.messages import STATUS_NAMES, LinkState, Status
 
 State: TypeAlias = Literal["asking", "clearing", "opening", "open", "closing", "closed"]
 _NUMBERS: Final = 0x100
+_CLEARS: Final = 5
+"""How often a link that is there already is closed before this one is given up."""
 
 
 class RemoteTiming(msgspec.Struct, frozen=True):
@@ -61,6 +63,7 @@ class RemoteLink:
         self._events: list[BearerEvent] = []
         self._waiting: deque[bytes] = deque()
         self._outbound = self._inbound = 0
+        self._clears_left = _CLEARS
         self._question: LittleRecord | None = None
         self._again_at: float | None = None
         self._until: float | None = None
@@ -144,8 +147,11 @@ class RemoteLink:
                     octets = self._target + (bytes((self._timing.device_s,)) if len(self._target) > 1 else b"")
                     self._ask(m.LinkOpen(octets), now)
                     self._until = now + self._timing.device_s + self._timing.pdu_s
+                elif not self._clears_left:
+                    self._fail(CloseReason.FAIL, f"the link of {self._server:04X} does not become idle (MshPRT 4.4.6)")
                 else:
                     # Of a session that was cut, if it is ours; a link of another client stays, and this one fails.
+                    self._clears_left -= 1
                     self.state = "clearing"
                     self._ask(m.LinkClose(CloseReason.FAIL), now)
             case "clearing":
@@ -209,6 +215,9 @@ class RemoteLink:
 
     def _lost(self, status: int, detail: str) -> None:
         name = STATUS_NAMES.get(status, "reserved")
+        if status == Status.LINK_CANNOT_OPEN and len(self._target) == 1:
+            # A Node Composition Refresh needs a next composition with as many elements (MshPRT 3.11.8).
+            detail = ": the node cannot do this now; does it have another composition, and room for its elements?"
         self._fail(
             CloseReason.FAIL,
             f"remote provisioning through {self._server:04X}: status {status:02X} ({name}){detail} (MshPRT 4.3.4.3)",

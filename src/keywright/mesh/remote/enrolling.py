@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from keywright.mesh.cbp import CertificatePolicy
 from keywright.mesh.database.network import NetworkDatabase
 from keywright.mesh.enrolment import Candidate, Enrolment
 from keywright.mesh.network.stack import Stack
@@ -24,8 +25,11 @@ def enrol_through(
     net_index: int = 0,
     timing: RemoteTiming | None = None,
     allow_weak: bool = False,
+    certificates: CertificatePolicy | None = None,
 ) -> Enrolment:
     """An enrolment whose frames are network PDUs of `stack`. server: address of the node that hears the device.
+
+    certificates: as `Enrolment`; a certificate is a public key that comes out of band.
 
     Unless `allow_weak`, the device's public key has to come out of band and an OOB method has to be used, whatever
     `policy` says: without, the node in the middle could take the device's place.
@@ -38,4 +42,5 @@ def enrol_through(
         policy=policy if allow_weak else policy.for_remote(),
         timestamp=timestamp,
         net_index=net_index,
+        certificates=certificates,
     )

@@ -13,13 +13,14 @@ from typing import Protocol, final
 from keywright.crypto.aes import AesKey
 from keywright.crypto.compare import equal
 from keywright.mesh.bearer import BearerEvent, LinkClosed, LinkOpened, PduReceived
-from keywright.mesh.device import Device, Provisioned, Refused
-from keywright.mesh.ends import CloseReason
+from keywright.mesh.device import Device, Provisioned, Refused, ValueShown, ValueWanted
+from keywright.mesh.ends import TIMEOUT_S, CloseReason
 from keywright.mesh.messages import IV_UPDATE, KEY_REFRESH, ErrorCode, ProvisioningData
 from keywright.mesh.models.state import NodeMemory, state_of
 from keywright.mesh.network.iv_index import IvState
 from keywright.mesh.network.keyring import SWITCHED
 from keywright.mesh.remote.messages import Procedure
+from keywright.mesh.session import earliest
 
 
 class MakeDevice(Protocol):
@@ -43,21 +44,25 @@ class InterfaceLink:
     def __init__(self, device: Device) -> None:
         self.is_done = False
         """Whether the node has what it is to become."""
-        self._device = device
+        self.device = device
+        """For whoever enters a value at the node."""
+        self.told: list[ValueShown | ValueWanted] = []
+        """What a person at the node has to carry, since it was last emptied."""
         self._is_closed = False
+        self._close_at: float | None = None
         self._events: list[BearerEvent] = [LinkOpened()]
 
     def send(self, pdu: bytes, now: float) -> None:
         """Give the device end a PDU."""
         if not self._is_closed:
-            self._device.receive(pdu, now)
+            self.device.receive(pdu, now)
             self._collect(now)
 
     def close(self, reason: int, now: float) -> None:
         """Close the link."""
         del reason, now
         self._is_closed = True
-        self._device.link_closed()
+        self.device.link_closed()
 
     def receive(self, data: bytes, now: float) -> None:
         """Nothing comes from the air."""
@@ -66,11 +71,15 @@ class InterfaceLink:
         """Nothing goes to the air; the device end's time goes on."""
         if not self._is_closed:
             self._collect(now)
+        if self._close_at is not None and now >= self._close_at and not self._is_closed:
+            self._is_closed = True
+            self.device.link_closed()
+            self._events.append(LinkClosed(CloseReason.TIMEOUT, "the client did not close the link"))
         return ()
 
     def deadline(self) -> float | None:
         """When `outgoing` is due."""
-        return None if self._is_closed else self._device.deadline()
+        return None if self._is_closed else earliest(self.device.deadline(), self._close_at)
 
     def events(self) -> Sequence[BearerEvent]:
         """What has happened."""
@@ -78,13 +87,18 @@ class InterfaceLink:
         return events
 
     def _collect(self, now: float) -> None:
-        self._events += [PduReceived(pdu) for pdu in self._device.outgoing(now)]
-        for event in self._device.events():
+        self._events += [PduReceived(pdu) for pdu in self.device.outgoing(now)]
+        for event in self.device.events():
             if isinstance(event, Provisioned):
                 self.is_done = True
+            elif isinstance(event, ValueShown | ValueWanted):
+                self.told.append(event)
             elif isinstance(event, Refused) and not event.error_code:
                 self._is_closed = True
                 self._events.append(LinkClosed(CloseReason.TIMEOUT, event.why))
+        # As on any bearer: whoever opened the link closes it, and is waited for so long (`session.DeviceSession`).
+        if self.device.state in {"provisioned", "failed"} and self._close_at is None:
+            self._close_at = now + TIMEOUT_S
 
 
 @final
@@ -116,6 +130,18 @@ class NodeInterface:
     def is_done(self) -> bool:
         """Whether the last link ended with a node that is to change."""
         return self._link is not None and self._link.is_done
+
+    @property
+    def device(self) -> Device | None:
+        """The device end of the link that is open, None without one."""
+        return self._link.device if self._link is not None else None
+
+    def told(self) -> list[ValueShown | ValueWanted]:
+        """What a person at the node has to carry; each is given out once."""
+        if self._link is None:
+            return []
+        told, self._link.told = self._link.told, []
+        return told
 
     def forget(self) -> None:
         """What was done is seen to."""
@@ -161,7 +187,8 @@ def take_new_place(memory: NodeMemory) -> bool:
         return False
     state.address = state.new_address or state.address
     state.has_next_composition = state.has_next_composition or state.takes_next_composition
-    state.device_key, state.new_device_key = state.new_device_key, b""
+    if state.new_device_key:  # else a message under it came before, and it is the device key already
+        state.device_key, state.new_device_key = state.new_device_key, b""
     state.new_address, state.takes_next_composition = 0, False
     kept = memory.composition.elements
     state.models = {

@@ -13,7 +13,7 @@ import msgspec
 
 from keywright.errors import KeywrightError, LinkError, UsageError
 from keywright.mesh.bearer import LinkOpened
-from keywright.mesh.database.cdb import NodeEntry
+from keywright.mesh.database.cdb import NodeEntry, uuid_bytes
 from keywright.mesh.database.network import NetworkDatabase
 from keywright.mesh.enrolment import Candidate, Failed
 from keywright.mesh.messages import ProvisioningData
@@ -21,6 +21,7 @@ from keywright.mesh.models.configuration_client import Dialogue, Patience, Targe
 from keywright.mesh.network.keyring import Keyring
 from keywright.mesh.network.keys import AppKey
 from keywright.mesh.network.stack import Stack
+from keywright.mesh.oob import Value
 from keywright.mesh.policy import Policy
 from keywright.mesh.provisioner import (
     Authenticated,
@@ -29,6 +30,8 @@ from keywright.mesh.provisioner import (
     Provisioned,
     Provisioner,
     ProvisionerEvent,
+    ValueShown,
+    ValueWanted,
 )
 from keywright.mesh.remote.client import RemoteLink, RemoteTiming
 from keywright.mesh.remote.messages import Procedure
@@ -56,7 +59,7 @@ class Renewed(msgspec.Struct, frozen=True):
     node: NodeEntry
 
 
-RenewalEvent: TypeAlias = Renewed | Failed
+RenewalEvent: TypeAlias = ValueShown | ValueWanted | Renewed | Failed
 
 
 def renewal_under_way(database: NetworkDatabase, uuid: bytes) -> Renewal | None:
@@ -70,14 +73,18 @@ def complete_renewal(database: NetworkDatabase, renewal: Renewal, timestamp: str
     fields: dict[str, object] = {"deviceKey": renewal.device_key.hex().upper()}
     done = {_RENEWAL + renewal.uuid.hex(): None}
     if renewal.procedure != Procedure.DEVICE_KEY:
-        elements = [{"index": index, "location": "0000", "models": []} for index in range(renewal.elements)]
-        # What it is made of has to be read again.
+        entry = next(one for one in database.document["nodes"] if uuid_bytes(one["UUID"]) == renewal.uuid)
+        known = {element["index"]: element for element in entry.get("elements", [])}
+        # What it is made of has to be read again; models that are still there keep what they use.
+        elements = [
+            known.get(index, {"index": index, "location": "0000", "models": []}) for index in range(renewal.elements)
+        ]
         fields = {**fields, "elements": elements, "configComplete": False}
     if renewal.procedure == Procedure.ADDRESS:
         database.move(renewal.uuid, fields, done, timestamp)
     else:
         nodes = [
-            {**node, **fields} if bytes.fromhex(node["UUID"].replace("-", "")) == renewal.uuid else node
+            {**node, **fields} if uuid_bytes(node["UUID"]) == renewal.uuid else node
             for node in database.document["nodes"]
         ]
         database.write({"nodes": nodes, "timestamp": timestamp}, done)
@@ -91,7 +98,9 @@ def find_out(
 ) -> Dialogue[bool]:
     """After a cut: whether the node is what it was to become. Asks under the new key, then under the old one.
 
-    The dialogue sets the stack's keys. Raises UsageError if nothing was under way, LinkError if the node is silent.
+    A node takes a new key, address or composition when its link is over. So one that answers under the old key may be
+    about to, and what it may have been given is kept, unless it would hear the old key in any case. The dialogue sets
+    the stack's keys. Raises UsageError if nothing was under way, LinkError if the node is silent.
     """
     renewal, node = renewal_under_way(database, uuid), database.node(uuid)
     if renewal is None or node is None or node.device_key is None:
@@ -109,7 +118,7 @@ def find_out(
             continue
         if is_new:
             complete_renewal(database, renewal, timestamp)
-        else:
+        elif renewal.procedure == Procedure.DEVICE_KEY:
             database.memory.commit({_RENEWAL + uuid.hex(): None})
         return is_new
     raise LinkError(f"the node at {node.unicast_address} answers under neither key", hint="is it on, and in reach?")
@@ -117,7 +126,10 @@ def find_out(
 
 @final
 class Renewing:
-    """Endpoint: one node and one procedure; frames are network PDUs. Ends with `Renewed` or `Failed`."""
+    """Endpoint: one node and one procedure; frames are network PDUs. Ends with `Renewed` or `Failed`.
+
+    In between, what a person has to carry is told as in an enrolment.
+    """
 
     def __init__(
         self,
@@ -152,6 +164,10 @@ class Renewing:
         self._renewal: Renewal | None = None
         self._events: list[RenewalEvent] = []
 
+    def enter(self, value: Value, now: float) -> None:
+        """The value that the node shows. Raises SequenceError unless asked, ValueError for its form."""
+        self._session.provisioner.enter(value, now)
+
     def receive(self, data: bytes, now: float) -> None:
         """Take one network PDU."""
         self._session.receive(data, now)
@@ -167,6 +183,11 @@ class Renewing:
     def deadline(self) -> float | None:
         """When `outgoing` is due."""
         return self._session.deadline()
+
+    @property
+    def is_over(self) -> bool:
+        """Whether it has ended and the link has nothing more to send."""
+        return self._session.is_over
 
     def events(self) -> Sequence[RenewalEvent]:
         """What has happened."""
@@ -191,6 +212,8 @@ class Renewing:
                     event.capabilities, static_oob=known.static_oob, has_oob_key=known.public_key is not None
                 )
                 provisioner.start(choice, now, static_oob=known.static_oob, device_key=known.public_key)
+            case ValueShown() | ValueWanted():
+                self._events.append(event)
             case Authenticated():
                 provisioner.provide(self._promise(event.elements, event.device_key.reveal()), now)
             case Provisioned():

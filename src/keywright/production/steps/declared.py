@@ -193,7 +193,7 @@ DECLARED: Final[dict[str, Declaration]] = {
             Action(
                 name="mesh.provision.give",
                 kind="device",
-                does="PB-ADV link, Invite … Data; address, device key and NetKey index are durable before Data leaves",
+                does="a link, Invite … Data; address, device key and NetKey index are durable before Data leaves",
                 retry="probe",
                 probe="Composition Data Get under the device key, and the beacon of an unprovisioned device",
                 applied="go on to the proof",

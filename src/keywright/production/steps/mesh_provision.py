@@ -6,16 +6,14 @@ that is asked: a node answers Composition Data Get under its device key, a devic
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any, Final, final
+from typing import Final, NamedTuple, final
 
 from keywright.codec.hexa import unhex
 from keywright.crypto.aead import GCM_NONCE_BYTES
 from keywright.crypto.ec import EcPrivateKey, EcPublicKey
 from keywright.errors import DecodeError, KeywrightError, LinkError, PolicyError
-from keywright.mesh.advertising import MESH_MESSAGE, ad_structures, build_ad
 from keywright.mesh.cbp import CertificatePolicy
-from keywright.mesh.conversation import Conversation, Done, Stopped
+from keywright.mesh.conversation import Conversation
 from keywright.mesh.database.cdb import NodeEntry, uuid_text
 from keywright.mesh.ends import CURVE
 from keywright.mesh.enrolment import Candidate, Enrolled, Enrolment, Failed, RetrievalWanted
@@ -24,31 +22,26 @@ from keywright.mesh.messages import ProvisioningData
 from keywright.mesh.models.composition import Composition
 from keywright.mesh.models.configuration_client import Target, read_composition
 from keywright.mesh.oob import Method
-from keywright.mesh.pb_adv.link import PbAdvLink
 from keywright.mesh.policy import Choice, Policy
 from keywright.mesh.provisioner import Provisioner
-from keywright.mesh.scanner import Scanner
+from keywright.mesh.retrieval import HttpGet
 from keywright.mesh.session import ProvisionerSession
-from keywright.production.job import Facts, Job, MismatchError, RejectedError, StepDialogue, Verdict
+from keywright.production.fetching import read_answer
+from keywright.production.job import Facts, Fetch, Job, MismatchError, RejectedError, StepDialogue, Verdict
 from keywright.production.mesh_lot import GIVE, LotNetwork
 from keywright.production.mesh_network import timestamp
+from keywright.production.mesh_ways import Asked, way_of
 from keywright.production.on_air import AirClock
+from keywright.production.order_names import PUBLIC_KEY, STATIC_OOB, UUID
 from keywright.production.parameters import MeshProvision
 
 STEP: Final = "mesh.provision"
 ASK: Final = "mesh.provision.ask"
-UUID: Final = "mesh_uuid"
-"""Column of the order: the Device UUID, hex."""
-STATIC_OOB: Final = "mesh_static_oob"
-"""Column of the order: the static OOB value, hex."""
-PUBLIC_KEY: Final = "mesh_public_key"
-"""Column of the order: the device's public key, an uncompressed point in hex."""
 AUTHENTICATION: Final = "mesh_authentication"
 """Column of the order: how this device proves itself; without it, static where there is a value, else none."""
+_CERTIFIED: Final = "certified"
+"""Company and product that the device's certificate names, which its composition has to say too."""
 _SESSION_S: Final = 400.0
-_PROBE_S: Final = 40.0
-GOODBYE_S: Final = 0.5
-"""For the frames that close the link."""
 _UUID_OCTETS: Final = 16
 _ALGORITHMS: Final = {"best": None, "cmac": CMAC, "hmac": HMAC}
 
@@ -65,10 +58,13 @@ def run(job: Job, p: MeshProvision) -> StepDialogue[None]:
     if not given:
         yield from _give(job, p, network, uuid)
     facts = job.facts(GIVE)
-    composition = yield from _composition(job, network, facts, None)
+    composition = (yield from _composition(job, network, facts, uuid, probes=False)).composition
     if composition is None:
         raise LinkError("the new node does not answer Composition Data Get", delivered=None)
     _check_product(p, composition)
+    found, certified = _product(composition.cid, composition.pid), facts.get(_CERTIFIED, "")
+    if certified and certified != found:
+        raise MismatchError(f"the node says it is product {found}, its certificate says {certified} (MshPRT 5.5)")
     job.record(
         "done",
         STEP,
@@ -85,10 +81,13 @@ def run(job: Job, p: MeshProvision) -> StepDialogue[None]:
 # ---- what the order says of the unit
 
 
-def candidate(job: Job, uuid: bytes, p: MeshProvision) -> tuple[Candidate, Policy, CertificatePolicy | None]:
+def candidate(
+    job: Job, network: LotNetwork, uuid: bytes, p: MeshProvision
+) -> tuple[Candidate, Policy, CertificatePolicy | None]:
     """What is known of the unit's device, and what it has to prove. Raises RejectedError for what is not allowed."""
     extra = job.unit.extra
-    static_oob = _hex(job, STATIC_OOB)
+    sealed = extra.get(STATIC_OOB, "")
+    static_oob = network.open_oob(extra.get(UUID, ""), sealed) if sealed else b""
     how = extra.get(AUTHENTICATION, "") or ("static" if static_oob else "none")
     if how not in p.authentication:
         raise RejectedError(
@@ -104,7 +103,8 @@ def candidate(job: Job, uuid: bytes, p: MeshProvision) -> tuple[Candidate, Polic
     certificates = None
     methods: tuple[int, ...] = (Method.STATIC,)
     if how == "certificate":
-        certificates = CertificatePolicy(roots=p.roots, needs_method=not p.certificate_alone)
+        hosts = tuple(host.lower() for host in p.certificate_servers)
+        certificates = CertificatePolicy(roots=p.roots, needs_method=not p.certificate_alone, hosts=hosts)
         methods = (Method.STATIC,) if static_oob or not p.certificate_alone else (Method.NONE,)
     elif how != "static":
         methods = (Method.STATIC,) if static_oob and how == "key" else (Method.NONE,)
@@ -131,6 +131,17 @@ def _hex(job: Job, column: str) -> bytes:
 # ---- giving
 
 
+class _Promised(NamedTuple):
+    """What a unit is about to be given. certified: company and product that its certificate names."""
+
+    elements: int
+    device_key: bytes
+    certified: tuple[int, int] | None
+
+    def __repr__(self) -> str:
+        return f"<_Promised to a device of {self.elements} elements>"
+
+
 @final
 class _Ledger:
     """What `Enrolment` writes to: the address of the unit, and what is to be durable before the data leave."""
@@ -138,10 +149,18 @@ class _Ledger:
     def __init__(self, network: LotNetwork, unit: int) -> None:
         self._network = network
         self._unit = unit
-        self.promised: tuple[int, bytes] | None = None
-        """Elements and device key, until they are written."""
+        self.promised: _Promised | None = None
+        """What is not written yet."""
 
-    def promise(self, uuid: bytes, elements: int, device_key: bytes, net_index: int = 0) -> ProvisioningData:
+    def promise(
+        self,
+        uuid: bytes,
+        elements: int,
+        device_key: bytes,
+        net_index: int = 0,
+        *,
+        certified: tuple[int, int] | None = None,
+    ) -> ProvisioningData:
         """Raises PolicyError for a device with more elements than the recipe says."""
         del uuid, net_index  # the unit has one address and one network, whatever it calls itself
         if elements > self._network.elements:
@@ -150,7 +169,7 @@ class _Ledger:
                 hint="set elements in the recipe of a new lot",
             )
         data = self._network.data_for(self._unit)
-        self.promised = elements, device_key
+        self.promised = _Promised(elements, device_key, certified)
         return data
 
     def complete(self, uuid: bytes, *, name: str, timestamp: str, is_secure: bool) -> NodeEntry:
@@ -165,9 +184,9 @@ class _Ledger:
 
 
 def _give(job: Job, p: MeshProvision, network: LotNetwork, uuid: bytes) -> StepDialogue[None]:
-    known, policy, certificates = candidate(job, uuid, p)
-    clock, ledger = AirClock(), _Ledger(network, job.unit.n)
-    bearer = PbAdvLink.connect(uuid, int.from_bytes(job.rng(4)), clock.now, random=_chance(job))
+    known, policy, certificates = candidate(job, network, uuid, p)
+    way, ledger = way_of(job), _Ledger(network, job.unit.n)
+    clock, bearer = yield from way.link(job, uuid)
     session = ProvisionerSession(Provisioner(EcPrivateKey.draw(CURVE, job.rng), job.rng), bearer)
     enrolment = Enrolment(
         session,
@@ -178,53 +197,73 @@ def _give(job: Job, p: MeshProvision, network: LotNetwork, uuid: bytes) -> StepD
         net_index=network.net_index,
         certificates=certificates,
     )
-    ends: list[Enrolled | Failed] = []
-
-    def is_over() -> bool:
-        for event in enrolment.events():
-            match event:
-                case Enrolled() | Failed():
-                    ends.append(event)
-                case RetrievalWanted():
-                    enrolment.not_retrieved(
-                        PolicyError(
-                            f"the device's certificates are at {event.request.uri}, and the line asks no server",
-                            hint="a device of this recipe has its certificates in its records",
-                        ),
-                        clock.now,
-                    )
-                case _:
-                    pass
-        return bool(ends)
+    told = _Told(enrolment)
 
     def before_sending() -> StepDialogue[None]:
+        yield from told.retrieve(p, clock)
         if ledger.promised is None:
             return
-        (elements, device_key), ledger.promised = ledger.promised, None
-        sealed = network.seal(job.unit.n, device_key, job.rng(GCM_NONCE_BYTES))
-        intent: Facts = {
-            "uuid": uuid.hex(),
-            "address": f"{network.address_of(job.unit.n):04X}",
-            "elements": elements,
-            "net_index": network.net_index,
-            "iv_index": network.iv_index,
-            "device_key": sealed,
-            "security": "secure" if _is_authenticated(session.provisioner.choice) else "insecure",
-        }
-        yield from job.intend(GIVE, intent)
+        promised, ledger.promised = ledger.promised, None
+        yield from job.intend(GIVE, _intent(job, network, uuid, promised, session.provisioner.choice))
 
-    yield from clock.carry(enrolment, _SESSION_S, is_over, before_sending=before_sending)
-    if not ends:
+    yield from clock.carry(enrolment, _SESSION_S, told.is_over, before_sending=before_sending)
+    if not told.ends:
         raise LinkError(f"no end of the session after {_SESSION_S:.0f} s", delivered=None)
-    end = ends[0]
+    end = told.ends[0]
     if isinstance(end, Failed):
-        yield from clock.carry(enrolment, GOODBYE_S, lambda: False)
+        yield from way.leave(clock, enrolment)
         if job.is_open(GIVE) and not end.may_be_node:
             job.record("failed", GIVE, {"text": str(end.error)})
         raise end.error
     job.record("done", GIVE, job.intent(GIVE))
     yield from job.commit()
-    yield from clock.carry(enrolment, GOODBYE_S, lambda: False)
+    yield from way.leave(clock, enrolment)
+
+
+@final
+class _Told:
+    """What an enrolment tells: that it has ended, and what its device's vendor has to be asked for."""
+
+    def __init__(self, enrolment: Enrolment) -> None:
+        self.ends: list[Enrolled | Failed] = []
+        self._enrolment = enrolment
+        self._wanted: list[HttpGet] = []
+
+    def is_over(self) -> bool:
+        """Whether it has ended."""
+        for event in self._enrolment.events():
+            if isinstance(event, Enrolled | Failed):
+                self.ends.append(event)
+            elif isinstance(event, RetrievalWanted):
+                self._wanted.append(event.request)
+        return bool(self.ends)
+
+    def retrieve(self, p: MeshProvision, clock: AirClock) -> StepDialogue[None]:
+        """Ask the vendor's server, which the recipe has to allow, for the certificates that are wanted (MshPRT 5.6)."""
+        self.is_over()
+        while self._wanted:
+            request = self._wanted.pop()
+            try:
+                answer = read_answer((yield Fetch(request.uri, request.accept, p.certificate_server_ca)).data)
+            except KeywrightError as error:
+                self._enrolment.not_retrieved(error, clock.now)
+            else:
+                self._enrolment.retrieved(answer, clock.now)
+            self.is_over()
+
+
+def _intent(job: Job, network: LotNetwork, uuid: bytes, promised: _Promised, choice: Choice | None) -> Facts:
+    """What is durable before the data leave; the device key sealed."""
+    facts: dict[str, str | int] = {
+        "uuid": uuid.hex(),
+        "address": f"{network.address_of(job.unit.n):04X}",
+        "elements": promised.elements,
+        "net_index": network.net_index,
+        "iv_index": network.iv_index,
+        "device_key": network.seal(job.unit.n, promised.device_key, job.rng(GCM_NONCE_BYTES)),
+        "security": "secure" if _is_authenticated(choice) else "insecure",
+    }
+    return facts if promised.certified is None else {**facts, _CERTIFIED: _product(*promised.certified)}
 
 
 def _is_authenticated(choice: Choice | None) -> bool:
@@ -236,11 +275,10 @@ def _is_authenticated(choice: Choice | None) -> bool:
 
 def _probe(job: Job, network: LotNetwork, uuid: bytes, intent: Facts) -> StepDialogue[tuple[Verdict, Facts]]:
     """A node answers under the device key, a device sends its beacon. Raises LinkError if nothing is heard at all."""
-    beacons: set[bytes] = set()
-    composition = yield from _composition(job, network, intent, beacons.add)
-    if composition is not None:
+    asked = yield from _composition(job, network, intent, uuid, probes=True)
+    if asked.composition is not None:
         return Verdict.APPLIED, {**intent, "probe": "answers under its device key"}
-    if uuid in beacons:
+    if asked.is_device:
         return Verdict.NOT_APPLIED, {"probe": "sends the beacon of an unprovisioned device"}
     raise LinkError(
         "neither a beacon nor an answer under the device key was heard",
@@ -249,72 +287,28 @@ def _probe(job: Job, network: LotNetwork, uuid: bytes, intent: Facts) -> StepDia
     )
 
 
-def _composition(
-    job: Job, network: LotNetwork, facts: Facts, on_beacon: Callable[[bytes], object] | None
-) -> StepDialogue[Composition | None]:
-    """What the node says it is made of; None if it does not answer, or a device's beacon says that it is no node."""
+def _composition(job: Job, network: LotNetwork, facts: Facts, uuid: bytes, *, probes: bool) -> StepDialogue[Asked]:
+    """What the node says it is made of; without an answer, whether a beacon says that it is no node."""
     device_key = network.open(job.unit.n, facts["device_key"])
-    job.record("note", ASK, {"address": facts["address"]})
-    yield from job.commit()  # so that no sequence number of this turn is ever used again
+    if job.is_open(ASK):
+        job.record("failed", ASK, {"probe": "no answer is known; asked again, with other sequence numbers"})
+    # Durable, so that no sequence number of this turn is ever used again.
+    yield from job.intend(ASK, {"address": facts["address"]})
     stack = network.stack(job.unit.n, job.attempts(ASK), device_key)
-    clock = AirClock()
     target = Target(network.address_of(job.unit.n), network.net_index)
-    asking = _Asking(Conversation(stack, read_composition(target), clock.now), on_beacon)
-    yield from clock.carry(asking, _PROBE_S, lambda: asking.is_over)
-    return asking.found
+    asked = yield from way_of(job).ask(Conversation(stack, read_composition(target), 0.0), uuid, probes=probes)
+    if asked.composition is None:
+        job.record("failed", ASK, {"probe": "a device's beacon" if asked.is_device else "no answer"})
+    else:
+        job.record("done", ASK, {"address": facts["address"]})
+    return asked
 
 
-@final
-class _Asking:
-    """Endpoint: a conversation with one node on an advertising bearer, which also hears beacons of devices."""
-
-    def __init__(self, conversation: Conversation[Composition], on_beacon: Callable[[bytes], object] | None) -> None:
-        self.found: Composition | None = None
-        self.is_over = False
-        self._conversation = conversation
-        self._scanner = Scanner()
-        self._on_beacon = on_beacon
-        self.deadline = conversation.deadline
-
-    def receive(self, data: bytes, now: float) -> None:
-        """Take advertising data."""
-        for kind, content in ad_structures(data):
-            if kind == MESH_MESSAGE:
-                self._conversation.receive(content, now)
-        if self._on_beacon is not None:
-            self._scanner.receive(data, now)
-            for device in self._scanner.devices:
-                self._on_beacon(device.uuid)
-
-    def outgoing(self, now: float) -> Sequence[bytes]:
-        """Advertising data to send now."""
-        frames = [build_ad(MESH_MESSAGE, pdu) for pdu in self._conversation.outgoing(now)]
-        for event in self._conversation.events():
-            match event:
-                case Done():
-                    self.found, self.is_over = event.result, True
-                case Stopped():
-                    self.is_over = True
-                    _raise_unless_silent(event.error)
-                case _:
-                    pass
-        return frames
-
-    def events(self) -> Sequence[Any]:
-        """Nothing: see `found`."""
-        return ()
-
-
-def _raise_unless_silent(error: KeywrightError) -> None:
-    if not isinstance(error, LinkError):
-        raise error
+def _product(company: int, product: int) -> str:
+    return f"{company:04X}:{product:04X}"
 
 
 def _check_product(p: MeshProvision, composition: Composition) -> None:
     for what, wanted, found in (("company", p.company, composition.cid), ("product", p.product, composition.pid)):
         if wanted is not None and wanted != found:
             raise MismatchError(f"the node says {what} {found:04X}, the recipe {wanted:04X}")
-
-
-def _chance(job: Job) -> Callable[[], float]:
-    return lambda: int.from_bytes(job.rng(4)) / (1 << 32)

@@ -15,7 +15,7 @@ from keywright.errors import AuthenticationError, DecodeError, PolicyError, Sequ
 from keywright.iso7816.apdu import Command, Response
 from keywright.iso7816.channels import with_channel
 from keywright.iso7816.status import SW, check, status_error
-from keywright.scp.failure import CardCryptogramError
+from keywright.scp.failure import SCP_AT, CardCryptogramError, OtherProtocolError
 from keywright.scp.level import Level
 from keywright.scp.scp02.keys import (
     KeySet,
@@ -101,8 +101,8 @@ def request_challenge(
     response = yield command
     if response.sw != SW.OK:
         raise status_error(response.sw, f"INITIALIZE UPDATE (KVN {kvn:02X})")
-    if len(response.data) > 11 and response.data[11] != SCP02:
-        raise WireError(f"the card speaks SCP{response.data[11]:02X} with this key set, not SCP02")
+    if len(response.data) > SCP_AT and response.data[SCP_AT] != SCP02:
+        raise OtherProtocolError(response.data[SCP_AT], SCP02)
     try:
         answer = InitializeUpdateResponse.parse(response.data)
     except DecodeError as error:

@@ -15,7 +15,7 @@ from keywright.errors import AuthenticationError, DecodeError, PolicyError, Wire
 from keywright.iso7816.apdu import Command, Response
 from keywright.iso7816.channels import with_channel
 from keywright.iso7816.status import SW, check, status_error
-from keywright.scp.failure import CardCryptogramError
+from keywright.scp.failure import SCP_AT, CardCryptogramError, OtherProtocolError
 from keywright.scp.level import LEVELS, Level
 from keywright.scp.scp03.keys import (
     CARD_CRYPTOGRAM,
@@ -118,13 +118,13 @@ def request_challenge(
     response = yield command
     if response.sw != SW.OK:
         raise status_error(response.sw, f"INITIALIZE UPDATE (KVN {kvn:02X})")
+    if len(response.data) > SCP_AT and response.data[SCP_AT] != SCP03:
+        raise OtherProtocolError(response.data[SCP_AT], SCP03)
     kind = InitializeUpdateResponse8 if len(host_challenge) == 8 else InitializeUpdateResponse16
     try:
         answer = kind.parse(response.data)
     except DecodeError as error:
         raise WireError(f"INITIALIZE UPDATE answered {len(response.data)} bytes that are no SCP03 answer") from error
-    if answer.scp != SCP03:
-        raise WireError(f"the card speaks SCP{answer.scp:02X} with this key set, not SCP03")
     if kvn and answer.kvn != kvn:
         raise WireError(f"asked for KVN {kvn:02X}, the card answered for KVN {answer.kvn:02X}")
     if bool(answer.i & I.S16) != (len(host_challenge) == 16):

@@ -340,4 +340,5 @@ def _before_signature(inside: bytes) -> bytes:
 def _check_dates(certificates: Iterable[Certificate], today: str) -> None:
     for certificate in certificates:
         if not certificate.valid_from <= today <= certificate.valid_until:
-            raise AuthenticationError("certificate not accepted: not valid today")
+            when = f"from {certificate.valid_from} to {certificate.valid_until}"
+            raise AuthenticationError(f"certificate not accepted: not valid today, but {when}")

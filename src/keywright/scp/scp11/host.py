@@ -101,7 +101,7 @@ class Holder(msgspec.Struct, frozen=True):
 class HostChannel(HostMessaging):
     """An open secure channel seen from the host. `secure` is the layer to put under a dialogue."""
 
-    __slots__ = ("_dek", "i", "kvn", "variant")
+    __slots__ = ("_dek", "i", "kvn", "receipt", "session", "variant")
 
     def __init__(
         self,
@@ -119,6 +119,8 @@ class HostChannel(HostMessaging):
         self._dek = secrets.dek if static_dek is None else SessionDek(static_dek)
         self.i = profile.i
         self.kvn = kvn
+        self.receipt = receipt
+        self.session = secrets.session
         self.variant = variant
 
     @property
