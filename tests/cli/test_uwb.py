@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import json
 import re
+import sys
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
@@ -14,6 +16,8 @@ from keywright.cli.main import main
 from keywright.cli.uwb.drawing import Picture, linear, shares
 from keywright.cli.uwb.plots import curves, distances
 from keywright.cli.uwb.ranging import bars
+from keywright.cli.uwb.running import run
+from keywright.uwb.lab import Scenario, portions
 from keywright.uwb.lab.statistics import histogram, roc, useful_thresholds
 
 MOVED = ("--limit", "clock_ppm=99", "--limit", "carrier_ppm=99", "--limit", "drift_ns=99")
@@ -50,6 +54,18 @@ def test_several_processes_and_equal_seeds_give_the_same_bytes(capsys: pytest.Ca
     assert one != other
 
 
+def test_a_person_sees_how_far_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stderr", terminal)
+    work = portions(Scenario(channel="awgn", pulses=256), None, 3, 1, 0)
+    assert len(run([work], 1)[0]) == 3
+    assert "measurements" in terminal.getvalue()
+
+
 def test_all_attacks_are_counted_with_checks_on_and_off(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     page = tmp_path / "attacks.html"
     words = ("attack", "all", "--trials", "6", "--pulses", "256")
@@ -74,6 +90,21 @@ def test_all_attacks_are_counted_with_checks_on_and_off(capsys: pytest.CaptureFi
         root = ET.fromstring(file.read_text())
         assert root.get("aria-label")
         assert "prefers-color-scheme: dark" in "".join(root.itertext())
+
+
+def test_where_nothing_is_found_nothing_is_drawn(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    out, _ = ran(capsys, "range", *FEW, "--snr", "-40", "--svg", tmp_path)
+    assert "> 29 % (95 %, 3 trials)" in out
+    assert "█" not in out
+    assert "nan" not in out
+    assert "whisker" not in (tmp_path / "range.svg").read_text().partition("</style>")[2]
+    out, _ = ran(capsys, "attack", "relay", *FEW, "--snr", "-40")
+    assert re.search(r"relay .* none ", out)
+
+
+def test_single_sided_ranging_alone_is_attacked_once(capsys: pytest.CaptureFixture[str]) -> None:
+    lines = ran(capsys, "attack", "stretch", *FEW, "--method", "ss", "--json")[0].splitlines()
+    assert [json.loads(line)["attack"] for line in lines] == ["honest", "stretch"]
 
 
 def test_checks_can_be_left_out_and_moved(capsys: pytest.CaptureFixture[str]) -> None:

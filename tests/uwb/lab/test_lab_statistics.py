@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from numpy.random import default_rng
 
+from keywright.uwb.lab import special
 from keywright.uwb.lab.special import beta_cdf, beta_quantile, tail_of_normal
 from keywright.uwb.lab.statistics import histogram, percent, roc, share, spread, useful_thresholds
 
@@ -66,6 +67,18 @@ def test_no_rate_is_told_that_the_trials_do_not_bear() -> None:
 def test_limits_are_rounded_away_from_what_they_enclose(value: float) -> None:
     assert float(percent(value, up=True)[:-2]) >= 100 * value - 1e-9
     assert float(percent(value, up=False)[:-2]) <= 100 * value + 1e-9
+
+
+def test_limits_at_the_ends_are_told_as_they_are() -> None:
+    assert (percent(0.0, up=True), percent(1.0, up=False)) == ("0 %", "100 %")
+
+
+def test_who_stops_early_is_near(monkeypatch: pytest.MonkeyPatch) -> None:
+    exact = beta_quantile(0.3, 3, 40)
+    monkeypatch.setattr(special, "_STEPS", 3)
+    monkeypatch.setattr(special, "_TERMS", 8)
+    assert beta_quantile(0.3, 3, 40) == pytest.approx(exact, rel=1e-3)
+    assert beta_quantile(0.3, 3, 40) != exact
 
 
 def test_a_curve_never_falls_and_runs_from_nothing_to_everything() -> None:

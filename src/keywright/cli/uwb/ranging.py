@@ -119,12 +119,15 @@ _HEADS: Final = ("responder", "true", "bias", "sigma", "5 % to 95 %", "not found
 def _cells(row: _Responder) -> tuple[str, ...]:
     figures = row.figures
     missing = len(row.found) - int(row.found.found.sum())
+    spreads = (
+        (f"{figures.median:+.3f} m", f"{figures.sigma:.3f} m", f"{figures.low:+.2f} to {figures.high:+.2f} m")
+        if figures.trials
+        else ("none",) * 3
+    )
     return (
         str(row.number),
         f"{row.scenario.distance_m:.2f} m",
-        f"{figures.median:+.3f} m",
-        f"{figures.sigma:.3f} m",
-        f"{figures.low:+.2f} to {figures.high:+.2f} m",
+        *spreads,
         str(share(missing, len(row.found))),
         str(row.refused),
     )

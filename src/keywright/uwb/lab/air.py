@@ -58,18 +58,18 @@ def steady(signs: F32, response: C64) -> Signal:
     return Signal(signs, response, none, none)
 
 
-def response(taps: Taps, at: F64, amplitude: F64 | float = 1.0) -> C64:
+def response(taps: Taps, at: F64, amplitude: float = 1.0) -> C64:
     """Paths as an impulse response, the pulse's shape included, delayed to `at` samples of the window.
 
     What falls outside of the window is lost.
     """
     count = len(taps.delays)
-    place = taps.delays + np.broadcast_to(at, count)[:, None]
+    place = taps.delays + at[:, None]
     whole = np.floor(place).astype(np.int64)
     steps = np.arange(-HALF_WIDTH, HALF_WIDTH + 1)
     shapes = _shapes()[((place - whole) * _PHASES).astype(np.int64)]
     index = whole[:, :, None] + steps
-    weights = taps.gains[:, :, None] * shapes * np.broadcast_to(amplitude, count)[:, None, None]
+    weights = amplitude * taps.gains[:, :, None] * shapes
     weights[(index < 0) | (index >= WINDOW)] = 0
     flat = (np.clip(index, 0, WINDOW - 1) + np.arange(count)[:, None, None] * WINDOW).ravel()
     real = np.bincount(flat, weights.real.ravel(), count * WINDOW)

@@ -27,11 +27,11 @@ FINAL: Final = "final"
 class Leg(msgspec.Struct, frozen=True, kw_only=True):
     """A message, `count` times over: each entry belongs to another exchange.
 
-    sts: the pulses that are sent and expected. sent_before: the pulses of so many slots earlier. taps: the paths of
-    the direct way. place: samples of the window at which its first path arrives. direct: its amplitude; 0 if it does
-    not arrive. noise: variance of a complex sample. late_s: how much later than by the direct way the signal comes that
-    the receiver is locked to. clock_ppm: the sender's clock against the receiver's. shift_ppm, pace_ppm: how far
-    somebody on the way has moved the carrier, and the rate of pulses. more: what else is on the air.
+    sts: the pulses that are sent and expected. sent_before: the pulses of so many slots earlier. taps: the paths on
+    which they come. place: samples of the window at which the first of these arrives. noise: variance of a complex
+    sample. late_s: how much later that is than by the direct way; the receiver's window has moved along. clock_ppm:
+    the sender's clock against the receiver's. shift_ppm, pace_ppm: how far somebody on the way has moved the carrier,
+    and the rate of pulses. more: what else is on the air.
     """
 
     name: str
@@ -42,7 +42,6 @@ class Leg(msgspec.Struct, frozen=True, kw_only=True):
     place: F64
     noise: F64
     clock_ppm: F64
-    direct: float = 1.0
     late_s: float = 0.0
     shift_ppm: float = 0.0
     pace_ppm: float = 0.0
@@ -58,7 +57,7 @@ class Leg(msgspec.Struct, frozen=True, kw_only=True):
         return msgspec.structs.replace(self, **changes)
 
     def after(self, late_s: float) -> F64:
-        """The place in the window that is so many seconds behind the direct way's."""
+        """The place in the window that is so many seconds behind the first path."""
         return self.place + late_s / SAMPLE_S
 
 
@@ -83,10 +82,8 @@ def hear(leg: Leg, settings: Settings, carrier_hz: float, tracking_ppm: float, r
     believed = leg.clock_ppm + leg.shift_ppm + wrong
     rotation = -wrong * 1e-6 * carrier_hz * leg.mode.duration_s
     drift = (believed - leg.clock_ppm - leg.pace_ppm) * 1e-6 * leg.mode.duration_s / SAMPLE_S
-    signals = list(leg.more)
-    if leg.direct:
-        signals.append(Signal(leg.sts, response(leg.taps, leg.place, leg.direct), rotation, drift))
-    samples = on_the_air(signals, leg.mode, leg.noise, rng)
+    carried = Signal(leg.sts, response(leg.taps, leg.place), rotation, drift)
+    samples = on_the_air([carried, *leg.more], leg.mode, leg.noise, rng)
     reception = receive(samples, leg.sts, leg.mode, settings)
     return Heard(reception, (reception.at - leg.place) * SAMPLE_S + leg.late_s, believed)
 
