@@ -142,6 +142,7 @@ def test_parameters_of_an_attack_can_be_set(capsys: pytest.CaptureFixture[str]) 
         (("attack", "relay", "--without", "luck"), "no such check"),
         (("attack", "relay", "--limit", "luck=1"), "no such threshold"),
         (("attack", "relay", "--limit", "signs=many"), "--limit"),
+        (("attack", "relay", "--limit", "signs=nan"), "no number"),
         (("attack", "relay", "--radius", "12"), "without an attack"),
     ],
 )

@@ -207,6 +207,11 @@ def test_parameters_come_from_text() -> None:
         ("relay", {"power_db": "3"}, "no parameter power_db"),
         ("relay", {"extra_m": "far"}, "relay"),
         ("cicada", {"spacing_chips": "1.5"}, "cicada"),
+        ("cicada", {"spacing_chips": "0"}, "cicada"),
+        ("relay", {"extra_m": "-1"}, ">= 0"),
+        ("relay", {"extra_m": "nan"}, "relay"),
+        ("enlarge", {"later_m": "inf"}, "enlarge"),
+        ("stale-sts", {"legs": "poll+ack"}, "stale-sts"),
     ],
 )
 def test_what_an_attack_does_not_take_is_a_usage_error(name: str, settings: dict[str, str], message: str) -> None:

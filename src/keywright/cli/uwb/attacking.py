@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Annotated, Final
@@ -111,9 +112,12 @@ def _limits(words: Sequence[str]) -> Limits:
             known = ", ".join(Limits.__struct_fields__)
             raise UsageError(f"--limit {name}: there is no such threshold", hint=f"there are {known}")
     try:
-        return msgspec.convert(values, Limits, strict=False)
+        limits = msgspec.convert(values, Limits, strict=False)
     except msgspec.ValidationError as error:
         raise UsageError(f"--limit: {error}", hint="give a number") from error
+    if not all(map(math.isfinite, msgspec.structs.astuple(limits))):
+        raise UsageError("--limit: a threshold is no number", hint="give a number")
+    return limits
 
 
 def _attacks(name: str, settings: dict[str, str]) -> list[Attack]:

@@ -6,7 +6,7 @@ relative to all that the receiver gets of the honest signal. None knows the STS 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar, Final, TypeAlias
+from typing import TYPE_CHECKING, Annotated, ClassVar, Final, Literal, TypeAlias
 
 import msgspec
 import numpy as np
@@ -21,7 +21,13 @@ from keywright.uwb.twr import LIGHT_M_PER_S
 if TYPE_CHECKING:
     from numpy.random import Generator
 
-EVERY: Final = (POLL, RESPONSE, FINAL)
+LegName: TypeAlias = Literal["poll", "response", "final"]
+Metres: TypeAlias = Annotated[float, msgspec.Meta(ge=0, le=50)]
+"""What stays within the receiver's window."""
+Decibels: TypeAlias = Annotated[float, msgspec.Meta(ge=-60, le=60)]
+Nanoseconds: TypeAlias = Annotated[float, msgspec.Meta(ge=-20, le=20)]
+
+EVERY: Final[tuple[LegName, ...]] = (POLL, RESPONSE, FINAL)
 SHORTER, LONGER = "shorter", "longer"
 _FINE: Final = 16
 """Points to a sample in which a cut pulse is drawn."""
@@ -51,7 +57,7 @@ class Relay(msgspec.Struct, frozen=True, kw_only=True):
 
     name: ClassVar[str] = "relay"
     aim: ClassVar[str] = SHORTER
-    extra_m: float = 30.0
+    extra_m: Annotated[float, msgspec.Meta(ge=0, le=100_000)] = 30.0
 
     def strike(self, leg: Leg, rng: Generator) -> Leg:
         """The same signal, later, and on a single strong path."""
@@ -69,11 +75,11 @@ class EarlyLate(msgspec.Struct, frozen=True, kw_only=True):
 
     name: ClassVar[str] = "early-late"
     aim: ClassVar[str] = SHORTER
-    ahead_ns: float = 3.0
-    listen_ns: float = -2.0
-    delay_ns: float = 0.0
-    snr_db: float = 30.0
-    power_db: float = 20.0
+    ahead_ns: Nanoseconds = 3.0
+    listen_ns: Nanoseconds = -2.0
+    delay_ns: Nanoseconds = 0.0
+    snr_db: Decibels = 30.0
+    power_db: Decibels = 20.0
 
     def strike(self, leg: Leg, rng: Generator) -> Leg:
         """Adds the pulses, cut off where the attacker did not yet know their sign."""
@@ -110,10 +116,10 @@ class Cicada(msgspec.Struct, frozen=True, kw_only=True):
 
     name: ClassVar[str] = "cicada"
     aim: ClassVar[str] = SHORTER
-    spacing_chips: int = 5
-    power_db: float = 14.0
+    spacing_chips: Annotated[int, msgspec.Meta(ge=1, le=64)] = 5
+    power_db: Decibels = 14.0
     random: bool = True
-    legs: tuple[str, ...] = (RESPONSE,)
+    legs: tuple[LegName, ...] = (RESPONSE,)
 
     def strike(self, leg: Leg, rng: Generator) -> Leg:
         """Adds the pulses, as one signal for each place that they have between two honest ones."""
@@ -146,8 +152,8 @@ class GhostPeak(msgspec.Struct, frozen=True, kw_only=True):
 
     name: ClassVar[str] = "ghost-peak"
     aim: ClassVar[str] = SHORTER
-    power_db: float = 14.0
-    legs: tuple[str, ...] = (RESPONSE,)
+    power_db: Decibels = 14.0
+    legs: tuple[LegName, ...] = (RESPONSE,)
 
     def strike(self, leg: Leg, rng: Generator) -> Leg:
         """Adds the random STS."""
@@ -168,10 +174,10 @@ class StaleSts(msgspec.Struct, frozen=True, kw_only=True):
 
     name: ClassVar[str] = "stale-sts"
     aim: ClassVar[str] = SHORTER
-    ago: int = 1
-    ahead_m: float = 18.0
-    power_db: float = 14.0
-    legs: tuple[str, ...] = (RESPONSE,)
+    ago: Annotated[int, msgspec.Meta(ge=0, le=1_000_000)] = 1
+    ahead_m: Metres = 18.0
+    power_db: Decibels = 14.0
+    legs: tuple[LegName, ...] = (RESPONSE,)
 
     def strike(self, leg: Leg, rng: Generator) -> Leg:
         """Adds the recorded pulses, early."""
@@ -186,9 +192,9 @@ class RepeatedSts(StaleSts, frozen=True, kw_only=True):
     """What if a counter came back: the attacker has heard this very STS before, and sends it early in every leg."""
 
     name: ClassVar[str] = "repeated-sts"
-    ago: int = 0
-    ahead_m: float = 9.0
-    legs: tuple[str, ...] = EVERY
+    ago: Annotated[int, msgspec.Meta(ge=0, le=1_000_000)] = 0
+    ahead_m: Metres = 9.0
+    legs: tuple[LegName, ...] = EVERY
 
 
 class MixDown(msgspec.Struct, frozen=True, kw_only=True):
@@ -202,9 +208,9 @@ class MixDown(msgspec.Struct, frozen=True, kw_only=True):
 
     name: ClassVar[str] = "mix-down"
     aim: ClassVar[str] = SHORTER
-    shift_ppm: float = -30.0
+    shift_ppm: Annotated[float, msgspec.Meta(ge=-500, le=500)] = -30.0
     stretches: bool = False
-    extra_m: float = 0.5
+    extra_m: Annotated[float, msgspec.Meta(ge=0, le=100_000)] = 0.5
 
     def strike(self, leg: Leg, rng: Generator) -> Leg:
         """The response with another carrier; unless stretched, its pulses do not come as fast as that tells."""
@@ -231,9 +237,9 @@ class Enlarge(msgspec.Struct, frozen=True, kw_only=True):
 
     name: ClassVar[str] = "enlarge"
     aim: ClassVar[str] = LONGER
-    later_m: float = 20.0
-    jam_db: float = 20.0
-    power_db: float = 20.0
+    later_m: Metres = 20.0
+    jam_db: Decibels = 20.0
+    power_db: Decibels = 20.0
 
     def strike(self, leg: Leg, rng: Generator) -> Leg:
         """More noise, and the STS of this slot again: it was on the air a moment ago."""

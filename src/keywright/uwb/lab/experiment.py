@@ -144,4 +144,4 @@ def attack_named(name: str, settings: dict[str, str] | None = None) -> Attack:
     try:
         return msgspec.convert(values, kind, strict=False)
     except msgspec.ValidationError as error:
-        raise UsageError(f"attack {name}: {error}", hint="numbers are numbers; legs are poll+response+final") from error
+        raise UsageError(f"attack {name}: {error}", hint="legs are named like poll+response") from error
