@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import msgspec
 import numpy as np
 import pytest
 from numpy.random import default_rng
@@ -45,6 +46,14 @@ def test_rays_are_as_frequent_as_the_mixture_says() -> None:
     few, many = (np.mean(np.sum(draw(channel, 100, default_rng(3)).gains != 0, axis=1)) for channel in (CM1, CM5))
     assert few < 60
     assert many > 150
+
+
+def test_an_m_factor_in_db_makes_paths_fade_more() -> None:
+    natural, decibels = (
+        np.mean(np.abs(draw(channel, 2000, default_rng(4)).gains[:, 0]) ** 2 < 0.01)
+        for channel in (CM1, msgspec.structs.replace(CM1, m_in_db=True))
+    )
+    assert natural < 0.8 * decibels
 
 
 def test_power_falls_as_the_path_loss_says() -> None:

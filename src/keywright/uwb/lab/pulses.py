@@ -1,8 +1,9 @@
 """What goes on the air: chips, pulses, the two pulse rates, and how they are sampled.
 
 Time is counted in samples of half a chip. The pulse is a Gaussian of 500 MHz: it has no precursor that would give its
-sign away early, and a transmitter has to stay close to such a shape (IEEE 802.15.4z: the cross-correlation with the
-reference pulse has a main lobe of at least 0.8). It is not the pulse of a chip that anybody can buy.
+sign away early. IEEE 802.15.4z asks of pulses that their cross-correlation with a reference pulse has a main lobe of at
+least 0.8 for 0.5 ns (general knowledge, not compared with the text); this one has. It is not the pulse of a chip that
+anybody can buy.
 """
 
 from __future__ import annotations
