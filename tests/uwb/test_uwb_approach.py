@@ -7,10 +7,10 @@ import random
 import pytest
 
 from keywright.crypto.aes import AesKey
-from keywright.uwb.approach import Approach, Session
 from keywright.uwb.grid import Hopping
 from keywright.uwb.ranging.events import Measured
 from support.uwb import QUICK, URSK, terms_of
+from support.uwb_approach import Approach, Session
 
 TERMS = terms_of(hopping=Hopping.CONTINUOUS, uwb_time0=1_234_567_890)
 OURS = Session(URSK, TERMS)

@@ -7,11 +7,11 @@ import random
 
 import pytest
 
-from keywright.uwb.approach import EARLY_S, Approach, Session
 from keywright.uwb.grid import OVERHEAD_SLOTS, Grid, Hopping
 from keywright.uwb.setup.terms import CHAPS, SLOTS_PER_ROUND, Terms
 from support.faults import is_nightly
 from support.uwb import QUICK, SESSION, URSK
+from support.uwb_approach import EARLY_S, Approach, Session
 
 _SAMPLE = 24
 

@@ -1,7 +1,6 @@
-"""A device that comes near a reader, in virtual time: one agreed session played on an air, relay included.
+"""A device that comes near a reader: one agreed session played on an air, relay included.
 
-What a door, a demonstration or a test needs of ranging: each end brings what it has derived and agreed to itself, and
-the distances come out. If the two differ, none do.
+Each end brings what it has derived and agreed to itself, and the distances come out; if the two differ, none do.
 """
 
 from __future__ import annotations
