@@ -57,7 +57,10 @@ class Lamp:
     def serve(self) -> None:
         radio = open_radio("ble:?mtu=69")
         unit = make_unit(
-            design_of("SIM-000001", MeshModel(output="numeric:6", remote=True), static_oob=b""), RamMemory(), radio.now, radio.chance
+            design_of("SIM-000001", MeshModel(output="numeric:6", remote=True), static_oob=b""),
+            RamMemory(),
+            radio.now,
+            radio.chance,
         )
         attendant = Attendant(lambda _, how, value: self.shown.append(show(how, value)))
         radio.serve(Attended(unit, attendant), self.told.append, self.stopped.is_set, lambda one: one)
