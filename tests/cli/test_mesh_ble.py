@@ -57,7 +57,10 @@ class Lamp:
     def serve(self) -> None:
         radio = open_radio("ble:?mtu=69")
         unit = make_unit(
-            design_of("SIM-000001", MeshModel(output="numeric:6"), static_oob=b""), RamMemory(), radio.now, radio.chance
+            design_of("SIM-000001", MeshModel(output="numeric:6", remote=True), static_oob=b""),
+            RamMemory(),
+            radio.now,
+            radio.chance,
         )
         attendant = Attendant(lambda _, how, value: self.shown.append(show(how, value)))
         radio.serve(Attended(unit, attendant), self.told.append, self.stopped.is_set, lambda one: one)
@@ -138,6 +141,8 @@ def test_a_node_is_asked_through_its_proxy(lamp: Lamp, network: Path, capsys: py
     assert main(["mesh", "node", "configure", "0001", "--app-key", "0", *on]) == 0
     told = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert (told["app_keys"], told["product"]) == ([0], "4B57")
+    assert main(["mesh", "node", "rekey", "0001", "--oob", "none", "--trust-path", "--yes", *on]) == 0
+    assert json.loads(capsys.readouterr().out.splitlines()[-1])["elements"] == told["elements"]
     assert main(["mesh", "scan", "--network", str(network), "--link", "ble:", "--for", "2", "--json"]) == 0
     (proxy,) = json.loads(capsys.readouterr().out)["proxies"]
     assert proxy["kind"] == "Network ID"

@@ -61,9 +61,11 @@ def tray(air: Path) -> Iterator[tuple[FobPool, Path]]:
 
 
 def answers(station: BleStation) -> list[tuple[str, bytes | LinkError]]:
-    found = []
+    found: list[tuple[str, bytes | LinkError]] = []
     while station.waiting:
-        found += station.receive()
+        some = station.receive(limit_s=60.0)
+        assert some, "an answer is owed and does not come"
+        found += some
     return found
 
 

@@ -45,7 +45,6 @@ from keywright.mesh.surveying import read_node
 from keywright.production.mesh_network import opened_network
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
-app.registered_commands += renew.app.registered_commands
 
 _TTL_LAST: Final = 0x7F
 _TTL_OF_NODE: Final = 0xFF
@@ -310,3 +309,6 @@ def tell_left_out(refreshed: Refreshed) -> None:
         note(f"without the new keys, and so out of the network: {name}")
     for name in refreshed.late:
         note(f"has the new keys, and follows when it hears a beacon: {name}")
+
+
+app.registered_commands += renew.app.registered_commands

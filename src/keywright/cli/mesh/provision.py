@@ -159,35 +159,40 @@ class _Way:
 
     def enrol(self, candidate: Candidate, accepted: Accepted, hands: Hands) -> Enrolled | Failed:
         """Make a device a node."""
-        owner = self._owner
-        provisioner = Provisioner(EcPrivateKey.generate(CURVE), os.urandom)
         try:
-            if self._via is None:
-                run = Enrolment(
-                    ProvisionerSession(provisioner, owner.radio.link_to(candidate.uuid)),
-                    owner.database,
-                    candidate,
-                    policy=accepted.policy,
-                    timestamp=owner.timestamp,
-                    certificates=accepted.certificates,
-                )
-                return _run(owner.radio, run, run, candidate.uuid, accepted, hands)
-            run = enrol_through(
-                self._via.address,
-                owner.stack,
-                provisioner,
-                owner.database,
-                candidate,
-                owner.radio.now,
-                policy=accepted.policy,
-                timestamp=owner.timestamp,
-                net_index=self._via.net_keys[0].index if self._via.net_keys else 0,
-                allow_weak=accepted.trust_node,
-                certificates=accepted.certificates,
-            )
-            return _run(owner.radio, run, owner.to_network(run), candidate.uuid, accepted, hands)
+            run, on_air = self._begin(candidate, accepted)
         except LinkError as error:
             return Failed(error, may_be_node=False)
+        return _run(self._owner.radio, run, on_air, candidate.uuid, accepted, hands)
+
+    def _begin(self, candidate: Candidate, accepted: Accepted) -> tuple[Enrolment, Endpoint[Any]]:
+        """An enrolment, and what the radio is to run for it. Raises LinkError where nothing leads to the device."""
+        owner = self._owner
+        provisioner = Provisioner(EcPrivateKey.generate(CURVE), os.urandom)
+        if self._via is None:
+            run = Enrolment(
+                ProvisionerSession(provisioner, owner.radio.link_to(candidate.uuid)),
+                owner.database,
+                candidate,
+                policy=accepted.policy,
+                timestamp=owner.timestamp,
+                certificates=accepted.certificates,
+            )
+            return run, run
+        run = enrol_through(
+            self._via.address,
+            owner.stack,
+            provisioner,
+            owner.database,
+            candidate,
+            owner.radio.now,
+            policy=accepted.policy,
+            timestamp=owner.timestamp,
+            net_index=self._via.net_keys[0].index if self._via.net_keys else 0,
+            allow_weak=accepted.trust_node,
+            certificates=accepted.certificates,
+        )
+        return run, owner.to_network(run)
 
 
 def _run(
