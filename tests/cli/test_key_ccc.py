@@ -41,6 +41,11 @@ def test_wrong_passwords_are_counted_over_runs(tmp_path: pathlib.Path, keywright
     assert keywright("key", "ccc", "pair", path, "bob").code == 5
 
 
+def test_a_pairing_as_json(tmp_path: pathlib.Path, keywright: Keywright) -> None:
+    made = _row(keywright, "pair", tmp_path / "garage.kw", "alice")
+    assert (made["device"], made["receipt"], len(made["slot"])) == ("alice", 1, 16)
+
+
 def test_a_device_opens_and_another_does_not(garage: pathlib.Path, keywright: Keywright) -> None:
     assert _row(keywright, "unlock", garage, "alice")["transaction"] == "standard"
     assert _row(keywright, "unlock", garage, "alice")["transaction"] == "fast"

@@ -72,7 +72,7 @@ from keywright.crypto.compare import equal
 from keywright.crypto.ec import EcPrivateKey, EcPublicKey
 from keywright.crypto.signing import Signer
 from keywright.crypto.spake2plus import Prover
-from keywright.errors import AuthenticationError, DecodeError, SequenceError
+from keywright.errors import AuthenticationError, DecodeError
 from keywright.iso7816.apdu import Command, Response
 from keywright.iso7816.refusal import Refusal
 from keywright.iso7816.status import SW
@@ -144,8 +144,6 @@ class DigitalKey:
             sw = SW.INCORRECT_DATA
         except AuthenticationError:
             sw = SW.SECURITY_STATUS_NOT_SATISFIED
-        except SequenceError:
-            sw = SW.CONDITIONS_NOT_SATISFIED
         session.fail()
         return Response(b"", sw)
 
