@@ -184,7 +184,7 @@ def _grant(signer: str, owner: Phone, friend: Phone, **fields: object) -> bytes:
         ("", {"subject": key("another").public.point}, ReaderStatus.PUBLIC_KEY_NOT_TRUSTED),
         ("", {"subject": bytes(65)}, ReaderStatus.WRONG_FORMAT),
         ("", {"entitlements": None}, ReaderStatus.WRONG_FORMAT),
-        ("", {"entitlements": 0x0100}, ReaderStatus.ACCESS_RIGHTS),
+        ("", {"entitlements": 0x0101}, ReaderStatus.ACCESS_RIGHTS),
     ],
 )
 def test_a_grant_that_says_something_else_is_refused(
@@ -298,6 +298,22 @@ def test_a_vehicle_that_demands_tracking_takes_keys_with_a_receipt_alone() -> No
     assert [(one.role, one.slot) for one in server.registered(VEHICLE)] == [
         (role, slot) for slot, role in sorted([(made.slot, Role.OWNER), (SLOT, Role.FRIEND)])
     ]
+
+
+def test_a_receipt_of_another_key_or_server_does_not_open() -> None:
+    car, owner, _ = paired(tracking=SERVER.public)
+    friend = Phone("friend")
+    share(car, owner, friend)
+    others = tracking.take_answer(_server().handle(owner.here(sharing.registration, VEHICLE)))
+    server = TrackingServer(RamMemory(), key("another server"), statements.roots([MAKER.public]), lambda: NOW)
+    forged = tracking.take_answer(server.handle(friend.here(sharing.registration, VEHICLE)))
+    good = _package(friend)
+    for receipt in (others, forged):
+        _put(friend, msgspec.structs.replace(good, receipt=receipt))
+        with pytest.raises(AuthenticationError):
+            friend.run(car.unlock())
+        assert friend.session.status == ReaderStatus.PUBLIC_KEY_NOT_TRUSTED
+        assert car.memory.find(SLOT) is None
 
 
 def test_a_receipt_is_for_one_key_of_one_server() -> None:

@@ -74,6 +74,20 @@ def test_a_fast_miss_goes_on_with_the_same_auth0(both: Both) -> None:
     assert phone.run(car.unlock()).is_fast
 
 
+def test_a_device_without_kpersistent_answers_by_one_that_nobody_has(both: Both) -> None:
+    car, phone = _again(both)
+    phone.memory.commit({"persistent/0": None})
+    slot = both[2].slot
+    guesses = [bytes(32), b"\xff" * 32, both[1]["persistent/0"]]
+    shown = set()
+    for guess in guesses:
+        car.memory.keep(slot, msgspec.structs.replace(_key(car, slot), persistent=guess))
+        assert not phone.run(car.authenticate()).is_fast
+        shown.add(phone.answers[-2].data[-16:])
+        phone.memory.commit({"persistent/0": None})
+    assert len(shown) == 3
+
+
 def test_each_transaction_has_its_own_ursk_on_both_ends_and_ranging_takes_it(both: Both) -> None:
     car, phone = _again(both)
     seen = set()
