@@ -183,6 +183,9 @@ def test_a_request_is_counted_when_it_is_answered(command: Command, sw: int, lef
     phone(SELECT_FRAMEWORK)
     assert phone(command).sw == sw
     assert _left(phone) == left
+    phone(SELECT_FRAMEWORK)
+    assert phone(_request()).sw == 0x9000
+    assert _left(phone) == left - 1  # nothing of what was refused is left to be kept later
 
 
 def _left(phone: Phone) -> int:

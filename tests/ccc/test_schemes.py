@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from keywright.ccc import statements
 from keywright.ccc.memory import OfferRecord, VehicleMemory
+from keywright.ccc.messages import ScryptParameters
 from keywright.ccc.profiles import example_oem
 from keywright.ccc.profiles.ccc_public import CccPublic
 from keywright.ccc.profiles.example_oem import TABLE_OF_STATES, ExampleOem, State
@@ -21,7 +22,7 @@ from keywright.ccc.simulated import SimulatedDigitalKey
 from keywright.ccc.vehicle import Vehicle
 from keywright.crypto.ec import EcPublicKey
 from keywright.crypto.signing import Signer
-from keywright.errors import KeywrightError, LinkError, PolicyError
+from keywright.errors import KeywrightError, LinkError, PolicyError, WireError
 from keywright.iso7816.apdu import Command, Response
 from keywright.iso7816.layers import transmit
 from keywright.link import Loopback
@@ -258,3 +259,57 @@ def test_an_answer_of_the_example_played_again_opens_nothing() -> None:
     rest = iter(recorded)
     with pytest.raises(KeywrightError):
         drive(both.unlock(), lambda _: next(rest))
+
+
+def test_a_device_of_the_example_that_was_set_back_is_found() -> None:
+    both = Both(_example)
+    both.prepare()
+    slot = both.run(both.pair())
+    before = {f"oem/{slot.hex()}": both.device_memory.load(f"oem/{slot.hex()}")}
+    both.run(both.unlock())
+    both.device_memory.commit(before)
+    with pytest.raises(WireError, match="backwards"):
+        both.run(both.unlock())
+
+
+def test_a_vehicle_without_the_key_does_not_open_the_example_and_learns_nothing_of_slots() -> None:
+    both = Both(_example)
+    both.prepare()
+    slot = both.run(both.pair())
+    for asked in (slot, bytes(8)):
+        both.send(Command(0x00, example_oem.SELECT, 4, 0, example_oem.AID.value, 0))
+        challenge = example_oem.Challenge(asked, bytes(16)).build()
+        answer = both.send(Command(0x80, example_oem.CHALLENGE, 0, 0, challenge, 0))
+        assert (answer.sw, len(answer.data)) == (0x9000, 36)
+        assert both.send(Command(0x80, example_oem.RESULT, 0, 0, bytes(16))).sw == 0x6982
+        assert not both.device.session.is_open
+
+
+@pytest.mark.parametrize(
+    ("ins", "answer"),
+    [(example_oem.BEGIN, bytes(65)), (example_oem.CHALLENGE, b""), (example_oem.CHALLENGE, bytes(36))],
+)
+def test_answers_of_the_example_that_are_none(ins: int, answer: bytes) -> None:
+    both = Both(_example)
+    both.prepare()
+    if ins == example_oem.CHALLENGE:
+        with pytest.raises(PolicyError, match="no owner"):
+            both.run(both.unlock())
+        both.run(both.pair())
+    dialogue = both.pair() if ins == example_oem.BEGIN else both.unlock()
+    with pytest.raises(KeywrightError):
+        drive(dialogue, lambda command: Response(answer) if command.ins == ins else both.send(command))
+
+
+@pytest.mark.parametrize("n", [512, 1500, 1 << 17])
+def test_the_example_takes_scrypt_within_bounds_and_counts_what_it_answers(n: int) -> None:
+    both = Both(_example)
+    begin = Command(
+        0x80, example_oem.BEGIN, 0, 0, example_oem.Begin(bytes(8), ScryptParameters(bytes(16), n, 8, 1)).build(), 0
+    )
+    for entered, sw in ((False, 0x6985), (True, 0x6A80)):
+        if entered:
+            both.prepare()
+        both.send(Command(0x00, example_oem.SELECT, 4, 0, example_oem.AID.value, 0))
+        assert both.send(begin).sw == sw
+    assert PairingRecord.parse(both.device_memory.load("pairing") or b"").left == 7
