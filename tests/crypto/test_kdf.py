@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from keywright.crypto import AesKey, hkdf, sp800_108_counter, x963
+from keywright.crypto.kdf import scrypt
 
 HASHES = {"sha256": hashes.SHA256(), "sha384": hashes.SHA384(), "sha512": hashes.SHA512()}
 short = st.binary(max_size=40)
@@ -78,3 +79,38 @@ def test_hkdf_gives_at_most_255_blocks(name: str, most: int) -> None:
     assert len(hkdf(b"k", b"", b"", most, name)) == most
     with pytest.raises(ValueError, match=f"at most {most} bytes"):
         hkdf(b"k", b"", b"", most + 1, name)
+
+
+@pytest.mark.parametrize(
+    ("password", "salt", "cost", "expected"),
+    [
+        (
+            b"",
+            b"",
+            (16, 1, 1),
+            (
+                "77d6576238657b203b19ca42c18a0497f16b4844e3074ae8dfdffa3fede21442"
+                "fcd0069ded0948f8326a753a0fc81f17e8d3e0fb2e0d3628cf35e20c38d18906"
+            ),
+        ),
+        (
+            b"password",
+            b"NaCl",
+            (1024, 8, 16),
+            (
+                "fdbabe1c9d3472007856e7190d01e9fe7c6ad7cbc8237830e77376634b373162"
+                "2eaf30d92e22a3886ff109279d9830dac727afb94a83ee6d8360cbdfa2cc0640"
+            ),
+        ),
+    ],
+)
+def test_scrypt_of_rfc_7914(password: bytes, salt: bytes, cost: tuple[int, int, int], expected: str) -> None:
+    """Section 12."""
+    assert scrypt(password, salt, *cost, length_bytes=64).hex() == expected
+    assert scrypt(password, salt, *cost, length_bytes=20).hex() == expected[:40]
+
+
+@pytest.mark.parametrize("cost", [(0, 8, 1), (1, 8, 1), (1500, 8, 1), (1024, 0, 1), (1024, 8, 0)])
+def test_costs_that_scrypt_does_not_know(cost: tuple[int, int, int]) -> None:
+    with pytest.raises(ValueError):
+        scrypt(b"password", b"NaCl", *cost, length_bytes=32)
