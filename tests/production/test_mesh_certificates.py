@@ -153,12 +153,15 @@ def test_a_device_that_is_not_proven_is_given_nothing(
 
 
 def test_servers_are_for_recipes_with_certificates() -> None:
-    for more, why in (
-        ({"certificate_servers": ("a",), "authentication": ("static",)}, "no device of this recipe"),
-        ({"authentication": ("certificate",), "trust": _trust(), "certificate_server_ca": "x"}, "no certificate in it"),
+    for step, why in (
+        (MeshProvision(certificate_servers=("a",), authentication=("static",)), "no device of this recipe"),
+        (
+            MeshProvision(authentication=("certificate",), trust=_trust(), certificate_server_ca="x"),
+            "no certificate in it",
+        ),
     ):
         with pytest.raises(ValueError, match=why):
-            MeshProvision(**more).check()
+            step.check()
 
 
 def _trust() -> str:

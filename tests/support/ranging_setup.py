@@ -102,7 +102,8 @@ def agreed(**options: Any) -> tuple[ReaderSetup, DeviceSetup]:
     other.initiate(0.0)
     talk(other, one)
     assert one.state == other.state == "ranging"
-    one.events(), other.events()
+    one.events()
+    other.events()
     return one, other
 
 

@@ -118,7 +118,7 @@ def test_the_last_index_ends_a_key() -> None:
         ({"sts_index0": 1 << 31}, "beyond"),
     ],
 )
-def test_what_cannot_be_is_no_grid(fields: dict[str, int], why: str) -> None:
+def test_what_cannot_be_is_no_grid(fields: dict[str, Any], why: str) -> None:
     given_: dict[str, Any] = {
         "sts_index0": 0,
         "responders": 2,

@@ -291,7 +291,8 @@ def test_what_is_not_due_is_refused_and_changes_nothing(
 ) -> None:
     end = make(state)
     assert end.state == state
-    sent(end), end.events()
+    sent(end)
+    end.events()
     before = (end.terms, end.deadline())
     code = GeneralError.URSK_UNAVAILABLE if state == "ended" else GeneralError.UNKNOWN
     assert hear(end, SAMPLES[kind]) == [general_error(code)]
@@ -304,7 +305,8 @@ def test_what_is_not_due_is_refused_and_changes_nothing(
 def test_bytes_that_mean_nothing_are_answered_and_change_nothing(state: State, octets: str) -> None:
     for make in (reader_in, device_in):
         end = make(state)
-        sent(end), end.events()
+        sent(end)
+        end.events()
         end.receive(bytes.fromhex(octets), 0.0)
         assert sent(end) == [general_error(GeneralError.WRONG_PARAMETERS)]
         assert end.state == state
@@ -344,7 +346,8 @@ def test_a_general_error_of_the_peer_takes_setup_back() -> None:
 
 def test_a_peer_without_urks_ends_the_session() -> None:
     end = reader_in("resuming")
-    sent(end), end.events()
+    sent(end)
+    end.events()
     hear(end, general_error(GeneralError.URSK_UNAVAILABLE))
     assert end.state == "ended"
     assert end.events()[-1] == UrskDropped("peer")

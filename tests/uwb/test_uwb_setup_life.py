@@ -82,7 +82,8 @@ def test_both_may_suspend_at_once() -> None:
 def test_a_peer_may_say_not_now() -> None:
     for make in (reader_in, device_in):
         end = make("suspending")
-        sent(end), end.events()
+        sent(end)
+        end.events()
         hear(end, SuspendResponse(0))
         assert end.state == "ranging"
         assert end.events() == [Later()]
@@ -98,7 +99,8 @@ def test_a_resume_of_another_session_is_urks_unavailable() -> None:
 @pytest.mark.parametrize("index", [1000, 999, 0])
 def test_a_resume_with_used_indices_is_refused(index: int) -> None:
     end = reader_in("resuming")
-    sent(end), end.events()
+    sent(end)
+    end.events()
     assert hear(end, ResumeResponse(index, 0)) == [general_error(GeneralError.WRONG_PARAMETERS)]
     assert end.state == "suspended"
 
@@ -111,7 +113,8 @@ def test_no_answer_in_time_takes_each_phase_back() -> None:
     for make, states in waits:
         for state in states:
             end = make(state)
-            sent(end), end.events()
+            sent(end)
+            end.events()
             assert end.deadline() == PHASE_S
             assert sent(end, PHASE_S) == []
             assert end.state in {"idle", "ranging", "suspended"}
@@ -126,7 +129,8 @@ def test_a_urks_ends_twelve_hours_after_m4_whatever_happens_meanwhile() -> None:
     talk(one, other, URSK_S - 1)
     assert one.state == "ranging"
     assert one.deadline() == other.deadline() == URSK_S
-    one.events(), other.events()
+    one.events()
+    other.events()
     for end in (one, other):
         assert sent(end, URSK_S) == []
         assert end.events() == [UrskDropped("age")]
@@ -191,7 +195,8 @@ def test_whichever_message_is_lost_a_new_setup_succeeds_unless_the_device_has_be
     assert total == 6
     for lost in range(total):
         one, other, _ = setup_without(lost)
-        sent(one, PHASE_S), sent(other, PHASE_S)
+        sent(one, PHASE_S)
+        sent(other, PHASE_S)
         assert one.state in {"idle", "m1"}
         if other.state == "ranging":
             # M4 was lost: the device uses its URSK, and takes no M1 for it again. The link that loses messages ends it.

@@ -10,7 +10,7 @@ A failure is told to the device, as far as there is a way, before it is raised.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Mapping
 from typing import Final, NamedTuple, TypeAlias, TypeVar, final
 
 import msgspec
@@ -385,11 +385,12 @@ def _tell_status(opened: Opened, status: int) -> Dialogue[None]:
 def _status_of(error: KeywrightError) -> int:
     if isinstance(error, DeviceError):
         return error.status
-    return {
+    statuses: Mapping[type[KeywrightError], int] = {
         PolicyError: ReaderStatus.ACCESS_RIGHTS,
         AuthenticationError: ReaderStatus.PUBLIC_KEY_NOT_TRUSTED,
         DecodeError: ReaderStatus.WRONG_FORMAT,
-    }.get(type(error), ReaderStatus.WRONG_CONTENT)
+    }
+    return statuses.get(type(error), ReaderStatus.WRONG_CONTENT)
 
 
 def _command(ins: int, data: bytes) -> Command:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Final
 
 from keywright.globalplatform.key_data import ComponentType
@@ -64,7 +65,7 @@ _KEY_TYPES: Final = {
 
 _WIDEST: Final = 0xFF
 """Bytes of a component that basic key information can tell; it tells 0 of a longer one."""
-_RSA: Final = {
+_RSA: Final[Mapping[frozenset[int], str]] = {
     frozenset((ComponentType.RSA_PUBLIC_MODULUS, ComponentType.RSA_PUBLIC_EXPONENT)): "RSA public",
     frozenset((ComponentType.RSA_PRIVATE_MODULUS, ComponentType.RSA_PRIVATE_EXPONENT)): "RSA private",
     frozenset(

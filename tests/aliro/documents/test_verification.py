@@ -40,7 +40,8 @@ OF_ANY_DEVICE = Policy(demands_device_key=False)
 
 
 def checked(given: Document, trust: Trust = TRUST, **how: Any) -> Verified:
-    return verify(given, trust, **{"doc_type": ACCESS, "device_key": CREDENTIAL, "now": NOW, **how})
+    fields: dict[str, Any] = {"doc_type": ACCESS, "device_key": CREDENTIAL, "now": NOW, **how}
+    return verify(given, trust, **fields)
 
 
 def refused(given: Document, trust: Trust = TRUST, **how: Any) -> str:

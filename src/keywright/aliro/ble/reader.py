@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from typing import ClassVar, TypeAlias, final
 
 from keywright.aliro.ble.approach import Approached, Distance, Left, Watch
@@ -55,7 +55,7 @@ ReaderEvent: TypeAlias = OwnEvent | CommonEvent
 class ReaderEnd(BleEnd[OwnEvent]):
     """Endpoint: the reader's side of one channel; made by `Door.connect`."""
 
-    TABLE: ClassVar[dict[Phase, tuple[type[BleMessage], ...]]] = {
+    TABLE: ClassVar[Mapping[Phase, tuple[type[BleMessage], ...]]] = {
         "waiting": (InitiateAccess, InitiateRke),
         "access": (ApResponse,),
         "open": (RkeRequest,),

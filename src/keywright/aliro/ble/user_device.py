@@ -6,7 +6,7 @@ is its `Session`, in which the keys are that outlive the access protocol.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import ClassVar, Final, Protocol, TypeAlias, final
 
 import msgspec
@@ -97,7 +97,7 @@ DeviceEvent: TypeAlias = OwnEvent | CommonEvent
 class UserDeviceEnd(BleEnd[OwnEvent]):
     """Endpoint: the device's side of one channel. Its first message is ready at once."""
 
-    TABLE: ClassVar[dict[Phase, tuple[type[BleMessage], ...]]] = {
+    TABLE: ClassVar[Mapping[Phase, tuple[type[BleMessage], ...]]] = {
         "waiting": (),
         "access": (ApRequest, AccessCompleted),
         "open": (StatusChanged,),

@@ -23,7 +23,7 @@ def _wrong_auth1(**changed: Any) -> Play:
     def play(t: Tester) -> Dialogue[None]:
         yield from t.select()
         yield from t.auth0()
-        made = {name: value(t) if callable(value) else value for name, value in changed.items()}
+        made: dict[str, Any] = {name: value(t) if callable(value) else value for name, value in changed.items()}
         t.refused((yield command_of(Ins.AUTH1, t.auth1_fields(**made).build())), "AUTH1", SECURITY)
         yield from t.erased()
 

@@ -116,7 +116,7 @@ class Tester:
 
     def auth0_fields(self, **changed: Any) -> Auth0:
         """A right AUTH0, but for what is changed."""
-        fields = {
+        fields: dict[str, Any] = {
             "parameters": 0,
             "policy": Policy.USER_DEVICE_SETTING,
             "version": self.reader.versions[0],
@@ -143,7 +143,7 @@ class Tester:
     def auth1_fields(self, *, key: EcPrivateKey | None = None, usage: bytes = Usage.READER, **changed: Any) -> Auth1:
         """A right AUTH1, but for what is changed; key: who signs instead."""
         signer = key or self.reader.key
-        fields = {
+        fields: dict[str, Any] = {
             "parameters": Auth1.PUBLIC_KEY,
             "certificate": None,
             "signature": signer.sign(self.signed(usage)),

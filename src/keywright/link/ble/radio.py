@@ -45,7 +45,7 @@ class VirtualAir:
 
         controller = Controller(name, host_source=source, host_sink=sink, link=self.link)
 
-        def cancel(_: Any) -> hci.HCI_StatusReturnParameters:
+        def cancel(_command: Any) -> hci.HCI_StatusReturnParameters:
             """LE Create Connection Cancel (Core 6.0, Vol 4 Part E 7.8.13), which bumble's own answers and forgets."""
             pending, controller.pending_le_connection = controller.pending_le_connection, None
             if pending is None:

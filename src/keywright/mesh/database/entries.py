@@ -89,7 +89,7 @@ def forget_app_key(database: NetworkDatabase, uuid: bytes, index: int, timestamp
     """The node has it no more: what was bound to it or published under it is gone too (MshPRT 4.4.1.2)."""
 
     def without(model: Model) -> Model:
-        kept = {**model, "bind": [one for one in model.get("bind", []) if one != index]}
+        kept: Model = {**model, "bind": [one for one in model.get("bind", []) if one != index]}
         if isinstance(kept.get("publish"), Mapping) and kept["publish"].get("index") == index:
             del kept["publish"]
         return kept

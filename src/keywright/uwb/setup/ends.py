@@ -200,7 +200,8 @@ class SetupEnd(ABC):
             raise ParameterError(f"session {session_id:08X}, here it is {self.session_id:08X}", code)
 
     def _back(self) -> None:
-        self.state = _BEFORE.get(self.state, self.state)
+        if self.state in _BEFORE:
+            self.state = _BEFORE[self.state]
         self._until = None
 
     def _fail(self, why: str, code: int) -> None:

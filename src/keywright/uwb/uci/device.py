@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, Final, TypeAlias, cast, final, get_args
 
 from keywright.errors import DecodeError
@@ -42,28 +43,32 @@ OnDevice: TypeAlias = Callable[[Subsystem, Any, float], UciResponse | int]
 OnSession: TypeAlias = Callable[[Subsystem, Session, Any, float], UciResponse | int]
 _ANY: Final = (SessionState.INIT, SessionState.IDLE, SessionState.ACTIVE)
 
-DEVICE_TABLE: Final[Mapping[type[DeviceCommand], OnDevice]] = {
-    DeviceResetCmd: Subsystem.reset,
-    DeviceInfoCmd: Subsystem.info,
-    CapsInfoCmd: Subsystem.caps,
-    SetConfigCmd: Subsystem.set_config,
-    GetConfigCmd: Subsystem.get_config,
-    TimestampCmd: Subsystem.timestamp,
-    SessionInitCmd: Subsystem.init,
-    SessionCountCmd: Subsystem.count,
-}
+DEVICE_TABLE: Final[Mapping[type[DeviceCommand], OnDevice]] = MappingProxyType(
+    {
+        DeviceResetCmd: Subsystem.reset,
+        DeviceInfoCmd: Subsystem.info,
+        CapsInfoCmd: Subsystem.caps,
+        SetConfigCmd: Subsystem.set_config,
+        GetConfigCmd: Subsystem.get_config,
+        TimestampCmd: Subsystem.timestamp,
+        SessionInitCmd: Subsystem.init,
+        SessionCountCmd: Subsystem.count,
+    }
+)
 """Commands about no session in particular."""
-SESSION_TABLE: Final[Mapping[type[SessionCommand], tuple[tuple[int, ...], OnSession]]] = {
-    SessionDeinitCmd: (_ANY, Subsystem.deinit),
-    SetAppConfigCmd: (_ANY, Subsystem.configure),
-    GetAppConfigCmd: (_ANY, Subsystem.configuration),
-    SessionStateCmd: (_ANY, Subsystem.session_state),
-    MulticastListCmd: ((SessionState.IDLE, SessionState.ACTIVE), Subsystem.multicast),
-    DataSizeCmd: (_ANY, Subsystem.data_size),
-    SessionStartCmd: ((SessionState.IDLE,), Subsystem.start),
-    SessionStopCmd: ((SessionState.ACTIVE,), Subsystem.stop),
-    RangingCountCmd: (_ANY, Subsystem.ranging_count),
-}
+SESSION_TABLE: Final[Mapping[type[SessionCommand], tuple[tuple[int, ...], OnSession]]] = MappingProxyType(
+    {
+        SessionDeinitCmd: (_ANY, Subsystem.deinit),
+        SetAppConfigCmd: (_ANY, Subsystem.configure),
+        GetAppConfigCmd: (_ANY, Subsystem.configuration),
+        SessionStateCmd: (_ANY, Subsystem.session_state),
+        MulticastListCmd: ((SessionState.IDLE, SessionState.ACTIVE), Subsystem.multicast),
+        DataSizeCmd: (_ANY, Subsystem.data_size),
+        SessionStartCmd: ((SessionState.IDLE,), Subsystem.start),
+        SessionStopCmd: ((SessionState.ACTIVE,), Subsystem.stop),
+        RangingCountCmd: (_ANY, Subsystem.ranging_count),
+    }
+)
 """Commands about a session, with the states in which they are taken; in others they are refused and change nothing."""
 _REFUSALS: Final[Mapping[tuple[type, int], int]] = {
     (SessionStartCmd, SessionState.INIT): Status.SESSION_NOT_CONFIGURED,
