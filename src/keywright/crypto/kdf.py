@@ -5,6 +5,11 @@ from __future__ import annotations
 import hashlib
 import hmac
 from collections.abc import Callable
+from typing import Final
+
+
+_SIZES: Final = {"sha256": 32, "sha384": 48, "sha512": 64}
+"""Digest sizes, bytes: asking a new hash for its own takes as long as hashing."""
 
 
 def sp800_108_counter(
@@ -44,7 +49,7 @@ def x963(shared_secret: bytes, shared_info: bytes, length_bytes: int, hash_name:
 
 def hkdf(ikm: bytes, salt: bytes, info: bytes, length_bytes: int, hash_name: str = "sha256") -> bytes:
     """Extract and expand `length_bytes` bytes (RFC 5869). Raises ValueError above 255 times the hash size."""
-    size = hashlib.new(hash_name).digest_size
+    size = _SIZES.get(hash_name) or hashlib.new(hash_name).digest_size
     if length_bytes > 255 * size:
         raise ValueError(f"HKDF gives at most {255 * size} bytes with {hash_name}")
     pseudo_random_key = hmac.digest(salt or bytes(size), ikm, hash_name)
