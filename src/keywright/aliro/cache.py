@@ -8,10 +8,9 @@ from typing import Final, final
 
 import msgspec
 
-from keywright.aliro.keys import Kpersistent, Transaction, cryptogram_key, open_cryptogram, x_of
+from keywright.aliro.keys import Kpersistent, Transaction, cryptogram_key, try_cryptogram, x_of
 from keywright.aliro.messages import FastStatus
 from keywright.crypto.ec import EcPublicKey
-from keywright.errors import AuthenticationError
 
 CAPACITY: Final = 16
 """Keys that readers known to us keep."""
@@ -67,10 +66,10 @@ class PersistentKeys:
         """
         salt, info = transaction.fast_salt(), transaction.info()
         for one in self:
-            try:
-                status = open_cryptogram(cryptogram_key(one.key, salt + x_of(one.credential.point), info), cryptogram)
-            except AuthenticationError:
+            plain = try_cryptogram(cryptogram_key(one.key, salt + x_of(one.credential.point), info), cryptogram)
+            if plain is None:
                 continue
+            status = FastStatus.parse(plain)
             self.keep(one)
             return one, status
         return None

@@ -12,7 +12,7 @@ import msgspec
 from keywright.aliro.messages import Auth0, Auth0Answer, FastStatus, vendor_info
 from keywright.aliro.profile import DEFAULT, Interface, Profile
 from keywright.codec.ber import item
-from keywright.crypto.aead import open_gcm, seal_gcm
+from keywright.crypto.aead import open_gcm, seal_gcm, try_gcm
 from keywright.crypto.aes import AesKey
 from keywright.crypto.ec import EcPublicKey
 from keywright.crypto.kdf import hkdf, x963
@@ -166,6 +166,11 @@ def _five(key: Key, salt: bytes, info: bytes) -> list[bytes]:
 def seal_cryptogram(key: AesKey, status: FastStatus) -> bytes:
     """The cryptogram of AUTH0, 64 bytes."""
     return seal_gcm(key, _CRYPTOGRAM_IV, status.build())
+
+
+def try_cryptogram(key: AesKey, cryptogram: bytes) -> bytes | None:
+    """What a cryptogram seals, a `FastStatus` to be read; None when it is of another key."""
+    return try_gcm(key, _CRYPTOGRAM_IV, cryptogram)
 
 
 def open_cryptogram(key: AesKey, cryptogram: bytes) -> FastStatus:

@@ -25,13 +25,21 @@ def seal_gcm(key: AesKey, nonce: bytes, plaintext: bytes, associated: bytes = b"
 
 def open_gcm(key: AesKey, nonce: bytes, sealed: bytes, associated: bytes = b"") -> bytes:
     """Inverse of `seal_gcm`. Raises AuthenticationError if the tag does not fit."""
+    opened = try_gcm(key, nonce, sealed, associated)
+    if opened is None:
+        raise AuthenticationError("sealed data not accepted")
+    return opened
+
+
+def try_gcm(key: AesKey, nonce: bytes, sealed: bytes, associated: bytes = b"") -> bytes | None:
+    """`open_gcm` for who tries one key after the other: None if the tag does not fit."""
     _check_nonce(nonce)
     if len(sealed) < _TAG_BYTES:
-        raise AuthenticationError("sealed data not accepted")
+        return None
     try:
         return AESGCM(key.reveal()).decrypt(nonce, sealed, associated)
-    except InvalidTag as error:
-        raise AuthenticationError("sealed data not accepted") from error
+    except InvalidTag:
+        return None
 
 
 @final

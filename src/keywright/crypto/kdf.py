@@ -7,7 +7,6 @@ import hmac
 from collections.abc import Callable
 from typing import Final
 
-
 _SIZES: Final = {"sha256": 32, "sha384": 48, "sha512": 64}
 """Digest sizes, bytes: asking a new hash for its own takes as long as hashing."""
 
@@ -53,6 +52,8 @@ def hkdf(ikm: bytes, salt: bytes, info: bytes, length_bytes: int, hash_name: str
     if length_bytes > 255 * size:
         raise ValueError(f"HKDF gives at most {255 * size} bytes with {hash_name}")
     pseudo_random_key = hmac.digest(salt or bytes(size), ikm, hash_name)
+    if length_bytes <= size:
+        return hmac.digest(pseudo_random_key, info + b"\x01", hash_name)[:length_bytes]
     derived = block = b""
     counter = 0
     while len(derived) < length_bytes:
