@@ -5,12 +5,13 @@ from __future__ import annotations
 import pytest
 
 from keywright.aliro.access import Situation
+from keywright.aliro.credential import PersistentRecord
 from keywright.aliro.documents.access_data import AccessData, AccessRule, Capability, Schedule
 from keywright.aliro.documents.document import Document, Validity
 from keywright.aliro.documents.revocation_data import APPEND, RevocationData, RevocationEntry, key_hash
 from keywright.aliro.documents.verification import DocumentRefusedError, Trust
 from keywright.aliro.issuer import CredentialIssuer
-from keywright.aliro.lock import Lock, Outcome, Settings
+from keywright.aliro.lock import Lock, Outcome, Settings, _KeptRecord
 from keywright.aliro.messages import Ins, ReaderStatus
 from keywright.aliro.reader import Plan
 from keywright.crypto.ec import EcPublicKey
@@ -226,6 +227,12 @@ def test_a_cut_at_any_exchange_leaves_both_sides_such_that_the_next_time_opens(*
 def test_a_memory_that_cannot_be_read_is_named() -> None:
     with pytest.raises(StoreError, match="kept by the lock"):
         lock(RamMemory({"kept": b"\0" * 7}))
+
+
+def test_no_record_of_a_kept_key_shows_it() -> None:
+    secret = b"0123456789ABCDEF" * 2
+    for shown in (PersistentRecord(b"\0", secret, bytes(32)), _KeptRecord(bytes(65), secret, b"", b"")):
+        assert "0123456789" not in f"{shown!r} {shown}"
 
 
 def test_the_keys_for_ranging_are_those_of_the_device() -> None:

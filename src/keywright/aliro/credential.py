@@ -70,6 +70,9 @@ class PersistentRecord(Record, frozen=True):
     group_key_x: Annotated[bytes, raw(32)]
     """With what the salts of that transaction began."""
 
+    def __repr__(self) -> str:
+        return f"<PersistentRecord of credential {self.credential.hex()}>"
+
 
 def credentials(records: Records) -> Iterator[tuple[int, CredentialRecord]]:
     """The credentials there are, with their numbers. Raises DecodeError when one cannot be read."""

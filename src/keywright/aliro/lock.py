@@ -74,6 +74,9 @@ class _KeptRecord(Record, frozen=True):
     credential_signed: Annotated[bytes, prefixed(1)]
     revocation_signed: Annotated[bytes, prefixed(1)]
 
+    def __repr__(self) -> str:
+        return f"<_KeptRecord of {self.credential.hex()}>"
+
 
 class _KeptRecords(Record, frozen=True):
     """The one used last first."""
