@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Mapping
+
 import pytest
 
 from keywright.aliro.access import Situation
@@ -17,8 +20,9 @@ from keywright.aliro.reader import Plan
 from keywright.crypto.ec import EcPublicKey
 from keywright.errors import LinkError, StoreError
 from keywright.sansio.dialogue import drive
-from keywright.store.memory import RamMemory
+from keywright.store.memory import Memory, RamMemory
 from support.aliro import Device, cut_at, fresh, key, reader, records, stream
+from support.power import CutMemory, PowerCut
 
 NOW = 1_790_000_000
 SETTINGS = Settings(elements=("door",))
@@ -43,7 +47,7 @@ def fob(shown: Document | None, revocation: Document | None = None) -> Device:
     return device
 
 
-def lock(memory: RamMemory | None = None, registered: dict[EcPublicKey, str] | None = None) -> Lock:
+def lock(memory: Memory | None = None, registered: dict[EcPublicKey, str] | None = None) -> Lock:
     return Lock(reader(), memory or RamMemory(), Trust.of((ISSUER.public,)), SETTINGS, registered=registered or {})
 
 
@@ -174,7 +178,7 @@ def test_an_issuer_that_is_no_longer_trusted_counts_at_once() -> None:
     assert meet(lock(memory), device, "1").granted
     door = Lock(reader(), memory, Trust.of(()), SETTINGS)
     outcome = meet(door, device, "2")
-    assert (outcome.granted, outcome.is_fast) == (False, True)
+    assert (outcome.granted, outcome.is_fast, outcome.status) == (False, False, ReaderStatus.PUBLIC_KEY_NOT_TRUSTED)
     assert len(door.keys) == 0
 
 
@@ -241,3 +245,146 @@ def test_the_keys_for_ranging_are_those_of_the_device() -> None:
         outcome = meet(door, device, seed)
         assert device.session.survivors is not None
         assert (outcome.ursk, outcome.ble) == (device.session.survivors.ursk, device.session.survivors.ble)
+
+
+# ---- what can break -------------------------------------------------------------------------------------------
+
+
+class _Failing:
+    """A memory that has no room from some commit on."""
+
+    def __init__(self) -> None:
+        self.fails = False
+        self._ram = RamMemory()
+        self.load, self.names = self._ram.load, self._ram.names
+
+    def commit(self, changes: Mapping[str, bytes | None]) -> None:
+        if self.fails:
+            raise StoreError("no room")
+        self._ram.commit(changes)
+
+
+def test_a_memory_that_fails_opens_nothing_keeps_nothing_and_the_device_is_told() -> None:
+    memory, device = _Failing(), fob(document())
+    door = lock(memory)
+    memory.fails = True
+    with pytest.raises(StoreError, match="no room"):
+        meet(door, device, "1")
+    assert device.session.reader_status == ReaderStatus.HARDWARE
+    assert device.session.survivors is None
+    assert (len(door.keys), memory.names()) == (0, [])
+    memory.fails = False
+    assert [(one.granted, one.is_fast) for one in (meet(door, device, "2"), meet(door, device, "3"))] == [
+        (True, False),
+        (True, True),
+    ]
+
+
+def test_a_memory_that_fails_to_keep_a_third_key_has_lost_none_of_two() -> None:
+    memory = _Failing()
+    settings = Settings(elements=("door",), capacity=2)
+    names = {key(name).public: name for name in ("a", "b", "c")}
+    door = Lock(reader(), memory, Trust.of((ISSUER.public,)), settings, registered=names)
+    for name in ("a", "b"):
+        assert meet(door, Device(records(name)), name).granted
+    memory.fails = True
+    with pytest.raises(StoreError):
+        meet(door, Device(records("c")), "c")
+    assert [one.credential for one in door.keys] == [key(name).public for name in ("b", "a")]
+
+
+def test_a_memory_that_fails_to_forget_still_refuses_at_once() -> None:
+    memory, device = _Failing(), fob(document())
+    door = lock(memory)
+    assert meet(door, device, "1").granted
+    memory.fails = True
+    with pytest.raises(StoreError):
+        door.forget(key("credential").public)
+    assert len(door.keys) == 0
+
+
+@pytest.mark.parametrize("damage", [b"", b"\xa0", b"no CBOR"])
+def test_a_kept_document_that_is_damaged_is_shown_again_and_hides_no_revocation(damage: bytes) -> None:
+    memory, device = RamMemory(), fob(document())
+    door = lock(memory)
+    assert meet(door, device, "1").granted
+    name = f"document/{key('credential').public.point.hex()}"
+    whole = memory.load(name)
+    memory.commit({name: damage})
+    again = meet(door, device, "2")
+    assert (again.granted, again.is_fast, memory.load(name)) == (True, False, whole)
+    memory.commit({name: damage})
+    entry = RevocationEntry(key_hash=key_hash(key("credential").public))
+    listed = issuer().revocation_document({"door": RevocationData(APPEND, entries=(entry,))}, VALID)
+    assert door.take_revocations(listed, Situation(now=NOW)) == [key("credential").public]
+    assert not meet(door, device, "3").granted
+
+
+def test_a_newer_document_without_a_timestamp_opens_when_the_kept_one_has_ended() -> None:
+    device, door = fob(document()), lock()
+    assert meet(door, device, "1").granted
+    later = NOW + 90_000
+    device.records.kept["access/0"] = document(validity=Validity(later - 60, later - 60, later + 86_400)).build()
+    renewed = meet(door, device, "2", now=later)
+    assert (renewed.granted, renewed.is_fast) == (True, False)
+    assert meet(door, device, "3", now=later).is_fast
+
+
+def test_a_clock_that_jumps_lets_nobody_in_and_once_right_costs_one_standard_transaction() -> None:
+    device, door = fob(document()), lock()
+    assert meet(door, device, "1").granted
+    for seed, wrong in (("2", 0), ("3", NOW + 10**8), ("4", NOW - 3600)):
+        outcome = meet(door, device, seed, now=wrong)
+        assert (outcome.granted, outcome.status) == (False, ReaderStatus.PUBLIC_KEY_EXPIRED)
+    for seed, fast in (("5", False), ("6", True)):
+        right = meet(door, device, seed)
+        assert (right.granted, right.is_fast) == (True, fast)
+
+
+def test_a_lock_that_loses_the_time_goes_by_what_needs_none() -> None:
+    device, door = fob(document()), lock()
+    assert meet(door, device, "1").granted
+    assert meet(door, device, "2", now=None).is_fast
+    rule = AccessRule(Capability.UNSECURE, allow=1)
+    timed, other = fob(document(rule, schedules=(Schedule(NOW - 60, NOW + 600),))), lock()
+    assert meet(other, timed, "3").granted
+    without = meet(other, timed, "4", now=None)
+    assert (without.granted, without.status) == (False, ReaderStatus.ACCESS_RIGHTS)
+    assert meet(other, timed, "5").is_fast
+
+
+def test_an_entry_that_has_expired_revokes_again_for_a_clock_that_is_set_back() -> None:
+    device, door = fob(document()), lock()
+    entry = RevocationEntry(key_hash=key_hash(key("credential").public), expiry=NOW + 100)
+    listed = issuer().revocation_document({"door": RevocationData(APPEND, entries=(entry,))}, VALID)
+    door.take_revocations(listed, Situation(now=NOW))
+    for seed, now, granted in (("1", NOW, False), ("2", NOW + 100, True), ("3", NOW + 99, False), ("4", None, False)):
+        assert meet(door, device, seed, now=now).granted is granted
+
+
+@pytest.mark.parametrize("after", [False, True])
+@pytest.mark.parametrize("at", [1, 2])
+def test_power_lost_at_any_commit_of_a_revocation_lets_nobody_in(*, at: int, after: bool) -> None:
+    ram, device = RamMemory(), fob(document())
+    memory = CutMemory(ram)
+    door = lock(memory)
+    assert meet(door, device, "1").granted
+    entry = RevocationEntry(key_hash=key_hash(key("credential").public))
+    listed = issuer().revocation_document({"door": RevocationData(APPEND, entries=(entry,))}, VALID)
+    memory.commits, memory.cut_before, memory.cut_after = 0, 0 if after else at, at if after else 0
+    with contextlib.suppress(PowerCut):
+        door.take_revocations(listed, Situation(now=NOW))
+    # The list is the first commit; the kept key, which is the second, counts for nothing once it is there.
+    told = memory.commits >= 1
+    for seed in ("2", "3"):
+        assert meet(lock(ram), device, seed).granted is not told
+
+
+@pytest.mark.parametrize("after", [False, True])
+def test_power_lost_in_the_memory_of_the_lock_leaves_a_door_that_opens_the_next_time(*, after: bool) -> None:
+    ram, device = RamMemory(), fob(document())
+    memory = CutMemory(ram, cut_before=0 if after else 1, cut_after=1 if after else 0)
+    with pytest.raises(PowerCut):
+        meet(lock(memory), device, "1")
+    outcome = meet(lock(ram), device, "2")
+    assert (outcome.granted, outcome.is_fast) == (True, after)

@@ -137,3 +137,15 @@ def test_a_configuration_of_matter_is_taken_over(keywright: Keywright, place: Pl
     assert again["credentials"] == blank["credentials"]
     file.write_text("{")
     assert keywright("key", "lock", "configure", other, file).code == 2
+
+
+def test_a_configuration_that_is_refused_leaves_no_half_lock_behind(keywright: Keywright, tmp_path: Path) -> None:
+    lock, file = tmp_path / "door.lock", tmp_path / "door.json"
+    for wrong in ("{", "{}", '{"reader": {"groupIdentifier": "00"}}'):
+        file.write_text(wrong)
+        ran = keywright("key", "lock", "new", lock, "--configuration", file)
+        assert ran.code in (1, 2)
+        assert "next:" in ran.err
+        assert not lock.exists()
+    assert keywright("key", "lock", "new", lock).code == 0
+    assert lock.stat().st_mode & 0o777 == 0o600

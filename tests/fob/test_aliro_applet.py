@@ -155,6 +155,10 @@ def test_the_line_s_commands_need_a_session_with_c_mac(ins: int, data: bytes) ->
         (Dgi.CREDENTIAL, b"", "6A80"),
         (Dgi.CREDENTIAL, b"\0\0\1" + bytes(80), "6A80"),
         (Dgi.MAILBOX, bytes(2049), "6A84"),
+        (Dgi.ACCESS_DOCUMENT, b"no document", "6A80"),
+        (Dgi.REVOCATION_DOCUMENT, b"\xa0", "6A80"),
+        (Dgi.CREDENTIAL, Credential(0, (), b"2026-01-01 00:00:00Z").build(), "6A80"),
+        (Dgi.CREDENTIAL, Credential(0, (), b"\xff" * 20).build(), "6A80"),
         (Dgi.PUBLIC_KEY, bytes(65), "6A88"),
         (0xDF14, b"", "6A88"),
     ],
@@ -194,3 +198,69 @@ def test_two_credentials_of_one_fob_do_not_mix() -> None:
     assert (found.credential.point, found.credential_signed) == (point, b"2026-01-01T00:00:00Z")
     assert opened(here, Plan(), PersistentKeys()).credential == first
     assert first.point != point
+
+
+def test_a_document_of_the_other_kind_is_refused() -> None:
+    here = terminal()
+    public = personalise(here)
+    issuer = CredentialIssuer(key("credential issuer"), stream("issuer"))
+    valid = Validity(NOW - 60, NOW - 60, NOW + 3600)
+    document = issuer.access_document(public, {"door": AccessData()}, valid)
+    with pytest.raises(StatusError, match="6A80"):
+        run(here, host.store(0, {Dgi.REVOCATION_DOCUMENT: document.build()}, size=200))
+    run(here, host.store(0, {Dgi.ACCESS_DOCUMENT: b""}, size=200))
+    assert run(here, host.read(Dgi.ACCESS_DOCUMENT, 0)) is None
+
+
+def test_a_document_that_is_damaged_in_the_memory_hides_no_other() -> None:
+    memory = RamMemory()
+    here = terminal(memory)
+    personalise(here)
+    (name,) = [name for name in memory.names() if name.endswith("access/0")]
+    memory.commit({name.replace("access", "revocation"): b"damaged"})
+    here = terminal(memory)
+    first = opened(here, Plan(), PersistentKeys())
+    request = DeviceRequest((DocumentRequest(ACCESS, {"door": False}),))
+    answer = drive(request_documents(first, request.build()), transmit(Lock(here)))
+    assert DeviceResponse.parse(answer).document(ACCESS) is not None
+
+
+def test_a_credential_that_is_damaged_in_the_memory_is_named_to_the_line() -> None:
+    memory = RamMemory()
+    here = terminal(memory)
+    personalise(here)
+    (name,) = [name for name in memory.names() if name.endswith("credential/0")]
+    memory.commit({name: b"damaged"})
+    here = terminal(memory)
+    with pytest.raises(StatusError, match="6581"):
+        run(here, host.read(Dgi.CREDENTIAL, 0))
+
+
+def test_a_credential_without_reader_groups_opens_nothing_and_keeps_its_key() -> None:
+    here = terminal()
+    public = personalise(here)
+    run(here, host.store(0, {Dgi.CREDENTIAL: Credential(0, ()).build()}, size=200))
+    with pytest.raises(StatusError, match="6982"):
+        opened(here, Plan(fast=False), PersistentKeys())
+    assert run(here, host.read_public_key(0)) == public.point
+
+
+def test_the_private_key_is_in_one_record() -> None:
+    memory = RamMemory()
+    here = terminal(memory)
+    personalise(here)
+    kept = {name: memory.load(name) or b"" for name in memory.names()}
+    (secret,) = [EcPrivateKey.from_pkcs8(kept[name], "P-256") for name in kept if name.endswith("/key/0")]
+    scalar = secret.library_key().private_numbers().private_value.to_bytes(32)
+    assert [name.rpartition("/key/")[2] for name, value in kept.items() if scalar in value] == ["0"]
+
+
+def test_in_an_atomic_session_of_the_mailbox_the_line_s_commands_are_6900_too() -> None:
+    here = terminal()
+    personalise(here)
+    for ins in (0x46, 0xCA, 0xE2):
+        first = opened(here, Plan(fast=False), PersistentKeys())
+        drive(use_mailbox(first, MailboxRequest((), continues=True)), transmit(Lock(here)))
+        assert here(0x80, ins, 0, 0, le=0).sw == 0x6900
+        assert here(0x80, ins, 0, 0, le=0).sw != 0x6900
+        here.card.reset()

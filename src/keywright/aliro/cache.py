@@ -33,8 +33,7 @@ class PersistentKeys:
         """kept: the one used last first."""
         self._capacity = capacity
         self._kept: OrderedDict[bytes, Kept] = OrderedDict()
-        for one in reversed(tuple(kept)):
-            self.keep(one)
+        self.restore(kept)
 
     def __iter__(self) -> Iterator[Kept]:
         """The one used last first."""
@@ -50,6 +49,12 @@ class PersistentKeys:
         if len(self._kept) <= self._capacity:
             return ()
         return (self._kept.popitem(last=False)[1].credential,)
+
+    def restore(self, before: Iterable[Kept]) -> None:
+        """Hold what there was before, the one used last first."""
+        self._kept.clear()
+        for one in reversed(tuple(before)):
+            self.keep(one)
 
     def drop(self, credential: EcPublicKey) -> bool:
         """Forget a credential's key: revoked, evicted, or cleared. Whether there was one."""

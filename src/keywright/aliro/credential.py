@@ -16,11 +16,15 @@ from typing import Annotated, Final, Protocol
 from keywright.aliro.messages import POINT_BYTES
 from keywright.codec.record import Record, raw
 from keywright.codec.tlv import Template, tag
+from keywright.errors import DecodeError
 
 CREDENTIALS: Final = 8
 """Credentials a device has room for."""
 PERSISTENT_KEYS: Final = 16
-"""Readers whose Kpersistent a device keeps; the one longest unused goes first."""
+"""Readers whose Kpersistent a device keeps; the one whose AUTH1 is longest ago goes first.
+
+The fast phase writes nothing, so it does not count as use.
+"""
 
 
 class Records(Protocol):
@@ -83,8 +87,16 @@ def credentials(records: Records) -> Iterator[tuple[int, CredentialRecord]]:
 
 
 def find_credential(records: Records, group_identifier: bytes) -> tuple[int, CredentialRecord, bytes] | None:
-    """The credential for a reader group: its number, itself, and the group's key; None when there is none."""
-    for number, credential in credentials(records):
+    """The credential for a reader group: its number, itself, and the group's key; None when there is none.
+
+    Of several for one group the one with the lowest number. One that cannot be read is passed over: its damage keeps
+    no other credential from working, and shows no stranger which groups there are.
+    """
+    for number in range(CREDENTIALS):
+        try:
+            credential = CredentialRecord.parse(records.read(f"credential/{number}") or b"")
+        except DecodeError:
+            continue
         for group in credential.groups:
             if group.identifier == group_identifier:
                 return number, credential, group.key
@@ -95,13 +107,16 @@ _RECENT: Final = "persistent"
 
 
 def read_persistent(records: Records, reader_identifier: bytes) -> PersistentRecord | None:
-    """What is kept of this reader."""
+    """What is kept of this reader; what cannot be read counts as nothing, and AUTH1 replaces it."""
     found = records.read(f"{_RECENT}/{reader_identifier.hex()}")
-    return None if found is None else PersistentRecord.parse(found)
+    try:
+        return None if found is None else PersistentRecord.parse(found)
+    except DecodeError:
+        return None
 
 
 def keep_persistent(records: Records, reader_identifier: bytes, record: PersistentRecord) -> None:
-    """Keep a Kpersistent in place of this reader's last one; of too many readers the one longest unused goes."""
+    """Keep a Kpersistent in place of this reader's last one; of too many readers the one kept longest ago goes."""
     recent = [one for one in _readers(records) if one != reader_identifier]
     recent.insert(0, reader_identifier)
     for gone in recent[PERSISTENT_KEYS:]:
@@ -124,4 +139,4 @@ def forget_persistent(records: Records, number: int) -> None:
 
 def _readers(records: Records) -> list[bytes]:
     known = records.read(_RECENT) or b""
-    return [known[at : at + 32] for at in range(0, len(known), 32)]
+    return [known[at : at + 32] for at in range(0, len(known) // 32 * 32, 32)]

@@ -5,12 +5,14 @@
 
 Whoever has a registered key is let in; anybody else by an Access Document of a trusted issuer. A document is kept as
 it was received and verified anew at every fast transaction, so that an issuer that is no longer trusted, a validity
-that has ended and an entry of the revocation list count at once. What a later transaction needs is in the memory
-before the device is told how this one ended.
+that has ended and an entry of the revocation list count at once. Where a kept document no longer holds, or cannot be
+read, the device shows its document again in the same transaction: it may have a newer one. What a later transaction
+needs is in the memory before the device is told how this one ended.
 """
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
 from typing import Annotated, Final, NamedTuple, final
 
@@ -31,7 +33,7 @@ from keywright.aliro.reader import Dialogue, Fresh, Opened, Plan, Reader, authen
 from keywright.aliro.revocation import Revocations
 from keywright.codec.record import Record, prefixed, raw
 from keywright.crypto.ec import EcPublicKey
-from keywright.errors import DecodeError, StoreError
+from keywright.errors import DecodeError, KeywrightError, StoreError
 from keywright.store.memory import Memory
 
 _KEPT: Final = "kept"
@@ -115,20 +117,26 @@ class Lock:
     def unlock(self, fresh: Fresh, situation: Situation, plan: Plan | None = None) -> Dialogue[Outcome]:
         """Authenticate a device, decide, tell it. Raises what `reader.authenticate` and `finish` raise, and StoreError.
 
-        A device that is refused is no error: the outcome says why.
+        A device that is refused is no error: the outcome says why. When the memory fails the device is told of a
+        hardware fault, nothing opens, and the StoreError goes on.
         """
         plan = plan or self.settings.plan
         decided: list[Outcome] = []
 
         def is_enough(opened: Opened) -> bool:
-            outcome = self._decide_kept(opened, situation)
-            if outcome is not None:
+            outcome, holds = self._decide_kept(opened, situation)
+            if outcome is not None and holds:
                 decided.append(outcome)
-            return outcome is not None
+            return holds
 
         opened = yield from authenticate(self.reader, plan, fresh, self.keys, self._find_slot, is_enough)
-        outcome = decided[-1] if opened.is_fast else (yield from self._decide_standard(opened, situation))
-        self._settle(outcome)
+        try:
+            outcome = decided[-1] if opened.is_fast else (yield from self._decide_standard(opened, situation))
+            self._settle(outcome)
+        except StoreError:
+            with contextlib.suppress(KeywrightError):
+                yield from finish(opened, ReaderStatus.HARDWARE)
+            raise
         yield from finish(opened, outcome.status)
         return outcome
 
@@ -137,31 +145,41 @@ class Lock:
 
         What a later transaction needs is kept when this returns. Raises as `unlock`.
         """
-        outcome = self._decide_kept(opened, situation) if opened.is_fast else None
-        if outcome is None and opened.is_fast:
-            outcome = _refused(opened, ReaderStatus.ACCESS_RIGHTS, "the document is not kept here any more")
-        elif outcome is None:
+        if opened.is_fast:
+            kept, holds = self._decide_kept(opened, situation)
+            outcome = kept or _refused(opened, ReaderStatus.ACCESS_RIGHTS, "the document is not kept here any more")
+            if not holds:  # the next time it shows its document
+                self._forget((opened.credential,))
+        else:
             outcome = yield from self._decide_standard(opened, situation)
         self._settle(outcome)
         return outcome
 
     def _settle(self, outcome: Outcome) -> None:
-        """Forget whom nothing will let in again."""
+        """Forget whom no kept key will let in again: revoked, not known, or its document refused.
+
+        AUTH1 of the refused transaction gave the device another Kpersistent, so nothing that is still good is lost.
+        """
         if not outcome.granted and (outcome.decision is None or outcome.status == ReaderStatus.PUBLIC_KEY_NOT_TRUSTED):
             self._forget((outcome.credential,))
 
-    def _decide_kept(self, opened: Opened, situation: Situation) -> Outcome | None:
-        """By what is known of a credential that was here before; None: it has to show its document again."""
+    def _decide_kept(self, opened: Opened, situation: Situation) -> tuple[Outcome | None, bool]:
+        """By what is known of a credential that was here before, and whether that still holds.
+
+        If not, the device has to show its document again.
+        """
         name = self.registered.get(opened.credential)
         if name is not None:
-            return self._outcome(opened, situation, f"registered as {name!r}")
+            return self._outcome(opened, situation, f"registered as {name!r}"), True
         stored = self._memory.load(_DOCUMENT + opened.credential.point.hex())
         if stored is None:
-            return None
+            return None, False
         try:
-            return self._by_document(opened, Document.parse(stored), situation)[0]
-        except DecodeError as error:
-            raise StoreError(f"the document kept of {opened.credential!r} cannot be read") from error
+            document = Document.parse(stored)
+        except DecodeError:
+            return None, False
+        outcome, verified = self._by_document(opened, document, situation)
+        return outcome, verified is not None
 
     def _decide_standard(self, opened: Opened, situation: Situation) -> Dialogue[Outcome]:
         name = self.registered.get(opened.credential)
@@ -268,10 +286,14 @@ class Lock:
         found = {}
         for kept in self.keys:
             stored = self._memory.load(_DOCUMENT + kept.credential.point.hex())
-            found[kept.credential] = b"" if stored is None else self._identifier(Document.parse(stored))
+            found[kept.credential] = b"" if stored is None else self._identifier(stored)
         return found
 
-    def _identifier(self, document: Document) -> bytes:
+    def _identifier(self, stored: bytes) -> bytes:
+        try:
+            document = Document.parse(stored)
+        except DecodeError:  # it lets nobody in, so nothing is lost by not knowing its id
+            return b""
         for item in document.items.get(ACCESS, ()):
             if item.identifier in self.settings.elements:
                 try:
@@ -291,12 +313,18 @@ class Lock:
     def _keep(self, opened: Opened, also: Mapping[str, bytes | None]) -> None:
         """Keep the key of a transaction and what goes with it, in one commit."""
         changes: dict[str, bytes | None] = dict(also)
+        before = tuple(self.keys)
         if opened.kept is not None:
             for gone in self.keys.keep(opened.kept):
                 changes[_DOCUMENT + gone.point.hex()] = None
-        self._memory.commit({**changes, _KEPT: _build(self.keys)})
+        try:
+            self._memory.commit({**changes, _KEPT: _build(self.keys)})
+        except StoreError:
+            self.keys.restore(before)
+            raise
 
     def _forget(self, credentials: list[EcPublicKey] | tuple[EcPublicKey, ...]) -> None:
+        """Here at once, even if the memory fails; what it still holds then lets nobody in that is not verified anew."""
         gone = [one for one in credentials if self.keys.drop(one)]
         if gone:
             changes: dict[str, bytes | None] = {_DOCUMENT + one.point.hex(): None for one in gone}

@@ -12,6 +12,8 @@ from keywright.aliro.exchange import ExchangeAnswer, MailboxRequest, MailboxStat
 
 LARGEST: Final = 0xFFFF
 """Bytes of the largest mailbox; offsets have two bytes."""
+MOST_READ: Final = 8192
+"""Bytes that one request may read. A request of 2000 bytes could ask for the whole mailbox hundreds of times."""
 
 
 @final
@@ -41,6 +43,8 @@ class Mailbox:
             if end > len(content):
                 return ExchangeAnswer(status=MailboxStatus.OUT_OF_RANGE)
             if isinstance(operation, Read):
+                if sum(map(len, reads)) + size > MOST_READ:
+                    return ExchangeAnswer(status=MailboxStatus.OUT_OF_RANGE)
                 reads.append(bytes(content[operation.offset : end]))
             elif isinstance(operation, Write):
                 content[operation.offset : end] = operation.data

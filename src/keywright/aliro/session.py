@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from enum import Enum
-from typing import final
+from typing import Final, final
 
 from keywright.aliro.credential import CredentialRecord
 from keywright.aliro.keys import DerivationKey, Direction
 from keywright.aliro.mailbox import Mailbox
 from keywright.aliro.messages import Auth0, Auth0Answer
 from keywright.crypto.ec import EcPrivateKey
+
+_SUCCESS: Final = 0x01
+"""High byte of a reader status that is no failure."""
 
 
 class State(Enum):
@@ -44,6 +47,7 @@ class Session:
     __slots__ = (
         "answer",
         "certificate",
+        "channel",
         "command",
         "credential",
         "ephemeral",
@@ -62,9 +66,7 @@ class Session:
     )
 
     def __init__(self) -> None:
-        self.state = State.IDLE
         self.begin()
-        self.state = State.IDLE
 
     def begin(self) -> None:
         """What SELECT does: nothing of before is left."""
@@ -72,14 +74,19 @@ class Session:
         """TLV A5 as it was sent."""
         self.reader_status: int | None = None
         """What the reader said at the end."""
-        self.ursk_ready = False
-        """Whether the reader said that it has the URSK."""
-        self.survivors: Survivors | None = None
         self.erase()
 
     def erase(self) -> None:
-        """Forget keys and everything learnt since SELECT; a mailbox session is rolled back."""
-        self.state = State.SELECTED
+        """Forget keys and everything learnt since SELECT; a mailbox session is rolled back.
+
+        Another AUTH0 is taken only where SELECT of the expedited phase came before.
+        """
+        self.state = State.SELECTED if self.proprietary else State.IDLE
+        self.channel = State.OPEN
+        """The state that an atomic session of the mailbox goes back to."""
+        self.ursk_ready = False
+        """Whether the reader said that it has the URSK."""
+        self.survivors: Survivors | None = None
         self.command: Auth0 | None = None
         self.answer: Auth0Answer | None = None
         self.ephemeral: EcPrivateKey | None = None
@@ -92,3 +99,12 @@ class Session:
         self.step_up: DerivationKey | None = None
         self.mailbox: Mailbox | None = None
         self.signaling = 0
+
+    def end(self, status: int | None) -> None:
+        """The reader has said how it ended; after a success (01xx) the keys for what comes next survive."""
+        survivors, ursk_ready = self.survivors, self.ursk_ready
+        self.erase()
+        if status is not None and status >> 8 == _SUCCESS:
+            self.survivors, self.ursk_ready = survivors, ursk_ready
+        self.reader_status = status
+        self.state = State.ENDED

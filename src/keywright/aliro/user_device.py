@@ -8,7 +8,7 @@ then with the same status word as a known reader whose signature is wrong.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Final, TypeVar, final
+from typing import Final, TypeGuard, TypeVar, final
 
 import msgspec
 
@@ -20,6 +20,7 @@ from keywright.aliro.credential import (
     keep_persistent,
     read_persistent,
 )
+from keywright.aliro.documents.document import Document
 from keywright.aliro.exchange import LONGEST_NOTICE, Exchange, ExchangeAnswer, MailboxRequest, MailboxStatus
 from keywright.aliro.keys import (
     CURVE,
@@ -139,12 +140,12 @@ class UserDevice:
     def select(self, aid: bytes, session: Session) -> bytes:
         """SELECT of one of the two AIDs; the answer's data. Refuses with 6A82 for another AID."""
         if aid == STEP_UP_AID:
-            step_up, number, credential = session.step_up, session.number, session.credential
-            survivors, ursk_ready = session.survivors, session.ursk_ready
+            step_up, number, survivors = session.step_up, session.number, session.survivors
+            ursk_ready = session.ursk_ready
             session.begin()
             if step_up is not None:
-                session.step_up, session.number, session.credential = step_up, number, credential
-                session.survivors, session.ursk_ready = survivors, ursk_ready
+                session.step_up, session.number, session.survivors = step_up, number, survivors
+                session.ursk_ready = ursk_ready
                 session.state = State.STEP_UP_SELECTED
             return selected(aid)
         if aid != EXPEDITED_AID:
@@ -152,15 +153,19 @@ class UserDevice:
             raise Refusal(SW.NOT_FOUND)
         session.begin()
         session.proprietary = self._proprietary
+        session.state = State.SELECTED
         return selected(aid, self._proprietary[2:])
 
-    def process(self, command: Command, session: Session, records: Records) -> Response:
+    def process(
+        self, command: Command, session: Session, records: Records, signer: Callable[[bytes], Signer] | None = None
+    ) -> Response:
         """Handle one command, whole and in the clear as ISO 7816 carries it; any command gets an answer.
 
-        What it writes to `records` is meant to be kept only when the status word is 9000.
+        What it writes to `records` is meant to be kept only when the status word is 9000; if it cannot be kept, erase
+        the session. signer: for this command, in place of that of the device.
         """
         try:
-            return Response(self._run(command, session, records))
+            return Response(self._run(command, session, records, signer or self._signer))
         except Refusal as refused:
             sw = refused.sw
         except DecodeError:
@@ -185,7 +190,7 @@ class UserDevice:
         if ins not in TABLE[session.state]:
             raise Refusal(NOT_ALLOWED if session.state is State.ATOMIC else SW.CONDITIONS_NOT_SATISFIED)
 
-    def _run(self, command: Command, session: Session, records: Records) -> bytes:
+    def _run(self, command: Command, session: Session, records: Records, signer: Callable[[bytes], Signer]) -> bytes:
         self._check(command, session)
         match command.ins:
             case Ins.AUTH0:
@@ -193,7 +198,7 @@ class UserDevice:
             case Ins.LOAD_CERT:
                 return self._load_cert(command.data, session)
             case Ins.AUTH1:
-                return self._auth1(command.data, session, records)
+                return self._auth1(command.data, session, records, signer)
             case Ins.EXCHANGE:
                 return self._exchange(command.data, session, records)
             case Ins.ENVELOPE:
@@ -250,7 +255,7 @@ class UserDevice:
         session.state = State.LOADED
         return b""
 
-    def _auth1(self, data: bytes, session: Session, records: Records) -> bytes:
+    def _auth1(self, data: bytes, session: Session, records: Records, signer: Callable[[bytes], Signer]) -> bytes:
         request = Auth1.parse(data)
         if request.certificate is not None and session.certificate is not None:
             raise Refusal(SW.INCORRECT_DATA)
@@ -264,6 +269,9 @@ class UserDevice:
         if session.credential is None:
             raise Refusal(SW.SECURITY_STATUS_NOT_SATISFIED)
         credential, number = session.credential, _there(session.number)
+        if find_credential(records, command.reader_identifier[:16]) != (number, credential, session.group_key):
+            # Written anew over another channel since AUTH0: its kept keys were forgotten, and none may follow.
+            raise Refusal(SW.CONDITIONS_NOT_SATISFIED)
         kdh = key_agreement(
             ephemeral.agree(EcPublicKey.from_point(CURVE, command.ephemeral)), command.transaction_identifier
         )
@@ -277,9 +285,10 @@ class UserDevice:
         self._open_channel(session, keys.reader, keys.device)
         session.step_up, session.survivors = keys.step_up, Survivors(keys.ble, keys.ursk)
         session.state = State.OPEN
-        return _there(session.to_reader).seal(self._answer(request, session, records).build())
+        signature = signer(credential.key).sign(_signed(session, Usage.DEVICE).build())
+        return _there(session.to_reader).seal(self._answer(request, signature, session, records).build())
 
-    def _answer(self, request: Auth1, session: Session, records: Records) -> Auth1Answer:
+    def _answer(self, request: Auth1, signature: bytes, session: Session, records: Records) -> Auth1Answer:
         credential, number = _there(session.credential), _there(session.number)
         wants_key = bool(request.parameters & Auth1.PUBLIC_KEY)
         given = None
@@ -289,7 +298,7 @@ class UserDevice:
         return Auth1Answer(
             key_slot=None if wants_key else certificates.key_slot(credential.public_key),
             public_key=credential.public_key if wants_key else None,
-            signature=self._signer(credential.key).sign(_signed(session, Usage.DEVICE).build()),
+            signature=signature,
             mailbox=given,
             signaling=session.signaling.to_bytes(2)[-self.settings.profile.signaling_bytes :],
             credential_signed=credential.credential_signed,
@@ -301,18 +310,20 @@ class UserDevice:
     def _exchange(self, data: bytes, session: Session, records: Records) -> bytes:
         if session.from_reader is None:
             raise Refusal(SW.CONDITIONS_NOT_SATISFIED)
+        if session.state is State.AUTH0 and not data:
+            # Nothing would prove that this reader has the keys of the fast phase.
+            raise Refusal(SW.INCORRECT_DATA)
         request = Exchange.parse(session.from_reader.open(data))
         if request.notice is not None and len(request.notice) > LONGEST_NOTICE:
             raise Refusal(SW.INCORRECT_DATA)
-        if session.state in (State.AUTH0, State.ATOMIC):
-            session.state = State.OPEN
+        if request.update_document is not None:
+            raise Refusal(SW.FUNCTION_NOT_SUPPORTED)
+        session.state = session.channel
         answer = ExchangeAnswer() if request.mailbox is None else self._mailbox(request.mailbox, session, records)
         session.ursk_ready = session.ursk_ready or request.ursk_ready
         sealed = _there(session.to_reader).seal(answer.build())
         if request.status is not None:
-            session.erase()
-            session.reader_status = request.status
-            session.state = State.ENDED
+            session.end(request.status)
         elif session.mailbox is not None and session.mailbox.is_atomic:
             session.state = State.ATOMIC
         return sealed
@@ -324,9 +335,12 @@ class UserDevice:
             session.mailbox = None
             return ExchangeAnswer(status=MailboxStatus.MALFORMED)
         name = f"mailbox/{session.number}"
-        if session.mailbox is None:
-            session.mailbox = Mailbox(records.read(name) or b"")
+        content = records.read(name) or b""
+        if session.mailbox is None or not session.mailbox.is_atomic:
+            session.mailbox = Mailbox(content)
         before = session.mailbox.kept
+        if before != content:  # written over another channel while the atomic session was open
+            raise Refusal(SW.CONDITIONS_NOT_SATISFIED)
         answer = session.mailbox.run(request)
         if session.mailbox.kept != before:
             records.write(name, session.mailbox.kept)
@@ -341,22 +355,23 @@ class UserDevice:
         request = _there(session.from_reader).open(sealed)
         number = _there(session.number)
         documents = [records.read(f"{kind}/{number}") for kind in ("access", "revocation")]
-        answer = envelope.answer_request(request, [document for document in documents if document is not None])
+        answer = envelope.answer_request(request, [document for document in documents if _is_readable(document)])
         return envelope.wrap(_there(session.to_reader).seal(answer), bare=self.settings.profile.raw_step_up)
 
     def _begin_step_up(self, session: Session) -> None:
         if session.step_up is None or (session.state is State.OPEN and session.signaling & Signaling.SELECT_STEP_UP):
             raise Refusal(SW.CONDITIONS_NOT_SATISFIED)
         reader, device = step_up_keys(session.step_up)
+        # Used up: a second beginning would count from 1 again, under the same keys.
+        session.step_up = None
         session.from_reader = Direction(reader, Mode.TO_DEVICE)
         session.to_reader = Direction(device, Mode.TO_READER)
         session.mailbox = None
-        session.state = State.STEP_UP
+        session.state = session.channel = State.STEP_UP
 
     def _control_flow(self, data: bytes, session: Session) -> bytes:
         ControlFlow.parse(data)
-        session.erase()
-        session.state = State.ENDED
+        session.end(None)
         return b""
 
     # ---- what several use -----------------------------------------------------------------------------------
@@ -399,6 +414,14 @@ def _signed(session: Session, usage: bytes) -> Signed:
         command.transaction_identifier,
         usage,
     )
+
+
+def _is_readable(document: bytes | None) -> TypeGuard[bytes]:
+    """Whether it can be shown; one that is damaged is not, so that the other one still is."""
+    try:
+        return document is not None and bool(Document.parse(document))
+    except DecodeError:
+        return False
 
 
 def _there(value: T | None) -> T:

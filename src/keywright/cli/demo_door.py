@@ -12,6 +12,7 @@ from typing import Final, final
 import msgspec
 
 from keywright.aliro.access import Situation
+from keywright.aliro.carrying import transmit_as_announced
 from keywright.aliro.documents.document import Validity
 from keywright.aliro.documents.revocation_data import APPEND, RevocationData, RevocationEntry, key_hash
 from keywright.aliro.issuer import CredentialIssuer
@@ -25,7 +26,6 @@ from keywright.fob.aliro.applet import Wiring
 from keywright.fob.approach import Arrivals, RadioFob, Relay, approach
 from keywright.fob.fobs import simulated_fob
 from keywright.fob.lock import DoorReader, begin_lock, opened_lock
-from keywright.iso7816.layers import transmit
 from keywright.production import campaign
 from keywright.production.handover.unit_record import KeystoreSigner
 from keywright.production.keystores.keystore_uri import open_keystore
@@ -171,7 +171,8 @@ class _Visit:
         self._recorder.step, self._recorder.link = step, "nfc"
         self._fob.reset()
         outcome = drive(
-            self._door.lock().unlock(self._door.fresh(), Situation(now=int(time.time()))), transmit(self._fob)
+            self._door.lock().unlock(self._door.fresh(), Situation(now=int(time.time()))),
+            transmit_as_announced(self._fob),
         )
         self._recorder.say(f"{'open' if outcome.granted else 'shut'}: {outcome.reason}")
         return outcome

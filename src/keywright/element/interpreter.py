@@ -319,7 +319,11 @@ def _by_applet(card: Card, channel: Channel, applet: Applet, command: Command) -
     response = applet.process(command, context)
     if change.is_pending and (is_ok(response.sw) or is_warning(response.sw)):
         check_records(card, change)
-        change.commit()
+        try:
+            change.commit()
+        except StoreError:
+            channel.volatile.clear()  # it may say that the command has happened
+            raise
     return response
 
 

@@ -31,7 +31,7 @@ from keywright.aliro.reader import Fresh, Reader
 from keywright.crypto.ec import EcPrivateKey, EcPublicKey
 from keywright.errors import StoreError, UsageError
 from keywright.store.journal import Journal
-from keywright.store.memory import Memory
+from keywright.store.memory import Memory, RamMemory
 
 _NAMESPACE: Final = "lock"
 _ELEMENTS: Final = "lock/elements"
@@ -144,18 +144,30 @@ def begin_lock(
 ) -> None:
     """Make the file of a lock. Raises StoreError if it is there, UsageError for a configuration that cannot be read.
 
-    configuration: JSON with a reader in it (`aliro.matter.configuration`); without, reader key and group are drawn.
+    configuration: JSON with a reader in it (`aliro.matter.configuration`); without, reader key and group are drawn. It
+    is tried before the file is made. Raises as `DoorReader.configure`.
     """
     if path.exists():
         raise StoreError(f"{path}: already there; a lock is never overwritten", hint="give another path")
+    key = None
+    if not configuration:
+        group = {"groupIdentifier": (group_identifier or rng(16)).hex(), "groupResolvingKey": rng(16).hex()}
+        configuration, key = json.dumps({"reader": group}), EcPrivateKey.draw(CURVE, rng)
+    _dry_run(configuration, key, elements, rng)
     with closing(Journal(path, sync=True)) as journal:
         reader = DoorReader(journal.memory(_NAMESPACE), rng)
         reader.elements = elements
-        if configuration:
-            reader.configure(configuration)
-            return
-        group = {"groupIdentifier": (group_identifier or rng(16)).hex(), "groupResolvingKey": rng(16).hex()}
-        reader.configure(json.dumps({"reader": group}), EcPrivateKey.draw(CURVE, rng))
+        reader.configure(configuration, key)
+
+
+def _dry_run(
+    configuration: str, key: EcPrivateKey | None, elements: tuple[str, ...], rng: Callable[[int], bytes]
+) -> None:
+    """Nothing is made of what a lock would refuse; a file that is half a lock could not be made again."""
+    reader = DoorReader(RamMemory(), rng)
+    reader.elements = elements
+    reader.configure(configuration, key)
+    reader.lock()
 
 
 def now() -> int:

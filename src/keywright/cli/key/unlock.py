@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from keywright.aliro.access import Situation
+from keywright.aliro.carrying import transmit_as_announced
 from keywright.aliro.lock import Outcome
 from keywright.aliro.matter.cluster import CredentialType
 from keywright.aliro.messages import READER_STATUSES, ReaderStatus
@@ -19,7 +20,6 @@ from keywright.cli.options import Json, Link, Trace
 from keywright.cli.text import bad, good, pairs, say, show_json
 from keywright.errors import KeywrightError
 from keywright.fob.lock import opened_lock
-from keywright.iso7816.layers import transmit
 from keywright.sansio.dialogue import drive
 
 app = typer.Typer(rich_markup_mode=None)
@@ -46,7 +46,7 @@ def unlock(
     situation = Situation(action=action_in(action, "--action"), now=time_in(at, "--at"))
     with opened_lock(lock, os.urandom) as reader, opened(link, trace) as fob:
         plan = Plan(fast=not standard)
-        outcome = drive(reader.lock().unlock(reader.fresh(), situation, plan), transmit(fob))
+        outcome = drive(reader.lock().unlock(reader.fresh(), situation, plan), transmit_as_announced(fob))
     if json:
         show_json(document_of(outcome))
     else:
@@ -72,7 +72,7 @@ def enrol(
     """
     kind = CredentialType.EVICTABLE if evictable else CredentialType.NON_EVICTABLE
     with opened_lock(lock, os.urandom) as reader, opened(link, trace) as fob:
-        send, aliro = transmit(fob), reader.lock()
+        send, aliro = transmit_as_announced(fob), reader.lock()
         found = drive(authenticate(reader.reader(), Plan(fast=False), reader.fresh(), aliro.keys), send)
         try:
             demand(reader.add(kind, found.credential), "SetCredential")

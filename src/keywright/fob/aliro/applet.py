@@ -1,8 +1,9 @@
 """On-card side of the Aliro applet; `docs/aliro-applet.md` says what each command does.
 
 Two applications share it: one behind the AID of the expedited phase, which has all records, one behind that of the
-step-up phase, which works on the records and the RAM of the first. Records: those of `keywright.aliro.credential`, and
-`key/N` (PKCS#8) for the private key of credential N, which no command reads.
+step-up phase, which works on records and RAM of the first. Records: those of `keywright.aliro.credential`, where
+a credential names its key's record; `key/N` is the private key of credential N (PKCS#8), which no command reads, and
+`point/N` its public key.
 """
 
 from __future__ import annotations
@@ -14,11 +15,13 @@ from typing import Final, final
 import msgspec
 
 from keywright.aliro.credential import CREDENTIALS, CredentialRecord, forget_persistent
+from keywright.aliro.dates import parse_timestamp
+from keywright.aliro.documents.document import ACCESS, REVOCATION, Document
 from keywright.aliro.keys import CURVE
 from keywright.aliro.messages import EXPEDITED_AID
 from keywright.aliro.profile import Interface
-from keywright.aliro.session import Session
-from keywright.aliro.user_device import Settings, UserDevice
+from keywright.aliro.session import Session, State
+from keywright.aliro.user_device import NOT_ALLOWED, Settings, UserDevice
 from keywright.codec.tlv import item
 from keywright.crypto.ec import EcPrivateKey
 from keywright.element.applet import Context
@@ -36,6 +39,7 @@ MAILBOX_BYTES: Final = 2048
 
 _SESSION: Final = "aliro"
 _DOCUMENTS: Final = {Dgi.ACCESS_DOCUMENT: "access", Dgi.REVOCATION_DOCUMENT: "revocation"}
+_DOC_TYPES: Final = {Dgi.ACCESS_DOCUMENT: ACCESS, Dgi.REVOCATION_DOCUMENT: REVOCATION}
 
 
 @final
@@ -77,7 +81,7 @@ class AliroApplet:
         self._user_devices = {
             interface: UserDevice(
                 msgspec.structs.replace(chosen, interface=interface),
-                _signer,
+                _no_key,
                 random,
                 user_is_authenticated=user_is_authenticated,
             )
@@ -94,12 +98,20 @@ class AliroApplet:
         act = COMMANDS.get(command.ins)
         if command.ins != GpIns.STORE_DATA:
             drop_blocks(context)
-        records = context.on_behalf_of(EXPEDITED_AID)
+        self._wiring.session = session = _session(context)
         if act is None:
-            return self._user_devices[self._wiring.interface].process(command, _session(context), records)
+            records = context.on_behalf_of(EXPEDITED_AID)
+
+            def signer(name: bytes) -> EcPrivateKey:
+                return _signer(records.read(name.decode()) or b"")
+
+            return self._user_devices[self._wiring.interface].process(command, session, records, signer)
+        is_atomic = session.state is State.ATOMIC
+        session.erase()
+        if is_atomic:
+            raise Refusal(NOT_ALLOWED)
         if context.aid != EXPEDITED_AID:
             raise Refusal(SW.INS_NOT_SUPPORTED)
-        _session(context).erase()
         return act(self, command, context)
 
     def _generate(self, command: Command, context: Context) -> Response:
@@ -152,9 +164,10 @@ def _write(context: Context, tag: int, number: int, content: bytes) -> None:
         point = context.read(f"point/{number}")
         if point is None:
             raise Refusal(SW.CONDITIONS_NOT_SATISFIED)
-        key = context.read(f"key/{number}") or b""
-        times = given.times
-        record = CredentialRecord(key, point, given.groups, given.signaling, times[:20] or None, times[20:] or None)
+        times = [given.times[at : at + 20] for at in range(0, len(given.times), 20)]
+        for time in times:
+            parse_timestamp(time.decode("ascii", "replace"))
+        record = CredentialRecord(f"key/{number}".encode(), point, given.groups, given.signaling, *times)
         context.write(f"credential/{number}", record.build())
         forget_persistent(context, number)
     elif tag == Dgi.MAILBOX:
@@ -162,6 +175,8 @@ def _write(context: Context, tag: int, number: int, content: bytes) -> None:
             raise Refusal(SW.NOT_ENOUGH_MEMORY)
         context.write(f"mailbox/{number}", content)
     else:
+        if content and Document.parse(content).doc_type != _DOC_TYPES[tag]:
+            raise Refusal(SW.INCORRECT_DATA)
         context.write(f"{_DOCUMENTS[tag]}/{number}", content or None)
 
 
@@ -169,7 +184,10 @@ def _told(stored: bytes | None) -> bytes | None:
     """What GET DATA tells of a credential: all but the key."""
     if stored is None:
         return None
-    record = CredentialRecord.parse(stored)
+    try:
+        record = CredentialRecord.parse(stored)
+    except DecodeError:
+        raise Refusal(SW.MEMORY_FAILURE) from None
     times = (record.credential_signed or b"") + (record.revocation_signed or b"")
     return Credential(record.signaling, record.groups, times).build()
 
@@ -186,6 +204,11 @@ def _number(value: int) -> int:
     if value >= CREDENTIALS:
         raise Refusal(SW.REFERENCED_DATA_NOT_FOUND)
     return value
+
+
+def _no_key(_: bytes) -> EcPrivateKey:
+    """The keys are in the records of each element, not in the applet: `process` has them."""
+    raise Refusal(SW.CONDITIONS_NOT_SATISFIED)
 
 
 @functools.lru_cache(maxsize=64)
