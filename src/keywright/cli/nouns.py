@@ -64,7 +64,8 @@ NOUNS: Final[dict[str, Noun]] = {
     "key": Noun(
         "keywright.cli.key.verbs",
         "Digital keys (Aliro): locks, the fobs that open them, and who may.",
-        "unlock enrol share revoke lock ccc",
+        "unlock enrol share revoke conformance lock ccc",
+        {"conformance": "keywright.cli.key.conformance"},
     ),
     "keystore": Noun(
         "keywright.cli.keystore_verbs",

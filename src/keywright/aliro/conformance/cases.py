@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final, TypeAlias
 
-from keywright.aliro.conformance.outcome import NotConfigured, Scenario
+from keywright.aliro.conformance.outcome import NotConfigured, OtherStatus, Scenario
 from keywright.aliro.conformance.tester import Bench, Tester
 from keywright.aliro.reader import Dialogue
 
@@ -26,5 +26,7 @@ def scenario(family: str, name: str, text: str, play: Play, *, certified: bool =
             raise NotConfigured("no reader with a certificate is known to the device")
         tester = Tester(bench, name, bench.certified if certified else None)
         yield from play(tester)
+        if tester.other_status is not None:
+            raise OtherStatus(*tester.other_status)
 
     return Scenario(name, family, text, run)

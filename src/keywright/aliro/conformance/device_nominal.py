@@ -31,7 +31,7 @@ def _select_twice(t: Tester) -> Dialogue[None]:
     first = yield from t.select()
     second = yield from t.select()
     if first != second:
-        raise Nonconformity("SELECT", "the same answer twice", "another")
+        raise Nonconformity.of_bytes("SELECT, the second time", [first], second)
 
 
 def _select_step_up(t: Tester) -> Dialogue[None]:
@@ -137,6 +137,7 @@ def _no_version(t: Tester) -> Dialogue[None]:
     yield from t.select()
     flow = ControlFlow(ControlFlow.FAILURE, ControlFlow.NO_VERSION)
     t.good((yield command_of(Ins.CONTROL_FLOW, flow.build())), "CONTROL FLOW")
+    t.refused((yield command_of(Ins.AUTH0, t.auth0_fields().build())), "AUTH0 after CONTROL FLOW", ERASED)
 
 
 def _chained(t: Tester) -> Dialogue[None]:
@@ -213,7 +214,7 @@ def _same_refusal(t: Tester) -> Dialogue[None]:
 
 
 def _same_sub_group(t: Tester) -> Dialogue[None]:
-    other = t.reader.identifier[:16] + bytes(16)
+    other = t.reader.identifier[:16] + bytes(~byte & 0xFF for byte in t.reader.identifier[16:])
     yield from t.select()
     yield from t.auth0(reader_identifier=other)
     yield from t.auth1()

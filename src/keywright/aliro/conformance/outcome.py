@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
-from typing import Final, Generic, Literal, NamedTuple, TypeAlias, TypeVar
+from collections.abc import Callable, Generator, Sequence
+from typing import Generic, Literal, NamedTuple, TypeAlias, TypeVar
 
 import msgspec
 
 from keywright.iso7816.apdu import Command, Response
 
 Verdict: TypeAlias = Literal["passed", "other status", "failed", "skipped"]
-Role: TypeAlias = Literal["device", "reader"]
+"""other status: an error came, as it must, with another status word than expected; only where that is let pass."""
+Role: TypeAlias = Literal["device", "reader", "both"]
 Given = TypeVar("Given")
 
 
@@ -19,11 +20,27 @@ class Nonconformity(Exception):  # noqa: N818 - it is a finding about the side u
 
     def __init__(self, where: str, expected: str, got: str, at: int | None = None) -> None:
         """where: the command. at: offset of the first byte that differs, where bytes were compared."""
-        super().__init__(f"{where}: expected {expected}, got {got}")
+        place = "" if at is None else f" (byte {at} differs)"
+        super().__init__(f"{where}: expected {expected}, got {got}{place}")
         self.where = where
         self.expected = expected
         self.got = got
         self.at = at
+
+    @classmethod
+    def of_bytes(cls, where: str, expected: Sequence[bytes], got: bytes) -> Nonconformity:
+        """Bytes that are none of the expected ones; what differs is counted against the likest of these."""
+        at = max((len(got) if (n := first_difference(one, got)) is None else n for one in expected), default=0)
+        return cls(where, " or ".join(one.hex().upper() for one in expected), got.hex().upper() or "nothing", at)
+
+
+class OtherStatus(Exception):  # noqa: N818 - a remark, no error
+    """The side under test refused as it must, with another status word."""
+
+    def __init__(self, expected: int, got: int) -> None:
+        super().__init__(f"refused with {got:04X}, expected {expected:04X}")
+        self.expected = expected
+        self.got = got
 
 
 class NotConfigured(Exception):  # noqa: N818 - no fault of anybody
@@ -54,14 +71,17 @@ class Result(msgspec.Struct, frozen=True):
     verdict: Verdict
     text: str
     why: str = ""
+    role: Role = "device"
+    """The side under test."""
+    expected: str = ""
+    got: str = ""
     at: int | None = None
-    """Offset of the first byte that differs."""
+    """Offset of the first byte that differs between what was expected and what came."""
     transcript: tuple[Exchanged, ...] = ()
+    messages: tuple[tuple[str, str], ...] = ()
+    """What went over where there are no commands: names and bytes in hex."""
     outcome: str = ""
     """Commands and status words in short: what told this case from another."""
-
-
-FAILED: Final = ("failed",)
 
 
 def first_difference(expected: bytes, got: bytes) -> int | None:
@@ -72,9 +92,9 @@ def first_difference(expected: bytes, got: bytes) -> int | None:
     return None if len(expected) == len(got) else min(len(expected), len(got))
 
 
-def shape(transcript: tuple[Exchanged, ...], detail: str) -> str:
-    """The outcome in short: what was asked and answered, and what was particular to it."""
+def shape(transcript: tuple[Exchanged, ...], detail: str = "") -> str:
+    """The outcome in short: commands, their status words, and what was particular to it."""
     steps = [
         f"{one.command.ins:02X}:{'none' if one.response is None else f'{one.response.sw:04X}'}" for one in transcript
     ]
-    return " ".join([*steps, detail])
+    return " ".join([*steps, detail]).rstrip()

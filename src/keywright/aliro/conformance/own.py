@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Callable
 
 from keywright.aliro import certificates
-from keywright.aliro.conformance.reader import Issuing, ReaderScenario
+from keywright.aliro.conformance.reader_checks import Issuing, ReaderScenario
 from keywright.aliro.conformance.tester import Bench
 from keywright.aliro.conformance.tester_device import TesterDevice
 from keywright.aliro.credential import CredentialRecord, GroupRecord
@@ -23,7 +23,7 @@ from keywright.aliro.profile import Interface
 from keywright.aliro.reader import Reader
 from keywright.aliro.simulated import SimulatedUserDevice
 from keywright.aliro.user_device import Settings, UserDevice
-from keywright.crypto.ec import EcPrivateKey
+from keywright.crypto.ec import EcPrivateKey, EcPublicKey
 from keywright.store.memory import Memory, RamMemory
 
 ELEMENT = "door"
@@ -77,23 +77,25 @@ def _group(name: str) -> bytes:
     return hashlib.sha256(f"keywright conformance group {name}".encode()).digest()[:16]
 
 
-def issuing(random: Callable[[int], bytes], now: int) -> Issuing:
-    """Documents for a lock that trusts the issuer of `lock`."""
+def issuing(random: Callable[[int], bytes], now: int, element: str = ELEMENT) -> Issuing:
+    """Documents for a lock that trusts the issuer of `lock`, about this element."""
     return Issuing(
         CredentialIssuer(key("credential issuer"), random),
         CredentialIssuer(key("stranger"), random),
         key("credential"),
         key("other"),
-        ELEMENT,
+        element,
         now,
     )
 
 
-def tester_device(scenario: ReaderScenario, made: Issuing, random: Callable[[int], bytes]) -> TesterDevice:
-    """The device that plays a scenario to the reader of `bench`."""
+def device_for(
+    scenario: ReaderScenario, made: Issuing, random: Callable[[int], bytes], group_key: EcPublicKey | None = None
+) -> TesterDevice:
+    """The device that plays a scenario. group_key: of the reader, or its issuer; None: of the reader of `bench`."""
     make = scenario.document or (lambda given: DeviceResponse((given.document(),)).build())
     response = make(made)
-    return TesterDevice(scenario.behaviour, key, key("reader").public, random, lambda _: response)
+    return TesterDevice(scenario.behaviour, key, group_key or key("reader").public, random, lambda _: response)
 
 
 def lock(memory: Memory) -> Lock:

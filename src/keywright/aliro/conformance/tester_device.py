@@ -88,6 +88,10 @@ class Seen(msgspec.Struct):
     """Of the reader in AUTH1."""
     asked: list[bytes] = []
     """DeviceRequests."""
+    asked_fast: bool | None = None
+    """Whether AUTH0 wanted a cryptogram."""
+    asked_key: bool | None = None
+    """Whether AUTH1 wanted the public key, not the key slot."""
 
 
 @final
@@ -104,7 +108,7 @@ class TesterDevice:
         interface: Interface = Interface.NFC,
     ) -> None:
         """key: private keys by name. group_key: of the reader, or its issuer. answer: what a DeviceRequest gets."""
-        self.seen = Seen([], None, None, None, [])
+        self.seen = Seen()
         self._how = behaviour
         self._key = key
         self._group_key = group_key
@@ -144,7 +148,7 @@ class TesterDevice:
     def auth0(self, data: bytes) -> bytes:
         """AUTH0."""
         command = Auth0.parse(data)
-        asked = bool(command.parameters & Auth0.FAST)
+        self.seen.asked_fast = asked = bool(command.parameters & Auth0.FAST)
         shown = asked if self._how.cryptogram is None else self._how.cryptogram
         answer = Auth0Answer(self._ephemeral.public.point, self._random(64) if shown else None)
         proprietary = item(Proprietary.TAG, self._how.proprietary)
@@ -171,7 +175,7 @@ class TesterDevice:
         to_device, to_reader = step_up_keys(keys.step_up)
         self._step_up = Direction(to_device, Mode.TO_DEVICE), Direction(to_reader, Mode.TO_READER)
         point = self._key("credential").public.point
-        wants_key = bool(request.parameters & Auth1.PUBLIC_KEY)
+        self.seen.asked_key = wants_key = bool(request.parameters & Auth1.PUBLIC_KEY)
         answer = Auth1Answer(
             key_slot=None if wants_key else certificates.key_slot(point),
             public_key=point if wants_key else None,
