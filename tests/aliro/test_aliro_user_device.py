@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import pytest
 from hypothesis import given
@@ -31,8 +31,8 @@ from support.aliro import GROUP, SUB_GROUP, Device, MemoryRecords, fresh, key, r
 _SELECT = Command(0x00, Ins.SELECT, 0x04, 0x00, EXPEDITED_AID, 0)
 
 
-def _auth0(**fields: object) -> Command:
-    values = {
+def _auth0(**fields: Any) -> Command:
+    values: dict[str, Any] = {
         "parameters": 0,
         "policy": 1,
         "version": 0x100,
@@ -41,7 +41,7 @@ def _auth0(**fields: object) -> Command:
         "reader_identifier": GROUP + SUB_GROUP,
         **fields,
     }
-    return Command(0x80, Ins.AUTH0, 0, 0, Auth0(**values).build(), 0)  # type: ignore[arg-type]
+    return Command(0x80, Ins.AUTH0, 0, 0, Auth0(**values).build(), 0)
 
 
 def _bring(device: Device, state: State) -> None:

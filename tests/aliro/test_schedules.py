@@ -167,7 +167,7 @@ OFFICE = Recurrence(9 * 3600, Pattern.WEEKLY, 0b11111)
         (Schedule(at("2025-01-06T08:00"), at("2025-01-07T09:00"), OFFICE), ["2025-01-07T08:59:59"],
          ["2025-01-07T09:00", "2025-01-08T08:30"]),
     ],
-)  # fmt: skip
+)  # fmt: skip  # one case in two lines
 def test_schedules_as_people_mean_them(schedule: Schedule, running: list[str], not_running: list[str]) -> None:
     for text in running:
         assert is_running(schedule, at(text)), text

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import pytest
 from hypothesis import given, settings
@@ -85,15 +85,15 @@ def _known(phone: Phone, car: Car) -> Car:
     return car
 
 
-def _auth0(p1: int = 0, **fields: object) -> Command:
-    values = {
+def _auth0(p1: int = 0, **fields: Any) -> Command:
+    values: dict[str, Any] = {
         "version": 0x100,
         "ephemeral": key("ephemeral").public.point,
         "transaction_identifier": bytes(16),
         "vehicle": VEHICLE,
         **fields,
     }
-    return Command(0x80, Ins.AUTH0, p1, 0, Auth0(**values).build(), 0)  # type: ignore[arg-type]
+    return Command(0x80, Ins.AUTH0, p1, 0, Auth0(**values).build(), 0)
 
 
 @pytest.mark.parametrize("state", list(State))

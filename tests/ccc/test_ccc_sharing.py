@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import msgspec
 import pytest
 from hypothesis import given, settings
@@ -156,12 +158,12 @@ def test_one_changed_bit_of_a_package_is_refused(bit: int) -> None:
     assert car.memory.find(SLOT) is None
 
 
-def _grant(signer: str, owner: Phone, friend: Phone, **fields: object) -> bytes:
+def _grant(signer: str, owner: Phone, friend: Phone, **fields: Any) -> bytes:
     """A grant with other fields; signer: name of a key, empty for the owner's."""
     _, record = find_key(owner.device.records, VEHICLE) or pytest.fail("no owner")
     _, friends = find_key(friend.device.records, VEHICLE) or pytest.fail("no friend")
     own = key(signer) if signer else owner.signer(record.key)
-    values = {
+    values: dict[str, Any] = {
         "kind": Kind.GRANT,
         "issuer": statements.key_identifier(own.public),
         "subject": friends.public_key,
@@ -170,7 +172,7 @@ def _grant(signer: str, owner: Phone, friend: Phone, **fields: object) -> bytes:
         "entitlements": 1,
         **fields,
     }
-    return statements.sign(own, Statement(**values))  # type: ignore[arg-type]
+    return statements.sign(own, Statement(**values))
 
 
 @pytest.mark.parametrize(

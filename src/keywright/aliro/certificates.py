@@ -222,7 +222,7 @@ def _wrap(values: CompressedCertificate) -> bytes:
 def _read(values: CompressedCertificate) -> ReaderCertificate:
     if not 1 <= len(values.serial) <= SERIAL_BYTES:
         raise DecodeError(f"serial number of {len(values.serial)} bytes")
-    if values.public_key[:2] != b"\0\x04" or values.signature[:1] != b"\0":
+    if values.public_key[:2] != b"\0\x04" or not values.signature.startswith(b"\0"):
         raise DecodeError("a key or signature that is no whole number of bytes, or no uncompressed point")
     return ReaderCertificate(
         serial=int.from_bytes(values.serial),

@@ -39,6 +39,14 @@ DEFAULT_NAME: Final = "default"
 DEFAULT_LINK: Final = "vpcd:127.0.0.1:35963"
 
 Memory = Annotated[Path | None, typer.Option("--memory", metavar="FILE", help="Where it keeps its memory.")]
+Protocols = Annotated[
+    list[str] | None,
+    typer.Option("--scp", metavar="NN:I", help="A protocol it offers beside SCP03, with its i; may be repeated."),
+]
+Resets = Annotated[
+    bool | None,
+    typer.Option("--resets/--no-resets", help="Blocking every key brings its first keys back, as with a YubiKey."),
+]
 Fob = Annotated[str, typer.Option("--fob", metavar="SERIAL", help="The simulated key fob of this serial.")]
 
 
@@ -57,15 +65,9 @@ def new(
     try_limit: Annotated[
         int | None, typer.Option("--try-limit", metavar="N", help="Wrong tries in a row that block a key set.")
     ] = None,
-    scp: Annotated[
-        list[str] | None,
-        typer.Option("--scp", metavar="NN:I", help="A protocol it offers beside SCP03, with its i; may be repeated."),
-    ] = None,
+    scp: Protocols = None,
     applet: Applets = None,
-    resets: Annotated[
-        bool | None,
-        typer.Option("--resets/--no-resets", help="Blocking every key brings its first keys back, as with a YubiKey."),
-    ] = None,
+    resets: Resets = None,
     profile: Annotated[
         str, typer.Option("--profile", metavar="NAME|FILE", help="The kind of card it is; kept in its memory.")
     ] = "",

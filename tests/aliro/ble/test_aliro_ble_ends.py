@@ -165,7 +165,8 @@ def test_the_reader_authenticates_a_device_of_another_hand_and_goes_on_to_m1() -
     ((protocol, number, payload),) = device.say(2, 1, bytes.fromhex("0000"))
     assert (protocol, number) == (1, 0)
     assert device.device.session.command is None
-    assert M1.parse(payload).session_id == int.from_bytes(end.opened.transaction.command.transaction_identifier[12:])  # type: ignore[union-attr]
+    assert end.opened is not None
+    assert M1.parse(payload).session_id == int.from_bytes(end.opened.transaction.command.transaction_identifier[12:])
 
 
 def test_the_reader_is_asked_by_remote_keyless_entry_of_another_hand() -> None:

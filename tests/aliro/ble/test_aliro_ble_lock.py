@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import pytest
 
@@ -74,10 +75,10 @@ class House:
         one = UserDevice(DeviceSettings(interface=interface), lambda name: key(name.decode()), stream(f"{interface}"))
         return SimulatedUserDevice(one, self.kept)
 
-    def by_bluetooth(self, seed: str, **how: object) -> Session:
+    def by_bluetooth(self, seed: str, **how: Any) -> Session:
         """One session."""
         device = self.device(Interface.BLE)
-        return Session(at=self.door, device=device, seed=seed, **how).run()  # type: ignore[arg-type]
+        return Session(at=self.door, device=device, seed=seed, **how).run()
 
     def by_nfc(self, seed: str) -> bool:
         """Whether one transaction over NFC was enough by the fast phase."""

@@ -233,7 +233,7 @@ def modules(
 
 COMMANDS: Final[dict[int, Callable[[AliroApplet, Command, Context], Response]]] = {
     Ins.GENERATE_KEY_PAIR: AliroApplet._generate,  # noqa: SLF001 - the table of the class above
-    GpIns.GET_DATA: AliroApplet._get_data,  # noqa: SLF001
-    GpIns.STORE_DATA: AliroApplet._store_data,  # noqa: SLF001
+    GpIns.GET_DATA: AliroApplet._get_data,  # noqa: SLF001 - as above
+    GpIns.STORE_DATA: AliroApplet._store_data,  # noqa: SLF001 - as above
 }
 """The line's commands. Every other instruction is for the user device."""
