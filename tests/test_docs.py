@@ -26,7 +26,11 @@ DOCS = ROOT / "docs"
 PAGES = {name_of(page): page for page in pages()}
 RUN = sorted(name for name in PAGES if name == "docs/tutorial.md" or name.startswith("docs/how-to/"))
 # page -> the test that holds its marked parts to the program, where no generator writes them.
-HELD = {"docs/credential-applet.md": "tests/fob/test_credential_messages.py"}
+HELD = {
+    "docs/credential-applet.md": "tests/fob/test_credential_messages.py",
+    "docs/aliro-applet.md": "tests/fob/test_aliro_applet_messages.py",
+    "docs/aliro.md": "tests/aliro/test_aliro_page.py",
+}
 LANGUAGES = {"", "bash", "console", "output", "python", "text", "toml", "json"}
 PACKAGE = Path(keywright.errors.__file__).parent
 

@@ -55,6 +55,27 @@ _ROWS = (
         "",
     ),
     Row(
+        "Aliro access protocol and documents: lock, user device",
+        "keywright.aliro.lock",
+        "keywright.aliro.user_device",
+        "keywright.fob.aliro.applet",
+        _PCSC,
+    ),
+    Row(
+        "Aliro over Bluetooth: lock, user device",
+        "keywright.aliro.ble.reader",
+        "keywright.aliro.ble.user_device",
+        "keywright.fob.aliro_ble",
+        "",
+    ),
+    Row(
+        "CCC Digital Key, our profile CCC-public",
+        "keywright.ccc.vehicle",
+        "keywright.ccc.device",
+        "keywright.fob.garage",
+        "",
+    ),
+    Row(
         "UWB ranging of CCC and Aliro: setup and rounds",
         "keywright.uwb.ranging.responder",
         "keywright.uwb.ranging.initiator",
