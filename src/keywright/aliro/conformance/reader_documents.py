@@ -97,16 +97,20 @@ def documents() -> Iterator[ReaderScenario]:
         ("empty", "no bytes", lambda _: b"", refused),
     ):
         yield ReaderScenario(f"document, {name}", "step-up negative", text, Behaviour(), after_asking(check), document)
-    for name, text, how in (
+    yield from _envelopes()
+
+
+def _envelopes() -> Iterator[ReaderScenario]:
+    for name, text, behaviour in (
         (
             "changed bit",
             "the sealed response is changed",
-            {"envelope": lambda data: data[:-1] + bytes((data[-1] ^ 1,))},
+            Behaviour(envelope=lambda data: data[:-1] + bytes((data[-1] ^ 1,))),
         ),
-        ("not DO 53", "the answer is no DO'53'", {"envelope": lambda data: b"\x54" + data[1:]}),
-        ("no data", "9000 and nothing", {"envelope": lambda _: b""}),
+        ("not DO 53", "the answer is no DO'53'", Behaviour(envelope=lambda data: b"\x54" + data[1:])),
+        ("no data", "9000 and nothing", Behaviour(envelope=lambda _: b"")),
     ):
-        yield ReaderScenario(f"envelope, {name}", "step-up negative", text, Behaviour(**how), after_asking(refused))
+        yield ReaderScenario(f"envelope, {name}", "step-up negative", text, behaviour, after_asking(refused))
 
 
 def _swapped(raw: bytes) -> bytes:
