@@ -2,7 +2,8 @@
 
 The floor of a standard transaction: two ephemeral key pairs, two agreements, two signatures, two verifications, the key
 blocks and Kpersistent at both ends, one message sealed and opened. That of a fast one: the two key pairs, both blocks,
-the cryptogram sealed and opened. That of a look-up: for each kept key one HKDF of 32 bytes and one failed GCM.
+the cryptogram sealed and opened. That of an EXCHANGE: two messages sealed and opened. That of a look-up: for each kept
+key one HKDF of 32 bytes and one failed GCM. The device's memory is RAM: no commit reaches a disk, on neither side.
 """
 
 from __future__ import annotations
@@ -22,10 +23,11 @@ from bench.figures import Figure, micro, rate
 from bench.measure import Contender, race
 from keywright.aliro.cache import Kept, PersistentKeys
 from keywright.aliro.credential import CredentialRecord, GroupRecord
+from keywright.aliro.exchange import MailboxRequest, Read, Write
 from keywright.aliro.keys import Kpersistent, Transaction, x_of
 from keywright.aliro.messages import Auth0, Auth0Answer
-from keywright.aliro.profile import Interface
-from keywright.aliro.reader import Fresh, Opened, Plan, Reader, authenticate
+from keywright.aliro.profile import Interface, Profile
+from keywright.aliro.reader import Fresh, Opened, Plan, Reader, authenticate, use_mailbox
 from keywright.aliro.simulated import SimulatedUserDevice
 from keywright.aliro.user_device import Settings, UserDevice
 from keywright.crypto.ec import EcPrivateKey
@@ -39,11 +41,16 @@ KEPT: Final = 10_000
 LOOK_UP: Final = 1.5
 _ROUNDS: Final = 31
 _IDENTIFIER: Final = bytes(range(32))
+_UNLIMITED: Final = Profile(expedited_limit=0xFFFFFFFF)
+"""A channel that does not end in the middle of a measurement."""
+_SETTINGS: Final = Settings(profile=_UNLIMITED)
+_WRITTEN: Final = bytes(range(32))
+_MAILBOX: Final = MailboxRequest((Write(0, _WRITTEN), Read(0, len(_WRITTEN))))
 
 
 def figures() -> list[Figure]:
     """Every row."""
-    return [_standard(), _fast(), _look_up()]
+    return [_standard(), _fast(), _exchange(), _look_up()]
 
 
 class _Link:
@@ -58,16 +65,22 @@ class _Pair:
 
     def __init__(self) -> None:
         self.keys = PersistentKeys()
-        self.reader = Reader(EcPrivateKey.generate("P-256"), _IDENTIFIER)
+        self.reader = Reader(EcPrivateKey.generate("P-256"), _IDENTIFIER, profile=_UNLIMITED)
         credential = EcPrivateKey.generate("P-256")
         group = GroupRecord(_IDENTIFIER[:16], self.reader.key.public.point)
         record = CredentialRecord(b"key", credential.public.point, (group,))
-        device = UserDevice(Settings(), lambda _: credential, os.urandom)
-        self._send = transmit(_Link(SimulatedUserDevice(device, RamMemory({"credential/0": record.build()}))))
+        kept = {"credential/0": record.build(), "mailbox/0": bytes(64)}
+        device = UserDevice(_SETTINGS, lambda _: credential, os.urandom)
+        self._send = transmit(_Link(SimulatedUserDevice(device, RamMemory(kept))))
 
     def transact(self, plan: Plan) -> Opened:
         """One transaction."""
         return drive(authenticate(self.reader, plan, Fresh.draw(os.urandom), self.keys), self._send)
+
+    def exchange(self, opened: Opened) -> None:
+        """Write 32 bytes of the mailbox and read them."""
+        if drive(use_mailbox(opened, _MAILBOX), self._send).reads != (_WRITTEN,):
+            raise RuntimeError("the mailbox has something else")
 
 
 def _standard() -> Figure:
@@ -95,6 +108,15 @@ def _fast() -> Figure:
     mine, bare = result.median("ours"), result.median("bare")
     share = result.speed("ours", "bare")
     return Figure("Aliro, fast, both ends", rate(1 / mine), f"{rate(1 / bare)} bare crypto", share, FAST)
+
+
+def _exchange() -> Figure:
+    pair = _Pair()
+    opened = pair.transact(Plan(fast=False))
+    result = race([Contender("ours", lambda: pair.exchange(opened)), Contender("bare", _bare_exchange)], rounds=_ROUNDS)
+    mine, bare = result.median("ours"), result.median("bare")
+    share = result.speed("ours", "bare")
+    return Figure("Aliro, EXCHANGE with a mailbox, both ends", rate(1 / mine), f"{rate(1 / bare)} bare crypto", share)
 
 
 def _look_up() -> Figure:
@@ -178,6 +200,12 @@ def _bare_standard() -> None:
         key.public_key().verify(key.sign(_MESSAGE, _ECDSA), _MESSAGE, _ECDSA)
     cipher = AESGCM(bytes(32))
     cipher.decrypt(bytes(12), cipher.encrypt(bytes(12), _MESSAGE, b""), b"")
+
+
+def _bare_exchange() -> None:
+    cipher = AESGCM(bytes(32))
+    for size in (47, 38):  # the plain request and answer
+        cipher.decrypt(bytes(12), cipher.encrypt(bytes(12), bytes(size), b""), b"")
 
 
 def _bare_fast() -> None:

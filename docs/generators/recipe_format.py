@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import inspect
+import json
 from types import ModuleType
 from typing import Any
 
@@ -127,6 +128,8 @@ def _default(field: shape.Field) -> str:
         return f"`{str(value).lower()}`"
     if isinstance(value, int):
         return f"`{_number(value, _high(field.type))}`"
+    if isinstance(value, tuple):
+        return f"`{json.dumps(value)}`"
     return f'`"{value}"`'
 
 

@@ -10,7 +10,7 @@ from keywright.aliro.access import Situation
 from keywright.aliro.documents.document import Document
 from keywright.aliro.documents.verification import Trust
 from keywright.aliro.lock import Lock, Settings
-from keywright.aliro.messages import STEP_UP_AID
+from keywright.aliro.messages import STEP_UP_AID, ReaderStatus
 from keywright.crypto.ec import EcPublicKey
 from keywright.errors import KeywrightError, LinkError, StoreError
 from keywright.fob.aliro.messages import EXPEDITED_MODULE, PACKAGE_AID
@@ -163,9 +163,22 @@ def test_a_load_file_that_the_maker_has_put_there_is_only_installed() -> None:
     assert EXPEDITED_MODULE in load_file().applet_aids
 
 
-def test_without_an_issuer_a_unit_gets_no_document_and_a_registered_key_opens() -> None:
+def test_an_issuer_that_the_keystore_does_not_hold_is_named() -> None:
     made = unit(RECIPE.replace("mailbox_bytes = 32", "issuer = 'nobody'"))
     made.fails(StoreError, "aliro", text="nobody")
+
+
+def test_without_an_issuer_a_unit_gets_no_document_and_a_registered_key_opens() -> None:
+    made = unit(RECIPE.replace("mailbox_bytes = 32", "issuer = ''"))
+    made.play("aliro")
+    assert not [name for name in made.memory.names() if name.endswith("/access/0")]
+    door = lock_of(made.ledger)
+    send = transmit(Loopback(made.device))
+    stranger = drive(door.unlock(fresh("1"), Situation(now=int(made.ledger.job().clock()))), send)
+    assert (stranger.granted, stranger.status) == (False, ReaderStatus.PUBLIC_KEY_NOT_FOUND)
+    registered = Lock(reader(), RamMemory(), Trust.of(()), registered={stranger.credential: "Ada"})
+    made.device.reset()
+    assert drive(registered.unlock(fresh("2"), Situation(now=None)), send).granted
 
 
 @pytest.mark.parametrize(

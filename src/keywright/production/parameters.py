@@ -203,8 +203,8 @@ class Aliro(Parameters, frozen=True, kw_only=True):
     """reader_group_identifier."""
     reader_key: HexKey
     """Public key of the reader, or of the Reader System Issuer where readers have certificates."""
-    issuer: Name | None = "access-issuer"
-    """Credential Issuer in the keystore, which signs the Access Document; None: the unit gets none."""
+    issuer: Annotated[str, Meta(pattern=r"^(?:[A-Za-z0-9][A-Za-z0-9._-]*)?$", max_length=64)] = "access-issuer"
+    """Credential Issuer in the keystore, which signs the Access Document; empty: the unit gets none."""
     element: Annotated[str, Meta(min_length=1, max_length=32)] = "door"
     """Identifier of the element of the Access Document."""
     capabilities: tuple[AliroCapability, ...] = ("unsecure", "secure")
@@ -212,7 +212,7 @@ class Aliro(Parameters, frozen=True, kw_only=True):
     validity_days: Annotated[int, Meta(ge=1, le=7300)] = 365
     mailbox_bytes: Annotated[int, Meta(ge=0, le=2048)] = 0
     load: bool = True
-    """Whether the load file is put on the unit too; False: its maker has done so."""
+    """Whether the load file is put on the unit too; `false`: its maker has done so."""
 
     def check(self) -> None:
         """Raise ValueError for a key that is no point of the curve."""

@@ -176,13 +176,13 @@ def _check_keystore(recipe: Recipe, keystore: Keystore, now: float, *, is_new: b
     for spec in recipe.steps:
         for field, purpose in (("master", "master"), ("keys", "factory"), ("ca", "ca"), ("issuer", "issuer")):
             name = getattr(spec.parameters, field, None)
-            if name is not None and (purpose, name) not in held:
+            if name and (purpose, name) not in held:
                 known = ", ".join(sorted(n for kind, n in held if kind == purpose)) or "none"
                 raise StoreError(
                     f"step {spec.name} (line {spec.line}) needs {field} {name!r}, which the keystore does not hold",
                     hint=f"it holds: {known}",
                 )
-            if name is not None and is_new:
+            if name and is_new:
                 check = keystore.registry.check_uses if purpose == "factory" else keystore.registry.check_originates
                 check(name, now)
         match spec.parameters:

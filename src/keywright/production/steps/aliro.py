@@ -83,7 +83,7 @@ def _known(job: Job) -> Facts | None:
 
 def _issued(job: Job, p: Aliro, point: bytes) -> Facts:
     """The Access Document for the unit's key, and when it was signed; nothing without an issuer."""
-    if p.issuer is None:
+    if not p.issuer:
         return {}
     now = int(job.clock())
     issuer = CredentialIssuer(KeystoreSigner(job.keystore, p.issuer), job.rng)
