@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 import io
 import pkgutil
@@ -31,6 +32,9 @@ _EXIT_CODES: Final = (
     (7, "a lot is complete, some units were set aside"),
     (130, "interrupted (Ctrl-C)"),
 )
+
+_command: Final = functools.cache(lambda noun: get_command(application(noun)))
+"""The program with one noun; kept, as making it takes longer than all of its help."""
 
 _ERRORS: Final = """An error is one line on standard error, `keywright: MESSAGE`, and one that says what to do next.
 With `--json` it is one object on standard output: `{"error": {"code": ..., "message": ..., "hint": ...}}`.
@@ -109,7 +113,7 @@ def _first_paragraph(kind: type[KeywrightError]) -> str:
 
 def _inner(noun: str, verb: str) -> list[tuple[str, ...]]:
     """The verbs below a verb, such as those of `card keys`, and those below them."""
-    found = getattr(get_command(application(noun)), "commands", {})[noun].commands[verb]
+    found = getattr(_command(noun), "commands", {})[noun].commands[verb]
     return list(_below(found))
 
 
@@ -121,9 +125,8 @@ def _below(command: object, *path: str) -> Iterator[tuple[str, ...]]:
 
 def _help(*words: str) -> str:
     out = io.StringIO()
-    command = get_command(application(words[0]))
     with redirect_stdout(out):
-        command.main([*words, "--help"], prog_name=PROGRAM, standalone_mode=False, terminal_width=_COLUMNS)
+        _command(words[0]).main([*words, "--help"], prog_name=PROGRAM, standalone_mode=False, terminal_width=_COLUMNS)
     return out.getvalue()
 
 
