@@ -8,7 +8,10 @@ from typing import NamedTuple
 
 import pytest
 
+from keywright.aliro.dates import parse_timestamp
 from keywright.aliro.documents.document import ACCESS, Document
+from keywright.aliro.documents.verification import Trust, verify
+from keywright.crypto.ec import EcPublicKey
 from support.commands import Keywright
 from support.ledger import FOB
 
@@ -89,14 +92,22 @@ def test_somebody_is_given_access_for_a_while(keywright: Keywright, place: Place
     key = str(unlock(keywright, place, "F1")["credential"])
     out = tmp_path / "guest.aliro"
     ran = keywright(
-        "key", "share", out, "--key", key, "--keystore", place.keystore, "--until", "2030-01-01T00:00:00Z", "--json"
+        "key", "share", out, "--key", key, "--keystore", place.keystore, "--until", "2090-01-01T00:00:00Z", "--json"
     )
     assert ran.code == 0
     document = Document.parse(out.read_bytes())
     assert document.doc_type == ACCESS
-    assert json.loads(ran.out)["key"] == key
+    told = json.loads(ran.out)
+    assert told["key"] == key
+    trust = Trust.of((EcPublicKey.from_point("P-256", bytes.fromhex(told["issuer"])),))
+    last = parse_timestamp("2090-01-01T00:00:00Z") - 1
+    public = EcPublicKey.from_point("P-256", bytes.fromhex(key))
+    assert verify(document, trust, doc_type=ACCESS, device_key=public, now=last).elements.keys() == {"door"}
     again = keywright("key", "share", out, "--key", key, "--keystore", place.keystore)
     assert (again.code, "cannot be made" in again.err) == (2, True)
+
+
+_SHARE = ("--key", "04ff", "--keystore", "k")
 
 
 @pytest.mark.parametrize(
@@ -106,6 +117,12 @@ def test_somebody_is_given_access_for_a_while(keywright: Keywright, place: Place
         (("key", "lock", "new", "door.lock", "--group", "00"), "16 bytes in hex"),
         (("key", "share", "x", "--key", "04ff", "--keystore", "k"), "not a point of P-256"),
         (("key", "revoke", "--key", "04ff", "--keystore", "k"), "nobody is told"),
+        (("key", "share", "x", *_SHARE, "--until", "2020-01-01T00:00:00Z"), "over before it begins"),
+        (
+            ("key", "share", "x", *_SHARE, "--from", "2090-01-02T00:00:00Z", "--until", "2090-01-01T00:00:00Z"),
+            "over before it begins",
+        ),
+        (("key", "share", "x", *_SHARE, "--until", "2090-01-01T00:00:00Z", "--validity", "1d"), "not hold so long"),
         (("key", "lock", "trust", "none.lock"), "which issuer"),
     ],
 )

@@ -39,7 +39,10 @@ def share(
     allow: Annotated[list[str] | None, typer.Option("--allow", metavar="ACTION", help="What it allows.")] = None,
     begin: Annotated[str, typer.Option("--from", metavar="TIME", help="First moment of access.")] = "",
     until: Annotated[str, typer.Option("--until", metavar="TIME", help="First moment without it.")] = "",
-    validity: Annotated[str, typer.Option("--validity", metavar="TIME", help="How long the document holds.")] = "365d",
+    validity: Annotated[
+        str,
+        typer.Option("--validity", metavar="TIME", help="How long the document holds: 365d, or until access ends."),
+    ] = "",
     unlock: UnlockFile = None,
     passphrase: Passphrase = False,
     json: Json = False,
@@ -49,11 +52,15 @@ def share(
     Example: keywright key share guest.aliro --key guest.pem --keystore lot.db.keystore --until 2026-12-24T18:00:00Z
     """
     now = time_in("", "") or 0
-    lasts = duration_in(validity, "--validity")
-    schedules: tuple[Schedule, ...] = ()
-    if begin or until:
-        start = (time_in(begin, "--from") if begin else now) or 0
-        schedules = (Schedule(start, time_in(until, "--until") if until else None),)
+    start, end = _span(now, begin, until)
+    lasts = duration_in(validity or "365d", "--validity")
+    if end is not None and end > now + lasts:
+        if validity:
+            raise UsageError(
+                f"--until {until}: the document does not hold so long", hint="give a longer --validity, or none"
+            )
+        lasts = end - now
+    schedules = (Schedule(start, end),) if begin or until else ()
     allowed = sum({action_in(one, "--allow") for one in (allow or ["unsecure", "secure"])})
     data = AccessData(rules=(AccessRule(allowed, allow=1 if schedules else None),), schedules=schedules)
     public = public_key_in(key, "--key")
@@ -121,6 +128,15 @@ def revoke(
         say(f"{good('told')} {name}: {'its kept key is gone' if count else 'nothing was kept of it'}")
     if out is not None:
         say(f"{good('signed')} {out}")
+
+
+def _span(now: int, begin: str, until: str) -> tuple[int, int | None]:
+    """First moment of access, and the first without it, if there is one."""
+    start = (time_in(begin, "--from") if begin else now) or 0
+    end = time_in(until, "--until") if until else None
+    if end is not None and end <= max(start, now):
+        raise UsageError(f"--until {until}: access would be over before it begins", hint="give a later time")
+    return start, end
 
 
 def _write(path: Path, document: Document) -> None:
