@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from keywright.aliro.cache import PersistentKeys
 from keywright.aliro.credential import GroupRecord
@@ -264,3 +266,17 @@ def test_in_an_atomic_session_of_the_mailbox_the_line_s_commands_are_6900_too() 
         assert here(0x80, ins, 0, 0, le=0).sw == 0x6900
         assert here(0x80, ins, 0, 0, le=0).sw != 0x6900
         here.card.reset()
+
+
+@given(
+    is_secured=st.booleans(),
+    ins=st.integers(0, 255),
+    p1=st.integers(0, 255),
+    p2=st.integers(0, 255),
+    data=st.binary(max_size=80),
+)
+def test_any_command_gets_an_answer_and_no_fault(*, is_secured: bool, ins: int, p1: int, p2: int, data: bytes) -> None:
+    here = terminal()
+    here.select(EXPEDITED_AID)
+    send = here.authenticate(0x01) if is_secured else here
+    assert send(0x80, ins, p1, p2, data, 0).sw >> 12 in (6, 9)
