@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import ast
 from pathlib import Path
 
 import pytest
 
-from support.rooms import EXCEPTIONS, FOR_TYPES, PACKAGE, ROOMS, WORLDLY, imports, modules, violations
+from support.rooms import EXCEPTIONS, FOR_TYPES, PACKAGE, ROOMS, WORLDLY, Module, imports, modules, violations
 
 SOURCE = Path(__file__).parents[1] / "src" / PACKAGE
 
@@ -111,21 +112,26 @@ HARMLESS = {
 }
 
 
-def plant(root: Path, files: dict[str, str]) -> Path:
+def planted(root: Path, files: dict[str, str]) -> list[Module]:
     package = root / PACKAGE
     for name, text in files.items():
         path = package / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8")
-    return package
+    return modules(package)
 
 
-def test_the_house_stands_as_planned() -> None:
-    assert violations(SOURCE) == []
+@pytest.fixture(scope="module")
+def house() -> list[Module]:
+    return modules(SOURCE)
 
 
-def test_the_reader_saw_the_house() -> None:
-    seen = {module.name for module in modules(SOURCE)}
+def test_the_house_stands_as_planned(house: list[Module]) -> None:
+    assert violations(house) == []
+
+
+def test_the_reader_saw_the_house(house: list[Module]) -> None:
+    seen = {module.name for module in house}
     assert {"keywright", "keywright.errors", "keywright.crypto.aes", "keywright.sansio.dialogue"} <= seen
     assert len(seen) == len(list(SOURCE.rglob("*.py")))
 
@@ -133,7 +139,7 @@ def test_the_reader_saw_the_house() -> None:
 @pytest.mark.parametrize("kind", PLANTED)
 def test_planted_violation_is_found(kind: str, tmp_path: Path) -> None:
     name, text, expected = PLANTED[kind]
-    found = violations(plant(tmp_path, {name: text}))
+    found = violations(planted(tmp_path, {name: text}))
     assert any(expected in line for line in found), found
     assert all(line.startswith(f"{PACKAGE}/{name}:") for line in found)
 
@@ -141,20 +147,20 @@ def test_planted_violation_is_found(kind: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("module", REAL_WORLD)
 def test_the_real_world_is_refused_in_every_protocol_room(module: str, tmp_path: Path) -> None:
     files = {f"{room}/x.py": f"import {module}" for room in PROTOCOL_ROOMS}
-    found = violations(plant(tmp_path, files))
+    found = violations(planted(tmp_path, files))
     assert len(found) == len(PROTOCOL_ROOMS), found
     assert all(line.endswith(f"x.py:1: {module} in a protocol room") for line in found)
 
 
 @pytest.mark.parametrize("module", REAL_WORLD)
 def test_the_real_world_is_allowed_where_it_is_met(module: str, tmp_path: Path) -> None:
-    assert violations(plant(tmp_path, {f"{room}/x.py": f"import {module}" for room in sorted(WORLDLY)})) == []
+    assert violations(planted(tmp_path, {f"{room}/x.py": f"import {module}" for room in sorted(WORLDLY)})) == []
 
 
 @pytest.mark.parametrize("room", ROOMS)
 def test_every_pair_of_rooms_is_judged_by_the_table(room: str, tmp_path: Path) -> None:
     others = sorted(set(ROOMS) - {room})
-    found = violations(plant(tmp_path, {f"{room}/x.py": "\n".join(f"import keywright.{name}.x" for name in others)}))
+    found = violations(planted(tmp_path, {f"{room}/x.py": "\n".join(f"import keywright.{name}.x" for name in others)}))
     refused = {line.rpartition(" ")[2] for line in found}
     assert refused == set(others) - ROOMS[room]
 
@@ -162,7 +168,7 @@ def test_every_pair_of_rooms_is_judged_by_the_table(room: str, tmp_path: Path) -
 @pytest.mark.parametrize("kind", HARMLESS)
 def test_what_the_plan_allows_is_not_reported(kind: str, tmp_path: Path) -> None:
     name, text = HARMLESS[kind]
-    assert violations(plant(tmp_path, {name: text})) == []
+    assert violations(planted(tmp_path, {name: text})) == []
 
 
 @pytest.mark.parametrize(
@@ -175,7 +181,7 @@ def test_what_the_plan_allows_is_not_reported(kind: str, tmp_path: Path) -> None
     ids=["at the top", "in a function", "for types"],
 )
 def test_a_circle_inside_a_room_is_found(first: str, second: str, tmp_path: Path) -> None:
-    found = violations(plant(tmp_path, {"codec/a.py": first, "codec/b.py": second}))
+    found = violations(planted(tmp_path, {"codec/a.py": first, "codec/b.py": second}))
     assert len(found) == 1
     assert "imports in a circle" in found[0]
     assert {"keywright.codec.a", "keywright.codec.b"} <= set(found[0].split())
@@ -186,7 +192,7 @@ def test_a_circle_through_the_room_s_own_front_door_is_found(tmp_path: Path) -> 
         "codec/__init__.py": "from keywright.codec.a import name",
         "codec/a.py": "from keywright.codec import name",
     }
-    assert any("imports in a circle" in line for line in violations(plant(tmp_path, files)))
+    assert any("imports in a circle" in line for line in violations(planted(tmp_path, files)))
 
 
 def test_no_room_of_the_plan_can_close_a_circle() -> None:
@@ -195,9 +201,9 @@ def test_no_room_of_the_plan_can_close_a_circle() -> None:
         assert all(room not in ROOMS[other] for other in may_import)
 
 
-def test_every_exception_gives_a_reason_and_is_still_needed() -> None:
-    house = {module.name: module for module in modules(SOURCE)}
+def test_every_exception_gives_a_reason_and_is_still_needed(house: list[Module]) -> None:
+    trees = {module.name: module.tree for module in house}
     assert all(len(reason.split()) > 3 for reason in (*EXCEPTIONS.values(), *FOR_TYPES.values()))
     for name, imported in EXCEPTIONS:
-        if name in house:
-            assert imported in {one.target.partition(".")[0] for one in imports(house[name].tree, set())}
+        if name in trees:
+            assert imported in {one.target.partition(".")[0] for one in imports(ast.walk(trees[name]), set())}

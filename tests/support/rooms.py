@@ -6,7 +6,7 @@ Nothing is imported to find out: every `import` statement counts, wherever it st
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
@@ -123,35 +123,45 @@ def modules(package: Path) -> list[Module]:
     return found
 
 
-def violations(package: Path) -> list[str]:
-    """Every break of the plan below `package`, as "keywright/FILE:LINE: what"."""
-    house = modules(package)
+def violations(house: list[Module]) -> list[str]:
+    """Every break of the plan, as "keywright/FILE:LINE: what"."""
     names = {module.name for module in house}
     found: list[str] = []
+    imported: dict[str, list[Import]] = {}
     for module in house:
+        nodes = list(ast.walk(module.tree))
+        imported[module.name] = list(imports(nodes, names))
         if module.room and module.room not in ROOMS:
             found.append(f"{module.shown}:1: {module.room} is not a room of the plan")
             continue
-        found += [f"{module.shown}:{line}: {what}" for line, what in sorted(_of_module(module, names))]
-    return found + _circles(house, names)
+        found += [
+            f"{module.shown}:{line}: {what}" for line, what in sorted(_of_module(module, nodes, imported[module.name]))
+        ]
+    return found + _circles(imported)
 
 
-def _of_module(module: Module, names: set[str]) -> Iterator[tuple[int, str]]:
-    for node in ast.walk(module.tree):
+def _of_module(module: Module, nodes: list[ast.AST], imported: list[Import]) -> Iterator[tuple[int, str]]:
+    for node in nodes:
         if isinstance(node, ast.ImportFrom) and node.level:
             yield node.lineno, "relative import"
-    for one in imports(module.tree, names):
+    for one in imported:
         inside = one.target == PACKAGE or one.target.startswith(f"{PACKAGE}.")
         for what in _of_room(module, one) if inside else _of_outside(module, one):
             yield one.line, what
-    yield from _of_calls(module)
+    yield from _of_calls(module, nodes)
 
 
-def imports(tree: ast.Module, names: set[str]) -> Iterator[Import]:
-    """Absolute imports of a file, at any depth; `names` are the modules that exist, to tell them from attributes."""
-    for_types = {id(node) for block in ast.walk(tree) if _is_for_types(block) for node in _body(block)}
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
+def imports(nodes: Iterable[ast.AST], names: set[str]) -> Iterator[Import]:
+    """Absolute imports of a file, at any depth.
+
+    nodes: as `ast.walk` gives them, a block before what is in it; names: the modules that exist, to tell them from
+    attributes.
+    """
+    for_types: set[int] = set()
+    for node in nodes:
+        if isinstance(node, ast.If) and _is_for_types(node):
+            for_types.update(id(inner) for statement in node.body for inner in ast.walk(statement))
+        elif isinstance(node, ast.Import):
             for alias in node.names:
                 yield Import(alias.name, node.lineno, id(node) in for_types)
         elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
@@ -162,14 +172,8 @@ def imports(tree: ast.Module, names: set[str]) -> Iterator[Import]:
                 yield Import(full if is_module else node.module, node.lineno, id(node) in for_types)
 
 
-def _is_for_types(node: ast.AST) -> bool:
-    return isinstance(node, ast.If) and ast.unparse(node.test).rpartition(".")[2] == "TYPE_CHECKING"
-
-
-def _body(block: ast.AST) -> Iterator[ast.AST]:
-    assert isinstance(block, ast.If)
-    for statement in block.body:
-        yield from ast.walk(statement)
+def _is_for_types(block: ast.If) -> bool:
+    return ast.unparse(block.test).rpartition(".")[2] == "TYPE_CHECKING"
 
 
 def _of_room(module: Module, one: Import) -> Iterator[str]:
@@ -202,10 +206,10 @@ def _of_outside(module: Module, one: Import) -> Iterator[str]:
         yield f"{one.target} in a protocol room"
 
 
-def _of_calls(module: Module) -> Iterator[tuple[int, str]]:
+def _of_calls(module: Module, nodes: list[ast.AST]) -> Iterator[tuple[int, str]]:
     """Breaks without an import statement: built-in I/O, clocks, imports by name."""
     protocol = module.room not in WORLDLY
-    for node in ast.walk(module.tree):
+    for node in nodes:
         if isinstance(node, ast.Attribute):
             dotted = ast.unparse(node)
             if dotted == "sys.modules":
@@ -232,12 +236,9 @@ def _of_import_by_name(module: Module, called: str, call: ast.Call) -> Iterator[
         yield from _of_room(module, Import(str(target.value), call.lineno, for_types=False))
 
 
-def _circles(house: list[Module], names: set[str]) -> list[str]:
+def _circles(imported: dict[str, list[Import]]) -> list[str]:
     """The first circle of imports, if any: lazy ones and those for types draw it too."""
-    graph = {
-        module.name: {one.target for one in imports(module.tree, names) if one.target in names} - {module.name}
-        for module in house
-    }
+    graph = {name: {one.target for one in found if one.target in imported} - {name} for name, found in imported.items()}
     try:
         TopologicalSorter(graph).prepare()
     except CycleError as error:
