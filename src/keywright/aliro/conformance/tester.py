@@ -99,6 +99,8 @@ class Tester:
         self.answer: Auth1Answer | None = None
         self.kept: Kpersistent | None = None
         self._step_up: Any = None
+        self._sealed = b""
+        """The last message of EXCHANGE as it was sealed, sent or not."""
 
     # ---- honest steps ---------------------------------------------------------------------------------------
 
@@ -229,7 +231,8 @@ class Tester:
         """EXCHANGE with this content, sealed as the next message."""
         if self.to_device is None:
             raise NotConfigured("no channel")
-        return command_of(Ins.EXCHANGE, self.to_device.seal(plain))
+        self._sealed = self.to_device.seal(plain)
+        return command_of(Ins.EXCHANGE, self._sealed)
 
     def opened(self, data: bytes, where: str) -> bytes:
         """The next message of the device."""
@@ -260,11 +263,23 @@ class Tester:
         self.other_status = (statuses[0], response.sw)
 
     def erased(self) -> Dialogue[None]:
-        """Nothing of the transaction is left: neither EXCHANGE nor AUTH1 is taken any more."""
-        for ins, data in ((Ins.EXCHANGE, bytes(32)), (Ins.AUTH1, bytes.fromhex("4101019E40") + bytes(64))):
-            response = yield command_of(ins, data)
-            if response.sw == SW.OK:
-                raise Nonconformity(f"{NAMES[ins]} after the error", "an error: the session is erased", "9000")
+        """Nothing of the transaction is left: what would be right by now is not taken any more.
+
+        Only a right message can tell: a wrong one is refused by a device that has kept everything too.
+        """
+        if self.to_device is not None:
+            for data in (self._sealed, self.sealed(Exchange(ursk_ready=True).build()).data):
+                if data:
+                    yield from self._not_taken(Ins.EXCHANGE, data)
+        if self.transaction is not None:
+            yield from self._not_taken(Ins.AUTH1, self.auth1_fields().build())
+        else:
+            yield from self._not_taken(Ins.EXCHANGE, bytes(32))
+
+    def _not_taken(self, ins: int, data: bytes) -> Dialogue[None]:
+        response = yield command_of(ins, data)
+        if response.sw == SW.OK:
+            raise Nonconformity(f"{NAMES[ins]} after the error", "an error: the session is erased", "9000")
 
     def parse(self, where: str, read: Callable[[], Parsed]) -> Parsed:
         """Read an answer, or say that it cannot be read."""
