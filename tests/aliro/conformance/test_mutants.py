@@ -91,23 +91,22 @@ def test_a_side_that_is_not_broken_passes_everything(run: Run) -> None:
 
 
 @pytest.mark.skipif(not is_nightly(), reason="every mutant at every scenario takes half a minute")
-def test_every_mutant_at_every_scenario_and_what_none_of_them_fails() -> None:
-    hit: dict[tuple[str, str], set[str]] = {}
+def test_what_no_sharp_mutant_fails_is_listed() -> None:
+    sharp: set[str] = set()
+    names: set[str] = set()
     for side, run, mutant in ALL:
         with pytest.MonkeyPatch.context() as patch:
             mutant.patch(patch)
-            for one in run(mutant, lambda *_: True):
-                found = hit.setdefault((side, one.name), set())
-                found |= {mutant.name} if one.verdict == "failed" else set()
-    families = Counter(side for (side, _), found in hit.items() if found)
-    assert all(families[side] for side in ("device", "reader", "bluetooth"))
-    untouched = sorted(f"{side}: {name}" for (side, name), found in hit.items() if not found)
-    assert untouched == UNTOUCHED.splitlines()
+            results = list(run(mutant, lambda *_: True))
+        failed = {f"{side}: {one.name}" for one in results if one.verdict == "failed"}
+        names |= {f"{side}: {one.name}" for one in results}
+        # Who breaks every transaction says nothing about a single scenario.
+        sharp |= failed if 3 * len(failed) <= len(results) else set()
+    assert names - sharp == set(UNTOUCHED.read_text().splitlines())
 
 
-UNTOUCHED = """\
-"""
-"""Scenarios that no mutant fails: nothing shows yet that they can."""
+UNTOUCHED = Path(__file__).with_name("untouched.txt")
+"""Scenarios that only those mutants fail that break more than a third of all: nothing shows that they can by themselves."""
 
 
 def test_the_page_counts_the_families_as_they_are() -> None:
