@@ -106,7 +106,7 @@ def test_what_no_sharp_mutant_fails_is_listed() -> None:
 
 
 UNTOUCHED = Path(__file__).with_name("untouched.txt")
-"""Scenarios that only those mutants fail that break more than a third of all: nothing shows that they can by themselves."""
+"""Scenarios that only mutants fail that break more than a third of all: nothing shows that they can by themselves."""
 
 
 def test_the_page_counts_the_families_as_they_are() -> None:
