@@ -190,6 +190,7 @@ def _listening(listen: str, identity: Identity, scenarios: Sequence[ReaderScenar
     with closing(ScenarioServer(scenarios, device_of, host, port)) as server:
         note(f"waiting for {len(scenarios)} transactions at tcp:{host}:{server.port}; Ctrl-C ends it")
         note(f"  the reader has to trust this TEST issuer of documents: {made.issuer.public.point.hex().upper()}")
+        note("  (everybody can sign with it: take the trust away afterwards)")
         note(f"  and to ask for the element {made.element!r}; the devices' key must not be registered")
         done = 0
         try:
