@@ -67,6 +67,7 @@ class Ble:
         """As `Radio.open`, which raises too. hci: also `air:HOST:PORT`, a virtual air that processes share."""
         require_bumble()
         self._shared: SharedAir | None = None
+        self._servings: list[Serving] = []
         self._radio: Radio | None
         if hci.startswith(SCHEME):
             self._radio, self._shared = _call(open_shared(hci, _air(), address))
@@ -104,17 +105,21 @@ class Ble:
 
     def serve(self, *peripherals: Peripheral, mtu: int = GOOD_MTU, on_event: Told = lambda *_: None) -> Serving:
         """Serve until `Serving.stop`, beside the caller. on_event is called in the thread of the loop."""
-        return Serving(self._open(), peripherals, mtu, on_event)
+        self._servings.append(Serving(self._open(), peripherals, mtu, on_event))
+        return self._servings[-1]
 
     def begin(self, work: Callable[[Radio], Coroutine[Any, Any, Result]]) -> Future[Result]:
         """Have a coroutine run beside the caller, in the loop that this host's radio is of."""
         return asyncio.run_coroutine_threadsafe(work(self._open()), _loop())
 
     def close(self) -> None:
-        """Give the controller up; twice does no harm."""
+        """Give the controller up, and with it what is served; twice does no harm."""
         if self._radio is not None:
             _call(self._radio.close())
             self._radio = None
+        for serving in self._servings:  # it would ask a controller that is gone to advertise again
+            serving.end()
+        self._servings.clear()
         if self._shared is not None:
             _call(self._shared.close())
             self._shared = None
@@ -187,8 +192,12 @@ class Serving:
 
     def stop(self) -> None:
         """Drop the connection and advertise no more; twice does no harm."""
-        _loop().call_soon_threadsafe(self._task.cancel)
+        self.end()
         _call(self._wait(_GRACE_S))
+
+    def end(self) -> None:
+        """As `stop`, without waiting for it."""
+        _loop().call_soon_threadsafe(self._task.cancel)
 
     async def _wait(self, timeout_s: float | None) -> None:
         await asyncio.wait([self._task], timeout=timeout_s)
