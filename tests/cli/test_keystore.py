@@ -51,7 +51,9 @@ def test_show_lists_names_and_check_values_and_no_key(keywright: Keywright, made
 
 def test_show_tells_states_periods_and_check_values_with_their_rules(keywright: Keywright, made: Path) -> None:
     registry = json.loads(keywright("keystore", "show", made, "--json").out)["registry"]
-    issuer, _, factory, _, _ = registry
+    by_name = {entry["name"]: entry for entry in registry}
+    assert len(by_name) == len(registry)
+    issuer, factory = by_name["issuer"], by_name["gp-test"]
     assert (issuer["name"], issuer["usage"], issuer["state"], issuer["environment"]) == (
         "issuer",
         "E5",
