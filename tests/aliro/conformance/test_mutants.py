@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections import Counter
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -90,11 +91,11 @@ def test_a_side_that_is_not_broken_passes_everything(run: Run) -> None:
     assert Counter(one.verdict for one in results) == {"passed": len(results)}
 
 
-@pytest.mark.skipif(not is_nightly(), reason="every mutant at every scenario takes half a minute")
 def test_what_no_sharp_mutant_fails_is_listed() -> None:
     sharp: set[str] = set()
     names: set[str] = set()
-    for side, run, mutant in ALL:
+    # Every mutant at every scenario takes half a minute.
+    for side, run, mutant in ALL if is_nightly() else random.Random(6).sample(ALL, 3):
         with pytest.MonkeyPatch.context() as patch:
             mutant.patch(patch)
             results = list(run(mutant, lambda *_: True))
@@ -102,7 +103,9 @@ def test_what_no_sharp_mutant_fails_is_listed() -> None:
         names |= {f"{side}: {one.name}" for one in results}
         # Who breaks every transaction says nothing about a single scenario.
         sharp |= failed if 3 * len(failed) <= len(results) else set()
-    assert names - sharp == set(UNTOUCHED.read_text().splitlines())
+    untouched = set(UNTOUCHED.read_text().splitlines())
+    assert sharp & untouched == set()
+    assert not is_nightly() or names - sharp == untouched
 
 
 UNTOUCHED = Path(__file__).with_name("untouched.txt")
