@@ -19,6 +19,7 @@ from keywright.crypto.key import Key, Secret
 from keywright.crypto.keyblocks import BlockKey, Header, Kbpk
 from keywright.crypto.shamir import Share
 from keywright.crypto.single_des import DesKey
+from keywright.crypto.spake2plus import Agreed, ConfirmationKeys, Prover, Verifier, VerifierData
 
 RAW = bytes.fromhex("c0ffee00c0ffee11c0ffee22c0ffee33c0ffee44c0ffee55c0ffee66c0ffee77")
 OTHER = bytes([RAW[0] ^ 1]) + RAW[1:]
@@ -42,6 +43,14 @@ def accumulated(raw: bytes) -> Accumulator:
     return total
 
 
+def scalar(raw: bytes) -> EcPrivateKey:
+    return EcPrivateKey.from_scalar("P-256", raw)
+
+
+def verifier_data(raw: bytes) -> VerifierData:
+    return VerifierData(scalar(raw), scalar(bytes(range(32))).public.point)
+
+
 MAKERS: dict[str, tuple[Callable[[bytes], Secret], int]] = {
     "AesKey": (AesKey, 32),
     "DesKey": (lambda raw: DesKey(raw[:8]), 8),
@@ -50,14 +59,22 @@ MAKERS: dict[str, tuple[Callable[[bytes], Secret], int]] = {
     "SivKey": (SivKey, 32),
     "X25519Key": (X25519Key, 32),
     "Ed25519Key": (Ed25519Key, 32),
-    "EcPrivateKey": (lambda raw: EcPrivateKey.from_scalar("P-256", raw), 32),
+    "EcPrivateKey": (scalar, 32),
     "RsaPrivateKey": (rsa_key, 32),
     "Kbpk": (lambda raw: Kbpk(AesKey(raw)), 32),
     "Accumulator": (accumulated, 32),
     "Share": (lambda raw: Share(bytes(8), 2, 3, 1, raw), 32),
+    "Agreed": (lambda raw: Agreed(b"", b"", raw, raw, scalar(raw)), 32),
+    "VerifierData": (verifier_data, 32),
+    "Prover": (lambda raw: Prover(scalar(raw), scalar(raw), scalar(raw)), 32),
+    "Verifier": (lambda raw: Verifier(verifier_data(raw), scalar(raw)), 32),
+    "ConfirmationKeys": (lambda raw: ConfirmationKeys(raw, raw, AesKey(raw)), 32),
     "BlockKey": (lambda raw: BlockKey(raw, Header("D", "E5", "A", "X")), 32),
 }
-every_key = pytest.mark.parametrize("kind", MAKERS)
+OF_ONE_RUN = frozenset(("Agreed", "VerifierData", "Prover", "Verifier", "ConfirmationKeys"))
+"""Parts of a run of SPAKE2+, no keys: each is itself alone."""
+every_secret = pytest.mark.parametrize("kind", MAKERS)
+every_key = pytest.mark.parametrize("kind", [kind for kind in MAKERS if kind not in OF_ONE_RUN])
 
 
 def make(kind: str, raw: bytes = RAW) -> Secret:
@@ -73,7 +90,7 @@ def test_every_class_of_secrets_is_tested_here() -> None:
     assert leaves(Secret) == set(MAKERS)
 
 
-@every_key
+@every_secret
 def test_no_text_form_shows_the_key(kind: str) -> None:
     key = make(kind)
     for text in (repr(key), str(key), f"{key}", f"{key!r:>80}", "%s" % key, repr([key]), repr({"key": key})):  # noqa: UP031 - this form too
@@ -83,14 +100,14 @@ def test_no_text_form_shows_the_key(kind: str) -> None:
         assert str(int.from_bytes(RAW)) not in text
 
 
-@every_key
+@every_secret
 def test_a_key_is_not_pickled(kind: str) -> None:
     for protocol in range(pickle.HIGHEST_PROTOCOL + 1):
         with pytest.raises(TypeError, match="not pickled"):
             pickle.dumps(make(kind), protocol)
 
 
-@every_key
+@every_secret
 def test_a_key_is_not_copied(kind: str) -> None:
     with pytest.raises(TypeError, match="not copied"):
         copy.copy(make(kind))
@@ -105,7 +122,7 @@ def test_a_key_is_not_hashed_and_has_no_dictionary(kind: str) -> None:
     assert not hasattr(make(kind), "__dict__")
 
 
-@every_key
+@every_secret
 def test_a_key_is_not_written_as_json(kind: str) -> None:
     with pytest.raises(TypeError, match="not JSON serializable"):
         json.dumps({"key": make(kind)})
@@ -139,7 +156,7 @@ def test_symmetric_keys_are_compared_in_constant_time(monkeypatch: pytest.Monkey
     assert compared == [(RAW, RAW)]
 
 
-@every_key
+@every_secret
 def test_size_and_label_are_public_and_reveal_is_the_only_way_out(kind: str) -> None:
     key = make(kind)
     if isinstance(key, Key):
