@@ -153,7 +153,7 @@ class _Visit:
         first = self._by_nfc("door: NFC, standard")
         yield Scene("the door opens by NFC, for the Access Document that the fob shows", first.granted)
         again = self._by_nfc("door: NFC, fast")
-        yield Scene("and the next time without it: two commands", again.granted and again.is_fast)
+        yield Scene("and the next time fast, without it", again.granted and again.is_fast)
         near = self._by_radio("door: Bluetooth and UWB", NEAR_M, None)
         yield Scene(f"it opens by Bluetooth and UWB: {near.reason}", near.opened)
         far = self._by_radio("door: a relay", FAR_M, Relay())
