@@ -146,14 +146,16 @@ def test_the_plot_has_a_bar_for_each_target(module: Callable[[str], Any], tmp_pa
     path = tmp_path / "img" / "bench.svg"
     figures = [
         figure("wrap", "1 µs", "bare 2 µs", 2.0, 1.0),
-        figure("lot", "9/s", "", 9.0, 300.0),
+        figure("lot (of fobs)", "9/s", "", 9.0, 300.0),
+        figure("far", "9/s", "", 9000.0, 1.0),
         figure("x", "", "", 1),
     ]
     module("plot").draw(figures, path)
     text = path.read_text("utf-8")
     assert "wrap (bare)" in text
-    assert "lot (absolute)" in text
-    assert ">x (" not in text
+    assert ">lot<" in text
+    assert text.count("and far beyond") == 1
+    assert ">x<" not in text
 
 
 def test_bare_ciphers_what_the_product_ciphers(module: Callable[[str], Any]) -> None:
